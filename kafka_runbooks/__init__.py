@@ -1,0 +1,1 @@
+"""The on-call runbooks of Kafka clusters in Kubernetes, as durable Temporal workflows."""

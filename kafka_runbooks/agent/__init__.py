@@ -1,0 +1,1 @@
+"""What runs beside a broker in its pod: identity, rack, liveness, readiness."""

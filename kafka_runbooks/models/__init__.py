@@ -1,0 +1,1 @@
+"""Frozen pydantic models: what runbooks observe, want, plan and report. Nothing here does anything."""

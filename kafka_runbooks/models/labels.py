@@ -1,0 +1,33 @@
+"""Names that we write on Kubernetes objects: what marks a broker, and what marks a thing as ours.
+
+Everything a runbook leaves on an object for a while carries an owner, so that whoever finds it later, a person or
+`ClearLeftovers`, can tell whose it is and whether its owner still runs.
+"""
+
+DOMAIN = "kafka-runbooks.io"
+
+CLUSTER = f"{DOMAIN}/cluster"
+"""Label on StatefulSets and pods: the cluster's name as runbooks call it."""
+
+MAP = f"{DOMAIN}/map"
+"""Label on StatefulSets, pods and nodes: the map (node group) that a broker or a node belongs to."""
+
+BROKER_ID = f"{DOMAIN}/broker-id"
+"""Label on a broker's pod and on the node it runs on: the id the pod keeps for life."""
+
+FIRST_BROKER_ID = f"{DOMAIN}/first-broker-id"
+"""Annotation on a broker's pod template: the lowest id that its StatefulSet's pods may be given."""
+
+BROKER_IDS_CONFIG_MAP_PREFIX = "kafka-broker-ids-"
+"""ConfigMap `kafka-broker-ids-<cluster>`: pod name -> broker id. The one place where ids are given out."""
+
+FORCE_READY = f"{DOMAIN}/force-ready"
+"""Annotation on a broker's pod: `{"owner": …, "reason": …, "expires_at": RFC 3339}`; readiness is forced until then."""
+
+CORDON_OWNER = f"{DOMAIN}/cordoned-by"
+"""Annotation on a node that a runbook cordoned: the owner as JSON (workflow id, run id, reason)."""
+
+ZONE = "topology.kubernetes.io/zone"
+INSTANCE_TYPE = "node.kubernetes.io/instance-type"
+HOSTNAME = "kubernetes.io/hostname"
+AGENT_PORT = 8099

@@ -1,0 +1,1 @@
+"""How fast each broker may replicate: pure functions from capacity and measurements to rates."""

@@ -1,0 +1,1 @@
+"""The process and the command line: settings, Temporal plugin, entry points."""

@@ -1,0 +1,1 @@
+"""Deterministic runbooks, one module each, and the few parts that they share."""
