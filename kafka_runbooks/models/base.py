@@ -1,0 +1,20 @@
+"""The two kinds of models: what we tell each other, and what a person types.
+
+Models that travel between our own parts ignore fields they don't know and give new fields a default, because a worker of
+one version reads what another version wrote. Models that an operator types forbid unknown fields, because a typo that is
+silently ignored at night does harm.
+"""
+
+from pydantic import BaseModel, ConfigDict
+
+
+class Model(BaseModel):
+    """A frozen value that our own parts exchange; unknown fields are ignored (version skew)."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+
+class OperatorInput(BaseModel):
+    """A frozen value that a person types; an unknown field is an error that names it."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")

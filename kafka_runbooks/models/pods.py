@@ -1,0 +1,52 @@
+"""Where a broker lives in Kubernetes: its pod, the claim and volume of its disk, the node underneath."""
+
+from datetime import datetime
+
+from kafka_runbooks.models.base import Model
+
+
+class BrokerPod(Model):
+    """A broker's pod. `uid` tells one pod from the next of the same name; `node` is None until it is scheduled."""
+
+    name: str
+    uid: str
+    broker_id: int | None
+    map: str | None
+    stateful_set: str
+    claim: str
+    node: str | None = None
+    pod_ip: str | None = None
+    phase: str = "Pending"
+    is_ready: bool = False
+    is_terminating: bool = False
+    why_pending: str | None = None
+    """The scheduler's or kubelet's own words, where the pod is not running."""
+    force_ready: str | None = None
+    """The break-glass annotation's raw JSON, where there is one."""
+
+
+class Node(Model):
+    """A node: `zone` is the brokers' rack, `map` the node group it belongs to."""
+
+    name: str
+    uid: str
+    zone: str | None
+    map: str | None
+    instance_type: str | None
+    is_ready: bool
+    not_ready_since: datetime | None = None
+    is_cordoned: bool = False
+    cordoned_by: str | None = None
+    """The raw JSON of our annotation, where one of our runs cordoned it."""
+    broker_id: int | None = None
+    """The broker that its label says it carries; the label stays when the pod is gone."""
+
+
+class Claim(Model):
+    """A persistent volume claim and the volume bound to it; `volume_nodes` are the only nodes that can mount a local volume."""
+
+    name: str
+    uid: str
+    is_terminating: bool = False
+    volume: str | None = None
+    volume_nodes: tuple[str, ...] = ()
