@@ -1,0 +1,154 @@
+"""What an operator asks of a runbook, and what a runbook answers at its end."""
+
+from datetime import datetime
+from enum import StrEnum
+from typing import Annotated, Literal
+
+from pydantic import Field, StringConstraints, model_validator
+
+from kafka_runbooks.models.base import Model, OperatorInput
+from kafka_runbooks.models.plans import PlanReference
+
+Name = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=200)]
+
+MEGABYTE = 1_000_000
+
+
+class FixedThrottle(OperatorInput):
+    """Every live source may send recovery traffic at this rate, no more, from start to end."""
+
+    mode: Literal["fixed"] = "fixed"
+    rate_bytes_per_s: int = Field(ge=1_000, description="bytes per second that each live source may replicate")
+
+
+class AdaptiveThrottle(OperatorInput):
+    """Start at `floor_bytes_per_s`, go up while produce latency holds, halve when it doesn't."""
+
+    mode: Literal["adapt"] = "adapt"
+    floor_bytes_per_s: int = Field(default=10 * MEGABYTE, ge=1_000)
+    ceiling_bytes_per_s: int | None = Field(
+        default=None, ge=1_000, description="default: 80 % of the capacity that clusters.yaml gives the node's instance type"
+    )
+    produce_p99_limit_ms: float = Field(default=250.0, gt=0, description="the rate is halved while a live broker's p99 is above")
+
+    @model_validator(mode="after")
+    def _floor_below_ceiling(self) -> "AdaptiveThrottle":
+        if self.ceiling_bytes_per_s is not None and self.ceiling_bytes_per_s < self.floor_bytes_per_s:
+            raise ValueError("ceiling_bytes_per_s is below floor_bytes_per_s")
+        return self
+
+
+Throttle = Annotated[FixedThrottle | AdaptiveThrottle, Field(discriminator="mode")]
+
+
+class NodeState(StrEnum):
+    """What happened to the broker's node, in the operator's words."""
+
+    LOST = "lost"
+    """The node and its disk are gone for good: the data must come from the other replicas."""
+    RETURNS = "returns"
+    """The node is drained or restarts and its disk comes back: only what was produced meanwhile must be caught up."""
+
+
+class RunbookInput(OperatorInput):
+    """What every runbook that changes a cluster is asked with."""
+
+    cluster: Name = Field(description="the cluster's name, as clusters.yaml has it")
+    requester: Name = Field(description="who asks; recorded in the history")
+    ticket: str | None = Field(default=None, max_length=200, description="incident or change ticket; recorded")
+    when_busy: Literal["fail", "wait"] = Field(
+        default="fail", description="another runbook holds the cluster: fail at once, or wait in line"
+    )
+
+
+class ReplaceBrokerInput(RunbookInput):
+    """Bring a broker back whose node was lost, drained or restarted; or put another broker in its place.
+
+    Name the broker by `broker_id` or by the `node` it ran on. With `replacement_broker_id` the broker's partitions are
+    reassigned onto that other, running broker instead of bringing the lost one back.
+    """
+
+    broker_id: int | None = Field(default=None, ge=0, description="the broker's id; or give node")
+    node: str | None = Field(default=None, max_length=253, description="the node it ran on; or give broker_id")
+    node_state: NodeState = Field(default=NodeState.LOST, description="lost: its disk is gone; returns: its disk comes back")
+    replacement_broker_id: int | None = Field(default=None, ge=0, description="reassign onto this broker instead")
+    throttle: Throttle = Field(default_factory=AdaptiveThrottle)
+    wait_for_approval: bool = Field(default=True, description="park at the plan until somebody approves it")
+    acknowledged_risks: tuple[str, ...] = Field(default=(), max_length=1000, description="names of risks that preflight reports")
+    node_is_gone: bool = Field(
+        default=False, description="the operator's word that the node will not come back: the lost volume is released at once"
+    )
+    allow_other_rack: bool = Field(default=False, description="the broker may come back in another rack without asking")
+
+    @model_validator(mode="after")
+    def _one_broker(self) -> "ReplaceBrokerInput":
+        if (self.broker_id is None) == (self.node is None):
+            raise ValueError("give exactly one of broker_id and node")
+        if self.broker_id is not None and self.broker_id == self.replacement_broker_id:
+            raise ValueError("replacement_broker_id is broker_id itself; leave it out to bring the broker back")
+        return self
+
+
+class ClearLeftoversInput(RunbookInput):
+    """Give back what runs that were terminated or died have left on a cluster: throttles, reassignments, cordons."""
+
+
+class Reason(Model):
+    """One reason not to start. `name` is what an operator acknowledges, where a person's word is enough."""
+
+    name: str
+    message: str
+    clears: str
+    """What would make it go away."""
+    can_be_acknowledged: bool = False
+
+
+class Check(Model):
+    """One assertion of the exit contract, made on the live cluster."""
+
+    name: str
+    holds: bool
+    detail: str
+
+
+class PhaseTime(Model):
+    """How long a step took, end to end, retries and waits included."""
+
+    step: str
+    seconds: float
+
+
+class Decision(Model):
+    """What a person decided at the gate or meanwhile, and why."""
+
+    action: str
+    by: str
+    reason: str
+    at: datetime
+
+
+class Outcome(StrEnum):
+    DONE = "done"
+    NOTHING_TO_DO = "nothing to do"
+    FAILED = "failed"
+    REFUSED = "refused by preflight"
+    BUSY = "busy"
+    REJECTED = "rejected"
+    ABORTED = "aborted"
+    CANCELLED = "cancelled"
+
+
+class RunbookResult(Model):
+    """What a runbook reports at its end, whichever way it ended."""
+
+    outcome: Outcome
+    summary: str
+    plan: PlanReference | None = None
+    reasons: tuple[Reason, ...] = ()
+    checks: tuple[Check, ...] = ()
+    steps: tuple[PhaseTime, ...] = ()
+    copied_bytes: int = 0
+    lower_bound_bytes: int = 0
+    highest_throttle_bytes_per_s: int | None = None
+    left_behind: tuple[str, ...] = ()
+    decisions: tuple[Decision, ...] = ()

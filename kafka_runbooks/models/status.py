@@ -1,0 +1,53 @@
+"""What a runbook says of itself while it runs: where it is, how far, how long still, and why it waits."""
+
+from datetime import datetime
+
+from pydantic import Field
+
+from kafka_runbooks.models.base import Model
+from kafka_runbooks.models.plans import PlanSummary
+from kafka_runbooks.models.runbooks import Decision, Reason
+
+
+class Waiting(Model):
+    """Why nothing moves just now, and what would change that."""
+
+    reason: str
+    since: datetime
+    unblocks: str
+    blocking: tuple[str, ...] = ()
+
+
+class Progress(Model):
+    """How far a step is. Also what a waiting activity heartbeats, so that the next attempt continues the figures."""
+
+    done_bytes: int = 0
+    total_bytes: int = 0
+    done_partitions: int = 0
+    total_partitions: int = 0
+    rate_bytes_per_s: float = 0.0
+    eta_seconds: float | None = None
+    throttle_bytes_per_s: int | None = None
+    highest_throttle_bytes_per_s: int | None = None
+    waiting: Waiting | None = None
+    note: str = ""
+
+
+class Status(Model):
+    """The answer of the `status` query."""
+
+    runbook: str
+    cluster: str
+    phase: str
+    step: str = ""
+    step_number: int = 0
+    steps: int = 0
+    progress: Progress | None = None
+    waiting: Waiting | None = None
+    plan: PlanSummary | None = None
+    reasons: tuple[Reason, ...] = ()
+    owned_throttles: tuple[str, ...] = ()
+    permit_holder: str | None = None
+    is_paused: bool = False
+    decisions: tuple[Decision, ...] = ()
+    links: dict[str, str] = Field(default_factory=dict)
