@@ -1,0 +1,156 @@
+"""`protocols.Kafka` on a `World`."""
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from kafka_runbooks.clients.errors import Unreachable
+from kafka_runbooks.clients.protocols import Kafka
+from kafka_runbooks.models.cluster import (
+    Broker,
+    ClusterSnapshot,
+    Partition,
+    Reassignment,
+    Replica,
+    ReplicaSizes,
+    ThrottledReplicas,
+    ThrottleRates,
+    TopicPartition,
+)
+from tests.fakes.world import World
+
+
+class FakeKafka:
+    def __init__(self, world: World) -> None:
+        self.world = world
+
+    def snapshot(self) -> ClusterSnapshot:
+        self._ask()
+        self.world.look()
+        return self._snapshot()
+
+    def _snapshot(self) -> ClusterSnapshot:
+        world = self.world
+        up = [pod for pod in world.pods.values() if world.is_up(pod.broker_id)]
+        brokers = (
+            Broker(id=pod.broker_id, host=pod.name, port=9092, rack=world.nodes[pod.node].zone if pod.node else None)
+            for pod in up
+        )
+        return ClusterSnapshot(
+            cluster_id="fake",
+            controller_id=min((pod.broker_id for pod in up), default=None),
+            brokers=tuple(sorted(brokers, key=lambda broker: broker.id)),
+            partitions=tuple(
+                Partition(
+                    topic=name.topic,
+                    partition=name.partition,
+                    leader=partition.leader,
+                    replicas=tuple(partition.replicas),
+                    in_sync=tuple(broker_id for broker_id in partition.replicas if broker_id in partition.in_sync),
+                )
+                for name, partition in sorted(world.partitions.items())
+            ),
+            minimum_in_sync=dict(world.minimum_in_sync),
+        )
+
+    def replica_sizes(self, broker_ids: Iterable[int]) -> ReplicaSizes:
+        self._ask()
+        sizes: dict[Replica, int] = {}
+        unanswered: list[int] = []
+        for broker_id in broker_ids:
+            disk = self.world.disk_of(broker_id)
+            if disk is None or not self.world.is_up(broker_id):
+                unanswered.append(broker_id)
+                continue
+            for (topic, partition), size_bytes in disk.items():
+                sizes[Replica(topic, partition, broker_id)] = size_bytes
+        return ReplicaSizes(size_bytes=sizes, unanswered_broker_ids=tuple(unanswered))
+
+    def reassignments(self) -> tuple[Reassignment, ...]:
+        self._ask()
+        return tuple(
+            Reassignment(
+                topic=name.topic,
+                partition=name.partition,
+                replicas=tuple(partition.replicas),
+                adding=tuple(partition.adding),
+                removing=tuple(partition.removing),
+            )
+            for name, partition in sorted(self.world.partitions.items())
+            if partition.adding or partition.removing
+        )
+
+    def alter_reassignments(self, targets: Mapping[TopicPartition, Sequence[int] | None]) -> dict[TopicPartition, str]:
+        self._ask()
+        with self.world.act("alter_reassignments"):
+            refused = {name: self._alter(name, target) for name, target in targets.items()}
+        return {name: reason for name, reason in refused.items() if reason is not None}
+
+    def _alter(self, name: TopicPartition, target: Sequence[int] | None) -> str | None:
+        partition = self.world.partitions.get(name)
+        if partition is None:
+            return "UnknownTopicOrPartitionError"
+        # A target in the middle of another reassignment starts from what was there before that one, as in Kafka.
+        before = [broker_id for broker_id in partition.replicas if broker_id not in partition.adding]
+        if target is None:
+            if partition.adding or partition.removing:
+                self.world.drop_replicas(name, partition.adding)
+                partition.adding, partition.removing = [], []
+            return None
+        if not target or len(set(target)) != len(target) or any(self.world.pod_of(broker_id) is None for broker_id in target):
+            return "InvalidReplicaAssignmentError"
+        self.world.drop_replicas(name, [broker_id for broker_id in partition.adding if broker_id not in target])
+        partition.adding = [broker_id for broker_id in target if broker_id not in before]
+        partition.removing = [broker_id for broker_id in before if broker_id not in target]
+        partition.replicas = [*target, *partition.removing]
+        return None
+
+    def elect_preferred_leaders(self, partitions: Iterable[TopicPartition]) -> dict[TopicPartition, str]:
+        self._ask()
+        refused: dict[TopicPartition, str] = {}
+        with self.world.act("elect_preferred_leaders"):
+            for name in partitions:
+                partition = self.world.partitions.get(name)
+                if partition is None:
+                    refused[name] = "UnknownTopicOrPartitionError"
+                elif partition.replicas[0] in partition.in_sync and self.world.is_up(partition.replicas[0]):
+                    partition.leader = partition.replicas[0]
+                else:
+                    refused[name] = "PreferredLeaderNotAvailableError"
+        return refused
+
+    def throttle_rates(self, broker_ids: Iterable[int]) -> dict[int, ThrottleRates]:
+        self._ask()
+        rates: dict[int, ThrottleRates] = {}
+        for broker_id in broker_ids:
+            self._ask_broker(broker_id)
+            rates[broker_id] = self.world.rates.get(broker_id, ThrottleRates())
+        return rates
+
+    def set_throttle_rates(self, broker_id: int, rates: ThrottleRates) -> None:
+        self._ask()
+        self._ask_broker(broker_id)
+        with self.world.act("set_throttle_rates"):
+            self.world.rates[broker_id] = rates
+
+    def throttled_replicas(self, topics: Iterable[str]) -> dict[str, ThrottledReplicas]:
+        self._ask()
+        return {topic: self.world.lists[topic] for topic in topics if topic in self.world.lists}
+
+    def set_throttled_replicas(self, lists: Mapping[str, ThrottledReplicas]) -> None:
+        self._ask()
+        with self.world.act("set_throttled_replicas"):
+            self.world.lists.update({topic: entries for topic, entries in lists.items() if topic in self.world.lists})
+
+    def close(self) -> None:
+        pass
+
+    def _ask(self) -> None:
+        if self.world.is_kafka_away:
+            raise Unreachable("Kafka doesn't answer")
+
+    def _ask_broker(self, broker_id: int) -> None:
+        if not self.world.is_up(broker_id):
+            raise Unreachable(f"broker {broker_id} doesn't answer")
+
+
+def _conforms(world: World) -> Kafka:
+    return FakeKafka(world)

@@ -1,0 +1,152 @@
+"""`protocols.Kubernetes` on a `World`."""
+
+from collections.abc import Mapping
+
+from kafka_runbooks.clients.errors import Conflict, Unreachable
+from kafka_runbooks.clients.protocols import Kubernetes
+from kafka_runbooks.models.pods import BrokerPod, Claim, Node
+from tests.fakes.world import World, WorldPod
+
+
+class FakeKubernetes:
+    def __init__(self, world: World) -> None:
+        self.world = world
+
+    def broker_pods(self) -> tuple[BrokerPod, ...]:
+        self._ask()
+        self.world.look()
+        return tuple(self._pod(pod) for _, pod in sorted(self.world.pods.items()))
+
+    def _pod(self, pod: WorldPod) -> BrokerPod:
+        world = self.world
+        return BrokerPod(
+            name=pod.name,
+            uid=pod.uid,
+            broker_id=pod.broker_id,
+            map=pod.map,
+            stateful_set=pod.stateful_set,
+            claim=pod.claim,
+            node=pod.node,
+            pod_ip="10.0.0.1" if pod.has_started else None,
+            phase="Running" if pod.has_started else "Pending",
+            is_ready=world.is_up(pod.broker_id) and (world.is_in_sync(pod.broker_id) or pod.force_ready is not None),
+            is_terminating=pod.is_terminating,
+            why_pending=None if pod.node else self._why_pending(pod),
+            force_ready=pod.force_ready,
+        )
+
+    def _why_pending(self, pod: WorldPod) -> str:
+        bound_to = self.world.claims[pod.claim].node
+        if bound_to is None:
+            return "0 nodes are available: no free node of this map"
+        node = self.world.nodes.get(bound_to)
+        if node is not None and node.is_cordoned:
+            return f"0 nodes are available: {bound_to} was unschedulable"
+        return f"0 nodes are available: only {bound_to} matches PersistentVolume's node affinity"
+
+    def broker_ids(self) -> dict[str, int]:
+        self._ask()
+        return {pod.name: pod.broker_id for pod in self.world.pods.values()}
+
+    def nodes(self) -> tuple[Node, ...]:
+        self._ask()
+        return tuple(
+            Node(
+                name=node.name,
+                uid=node.uid,
+                zone=node.zone,
+                map=node.map,
+                instance_type=node.instance_type,
+                is_ready=node.is_ready,
+                not_ready_since=node.not_ready_since,
+                is_cordoned=node.is_cordoned,
+                cordoned_by=node.cordoned_by,
+                broker_id=node.broker_id,
+            )
+            for node in self.world.nodes.values()
+        )
+
+    def claim(self, name: str) -> Claim | None:
+        self._ask()
+        claim = self.world.claims.get(name)
+        if claim is None:
+            return None
+        return Claim(
+            name=claim.name,
+            uid=claim.uid,
+            is_terminating=claim.is_terminating,
+            volume=claim.volume,
+            volume_nodes=(claim.node,) if claim.node else (),
+        )
+
+    def delete_claim(self, name: str, uid: str) -> None:
+        self._ask()
+        with self.world.act("delete_claim"):
+            claim = self.world.claims.get(name)
+            if claim is None:
+                return
+            if claim.uid != uid:
+                raise Conflict(f"claim {name} is another one by now")
+            # Kubernetes keeps a claim while a scheduled pod uses it (storage object in use protection).
+            claim.is_terminating = True
+            if not any(pod.claim == name and pod.node for pod in self.world.pods.values()):
+                self.world.remove_claim(claim)
+
+    def delete_pod(self, name: str, uid: str, *, force: bool) -> None:
+        self._ask()
+        with self.world.act("delete_pod"):
+            pod = self.world.pods.get(name)
+            if pod is None:
+                return
+            if pod.uid != uid:
+                raise Conflict(f"pod {name} is another one by now")
+            if force or pod.node is None or self.world.nodes[pod.node].is_ready:
+                self.world.remove_pod(pod)
+            else:
+                pod.is_terminating = True
+
+    def cordon(self, node: str, owner: str) -> None:
+        self._ask()
+        with self.world.act("cordon"):
+            found = self.world.nodes.get(node)
+            if found is not None and not found.is_cordoned:
+                found.is_cordoned, found.cordoned_by = True, owner
+
+    def uncordon(self, node: str, owner: str) -> None:
+        self._ask()
+        with self.world.act("uncordon"):
+            found = self.world.nodes.get(node)
+            if found is not None and found.cordoned_by == owner:
+                found.is_cordoned, found.cordoned_by = False, None
+
+    def record_event(self, pod: str, reason: str, message: str, *, warning: bool = False) -> None:
+        self._ask()
+        with self.world.act("record_event"):
+            self.world.events.append((pod, reason, message))
+
+    def read_record(self, name: str) -> Mapping[str, bytes] | None:
+        self._ask()
+        record = self.world.records.get(name)
+        return None if record is None else dict(record[1])
+
+    def write_record(self, name: str, kind: str, parts: Mapping[str, bytes], summary: str) -> None:
+        self._ask()
+        with self.world.act("write_record"):
+            self.world.records[name] = (kind, dict(parts))
+
+    def delete_record(self, name: str) -> None:
+        self._ask()
+        with self.world.act("delete_record"):
+            self.world.records.pop(name, None)
+
+    def records(self, kind: str) -> tuple[str, ...]:
+        self._ask()
+        return tuple(sorted(name for name, (record_kind, _) in self.world.records.items() if record_kind == kind))
+
+    def _ask(self) -> None:
+        if self.world.is_kubernetes_away:
+            raise Unreachable("the Kubernetes API doesn't answer")
+
+
+def _conforms(world: World) -> Kubernetes:
+    return FakeKubernetes(world)

@@ -1,0 +1,358 @@
+"""A Kafka cluster in Kubernetes in memory, small and consistent: what the fakes of the Protocols look at and act upon.
+
+For the paths that no real part can reach on purpose: a crash between two given mutations, a broker that dies at a given
+step. Time moves only by `advance()`, or by one step at each look when `advance_at_look` is set, so a loop that polls gets
+somewhere without waiting. What the real parts do is kept where a runbook depends upon it:
+
+- a StatefulSet makes a deleted pod anew, with the same name and claim and another uid; a claim that was deleted comes anew;
+- a pod goes to a ready, uncordoned node of its map that carries no other broker; a claim bound to a local volume pins it;
+- a pod on a lost node stays, terminating once deleted, until it is deleted by force (no kubelet answers);
+- a broker that goes leaves every ISR but where it is the last one; one that is back catches up as its disk and throttles let it;
+- a reassignment ends when everything that arrives is in sync; leadership returns only by preferred election.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from itertools import count
+
+from kafka_runbooks.models.cluster import ThrottledReplicas, ThrottleRates, TopicPartition
+
+MEGABYTE = 1_000_000
+
+
+@dataclass
+class WorldNode:
+    name: str
+    zone: str
+    map: str
+    uid: str
+    instance_type: str = "small"
+    is_ready: bool = True
+    not_ready_since: datetime | None = None
+    is_cordoned: bool = False
+    cordoned_by: str | None = None
+    broker_id: int | None = None
+
+
+@dataclass
+class WorldClaim:
+    name: str
+    uid: str
+    is_terminating: bool = False
+    volume: str | None = None
+    node: str | None = None
+
+
+@dataclass
+class WorldPod:
+    name: str
+    uid: str
+    stateful_set: str
+    map: str
+    broker_id: int
+    claim: str
+    node: str | None = None
+    has_started: bool = False
+    is_terminating: bool = False
+    force_ready: str | None = None
+
+
+@dataclass
+class WorldPartition:
+    replicas: list[int]
+    in_sync: set[int]
+    leader: int | None
+    size_bytes: int
+    adding: list[int] = field(default_factory=list)
+    removing: list[int] = field(default_factory=list)
+
+
+class World:
+    """Six brokers on two StatefulSets by default: `events` with ids 1001-1003, `checks` with ids 1004-1006, zones a, b, c."""
+
+    def __init__(
+        self,
+        maps: tuple[str, ...] = ("events", "checks"),
+        zones: tuple[str, ...] = ("zone-a", "zone-b", "zone-c"),
+        *,
+        first_broker_id: int = 1001,
+        advance_at_look: bool = True,
+        step_s: float = 1.0,
+        link_bytes_per_s: int = 10 * MEGABYTE,
+    ) -> None:
+        self.now = datetime(2026, 1, 1, tzinfo=UTC)
+        self.advance_at_look = advance_at_look
+        self.step_s = step_s
+        self.link_bytes_per_s = link_bytes_per_s
+        self.nodes: dict[str, WorldNode] = {}
+        self.pods: dict[str, WorldPod] = {}
+        self.claims: dict[str, WorldClaim] = {}
+        self.disks: dict[str, dict[TopicPartition, int]] = {}
+        """Volume -> bytes of each partition on it."""
+        self.partitions: dict[TopicPartition, WorldPartition] = {}
+        self.minimum_in_sync: dict[str, int] = {}
+        self.rates: dict[int, ThrottleRates] = {}
+        self.lists: dict[str, ThrottledReplicas] = {}
+        self.records: dict[str, tuple[str, dict[str, bytes]]] = {}
+        self.events: list[tuple[str, str, str]] = []
+        """(pod, reason, message)"""
+        self.produce_p99_ms: dict[int, float] = {}
+        self.killed: set[int] = set()
+        """Brokers whose process is down and stays down until `revive_broker`."""
+        self.is_kafka_away = False
+        self.is_kubernetes_away = False
+        self.acts: list[str] = []
+        """Every acting method that finished, in order."""
+        self.before_act: Callable[[str], None] = lambda name: None
+        self.after_act: Callable[[str], None] = lambda name: None
+        self._uids = count(1)
+        ids = count(first_broker_id)
+        for map_name in maps:
+            for ordinal, zone in enumerate(zones):
+                self.add_node(f"node-{map_name}-{zone[-1]}", zone, map_name)
+                name = f"{map_name}-{ordinal}"
+                self._create_pod(name, map_name, map_name, next(ids))
+        self.advance()
+
+    # what a test does to the world
+
+    def add_node(self, name: str, zone: str, map_name: str, *, instance_type: str = "small") -> None:
+        self.nodes[name] = WorldNode(name=name, zone=zone, map=map_name, uid=self.new_uid(), instance_type=instance_type)
+        self._schedule()
+
+    def lose_node(self, name: str) -> None:
+        """Power cut: the node is NotReady, its broker dies, its disk is unreachable. The Node object stays."""
+        node = self.nodes[name]
+        node.is_ready, node.not_ready_since = False, self.now
+        self.settle()
+
+    def restore_node(self, name: str) -> None:
+        """The node is back with its disk; pods that were deleted meanwhile end, the others start anew."""
+        node = self.nodes[name]
+        node.is_ready, node.not_ready_since = True, None
+        for pod in self.pods_on(name):
+            pod.has_started = False
+            if pod.is_terminating:
+                self.remove_pod(pod)
+        self.settle()
+
+    def delete_node(self, name: str) -> None:
+        """The Node object goes, as a cloud does with an instance that is gone; its pods are collected."""
+        pods = self.pods_on(name)
+        del self.nodes[name]
+        for pod in pods:
+            self.remove_pod(pod)
+        self.settle()
+
+    def kill_broker(self, broker_id: int) -> None:
+        """The process is down and stays down; pod, node and disk remain."""
+        self.killed.add(broker_id)
+        self.settle()
+
+    def revive_broker(self, broker_id: int) -> None:
+        self.killed.discard(broker_id)
+        self.settle()
+
+    def add_topic(
+        self,
+        topic: str,
+        partitions: int,
+        brokers: tuple[int, ...],
+        *,
+        replication_factor: int = 3,
+        minimum_in_sync: int = 2,
+        size_bytes: int = 20 * MEGABYTE,
+    ) -> None:
+        """Replicas in turn over `brokers`, all in sync, each led by its preferred leader."""
+        self.minimum_in_sync[topic] = minimum_in_sync
+        self.lists[topic] = ThrottledReplicas()
+        for number in range(partitions):
+            replicas = [brokers[(number + shift) % len(brokers)] for shift in range(replication_factor)]
+            name = TopicPartition(topic, number)
+            self.partitions[name] = WorldPartition(replicas, set(replicas), replicas[0], size_bytes)
+            for broker_id in replicas:
+                disk = self.disk_of(broker_id)
+                if disk is not None:
+                    disk[name] = size_bytes
+        self.settle()
+
+    def delete_topic(self, topic: str) -> None:
+        self.minimum_in_sync.pop(topic)
+        self.lists.pop(topic)
+        for name in [name for name in self.partitions if name.topic == topic]:
+            del self.partitions[name]
+            for disk in self.disks.values():
+                disk.pop(name, None)
+
+    def advance(self, steps: int = 1) -> None:
+        """Let time pass: pods are scheduled and start, bytes are copied, ISRs grow, reassignments end."""
+        for _ in range(steps):
+            self.now += timedelta(seconds=self.step_s)
+            self._schedule()
+            for pod in self.pods.values():
+                if pod.node is not None and self.nodes[pod.node].is_ready:
+                    pod.has_started = True
+            self._copy()
+            self.settle()
+
+    # looking
+
+    def look(self) -> None:
+        if self.advance_at_look:
+            self.advance()
+
+    def is_up(self, broker_id: int) -> bool:
+        pod = self.pod_of(broker_id)
+        return pod is not None and self._runs(pod) and broker_id not in self.killed
+
+    def pod_of(self, broker_id: int) -> WorldPod | None:
+        return next((pod for pod in self.pods.values() if pod.broker_id == broker_id), None)
+
+    def pods_on(self, node: str) -> list[WorldPod]:
+        return [pod for pod in self.pods.values() if pod.node == node]
+
+    def disk_of(self, broker_id: int) -> dict[TopicPartition, int] | None:
+        pod = self.pod_of(broker_id)
+        claim = self.claims.get(pod.claim) if pod else None
+        return self.disks[claim.volume] if claim and claim.volume else None
+
+    def is_in_sync(self, broker_id: int) -> bool:
+        assigned = [partition for partition in self.partitions.values() if broker_id in partition.replicas]
+        return self.is_up(broker_id) and all(broker_id in partition.in_sync for partition in assigned)
+
+    def new_uid(self) -> str:
+        return f"uid-{next(self._uids)}"
+
+    # acting, for the fakes
+
+    @contextmanager
+    def act(self, name: str) -> Iterator[None]:
+        """Around every mutation, so that a test can crash just before or just after the n-th."""
+        self.before_act(name)
+        yield
+        self.settle()
+        self.acts.append(name)
+        self.after_act(name)
+
+    def remove_pod(self, pod: WorldPod) -> None:
+        """The pod ends, its terminating claim too (nothing uses it any more), and the StatefulSet makes both anew."""
+        del self.pods[pod.name]
+        claim = self.claims[pod.claim]
+        if claim.is_terminating:
+            self.remove_claim(claim)
+        self._create_pod(pod.name, pod.stateful_set, pod.map, pod.broker_id)
+
+    def remove_claim(self, claim: WorldClaim) -> None:
+        del self.claims[claim.name]
+        if claim.volume is not None:
+            self.disks.pop(claim.volume)
+
+    def settle(self) -> None:
+        """Bring ISRs, leaders and reassignments to where they must be now that brokers went, came or copied."""
+        for name, partition in list(self.partitions.items()):
+            up = {broker_id for broker_id in partition.replicas if self.is_up(broker_id)}
+            whole = {broker_id for broker_id in up if (self.disk_of(broker_id) or {}).get(name, -1) >= partition.size_bytes}
+            partition.in_sync = partition.in_sync & whole or partition.in_sync
+            self._elect(partition, up)
+            if partition.leader is not None:
+                partition.in_sync = whole
+                self._end_reassignment(name, partition)
+                self._elect(partition, up)
+
+    def _elect(self, partition: WorldPartition, up: set[int]) -> None:
+        """Clean election only: in preference order, of those in sync."""
+        if partition.leader not in partition.in_sync & up:
+            electable = [broker_id for broker_id in partition.replicas if broker_id in partition.in_sync & up]
+            partition.leader = electable[0] if electable else None
+
+    def _end_reassignment(self, name: TopicPartition, partition: WorldPartition) -> None:
+        if not (partition.adding or partition.removing) or not set(partition.adding) <= partition.in_sync:
+            return
+        self.drop_replicas(name, partition.removing)
+        partition.adding, partition.removing = [], []
+
+    def drop_replicas(self, name: TopicPartition, broker_ids: list[int]) -> None:
+        """These brokers hold this partition no more; their copies are deleted."""
+        partition = self.partitions[name]
+        partition.replicas = [broker_id for broker_id in partition.replicas if broker_id not in broker_ids]
+        partition.in_sync -= set(broker_ids)
+        for broker_id in broker_ids:
+            (self.disk_of(broker_id) or {}).pop(name, None)
+
+    # physics
+
+    def _create_pod(self, name: str, stateful_set: str, map_name: str, broker_id: int) -> None:
+        claim = f"data-{name}"
+        self.claims.setdefault(claim, WorldClaim(claim, self.new_uid()))
+        self.pods[name] = WorldPod(name, self.new_uid(), stateful_set, map_name, broker_id, claim)
+        self._schedule()
+
+    def _schedule(self) -> None:
+        for pod in self.pods.values():
+            claim = self.claims.get(pod.claim)
+            if claim is None:
+                claim = self.claims[pod.claim] = WorldClaim(pod.claim, self.new_uid())
+            if pod.node is not None or pod.is_terminating:
+                continue
+            node = self._choose_node(pod, claim)
+            if node is None:
+                continue
+            pod.node = node.name
+            for other in self.nodes.values():
+                if other.broker_id == pod.broker_id:
+                    other.broker_id = None
+            node.broker_id = pod.broker_id
+            if claim.volume is None:
+                claim.volume, claim.node = f"volume-{node.name}-{self.new_uid()}", node.name
+                self.disks[claim.volume] = {}
+
+    def _choose_node(self, pod: WorldPod, claim: WorldClaim) -> WorldNode | None:
+        siblings = [other.node for other in self.pods.values() if other.stateful_set == pod.stateful_set and other.node]
+        zones = {self.nodes[name].zone for name in siblings}
+        fit = [
+            node
+            for node in self.nodes.values()
+            if node.map == pod.map
+            and node.is_ready
+            and not node.is_cordoned
+            and not self.pods_on(node.name)
+            and (claim.node is None or claim.node == node.name)
+        ]
+        return min(fit, key=lambda node: (node.zone in zones, node.name), default=None)
+
+    def _runs(self, pod: WorldPod) -> bool:
+        return pod.has_started and pod.node is not None and self.nodes[pod.node].is_ready
+
+    def _copy(self) -> None:
+        """One step of replication: each link and each throttle (KIP-73) gives what it has for that long."""
+        receive: dict[int, float] = {}
+        send: dict[int, float] = {}
+        for name, partition in self.partitions.items():
+            source = partition.leader
+            if source is None:
+                continue
+            for broker_id in partition.replicas:
+                disk = self.disk_of(broker_id) if self.is_up(broker_id) else None
+                missing = 0 if disk is None else partition.size_bytes - disk.get(name, 0)
+                if disk is None or broker_id == source:
+                    continue
+                allowed = receive.setdefault(broker_id, self.link_bytes_per_s * self.step_s)
+                lists = self.lists[name.topic]
+                limits: list[tuple[dict[int, float], int]] = [(receive, broker_id)]
+                leader_rate = self.rates.get(source, ThrottleRates()).leader_bytes_per_s
+                follower_rate = self.rates.get(broker_id, ThrottleRates()).follower_bytes_per_s
+                if leader_rate is not None and _lists(lists.leader, name.partition, source):
+                    allowed = min(allowed, send.setdefault(source, leader_rate * self.step_s))
+                    limits.append((send, source))
+                if follower_rate is not None and _lists(lists.follower, name.partition, broker_id):
+                    allowed = min(allowed, follower_rate * self.step_s)
+                copied = max(0, min(missing, int(allowed)))
+                disk[name] = disk.get(name, 0) + copied
+                for budget, key in limits:
+                    budget[key] -= copied
+
+
+def _lists(entries: str, partition: int, broker_id: int) -> bool:
+    return entries == "*" or f"{partition}:{broker_id}" in entries.split(",")
