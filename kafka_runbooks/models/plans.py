@@ -6,7 +6,11 @@ each step compares the fingerprint of what it touches with the plan's.
 
 import hashlib
 
+from pydantic import Field
+
 from kafka_runbooks.models.base import Model
+from kafka_runbooks.models.cluster import ThrottledReplicas
+from kafka_runbooks.models.ledger import EntryLease
 
 
 class PlanReference(Model):
@@ -38,14 +42,34 @@ class ReplacementPlan(Model):
     partitions: tuple[PlannedPartition, ...]
     steps: tuple[str, ...]
     made_at: str
+    lists_before: dict[str, ThrottledReplicas] = Field(default_factory=dict)
+    """The topics' throttled replica lists when the plan was made."""
+    rates_before: dict[int, int] = Field(default_factory=dict)
+    """Leader throttle rates in bytes per second that brokers had when the plan was made."""
 
     @property
     def total_bytes(self) -> int:
         return sum(partition.size_bytes for partition in self.partitions)
 
+    @property
+    def destination(self) -> int:
+        """The broker that the data arrives on."""
+        return self.broker_id if self.replacement_broker_id is None else self.replacement_broker_id
+
+    def throttled_entries(self) -> dict[str, EntryLease]:
+        """Every list entry that this plan's copying may need, whoever is up: topic -> entries."""
+        entries: dict[str, EntryLease] = {}
+        for partition in self.partitions:
+            held = entries.get(partition.topic, EntryLease())
+            sources = tuple(f"{partition.partition}:{broker}" for broker in partition.before if broker != self.destination)
+            entries[partition.topic] = EntryLease(
+                leader=(*held.leader, *sources), follower=(*held.follower, f"{partition.partition}:{self.destination}")
+            )
+        return entries
+
     def sha256(self) -> str:
         """The hash that an approval refers to: over everything that will be done, but not over when it was planned."""
-        return hashlib.sha256(self.model_dump_json(exclude={"made_at"}).encode()).hexdigest()
+        return hashlib.sha256(self.model_dump_json(exclude={"made_at", "lists_before", "rates_before"}).encode()).hexdigest()
 
 
 class PlanSummary(Model):

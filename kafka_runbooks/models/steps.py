@@ -1,5 +1,7 @@
 """What workflows and activities hand each other. Small by construction: what grows with the cluster stays in the plan store."""
 
+from pydantic import Field
+
 from kafka_runbooks.models.base import Model
 from kafka_runbooks.models.plans import PlanReference
 from kafka_runbooks.models.runbooks import Reason, ReplaceBrokerInput, Throttle
@@ -80,3 +82,5 @@ class Released(Model):
 
     given_back: tuple[str, ...] = ()
     left_behind: tuple[str, ...] = ()
+    rates_bytes_per_s: dict[int, int] = Field(default_factory=dict)
+    """The leader rates that were ours, by broker, as set last."""

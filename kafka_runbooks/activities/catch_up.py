@@ -1,0 +1,204 @@
+"""Following the data: from the moment the broker is back until every replica it holds is in sync, as fast as is safe.
+
+What is followed is what is on the broker's disk (DescribeLogDirs) and who is in sync (metadata), never what the last look
+said. The throttle is adapted on the way; a source that comes up meanwhile gets its lease then.
+"""
+
+import time
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+
+from temporalio import activity
+from temporalio.exceptions import ApplicationError
+
+from kafka_runbooks.activities import ledgers
+from kafka_runbooks.activities.permits import ensure_held
+from kafka_runbooks.activities.running import Link, Reporter, alive, looks
+from kafka_runbooks.activities.survey import ceiling_for, load_plan, planned_now
+from kafka_runbooks.clients.open import ClusterClients, Clusters
+from kafka_runbooks.models.cluster import ClusterSnapshot, Partition
+from kafka_runbooks.models.plans import ReplacementPlan
+from kafka_runbooks.models.runbooks import AdaptiveThrottle
+from kafka_runbooks.models.status import Progress, Waiting
+from kafka_runbooks.models.steps import StepRequest
+from kafka_runbooks.safety.availability import not_led_by_preferred, only_copy_on
+from kafka_runbooks.throttle import adapting, leases
+from kafka_runbooks.throttle.pace import Pace
+
+ADAPT_SECONDS = 6.0
+STILL_SECONDS = 60.0
+"""Bytes and in-sync replicas that don't change for so long are an alarm, however long the copy has taken."""
+ELECTION_PATIENCE_SECONDS = 120.0
+
+
+class Throttling:
+    """The rate in force for one copy, adapted at each look that is due."""
+
+    def __init__(self, clients: ClusterClients, link: Link, step: StepRequest) -> None:
+        self._clients = clients
+        self._link = link
+        self._step = step
+        self._now = adapting.Adaptation(adapting.first_rate(step.throttle), "to begin with")
+        self._due = 0.0
+        self.highest_bytes_per_s = 0
+
+    @property
+    def rate_bytes_per_s(self) -> int:
+        return self._now.rate_bytes_per_s
+
+    @property
+    def why(self) -> str:
+        return self._now.why
+
+    def look(
+        self, moves: Sequence[tuple[Partition, Sequence[int]]], live: frozenset[int], *, hold_at_floor: bool = False
+    ) -> None:
+        """Measure and set, where `ADAPT_SECONDS` have passed.
+
+        Args:
+            hold_at_floor: another broker is down; recovery takes as little as it can from those that are left.
+        """
+        if time.monotonic() < self._due:
+            return
+        self._due = time.monotonic() + ADAPT_SECONDS
+        sources = leases.sources_of(moves, live)
+        throttle = self._step.throttle
+        if isinstance(throttle, AdaptiveThrottle):
+            pods = [pod for pod in self._clients.kubernetes.broker_pods() if pod.broker_id in live]
+            measured = self._clients.metrics.produce_p99_ms(pods)
+            highest = throttle.floor_bytes_per_s if hold_at_floor else ceiling_for(self._clients, throttle, sources)
+            measured = {broker: p99 for broker, p99 in measured.items() if broker in sources}
+            self._now = adapting.adapt(throttle, self._now, highest, measured, sources)
+        self.highest_bytes_per_s = max(self.highest_bytes_per_s, self.rate_bytes_per_s)
+        ensure_held(self._link, self._step.token)
+        ledger = ledgers.read(self._clients.kubernetes, self._step.token)
+        ledgers.throttle(self._clients.kafka, self._clients.kubernetes, ledger, moves, live, self.rate_bytes_per_s)
+
+
+def moves_to(partitions: Sequence[Partition], destination: int) -> list[tuple[Partition, Sequence[int]]]:
+    return [(partition, (destination,)) for partition in partitions]
+
+
+def bytes_arrived(plan: ReplacementPlan, on_disk: Mapping[tuple[str, int, int], int], in_sync: set[tuple[str, int]]) -> int:
+    """Bytes of the plan that are on the destination; a partition in sync counts whole (retention may have shortened it)."""
+    done = 0
+    for partition in plan.partitions:
+        if (partition.topic, partition.partition) in in_sync:
+            done += partition.size_bytes
+        else:
+            done += min(partition.size_bytes, on_disk.get((partition.topic, partition.partition, plan.destination), 0))
+    return done
+
+
+class CatchUpActivities:
+    """Throttle leases, the catch-up, and preferred leaders."""
+
+    def __init__(self, clusters: Clusters, link: Link) -> None:
+        self._clusters = clusters
+        self._link = link
+
+    @activity.defn(no_thread_cancel_exception=True)
+    def take_throttle_leases(self, step: StepRequest) -> tuple[str, ...]:
+        """Exact entries and rates on the live sources, before data flows; returns what is owned, in words."""
+        clients = self._clusters.open(step.token.cluster)
+        with alive():
+            ensure_held(self._link, step.token)
+            plan = load_plan(clients, step.plan)
+            snapshot = clients.kafka.snapshot()
+            moves = moves_to(planned_now(plan, snapshot), plan.destination)
+            ledger = ledgers.read(clients.kubernetes, step.token)
+            rate = adapting.first_rate(step.throttle)
+            ledger = ledgers.throttle(clients.kafka, clients.kubernetes, ledger, moves, snapshot.live_broker_ids, rate)
+            return ledger.describe()[:50]
+
+    @activity.defn(no_thread_cancel_exception=True)
+    def follow_catch_up(self, step: StepRequest) -> Progress:
+        """Return when every replica of the broker is in sync. Never gives up by itself: it says why nothing moves."""
+        clients = self._clusters.open(step.token.cluster)
+        plan = load_plan(clients, step.plan)
+        reporter, throttling, pace = Reporter(self._link, step.token), Throttling(clients, self._link, step), Pace()
+        broker_id = step.place.broker_id
+        for _ in looks():
+            snapshot = clients.kafka.snapshot()
+            live = snapshot.live_broker_ids
+            assigned = list(snapshot.on_broker(broker_id))
+            in_sync = {partition.name for partition in assigned if broker_id in partition.in_sync}
+            on_disk = clients.kafka.replica_sizes([broker_id]).size_bytes if broker_id in live else {}
+            done = bytes_arrived(plan, on_disk, in_sync)
+            now = time.monotonic()
+            pace.look(now, done + len(in_sync))
+            down = brokers_down(snapshot) - {broker_id}
+            late = [partition for partition in assigned if partition.name not in in_sync]
+            throttling.look(moves_to(late, broker_id), live, hold_at_floor=bool(down))
+            waiting = why_still(reporter, snapshot, broker_id, late, down, pace.still_for_seconds(now))
+            progress = Progress(
+                done_bytes=done,
+                total_bytes=plan.total_bytes,
+                done_partitions=len(in_sync),
+                total_partitions=len(assigned),
+                rate_bytes_per_s=pace.bytes_per_s,
+                eta_seconds=pace.seconds_left(plan.total_bytes - done),
+                throttle_bytes_per_s=throttling.rate_bytes_per_s,
+                highest_throttle_bytes_per_s=throttling.highest_bytes_per_s,
+                waiting=waiting,
+                note=f"throttle: {throttling.why}",
+            )
+            reporter.report(progress)
+            if broker_id in live and not late:
+                return progress
+        raise AssertionError("looks never end by themselves")
+
+    @activity.defn(no_thread_cancel_exception=True)
+    def elect_preferred_leaders(self, step: StepRequest) -> int:
+        """Give leadership back to the first replicas of the plan's partitions; returns how many lead now."""
+        clients = self._clusters.open(step.token.cluster)
+        plan = load_plan(clients, step.plan)
+        reporter = Reporter(self._link, step.token)
+        began = time.monotonic()
+        for _ in looks(1.0):
+            partitions = planned_now(plan, clients.kafka.snapshot())
+            left = not_led_by_preferred(clients.kafka.snapshot(), partitions)
+            if not left:
+                return len(partitions)
+            ensure_held(self._link, step.token)
+            refused = clients.kafka.elect_preferred_leaders([partition.name for partition in left])
+            why = "; ".join(f"{name}: {reason}" for name, reason in list(refused.items())[:3])
+            if refused and time.monotonic() - began > ELECTION_PATIENCE_SECONDS:
+                raise ApplicationError(f"preferred leaders were not elected: {why}", type="ElectionRefused", non_retryable=True)
+            waiting = reporter.waiting(
+                f"{len(left)} partitions are not led by their preferred leader. {why}", "the controller elects them"
+            )
+            reporter.report(
+                Progress(done_partitions=len(partitions) - len(left), total_partitions=len(partitions), waiting=waiting)
+            )
+        raise AssertionError("looks never end by themselves")
+
+
+def brokers_down(snapshot: ClusterSnapshot) -> set[int]:
+    """Brokers that partitions are assigned to but that are not up."""
+    return {broker for partition in snapshot.partitions for broker in partition.replicas} - snapshot.live_broker_ids
+
+
+def why_still(
+    reporter: Reporter, snapshot: ClusterSnapshot, broker_id: int, late: Sequence[Partition], down: set[int], still_seconds: float
+) -> Waiting | None:
+    """Why the copy doesn't move, if it doesn't or must go slowly."""
+    if broker_id not in snapshot.live_broker_ids:
+        return reporter.waiting(f"broker {broker_id} is not registered with the controller", f"broker {broker_id} starts")
+    if down:
+        names = ", ".join(map(str, sorted(down)))
+        stuck = [partition for partition in only_copy_on(snapshot, broker_id) if partition in late]
+        reason = f"broker {names} is down too: recovery stays at its lowest rate"
+        if stuck:
+            reason += (
+                f"; {len(stuck)} partitions have no live source: {', '.join(str(partition.name) for partition in stuck[:5])}"
+            )
+        return reporter.waiting(reason, f"broker {names} comes back", tuple(f"broker {broker}" for broker in sorted(down)))
+    if late and still_seconds > STILL_SECONDS:
+        since = datetime.now(UTC)
+        return reporter.waiting(
+            f"nothing arrived on broker {broker_id} for {still_seconds:.0f} s ({since:%H:%M:%S} UTC)",
+            f"broker {broker_id} fetches again: look at its log, its network and its disk",
+            tuple(str(partition.name) for partition in late[:20]),
+        )
+    return None

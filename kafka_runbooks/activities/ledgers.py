@@ -1,0 +1,145 @@
+"""Keeping the ledger: what a run sets is written down first, and is given back as the ledger says.
+
+These are parts of activities, called with the permit checked. Each can be broken off between any two lines and called again:
+it reads the ledger and looks at the cluster, and does what is still to do.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+
+from kafka_runbooks.clients import records
+from kafka_runbooks.clients.errors import ClientError
+from kafka_runbooks.clients.protocols import Kafka, Kubernetes
+from kafka_runbooks.models.cluster import Partition, TopicPartition
+from kafka_runbooks.models.ledger import EntryLease, Ledger, OwnedReassignment, Owner
+from kafka_runbooks.models.steps import Released, Token
+from kafka_runbooks.throttle import leases
+
+LEASE_TIME = timedelta(minutes=30)
+
+
+def name_of(run_id: str) -> str:
+    return f"kafka-runbooks-ledger-{run_id}"
+
+
+def read(kubernetes: Kubernetes, token: Token) -> Ledger:
+    """This run's ledger; an empty one where nothing was written yet."""
+    found = records.load(kubernetes, name_of(token.run_id), Ledger)
+    if found is not None:
+        return found
+    owner = Owner(workflow_id=token.workflow_id, run_id=token.run_id, expires_at=datetime.now(UTC) + LEASE_TIME)
+    return Ledger(owner=owner, cluster=token.cluster)
+
+
+def write(kubernetes: Kubernetes, ledger: Ledger) -> Ledger:
+    """Keep the ledger, its expiry renewed; an empty one is removed."""
+    name = name_of(ledger.owner.run_id)
+    if ledger.is_empty:
+        records.remove(kubernetes, name)
+        return ledger
+    renewed = ledger.owner.model_copy(update={"expires_at": datetime.now(UTC) + LEASE_TIME})
+    ledger = ledger.model_copy(update={"owner": renewed})
+    summary = "\n".join([f"owner: {ledger.owner}", f"expires: {renewed.expires_at:%Y-%m-%dT%H:%M:%SZ}", *ledger.describe()])
+    records.save(kubernetes, records.LEDGER, name, ledger, summary)
+    return ledger
+
+
+def throttle(
+    kafka: Kafka,
+    kubernetes: Kubernetes,
+    ledger: Ledger,
+    moves: Sequence[tuple[Partition, Sequence[int]]],
+    live: frozenset[int],
+    rate_bytes_per_s: int,
+) -> Ledger:
+    """Take the leases that hold this copying at the rate: topics' entries first, then the rate of each live source."""
+    ledger = _list_entries(kafka, kubernetes, ledger, leases.entries_for(moves, live))
+    return set_rates(kafka, kubernetes, ledger, leases.sources_of(moves, live), rate_bytes_per_s)
+
+
+def _list_entries(kafka: Kafka, kubernetes: Kubernetes, ledger: Ledger, wanted: Mapping[str, EntryLease]) -> Ledger:
+    lists, ours = {}, dict(ledger.entries)
+    for topic, observed in kafka.throttled_replicas(wanted).items():
+        lists[topic], added = leases.add_entries(observed, wanted[topic])
+        if not (added.leader or added.follower):
+            continue
+        held = ours.get(topic, EntryLease())
+        ours[topic] = EntryLease(
+            leader=tuple(dict.fromkeys([*held.leader, *added.leader])),
+            follower=tuple(dict.fromkeys([*held.follower, *added.follower])),
+        )
+    if ours != ledger.entries:
+        ledger = write(kubernetes, ledger.model_copy(update={"entries": ours}))
+    kafka.set_throttled_replicas(lists)
+    return ledger
+
+
+def set_rates(kafka: Kafka, kubernetes: Kubernetes, ledger: Ledger, sources: Iterable[int], rate_bytes_per_s: int) -> Ledger:
+    """Set the rate on every source where the rate is ours to set. A source that dies meanwhile is left for the next look."""
+    for broker_id in sources:
+        try:
+            observed = kafka.throttle_rates([broker_id])
+            taken = leases.rates_to_take(observed, ledger.rates, rate_bytes_per_s)
+            if taken and taken.get(broker_id) != ledger.rates.get(broker_id):
+                ledger = write(kubernetes, ledger.model_copy(update={"rates": {**ledger.rates, **taken}}))
+            if taken and observed[broker_id] != taken[broker_id].ours:
+                kafka.set_throttle_rates(broker_id, taken[broker_id].ours)
+        except ClientError:
+            continue
+    return ledger
+
+
+def own_cordon(kubernetes: Kubernetes, ledger: Ledger, node: str) -> Ledger:
+    """Cordon a node in this run's name."""
+    if node not in ledger.cordons:
+        ledger = write(kubernetes, ledger.model_copy(update={"cordons": (*ledger.cordons, node)}))
+    kubernetes.cordon(node, str(ledger.owner))
+    return ledger
+
+
+def own_reassignments(kubernetes: Kubernetes, ledger: Ledger, moves: Iterable[OwnedReassignment]) -> Ledger:
+    """Write down reassignments before they are submitted."""
+    known = {move.name: move for move in ledger.reassignments}
+    known.update({move.name: move for move in moves})
+    return write(kubernetes, ledger.model_copy(update={"reassignments": tuple(known[name] for name in sorted(known))}))
+
+
+def give_back(kafka: Kafka, kubernetes: Kubernetes, ledger: Ledger, live: frozenset[int]) -> Released:
+    """Take back all that the ledger says and that still is as we set it, and strike it out.
+
+    Reassignments of ours that are in progress are cancelled first (KIP-455: replicas go back to what they were), while the
+    throttles still hold. What concerns a broker that is down stays in the ledger.
+    """
+    given = list(ledger.describe())
+    ours = {broker: lease.ours.leader_bytes_per_s for broker, lease in ledger.rates.items()}
+    ledger = _cancel(kafka, kubernetes, ledger)
+    lists = kafka.throttled_replicas(ledger.entries)
+    kafka.set_throttled_replicas({topic: leases.remove_entries(lists[topic], ledger.entries[topic]) for topic in lists})
+    ledger = write(kubernetes, ledger.model_copy(update={"entries": {}}))
+    for broker_id in [broker_id for broker_id in ledger.rates if broker_id in live]:
+        observed = kafka.throttle_rates([broker_id])
+        for broker, rates in leases.rates_to_give_back(observed, {broker_id: ledger.rates[broker_id]}).items():
+            kafka.set_throttle_rates(broker, rates)
+        left = {other: lease for other, lease in ledger.rates.items() if other != broker_id}
+        ledger = write(kubernetes, ledger.model_copy(update={"rates": left}))
+    for node in ledger.cordons:
+        kubernetes.uncordon(node, str(ledger.owner))
+    ledger = write(kubernetes, ledger.model_copy(update={"cordons": ()}))
+    left_behind = ledger.describe()
+    return Released(
+        given_back=tuple(line for line in given if line not in left_behind),
+        left_behind=left_behind,
+        rates_bytes_per_s={broker: rate for broker, rate in ours.items() if rate is not None},
+    )
+
+
+def _cancel(kafka: Kafka, kubernetes: Kubernetes, ledger: Ledger) -> Ledger:
+    if not ledger.reassignments:
+        return ledger
+    ours = {move.name: frozenset(move.after) for move in ledger.reassignments}
+    running: list[TopicPartition] = [
+        move.name for move in kafka.reassignments() if move.name in ours and frozenset(move.target) == ours[move.name]
+    ]
+    if running:
+        kafka.alter_reassignments(dict.fromkeys(running))
+    return write(kubernetes, ledger.model_copy(update={"reassignments": ()}))

@@ -1,0 +1,118 @@
+"""What must hold on the live cluster before a replacement may be called done.
+
+Pure: from what was observed at the end to checks. A check that doesn't hold is reported with what was found, and the runbook
+has failed, whatever its steps said of themselves.
+"""
+
+from collections.abc import Mapping, Sequence
+
+from kafka_runbooks.models.cluster import ClusterSnapshot, Reassignment, ThrottledReplicas, ThrottleRates, TopicPartition
+from kafka_runbooks.models.ledger import Ledger
+from kafka_runbooks.models.plans import ReplacementPlan
+from kafka_runbooks.models.pods import BrokerPod, Claim, Node
+from kafka_runbooks.models.runbooks import Check
+from kafka_runbooks.models.steps import BrokerPlace
+from kafka_runbooks.safety.availability import not_led_by_preferred, out_of_sync
+
+
+def replicas_in_sync(snapshot: ClusterSnapshot, broker_id: int) -> Check:
+    """Every replica of the broker is in sync, topics that were made meanwhile included."""
+    assigned = list(snapshot.on_broker(broker_id))
+    late = out_of_sync(snapshot, broker_id)
+    detail = f"{len(assigned) - len(late)} of {len(assigned)} replicas of broker {broker_id} are in sync"
+    if late:
+        detail += ": not " + ", ".join(str(partition.name) for partition in late[:10])
+    return Check(name="replicas in sync", holds=broker_id in snapshot.live_broker_ids and not late, detail=detail)
+
+
+def replicas_moved(snapshot: ClusterSnapshot, broker_id: int) -> Check:
+    """After a substitution: nothing is left on the broker that was replaced."""
+    left = [str(partition.name) for partition in snapshot.on_broker(broker_id)]
+    return Check(
+        name="replicas moved",
+        holds=not left,
+        detail=f"{len(left)} replicas are left on broker {broker_id} {' '.join(left[:10])}".strip(),
+    )
+
+
+def in_sync_no_worse(snapshot: ClusterSnapshot, plan: ReplacementPlan) -> Check:
+    """No partition of the plan has fewer in-sync replicas than when it was made."""
+    before = {TopicPartition(partition.topic, partition.partition): len(partition.in_sync) for partition in plan.partitions}
+    worse = [
+        f"{partition.name} has {len(partition.in_sync)}, had {before[partition.name]}"
+        for partition in snapshot.partitions
+        if len(partition.in_sync) < before.get(partition.name, 0)
+    ]
+    return Check(name="in-sync replicas no worse", holds=not worse, detail="; ".join(worse[:10]) or f"{len(before)} partitions")
+
+
+def preferred_leaders_lead(snapshot: ClusterSnapshot, plan: ReplacementPlan) -> Check:
+    """Each partition of the plan is led by its first replica, where that one is up and in sync."""
+    names = {TopicPartition(partition.topic, partition.partition) for partition in plan.partitions}
+    planned = [partition for partition in snapshot.partitions if partition.name in names]
+    wrong = not_led_by_preferred(snapshot, planned)
+    detail = f"{len(planned) - len(wrong)} of {len(planned)}"
+    if wrong:
+        detail += ": not " + ", ".join(str(partition.name) for partition in wrong[:10])
+    return Check(name="preferred leaders lead", holds=not wrong, detail=detail)
+
+
+def no_throttle_of_ours(
+    ledger: Ledger | None,
+    plan: ReplacementPlan,
+    lists: Mapping[str, ThrottledReplicas],
+    rates: Mapping[int, ThrottleRates],
+    our_rates_bytes_per_s: Mapping[int, int],
+) -> Check:
+    """The ledger is empty; no list has an entry of the plan's that wasn't there before; no broker has the rate that we set.
+
+    Args:
+        lists, rates: as they are now.
+        our_rates_bytes_per_s: by broker, what we set last.
+    """
+    left = list(ledger.describe()) if ledger is not None else []
+    for topic, wanted in plan.throttled_entries().items():
+        before, now = plan.lists_before.get(topic, ThrottledReplicas()), lists.get(topic, ThrottledReplicas())
+        extra = (set(wanted.leader) & _entries(now.leader)) - _entries(before.leader)
+        extra |= (set(wanted.follower) & _entries(now.follower)) - _entries(before.follower)
+        if extra:
+            left.append(f"topic {topic}: {', '.join(sorted(extra)[:5])}")
+    for broker_id, ours in sorted(our_rates_bytes_per_s.items()):
+        rate = rates.get(broker_id, ThrottleRates()).leader_bytes_per_s
+        if rate == ours and plan.rates_before.get(broker_id) != ours:
+            left.append(f"broker {broker_id}: {rate} B/s")
+    return Check(name="no throttle or cordon of ours", holds=not left, detail="; ".join(left[:10]) or "the ledger is empty")
+
+
+def _entries(text: str) -> set[str]:
+    return {entry.strip() for entry in text.split(",")}
+
+
+def no_reassignment_of_ours(reassignments: Sequence[Reassignment], ledger: Ledger | None) -> Check:
+    ours = {move.name for move in ledger.reassignments} if ledger else set()
+    left = [str(move.name) for move in reassignments if move.name in ours]
+    return Check(name="no reassignment of ours", holds=not left, detail=", ".join(left[:10]) or "none")
+
+
+def one_ready_pod(pods: Sequence[BrokerPod], nodes: Sequence[Node], place: BrokerPlace) -> list[Check]:
+    """One pod carries the broker's id, it is Ready, and exactly its node carries the broker's label."""
+    carriers = [pod for pod in pods if pod.broker_id == place.broker_id]
+    ready = [pod for pod in carriers if pod.is_ready and not pod.is_terminating and pod.name == place.pod]
+    where = ", ".join(f"{pod.name} on {pod.node}{'' if pod.is_ready else ' (not Ready)'}" for pod in carriers)
+    nodes_of_pods = {pod.node for pod in carriers}
+    stray = [
+        node.name for node in nodes if node.broker_id == place.broker_id and node.is_ready and node.name not in nodes_of_pods
+    ]
+    return [
+        Check(name="one Ready pod", holds=len(carriers) == 1 and len(ready) == 1, detail=where or "no pod"),
+        Check(name="no stray node label", holds=not stray, detail=", ".join(stray) or "none"),
+    ]
+
+
+def claim_is_sound(claim: Claim | None, place: BrokerPlace, *, disk_is_lost: bool) -> Check:
+    """The claim is bound, and it is a new one where the old disk was given up."""
+    if claim is None or claim.is_terminating or claim.volume is None:
+        return Check(name="volume claim", holds=False, detail=f"claim {place.claim} is missing, terminating or unbound")
+    if disk_is_lost and place.claim_uid is not None and claim.uid == place.claim_uid:
+        return Check(name="volume claim", holds=False, detail=f"claim {place.claim} is still the lost one")
+    return Check(name="volume claim", holds=True, detail=f"{place.claim} is bound to {claim.volume}")

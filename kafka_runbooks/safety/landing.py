@@ -1,0 +1,41 @@
+"""Where a broker may come back: a free node of its own map, in its own rack if there is one.
+
+Pure. The rack is the promise that replicas of a partition don't share a zone; a broker that comes back elsewhere breaks it for
+every partition it holds, so another rack is a person's decision.
+"""
+
+from collections.abc import Sequence
+
+from kafka_runbooks.models.pods import BrokerPod, Node
+from kafka_runbooks.models.steps import BrokerPlace, NodeChoice
+
+
+def choose_node(place: BrokerPlace, nodes: Sequence[Node], pods: Sequence[BrokerPod], *, old_node_is_gone: bool) -> NodeChoice:
+    """A free, Ready, uncordoned node of the broker's map; `node` is None where there is none at all.
+
+    Args:
+        old_node_is_gone: the node it ran on is no candidate.
+    """
+    taken = {pod.node for pod in pods if pod.node is not None and pod.broker_id != place.broker_id}
+    free = [
+        node
+        for node in sorted(nodes, key=lambda node: node.name)
+        if node.map == place.map
+        and node.is_ready
+        and not node.is_cordoned
+        and node.name not in taken
+        and not (old_node_is_gone and node.name == place.node)
+    ]
+    same_rack = [node for node in free if node.zone == place.rack]
+    if same_rack:
+        return NodeChoice(node=same_rack[0].name, rack=same_rack[0].zone)
+    if free:
+        return NodeChoice(node=free[0].name, rack=free[0].zone, in_other_rack=True)
+    return NodeChoice(node=None, rack=None)
+
+
+def why_node_is_not_gone(node: Node | None, seen_uid: str | None) -> str | None:
+    """None where the node is gone as far as Kubernetes can tell: no object, another one of that name, or NotReady."""
+    if node is None or (seen_uid is not None and node.uid != seen_uid):
+        return None
+    return f"node {node.name} is Ready" if node.is_ready else None

@@ -1,0 +1,141 @@
+"""Every reason not to replace a broker now, all at once, each with what would clear it.
+
+Pure: from what was observed and what is asked to reasons. An operator who is woken gets the whole list the first time.
+"""
+
+from collections.abc import Mapping, Sequence
+
+from kafka_runbooks.models.cluster import ClusterSnapshot, Reassignment
+from kafka_runbooks.models.pods import BrokerPod, Node
+from kafka_runbooks.models.runbooks import NodeState, Reason, ReplaceBrokerInput
+from kafka_runbooks.safety.availability import by_topic, listed, out_of_sync, risks_of_losing
+
+
+def find_broker_id(
+    request: ReplaceBrokerInput, pods: Sequence[BrokerPod], nodes: Sequence[Node], broker_ids: Mapping[str, int]
+) -> int | Reason:
+    """The broker that is meant, or why it can't be told."""
+    known = sorted(set(broker_ids.values()) | {pod.broker_id for pod in pods if pod.broker_id is not None})
+    if request.broker_id is not None:
+        if request.broker_id in known:
+            return request.broker_id
+        return Reason(
+            name="unknown-broker",
+            message=f"broker_id: {request.broker_id} has no pod in cluster {request.cluster}",
+            clears=f"give one of {', '.join(map(str, known))}",
+        )
+    for pod in pods:
+        if pod.node == request.node and pod.broker_id is not None:
+            return pod.broker_id
+    for node in nodes:
+        if node.name == request.node and node.broker_id is not None:
+            return node.broker_id
+    return Reason(
+        name="unknown-node",
+        message=f"node: no broker is known to run on {request.node!r}",
+        clears="give broker_id instead; a node whose object is deleted can't be looked up",
+    )
+
+
+def reasons_not_to_replace(
+    request: ReplaceBrokerInput,
+    broker_id: int,
+    pod: BrokerPod | None,
+    node: Node | None,
+    snapshot: ClusterSnapshot,
+    reassignments: Sequence[Reassignment],
+) -> list[Reason]:
+    """All reasons, for a broker that was found. Acknowledged ones are not in the list.
+
+    Args:
+        pod, node: where it runs or ran, as far as the objects still exist.
+    """
+    if request.replacement_broker_id is not None:
+        found = _against_substitution(request.replacement_broker_id, broker_id, snapshot, reassignments)
+    else:
+        found = _against_return(request, broker_id, pod, node, snapshot)
+    return [reason for reason in found if not (reason.can_be_acknowledged and reason.name in request.acknowledged_risks)]
+
+
+def _against_return(
+    request: ReplaceBrokerInput, broker_id: int, pod: BrokerPod | None, node: Node | None, snapshot: ClusterSnapshot
+) -> list[Reason]:
+    reasons = []
+    if pod is None:
+        reasons.append(
+            Reason(
+                name="no-pod",
+                message=f"broker {broker_id} has no pod: its StatefulSet doesn't want one",
+                clears="scale the StatefulSet back, or give replacement_broker_id",
+            )
+        )
+    disk_is_lost = request.node_state is NodeState.LOST
+    if disk_is_lost and broker_id in snapshot.live_broker_ids and node is not None and node.is_ready:
+        reasons.append(
+            Reason(
+                name="broker-is-up",
+                message=f"broker {broker_id} is up and its node {node.name} is Ready, yet node_state says its disk is lost",
+                clears='stop the node first, or use node_state "returns", or move its replicas with replacement_broker_id',
+            )
+        )
+    reasons += risks_of_losing(snapshot, broker_id, disk_is_lost=disk_is_lost)
+    return reasons
+
+
+def _against_substitution(
+    replacement: int, broker_id: int, snapshot: ClusterSnapshot, reassignments: Sequence[Reassignment]
+) -> list[Reason]:
+    reasons = []
+    if replacement not in snapshot.live_broker_ids:
+        reasons.append(
+            Reason(
+                name="replacement-is-down",
+                message=f"replacement_broker_id: broker {replacement} is not registered with the cluster",
+                clears=f"give a live one: {', '.join(map(str, sorted(snapshot.live_broker_ids - {broker_id})))}",
+            )
+        )
+    both = [partition for partition in snapshot.on_broker(broker_id) if replacement in partition.replicas]
+    reasons += [
+        Reason(
+            name=f"two-replicas:{topic}",
+            message=f"topic {topic}, partition {listed(numbers)}: broker {replacement} has a replica already; "
+            "two replicas of a partition can't be on one broker",
+            clears="give a broker that holds none of these partitions",
+        )
+        for topic, numbers in by_topic(both).items()
+    ]
+    offline = [partition for partition in snapshot.on_broker(broker_id) if partition.leader is None]
+    reasons += [
+        Reason(
+            name=f"no-leader:{topic}",
+            message=f"topic {topic}, partition {listed(numbers)}: no leader, so there is nothing to copy from",
+            clears=f"bring broker {broker_id} back first (leave out replacement_broker_id)",
+        )
+        for topic, numbers in by_topic(offline).items()
+    ]
+    ours = {partition.name for partition in snapshot.on_broker(broker_id)}
+    foreign = [move for move in reassignments if move.name in ours]
+    if foreign:
+        reasons.append(
+            Reason(
+                name="foreign-reassignment",
+                message=f"{len(foreign)} of the broker's partitions are being reassigned by somebody else: "
+                + ", ".join(str(move.name) for move in foreign[:10]),
+                clears="wait until kafka-reassign-partitions --list is empty for them, or cancel them where they were started",
+            )
+        )
+    return reasons
+
+
+def why_nothing_to_do(
+    request: ReplaceBrokerInput, broker_id: int, pod: BrokerPod | None, node: Node | None, snapshot: ClusterSnapshot
+) -> str | None:
+    """The sentence for a broker that is well already; None where there is something to do."""
+    if request.replacement_broker_id is not None:
+        if any(True for _ in snapshot.on_broker(broker_id)):
+            return None
+        return f"broker {broker_id} holds no replica any more"
+    is_well = pod is not None and pod.is_ready and node is not None and node.is_ready and not node.is_cordoned
+    if request.node_state is NodeState.RETURNS and is_well and not out_of_sync(snapshot, broker_id):
+        return f"broker {broker_id} is up, Ready and 100 % in sync"
+    return None
