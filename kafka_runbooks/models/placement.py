@@ -77,7 +77,7 @@ class ReassignmentMap(OperatorInput):
     partitions: tuple[PartitionAssignment, ...]
 
 
-class Reason(Model):
+class PlacementReason(Model):
     """Why a map does not exist: the constraint that fails, where, and the smallest change that would help."""
 
     constraint: Literal["brokers", "racks", "capacity", "map", "live replicas"]
@@ -104,7 +104,7 @@ class BrokerLoad(Model):
     is_target: bool
 
 
-class PlanSummary(Model):
+class PlacementSummary(Model):
     """A plan in figures: what it moves, what had to move, how level it leaves the cluster, and what no plan could beat."""
 
     kind: str

@@ -152,3 +152,18 @@ class RunbookResult(Model):
     highest_throttle_bytes_per_s: int | None = None
     left_behind: tuple[str, ...] = ()
     decisions: tuple[Decision, ...] = ()
+
+
+class Word(OperatorInput):
+    """What a person says to a running runbook: reject, pause, resume or abort."""
+
+    by: Name = Field(description="who says it; recorded")
+    reason: Name = Field(description="why; recorded")
+
+
+class Approval(Word):
+    """Approve the plan that waits. What it doesn't name is not approved."""
+
+    plan_sha256: str | None = Field(default=None, description="approve only the plan with this hash")
+    acknowledged_risks: tuple[str, ...] = Field(default=(), description="risks by name, as the status lists them")
+    allow_other_rack: bool = Field(default=False, description="the broker may come back in another rack")

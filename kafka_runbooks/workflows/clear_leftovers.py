@@ -1,0 +1,38 @@
+"""`ClearLeftovers`: takes back what runs that were terminated have left on a cluster, as their ledgers say.
+
+Every other runbook does the same before it plans; this one is for when nothing else is to be run, and for a schedule.
+"""
+
+from temporalio import workflow
+
+with workflow.unsafe.imports_passed_through():
+    from kafka_runbooks.activities.ending import EndingActivities
+    from kafka_runbooks.models.runbooks import ClearLeftoversInput, Outcome, RunbookResult
+    from kafka_runbooks.models.steps import Released
+    from kafka_runbooks.workflows import options
+    from kafka_runbooks.workflows.runbook import Runbook
+
+
+@workflow.defn
+class ClearLeftovers(Runbook):
+    """See the module."""
+
+    @workflow.run
+    async def run(self, request: ClearLeftoversInput) -> RunbookResult:
+        """Clear what other runs left; see `ClearLeftoversInput`."""
+        return await self.conduct(request, self._clear)
+
+    async def _clear(self) -> RunbookResult:
+        with self.timed("clear leftovers"):
+            self._phase = "steps"
+            cleared: Released = await workflow.execute_activity_method(
+                EndingActivities.clear_leftovers, self.token, **options.act("give back what other runs left")
+            )
+        self._released = cleared
+        if cleared.left_behind:
+            return RunbookResult(
+                outcome=Outcome.FAILED, summary="left, because their brokers are down: " + "; ".join(cleared.left_behind[:10])
+            )
+        if not cleared.given_back:
+            return RunbookResult(outcome=Outcome.NOTHING_TO_DO, summary="no run has left anything")
+        return RunbookResult(outcome=Outcome.DONE, summary="given back: " + "; ".join(cleared.given_back[:20]))

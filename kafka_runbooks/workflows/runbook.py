@@ -1,0 +1,313 @@
+"""The shape that every runbook has: permit, work, and an end that gives back what was set.
+
+A runbook subclasses `Runbook` and hands its work to `conduct`. What is here is what an operator deals with on any of them: the
+`status` query, the updates approve, reject, pause, resume and abort, and a result however it ends. `give_back` runs after
+success, failure, cancel and abort; after a terminate the permit closes by itself and the ledger stays for the next run.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from urllib.parse import quote
+
+from temporalio import workflow
+from temporalio.exceptions import ActivityError, ApplicationError, FailureError, is_cancelled_exception
+
+with workflow.unsafe.imports_passed_through():
+    from kafka_runbooks.activities.ending import EndingActivities
+    from kafka_runbooks.models.plans import PlanSummary
+    from kafka_runbooks.models.runbooks import (
+        Approval,
+        Decision,
+        Outcome,
+        PhaseTime,
+        Reason,
+        RunbookInput,
+        RunbookResult,
+        Word,
+    )
+    from kafka_runbooks.models.status import Progress, Status, Waiting
+    from kafka_runbooks.models.steps import Released, Token
+    from kafka_runbooks.workflows import options, permit
+    from kafka_runbooks.workflows.details import markdown
+
+
+class Ended(Exception):
+    """The work came to an end that is not success; carries the result."""
+
+    def __init__(self, result: RunbookResult) -> None:
+        super().__init__(result.summary)
+        self.result = result
+
+
+class Runbook:
+    """What all runbooks share while they run."""
+
+    def __init__(self) -> None:
+        self._request: RunbookInput | None = None
+        self._work: asyncio.Task[RunbookResult] | None = None
+        self._token: Token | None = None
+        self._phase = "waiting for a worker"
+        self._steps: tuple[str, ...] = ()
+        self._step = ""
+        self._progress: Progress | None = None
+        self._waiting: Waiting | None = None
+        self._plan: PlanSummary | None = None
+        self._reasons: tuple[Reason, ...] = ()
+        self._owned: tuple[str, ...] = ()
+        self._holder: str | None = None
+        self._decisions: list[Decision] = []
+        self._times: list[PhaseTime] = []
+        self._gate_is_open: bool | None = None
+        self._approval: Approval | None = None
+        self._is_paused = False
+        self._abort: Word | None = None
+        self._released = Released()
+
+    # What an operator asks and says
+
+    @workflow.query
+    def status(self) -> Status:
+        """Where it is, how far, how long still, and why it waits."""
+        info = workflow.info()
+        path = f"/namespaces/{info.namespace}/workflows/{quote(info.workflow_id, safe='')}/{info.run_id}"
+        return Status(
+            runbook=info.workflow_type,
+            cluster=self._request.cluster if self._request else "",
+            phase=self._phase,
+            step=self._step,
+            step_number=self._steps.index(self._step) + 1 if self._step in self._steps else 0,
+            steps=len(self._steps),
+            progress=self._progress,
+            waiting=self._waiting or (self._progress.waiting if self._progress else None),
+            plan=self._plan,
+            reasons=self._reasons,
+            owned_throttles=self._owned,
+            permit_holder=self._holder,
+            is_paused=self._is_paused,
+            decisions=tuple(self._decisions),
+            links={"temporal": f"{path}/history"},
+        )
+
+    @workflow.signal
+    def report_progress(self, progress: Progress) -> None:
+        """Figures of a running step; sent by its activity."""
+        self._progress = progress
+        self._show()
+
+    @workflow.update
+    def approve(self, approval: Approval) -> Status:
+        """Approve what waits at the gate."""
+        self._note("approve", approval)
+        self._approval = approval
+        return self.status()
+
+    @approve.validator
+    def _may_approve(self, approval: Approval) -> None:
+        self._must_be_at_gate()
+        if approval.plan_sha256 is not None and (self._plan is None or self._plan.reference.sha256 != approval.plan_sha256):
+            raise ApplicationError("plan_sha256: the plan that waits has another hash; look at the status again")
+        missing = [reason.name for reason in self._reasons if reason.name not in approval.acknowledged_risks]
+        if missing:
+            raise ApplicationError("acknowledged_risks: name also " + ", ".join(missing))
+
+    @workflow.update
+    def reject(self, word: Word) -> Status:
+        """Refuse what waits at the gate: the runbook ends and has changed nothing more."""
+        self._note("reject", word)
+        self._gate_is_open = False
+        return self.status()
+
+    @reject.validator
+    def _may_reject(self, word: Word) -> None:
+        self._must_be_at_gate()
+
+    @workflow.update
+    def pause(self, word: Word) -> Status:
+        """Stop before the next step; data in flight still arrives, throttled."""
+        self._note("pause", word)
+        self._is_paused = True
+        return self.status()
+
+    @pause.validator
+    def _may_pause(self, word: Word) -> None:
+        if self._is_paused:
+            raise ApplicationError("it is paused already")
+
+    @workflow.update
+    def resume(self, word: Word) -> Status:
+        """Go on after a pause."""
+        self._note("resume", word)
+        self._is_paused = False
+        return self.status()
+
+    @resume.validator
+    def _may_resume(self, word: Word) -> None:
+        if not self._is_paused:
+            raise ApplicationError("it is not paused")
+
+    @workflow.update
+    def abort(self, word: Word) -> Status:
+        """Give back what was set, and end."""
+        self._note("abort", word)
+        self._abort = word
+        if self._work is not None:
+            self._work.cancel()
+        return self.status()
+
+    @abort.validator
+    def _may_abort(self, word: Word) -> None:
+        if self._work is None or self._work.done():
+            raise ApplicationError("there is nothing to abort: it has not begun, or is at its end")
+
+    def _must_be_at_gate(self) -> None:
+        if self._gate_is_open is None:
+            raise ApplicationError("nothing waits for a decision now")
+
+    def _note(self, action: str, word: Word) -> None:
+        self._decisions.append(Decision(action=action, by=word.by, reason=word.reason, at=workflow.now()))
+
+    # What a runbook's own module calls
+
+    async def conduct(self, request: RunbookInput, work: Callable[[], Awaitable[RunbookResult]]) -> RunbookResult:
+        """Hold the permit, do the work, give back, release; the result, or an `ApplicationError` that carries it.
+
+        Raises:
+            ApplicationError: its type is the name of an `Outcome`, its detail the `RunbookResult`.
+        """
+        self._request = request
+        held = await self._acquire(request)
+        info = workflow.info()
+        self._token = Token(
+            cluster=request.cluster,
+            workflow_id=info.workflow_id,
+            run_id=info.run_id,
+            permit_run_id=held.first_execution_run_id or "",
+        )
+
+        async def run() -> RunbookResult:
+            return await work()
+
+        self._work = asyncio.create_task(run())
+        is_cancelled = False
+        try:
+            result = await self._work
+        except Ended as ended:
+            await self.give_back()
+            result = ended.result
+        except (asyncio.CancelledError, FailureError) as error:
+            if is_cancelled_exception(error) or isinstance(error, asyncio.CancelledError):
+                is_cancelled = self._abort is None
+                outcome = Outcome.CANCELLED if self._abort is None else Outcome.ABORTED
+                summary = f"{outcome.value} during {self._step or self._phase}"
+            else:
+                outcome, summary = Outcome.FAILED, f"{self._step or self._phase}: {describe(error)}"
+            await self.give_back()
+            result = RunbookResult(outcome=outcome, summary=summary)
+        result = result.model_copy(
+            update={
+                "plan": self._plan.reference if self._plan else None,
+                "steps": tuple(self._times),
+                "decisions": tuple(self._decisions),
+                "left_behind": self._released.left_behind,
+            }
+        )
+        self.enter("release the permit", phase="end")
+        await permit.release(held)
+        await workflow.wait_condition(workflow.all_handlers_finished)
+        self._progress, self._waiting, self._phase = None, None, result.outcome.value
+        self._show()
+        if result.outcome in (Outcome.DONE, Outcome.NOTHING_TO_DO):
+            return result
+        if is_cancelled:
+            raise asyncio.CancelledError(result.summary)
+        raise ApplicationError(result.summary, result, type=result.outcome.name, non_retryable=True)
+
+    async def _acquire(self, request: RunbookInput) -> permit.Permit:
+        self.enter("acquire the permit", phase="permit")
+        while True:
+            held = await permit.try_to_acquire(request)
+            if held is not None:
+                self._holder, self._waiting = workflow.info().workflow_id, None
+                return held
+            self._holder = await permit.holder_of(request.cluster)
+            if request.when_busy == "fail":
+                self._phase = Outcome.BUSY.value
+                raise permit.busy(request.cluster, self._holder)
+            self.wait_for(f"{self._holder} holds cluster {request.cluster}", f"{self._holder} ends", self._holder or "")
+            await permit.wait_until_free(request.cluster)
+
+    @property
+    def token(self) -> Token:
+        assert self._token is not None, "the work runs under a permit"
+        return self._token
+
+    def enter(self, step: str, *, phase: str | None = None) -> None:
+        """Say where the runbook is."""
+        self._phase = phase or self._phase
+        self._step, self._progress, self._waiting = step, None, None
+        self._show()
+
+    def wait_for(self, reason: str, unblocks: str, *blocking: str) -> None:
+        """Say why the workflow itself waits."""
+        self._waiting = Waiting(reason=reason, since=workflow.now(), unblocks=unblocks, blocking=blocking)
+        self._show()
+
+    @contextmanager
+    def timed(self, step: str) -> Iterator[None]:
+        """Note how long a step takes, pauses before it not included."""
+        self.enter(step)
+        began = workflow.now()
+        try:
+            yield
+        finally:
+            self._times.append(PhaseTime(step=step, seconds=(workflow.now() - began).total_seconds()))
+
+    async def pause_point(self) -> None:
+        """A safe point: returns when the runbook is not paused."""
+        if self._is_paused:
+            self.wait_for("paused by an operator", "resume", *(decision.by for decision in self._decisions[-1:]))
+            await workflow.wait_condition(lambda: not self._is_paused, timeout_summary="paused")
+            self._waiting = None
+
+    async def gate(self, question: str) -> Approval:
+        """Wait until somebody approves.
+
+        Raises:
+            Ended: somebody rejected.
+        """
+        self._gate_is_open, self._approval = True, None
+        self.wait_for(question, "approve or reject")
+        try:
+            await workflow.wait_condition(lambda: self._approval is not None or self._gate_is_open is False)
+        finally:
+            was_rejected, self._gate_is_open, self._waiting = self._gate_is_open is False, None, None
+        if was_rejected or self._approval is None:
+            word = self._decisions[-1]
+            raise Ended(RunbookResult(outcome=Outcome.REJECTED, summary=f"rejected by {word.by}: {word.reason}"))
+        return self._approval
+
+    async def give_back(self) -> Released:
+        """Take back what the ledger says; also what is left, once more."""
+        self.enter("give back throttles and cordon")
+        self._released = await workflow.execute_activity_method(
+            EndingActivities.give_back, self.token, **options.act("give back what this run has set")
+        )
+        self._owned = self._released.left_behind
+        return self._released
+
+    def _show(self) -> None:
+        workflow.set_current_details(markdown(self.status()))
+
+
+def describe(error: BaseException) -> str:
+    """The innermost cause in words: `Activity task failed` tells nobody anything."""
+    while isinstance(error, ActivityError) and error.cause is not None:
+        error = error.cause
+    return str(error)[:2000]
+
+
+def is_type(error: BaseException, name: str) -> bool:
+    """Whether an activity failed with an `ApplicationError` of this type."""
+    cause = error.cause if isinstance(error, ActivityError) else error
+    return isinstance(cause, ApplicationError) and cause.type == name
