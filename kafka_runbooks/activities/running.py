@@ -95,7 +95,7 @@ class Reporter:
         return more_bytes or more_partitions
 
 
-def looks(every_seconds: float = LOOK_SECONDS) -> Iterator[None]:
+def looks(every_seconds: float | None = None) -> Iterator[None]:
     """Look after look, until the caller breaks off; ends with an error on cancellation and on shutdown of the worker.
 
     The pause grows with what a look costs, so that watching a large cluster never takes more than a fifth of a broker's time.
@@ -107,7 +107,7 @@ def looks(every_seconds: float = LOOK_SECONDS) -> Iterator[None]:
     while True:
         began = time.monotonic()
         yield
-        pause = max(every_seconds, 4 * (time.monotonic() - began))
+        pause = max(LOOK_SECONDS if every_seconds is None else every_seconds, 4 * (time.monotonic() - began))
         ends = time.monotonic() + pause
         while True:
             stop_if_told()

@@ -1,0 +1,126 @@
+"""Preflight reports every reason at once, and only those."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from kafka_runbooks.models.cluster import Broker, ClusterSnapshot, Partition, Reassignment
+from kafka_runbooks.models.pods import BrokerPod, Node
+from kafka_runbooks.models.runbooks import NodeState, Reason, ReplaceBrokerInput
+from kafka_runbooks.safety import availability
+from kafka_runbooks.safety.preflight import find_broker_id, reasons_not_to_replace, why_nothing_to_do
+
+
+def snapshot(live: list[int], *partitions: Partition) -> ClusterSnapshot:
+    return ClusterSnapshot(
+        cluster_id="c",
+        brokers=tuple(Broker(id=broker, host="h", port=9092, rack=f"zone-{broker % 3}") for broker in live),
+        partitions=partitions,
+        minimum_in_sync={partition.topic: 2 for partition in partitions},
+    )
+
+
+def part(topic: str, number: int, replicas: list[int], in_sync: list[int]) -> Partition:
+    return Partition(
+        topic=topic, partition=number, leader=in_sync[0] if in_sync else None, replicas=tuple(replicas), in_sync=tuple(in_sync)
+    )
+
+
+def asks(**more: object) -> ReplaceBrokerInput:
+    return ReplaceBrokerInput.model_validate({"cluster": "lab", "requester": "me", "broker_id": 1, **more})
+
+
+POD = BrokerPod(name="events-0", uid="u", broker_id=1, map="events", stateful_set="events", claim="data-events-0", node="a")
+NODE = Node(name="a", uid="n", zone="zone-1", map="events", instance_type="small", is_ready=False)
+
+
+def test_all_reasons_come_at_once() -> None:
+    view = snapshot([1, 2, 3], part("single", 0, [1], [1]), part("only", 4, [1, 2], [1]), part("fine", 0, [1, 2, 3], [2, 3]))
+    found = reasons_not_to_replace(asks(), 1, None, NODE.model_copy(update={"is_ready": True}), view, ())
+    assert [reason.name for reason in found] == ["no-pod", "broker-is-up", "data-loss:only", "data-loss:single"]
+    assert [reason.can_be_acknowledged for reason in found] == [False, False, True, True]
+    assert all(reason.clears for reason in found)
+
+
+def test_an_acknowledged_risk_is_no_reason_but_another_topic_s_is() -> None:
+    view = snapshot([2], part("single", 0, [1], [1]), part("other", 1, [1], []))
+    found = reasons_not_to_replace(asks(acknowledged_risks=["data-loss:single"]), 1, POD, NODE, view, ())
+    assert [reason.name for reason in found] == ["data-loss:other"]
+
+
+def test_a_disk_that_returns_asks_for_nothing() -> None:
+    view = snapshot([2], part("single", 0, [1], [1]))
+    assert reasons_not_to_replace(asks(node_state="returns"), 1, POD, NODE, view, ()) == []
+
+
+def test_substitution_names_what_is_in_the_way() -> None:
+    view = snapshot([1, 2], part("t", 0, [1, 2], [1, 2]), part("u", 0, [1, 3], [1]))
+    foreign = Reassignment(topic="u", partition=0, replicas=(1, 3, 4), adding=(4,), removing=(3,))
+    found = reasons_not_to_replace(asks(replacement_broker_id=2), 1, POD, NODE, view, [foreign])
+    assert [reason.name for reason in found] == ["two-replicas:t", "foreign-reassignment"]
+    found = reasons_not_to_replace(asks(replacement_broker_id=9), 1, POD, NODE, view, [])
+    assert [reason.name for reason in found] == ["replacement-is-down"]
+
+
+def test_the_broker_is_found_by_id_or_by_node() -> None:
+    ids = {"events-0": 1, "events-1": 2}
+    assert find_broker_id(asks(), [POD], [NODE], ids) == 1
+    by_node = ReplaceBrokerInput(cluster="lab", requester="me", node="a")
+    assert find_broker_id(by_node, [POD], [NODE], ids) == 1
+    labelled = NODE.model_copy(update={"broker_id": 2})
+    assert find_broker_id(by_node, [], [labelled], ids) == 2
+    unknown = find_broker_id(asks(broker_id=7), [POD], [NODE], ids)
+    assert isinstance(unknown, Reason) and "broker_id: 7" in unknown.message and "1, 2" in unknown.clears
+    assert isinstance(find_broker_id(by_node, [], [], ids), Reason)
+
+
+def test_a_broker_that_is_well_needs_nothing() -> None:
+    view = snapshot([1, 2], part("t", 0, [1, 2], [1, 2]))
+    ready, node = POD.model_copy(update={"is_ready": True}), NODE.model_copy(update={"is_ready": True})
+    assert why_nothing_to_do(asks(node_state="returns"), 1, ready, node, view)
+    assert why_nothing_to_do(asks(node_state="lost"), 1, ready, node, view) is None
+    assert why_nothing_to_do(asks(node_state="returns"), 1, ready, node, snapshot([1, 2], part("t", 0, [1, 2], [2]))) is None
+    assert why_nothing_to_do(asks(replacement_broker_id=3), 1, ready, node, snapshot([1], part("t", 0, [2], [2])))
+
+
+@st.composite
+def snapshots(draw: st.DrawFn) -> ClusterSnapshot:
+    brokers = draw(st.lists(st.integers(1, 5), unique=True, min_size=1))
+    partitions = []
+    for number in range(draw(st.integers(0, 6))):
+        replicas = draw(st.lists(st.integers(1, 5), unique=True, min_size=1, max_size=3))
+        in_sync = [broker for broker in replicas if draw(st.booleans())]
+        partitions.append(part("t", number, replicas, in_sync))
+    return snapshot(brokers, *partitions)
+
+
+@given(snapshots(), st.integers(1, 5))
+def test_data_loss_is_named_exactly_where_no_other_live_in_sync_copy_is(view: ClusterSnapshot, broker_id: int) -> None:
+    alone = {partition.name for partition in availability.only_copy_on(view, broker_id)}
+    for partition in view.partitions:
+        others = (set(partition.in_sync) & view.live_broker_ids) - {broker_id}
+        assert (partition.name in alone) == (broker_id in partition.replicas and not others)
+
+
+@given(snapshots(), st.sets(st.integers(1, 5)))
+def test_more_brokers_away_never_help(view: ClusterSnapshot, away: set[int]) -> None:
+    before = {partition.name for partition in availability.below_minimum(view)}
+    assert before <= {partition.name for partition in availability.below_minimum(view, away)}
+
+
+def test_inputs_say_what_is_wrong() -> None:
+    wrong: list[tuple[dict[str, object], str]] = [
+        ({"broker_id": None}, "exactly one of broker_id and node"),
+        ({"node": "a"}, "exactly one of broker_id and node"),
+        ({"replacement_broker_id": 1}, "replacement_broker_id"),
+        ({"throttel": {}}, "throttel"),
+        ({"throttle": {"mode": "fixed", "rate_bytes_per_s": 0}}, "rate_bytes_per_s"),
+        ({"throttle": {"mode": "adapt", "floor_bytes_per_s": 2_000, "ceiling_bytes_per_s": 1_000}}, "ceiling_bytes_per_s"),
+        ({"node_state": "gone"}, "node_state"),
+        ({"requester": "  "}, "requester"),
+    ]
+    for bad, word in wrong:
+        with pytest.raises(ValidationError, match=word):
+            asks(**bad)
+    assert asks().node_state is NodeState.LOST
