@@ -1,1 +1,1 @@
-"""Which replica lives on which broker: pure functions from an observed cluster and a wish to a plan."""
+"""Pure planning: which replica lives on which broker, how far that is from the best, and in which safe steps to get there."""

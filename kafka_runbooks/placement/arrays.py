@@ -1,0 +1,139 @@
+"""An observed cluster as arrays, so that millions of replicas are planned in seconds.
+
+Brokers and racks are indices here, never ids: row `b` of every broker array is broker `broker_ids[b]`. A partition's replicas
+are one row of a padded matrix, in preference order (the first is the preferred leader). Bytes are integers throughout: sums of
+floats depend on the order and the machine, and two machines must plan the same map.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+Ints = npt.NDArray[np.int64]
+Indices = npt.NDArray[np.int32]
+Flags = npt.NDArray[np.bool_]
+Floats = npt.NDArray[np.float64]
+
+NONE = -1
+"""Padding in a replica row: no replica in this slot."""
+OFFLINE = -2
+"""A replica whose broker id is unknown (Kafka's -1): it counts for the replication factor, and nothing can be kept of it."""
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """What was observed. Arrays are indexed by broker (B), partition (P) or both (P x W, W = the longest replica list).
+
+    `unexplained_bytes` is used space that no listed replica accounts for (other topics, the system); it never moves.
+    A broker without a rack is a rack of its own, as kafka-kit's empty rack never collides. A broker that only replica lists
+    name is in the table too, with `is_live` False.
+    """
+
+    broker_ids: Ints
+    racks: Indices
+    rack_names: tuple[str, ...]
+    capacity_bytes: Ints
+    unexplained_bytes: Ints
+    is_live: Flags
+    topics: tuple[str, ...]
+    topic: Indices
+    partition: Ints
+    replicas: Indices
+    size_bytes: Ints
+    in_sync: Flags
+    """P x W: whether the replica in this slot is in sync and its broker live."""
+    bytes_in: Ints | None = None
+    """P, per second: produced into the partition, written once by every replica."""
+    bytes_out: Ints | None = None
+    """P, per second: consumed from the partition's leader."""
+    adding: Flags | None = None
+    """P x W: replicas being added by a reassignment in progress (KIP-455)."""
+    removing: Flags | None = None
+
+    @property
+    def broker_count(self) -> int:
+        return len(self.broker_ids)
+
+    @property
+    def partition_count(self) -> int:
+        return len(self.size_bytes)
+
+    @property
+    def in_flight(self) -> Flags:
+        """P: which partitions are being reassigned."""
+        flags: Flags = np.zeros(self.partition_count, dtype=np.bool_)
+        for mask in (self.adding, self.removing):
+            if mask is not None:
+                flags |= mask.any(axis=1)
+        return flags
+
+    def on_target(self) -> "Cluster":
+        """The cluster as it will be when reassignments in progress end: removing replicas are gone (KIP-455)."""
+        if self.removing is None:
+            return replace(self, adding=None)
+        kept = np.where(self.removing, NONE, self.replicas)
+        order = np.argsort(kept == NONE, axis=1, kind="stable")
+        return replace(
+            self,
+            replicas=np.take_along_axis(kept, order, axis=1),
+            in_sync=np.take_along_axis(self.in_sync & ~self.removing, order, axis=1),
+            adding=None,
+            removing=None,
+        )
+
+    def name(self, row: int) -> tuple[str, int]:
+        """(topic, partition number) of a row."""
+        return self.topics[self.topic[row]], int(self.partition[row])
+
+    def ids(self, row: "npt.NDArray[np.int32] | Sequence[int]") -> list[int]:
+        """Broker ids of one replica row, padding left out; -1 for an offline one."""
+        return [int(self.broker_ids[b]) if b >= 0 else -1 for b in row if b != NONE]
+
+
+def sum_by(index: npt.NDArray[Any], values: npt.NDArray[Any], length: int) -> Ints:
+    """Exact integer sums of `values` by `index` (np.bincount would go through floats)."""
+    out = np.zeros(length, dtype=np.int64)
+    np.add.at(out, index, values)
+    return out
+
+
+def loads(replicas: Indices, weight: Ints, length: int) -> Ints:
+    """Per broker: sum of the weights of the partitions it holds."""
+    mask = replicas >= 0
+    return sum_by(replicas[mask], np.broadcast_to(weight[:, None], replicas.shape)[mask], length)
+
+
+def distinct_racks(replicas: Indices, racks: Indices) -> Ints:
+    """P: number of distinct racks in each replica row (padding and offline replicas have none)."""
+    width = replicas.shape[1]
+    rack = np.where(replicas >= 0, racks[np.maximum(replicas, 0)], -1)
+    count = np.zeros(len(replicas), dtype=np.int64)
+    for slot in range(width):
+        fresh = rack[:, slot] >= 0
+        for earlier in range(slot):
+            fresh &= rack[:, slot] != rack[:, earlier]
+        count += fresh
+    return count
+
+
+def holds(replicas: Indices, brokers: npt.NDArray[Any] | int) -> Flags:
+    """P: whether each row holds its broker (`brokers` is one per row, or one for all)."""
+    wanted = np.asarray(brokers)
+    flags: Flags = (replicas == (wanted[:, None] if wanted.ndim else wanted)).any(axis=1)
+    return flags
+
+
+def added(before: Indices, after: Indices) -> Flags:
+    """P x W: slots of `after` whose broker did not hold the partition before, so that its bytes must be copied."""
+    fresh: Flags = after >= 0
+    for slot in range(before.shape[1]):
+        fresh &= after != before[:, slot, None]
+    return fresh
+
+
+def moved_bytes(before: Indices, after: Indices, size_bytes: Ints) -> int:
+    """Bytes that must be copied to get from `before` to `after`."""
+    return int((added(before, after).sum(axis=1) * size_bytes).sum())

@@ -1,0 +1,185 @@
+"""Place the replicas that must be placed: heaviest first, each on the least loaded broker that the rules allow.
+
+Longest-processing-time-first (Graham 1969): after it the brokers differ by no more than the last small partitions. Brokers wait
+in one heap per rack, so that "the least loaded broker of any of these racks" costs a look at a few heap tops. Partitions without
+any weight are placed by replica count, or they would all land on one broker.
+"""
+
+import heapq
+from collections.abc import Callable, Iterable
+
+import numpy as np
+
+from kafka_runbooks.models.placement import PlacementReason
+from kafka_runbooks.placement.arrays import NONE
+from kafka_runbooks.placement.errors import NoMap
+from kafka_runbooks.placement.keeping import open_slots
+from kafka_runbooks.placement.state import State
+
+Key = tuple[float, ...]
+
+MOST_HEAPS = 32
+"""With more racks than this (a cluster without racks has as many as brokers) one heap serves all, and a few tops are skipped."""
+
+
+def fill(state: State, affinity: dict[int, int] | None = None) -> None:
+    """Fill every open slot of `state`.
+
+    :param affinity: index of a leaving broker -> its substitute, which takes over its slots where the rules allow
+    :raises NoMap: a replica fits nowhere
+    """
+    problem, cluster = state.problem, state.problem.cluster
+    missing = open_slots(problem, state.sets)
+    rows = np.nonzero(missing)[0]
+    if affinity:
+        for row in rows.tolist():
+            _substitute(state, row, affinity)
+        missing = open_slots(problem, state.sets)
+        rows = np.nonzero(missing)[0]
+    order = rows[np.argsort(-problem.weight[rows], kind="stable")]
+    weighty = problem.weight[order] > 0
+    counts = np.bincount(state.sets[state.sets >= 0], minlength=cluster.broker_count).tolist()
+    capacity = np.maximum(cluster.capacity_bytes, 1).tolist()
+
+    def by_load(broker: int) -> Key:
+        return (state.load[broker] / state.width[broker], state.used[broker] / capacity[broker], broker)
+
+    def by_count(broker: int) -> Key:
+        return (counts[broker], state.load[broker] / state.width[broker], broker)
+
+    for chosen, key in ((order[weighty], by_load), (order[~weighty], by_count)):
+        shelves = Shelves(state, key)
+        for row in chosen.tolist():
+            for _ in range(int(missing[row])):
+                broker = _choose(state, row, shelves)
+                if broker is None:
+                    broker = _choose_after_displacing(state, row, shelves)
+                if broker is None:
+                    raise NoMap([why_not(state, row)])
+                counts[broker] += 1
+                state.place(row, state.sets[row].tolist().index(NONE), broker)
+                shelves.renew(broker)
+
+
+class Shelves:
+    """Brokers by key, in one heap per rack; outdated entries are dropped when they surface."""
+
+    def __init__(self, state: State, key: Callable[[int], Key]) -> None:
+        self.key = key
+        brokers = np.nonzero(state.problem.allowed)[0].tolist()
+        racks = sorted({state.racks[b] for b in brokers})
+        self.shelf_of = {rack: i if len(racks) <= MOST_HEAPS else 0 for i, rack in enumerate(racks)}
+        self.racks = state.racks
+        self.heaps: list[list[Key]] = [[] for _ in set(self.shelf_of.values())]
+        self.now: dict[int, Key] = {}
+        for broker in brokers:
+            self.renew(broker)
+
+    def renew(self, broker: int) -> None:
+        """Note a broker's new key."""
+        entry = self.key(broker)
+        self.now[broker] = entry
+        heapq.heappush(self.heaps[self.shelf_of[self.racks[broker]]], entry)
+
+    def lowest(self, fits: Callable[[int], bool], racks_taken: Iterable[int]) -> int | None:
+        """The broker with the lowest key that fits and is in none of the racks taken."""
+        closed = set(racks_taken)
+        shut = {self.shelf_of.get(rack) for rack in closed} if len(self.heaps) > 1 else set()
+        best: Key | None = None
+        for shelf, heap in enumerate(self.heaps):
+            if shelf in shut:
+                continue
+            aside = []
+            while heap and (best is None or heap[0] < best):
+                entry = heap[0]
+                broker = int(entry[-1])
+                if self.now[broker] != entry:
+                    heapq.heappop(heap)
+                elif self.racks[broker] not in closed and fits(broker):
+                    best = entry
+                    break
+                else:
+                    aside.append(heapq.heappop(heap))
+            for entry in aside:
+                heapq.heappush(heap, entry)
+        return None if best is None else int(best[-1])
+
+
+def racks_closed(state: State, row: int, members: list[int]) -> set[int]:
+    """Racks that the next replica of this partition must not use, if its set is to span the racks it can."""
+    racks = {state.racks[b] for b in members}
+    left = int(state.problem.replication[row]) - len(members)
+    return racks if state.spread[row] - len(racks) >= left else set()
+
+
+def _choose(state: State, row: int, shelves: Shelves) -> int | None:
+    """The broker for the next replica of a partition, or None."""
+    members = [b for b in state.sets[row].tolist() if b >= 0]
+    size = state.size[row]
+
+    def fits(broker: int) -> bool:
+        return broker not in members and state.used[broker] + size <= state.capacity[broker]
+
+    return shelves.lowest(fits, racks_closed(state, row, members))
+
+
+def _choose_after_displacing(state: State, row: int, shelves: Shelves) -> int | None:
+    """Make room where only space is missing: move another new replica of the plan on."""
+    members = [b for b in state.sets[row].tolist() if b >= 0]
+    closed = racks_closed(state, row, members)
+    brokers = [b for b in np.nonzero(state.problem.allowed)[0].tolist() if b not in members and state.racks[b] not in closed]
+    for broker in sorted(brokers, key=lambda b: (state.used[b] - state.capacity[b], b)):
+        short = state.used[broker] + state.size[row] - state.capacity[broker]
+        rows = state.members(broker)
+        rows = rows[(state.problem.cluster.size_bytes[rows] >= short) & (state.before[rows] != broker).all(axis=1)]
+        for other in rows[np.argsort(state.problem.cluster.size_bytes[rows], kind="stable")].tolist():
+            for target in np.nonzero(state.problem.allowed)[0].tolist():
+                if state.used[target] + state.size[other] > state.capacity[target]:
+                    continue
+                if state.may_move(np.array([other]), broker, target)[0]:
+                    state.move(other, broker, target)
+                    shelves.renew(broker)
+                    shelves.renew(target)
+                    return broker
+    return None
+
+
+def _substitute(state: State, row: int, affinity: dict[int, int]) -> None:
+    """Give the slots of leaving brokers to their substitutes."""
+    for slot, old in enumerate(state.before[row].tolist()):
+        new = affinity.get(old)
+        members = [b for b in state.sets[row].tolist() if b >= 0]
+        if new is None or state.sets[row, slot] != NONE or new in members or len(members) >= state.problem.replication[row]:
+            continue
+        room = state.used[new] + state.size[row] <= state.capacity[new]
+        if room and state.racks[new] not in racks_closed(state, row, members):
+            state.place(row, slot, new)
+
+
+def why_not(state: State, row: int) -> PlacementReason:
+    """Why the next replica of a partition fits nowhere."""
+    cluster = state.problem.cluster
+    topic, number = cluster.name(row)
+    members = [b for b in state.sets[row].tolist() if b >= 0]
+    closed = racks_closed(state, row, members)
+    others = [b for b in np.nonzero(state.problem.allowed)[0].tolist() if b not in members]
+    inside = [b for b in others if state.racks[b] not in closed]
+    used = ", ".join(sorted(cluster.rack_names[rack] for rack in closed))
+    if not inside:
+        return PlacementReason(
+            constraint="racks",
+            where=f"racks {used}",
+            problem=f"{topic}-{number} has replicas there already, and no broker of another rack is left for it",
+            remedy=f"add a broker in another rack, or allow min_racks={len(closed)}",
+        )
+    best = min(inside, key=lambda b: (state.used[b] - state.capacity[b], b))
+    short = state.used[best] + state.size[row] - state.capacity[best]
+    return PlacementReason(
+        constraint="capacity",
+        where=f"broker {int(cluster.broker_ids[best])}",
+        problem=f"{topic}-{number} needs {state.size[row]} bytes, {state.capacity[best] - state.used[best]} are free there, "
+        f"the most of any broker that the rack rule leaves",
+        remedy=f"free {short} bytes on it, add a broker"
+        + (f" in a rack other than {used}" if closed else "")
+        + (", or allow fewer racks (min_racks)" if len(inside) < len(others) else ""),
+    )

@@ -1,0 +1,89 @@
+"""Which observed replicas stay: the first half of any plan, and the one that decides the bytes that must move.
+
+A replica stays where it is unless its broker is lost, leaving or outside the map; the replication factor goes down (then what
+needs no copy stays: live, in sync, in different racks, and off the fullest brokers); or the set spans fewer racks than it can,
+and only a move mends it. Every slot emptied here is a copy that no valid map avoids.
+"""
+
+from math import lcm
+
+import numpy as np
+
+from kafka_runbooks.placement.arrays import NONE, Indices, Ints, distinct_racks
+from kafka_runbooks.placement.problems import Problem
+
+
+def keep(problem: Problem, sets: Indices | None = None) -> Indices:
+    """P x W: the replicas that stay, each in its slot; NONE elsewhere. Rows out of scope are returned as they are."""
+    cluster = problem.cluster
+    rows = cluster.replicas if sets is None else sets
+    allowed = (rows >= 0) & problem.allowed[np.maximum(rows, 0)]
+    kept: Indices = np.where(problem.scope[:, None] & ~allowed, NONE, rows).astype(np.int32)
+    _drop_surplus(problem, kept)
+    _make_room_for_racks(problem, kept)
+    return kept
+
+
+def open_slots(problem: Problem, kept: Indices) -> Ints:
+    """P: replicas that are still to be placed."""
+    missing = problem.replication - (kept != NONE).sum(axis=1)
+    slots: Ints = np.where(problem.scope, np.maximum(missing, 0), 0)
+    return slots
+
+
+def _drop_surplus(problem: Problem, kept: Indices) -> None:
+    """Take replicas off sets that are larger than the replication factor, heaviest partition first.
+
+    Every undecided partition weighs on each of its brokers with the share that will stay on average, so that early decisions
+    already know about the later ones.
+    """
+    cluster = problem.cluster
+    have = (kept != NONE).sum(axis=1)
+    rows = np.nonzero(problem.scope & (have > problem.replication))[0]
+    if not len(rows):
+        return
+    scale = lcm(*range(1, kept.shape[1] + 1))
+    width = problem.width.tolist()
+    expected: list[int] = [int(base) * scale for base in problem.base]
+    staying = np.where(have > problem.replication, problem.replication, have)
+    share = problem.weight * (staying * scale // np.maximum(have, 1))
+    for slot in range(kept.shape[1]):
+        column = kept[:, slot]
+        part = np.zeros(cluster.broker_count, dtype=np.int64)
+        np.add.at(part, column[column >= 0], share[column >= 0])
+        expected = [a + b for a, b in zip(expected, part.tolist(), strict=True)]
+
+    racks: list[int] = cluster.racks.tolist()
+    order = rows[np.argsort(-problem.weight[rows], kind="stable")]
+    for row in order.tolist():
+        brokers = [b for b in kept[row].tolist() if b >= 0]
+        synced = {b for b, s in zip(cluster.replicas[row].tolist(), cluster.in_sync[row].tolist(), strict=True) if s}
+        weight, wanted, spread = int(problem.weight[row]), int(problem.replication[row]), int(problem.spread[row])
+        while len(brokers) > wanted:
+            count = len(brokers)
+            need = min(spread, len({racks[b] for b in brokers}))
+            fine = [b for b in brokers if len({racks[c] for c in brokers if c != b}) >= need]
+            gone = max(fine, key=lambda b: (b not in synced, expected[b] / width[b], b))
+            brokers.remove(gone)
+            before, after = weight * (wanted * scale // count), weight * (wanted * scale // (count - 1))
+            expected[gone] -= before
+            for broker in brokers:
+                expected[broker] += after - before
+        stays = set(brokers)
+        kept[row] = [b if b in stays else NONE for b in kept[row].tolist()]
+
+
+def _make_room_for_racks(problem: Problem, kept: Indices) -> None:
+    """Empty slots of sets that would otherwise span fewer racks than they can; the preferred leader is the last to go."""
+    racks: list[int] = problem.cluster.racks.tolist()
+    reach = distinct_racks(kept, problem.cluster.racks) + open_slots(problem, kept)
+    for row in np.nonzero(problem.scope & (reach < problem.spread))[0].tolist():
+        missing = int(problem.spread[row] - reach[row])
+        seen: set[int] = set()
+        twins = []
+        for slot, broker in enumerate(kept[row].tolist()):
+            if broker >= 0 and racks[broker] in seen:
+                twins.append(slot)
+            seen.add(racks[broker] if broker >= 0 else -1)
+        for slot in twins[-missing:]:
+            kept[row, slot] = NONE

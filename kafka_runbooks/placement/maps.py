@@ -1,0 +1,122 @@
+"""Maps: which topics live on which brokers ("Running Production Kafka Clusters in Kubernetes", Datadog, 2019).
+
+A map is a topic regex and the brokers (one node group, one instance type) that carry those topics. Regexes are anchored at both
+ends and a plain name is itself: topicmappr takes `foo.bar` as an unanchored regex that also matches `my-foo.bar2`. A topic that
+two maps claim, or none, is reported and left where it is: guessing would move data for nothing.
+"""
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from kafka_runbooks.models.maps import TopicMap
+from kafka_runbooks.placement.arrays import Cluster, Flags
+from kafka_runbooks.placement.errors import BadWish
+from kafka_runbooks.placement.snapshots import broker_indices
+
+LITERAL = re.compile(r"[A-Za-z0-9._-]+")
+"""What Kafka allows in a topic's name (Topic.LEGAL_CHARS): an item of these characters only is that topic, dots included."""
+
+
+def matching(items: Iterable[str], topics: Sequence[str]) -> list[str]:
+    """Topics that any item names: a literal name, or a regex that matches the whole name.
+
+    :raises BadWish: a literal that is no topic, or a regex that doesn't compile
+    """
+    found: set[str] = set()
+    known = set(topics)
+    for item in items:
+        if item in known:
+            found.add(item)
+            continue
+        if LITERAL.fullmatch(item) and "." not in item:
+            raise BadWish(f"topics: no topic is called {item!r}")
+        try:
+            pattern = re.compile(item)
+        except re.error as error:
+            raise BadWish(f"topics: {item!r} is no regex: {error}") from error
+        found.update(topic for topic in topics if pattern.fullmatch(topic))
+    return [topic for topic in topics if topic in found]
+
+
+def excluding(items: Iterable[str], topics: Sequence[str]) -> list[str]:
+    """Topics that no item names, by the rules of `matching`; an item that names nothing excludes nothing."""
+    gone: set[str] = set()
+    for item in items:
+        try:
+            gone.update(matching([item], topics))
+        except BadWish:
+            if not LITERAL.fullmatch(item):
+                raise
+    return [topic for topic in topics if topic not in gone]
+
+
+def rows_of(cluster: Cluster, topics: Iterable[str]) -> Flags:
+    """P: partitions of these topics."""
+    wanted = set(topics)
+    flags = np.array([topic in wanted for topic in cluster.topics], dtype=np.bool_)
+    rows: Flags = flags[cluster.topic] if len(flags) else np.zeros(0, dtype=np.bool_)
+    return rows
+
+
+@dataclass(frozen=True)
+class Region:
+    """One map of the cluster at hand: its partitions (P) and brokers (B)."""
+
+    name: str
+    scope: Flags
+    brokers: Flags
+
+
+@dataclass(frozen=True)
+class Regions:
+    """All maps, and what belongs to none or to several."""
+
+    regions: tuple[Region, ...]
+    unmapped_topics: tuple[str, ...]
+    contested_topics: Mapping[str, tuple[str, ...]]
+    """Topic -> the maps that claim it."""
+
+
+def resolve(cluster: Cluster, maps: Sequence[TopicMap], brokers_by_type: Mapping[str, Sequence[int]] | None = None) -> Regions:
+    """Regions of maps. Maps that ask for N instances of a type take the lowest N broker ids of it that no earlier map took.
+
+    :param brokers_by_type: instance type -> broker ids, as the caller found them in Kubernetes labels
+    :raises BadWish: an unknown broker, or fewer instances than asked for
+    """
+    claims: dict[str, list[str]] = {topic: [] for topic in cluster.topics}
+    taken: set[int] = {broker for entry in maps for broker in entry.brokers}
+    found: list[tuple[TopicMap, list[int]]] = []
+    for entry in maps:
+        ids = list(entry.brokers)
+        if entry.instances is not None:
+            free = sorted(b for b in (brokers_by_type or {}).get(entry.instances.type, ()) if b not in taken)
+            if len(free) < entry.instances.count:
+                raise BadWish(
+                    f"maps.{entry.name}.instances: wants {entry.instances.count} of {entry.instances.type}, "
+                    f"{len(free)} are free: {free}"
+                )
+            ids += free[: entry.instances.count]
+            taken.update(ids)
+        found.append((entry, ids))
+        for topic in matching_regex(entry.topics, cluster.topics):
+            claims[topic].append(entry.name)
+    regions = []
+    for entry, ids in found:
+        flags = np.zeros(cluster.broker_count, dtype=np.bool_)
+        flags[broker_indices(cluster, ids, where=f"maps.{entry.name}.brokers")] = True
+        own = [topic for topic, names in claims.items() if names == [entry.name]]
+        regions.append(Region(entry.name, rows_of(cluster, own), flags))
+    return Regions(
+        regions=tuple(regions),
+        unmapped_topics=tuple(topic for topic, names in claims.items() if not names),
+        contested_topics={topic: tuple(names) for topic, names in claims.items() if len(names) > 1},
+    )
+
+
+def matching_regex(pattern: str, topics: Sequence[str]) -> list[str]:
+    """Topics whose whole name the regex matches."""
+    compiled = re.compile(pattern)
+    return [topic for topic in topics if compiled.fullmatch(topic)]

@@ -1,0 +1,162 @@
+"""From a problem to replica sets: keep what can stay, place what must be placed, level as far as was asked.
+
+Two ways to level. *Without moves* only the replicas that must be placed (or may be dropped) are steered, so that the plan moves
+the lower bound of bytes and not one more. *With moves* further replicas go from full to empty brokers until the spread is the
+best possible one plus the tolerance asked for, or the bytes allowed are used up.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from kafka_runbooks.placement import bounds
+from kafka_runbooks.placement.arrays import Indices, moved_bytes
+from kafka_runbooks.placement.filling import fill
+from kafka_runbooks.placement.keeping import keep
+from kafka_runbooks.placement.polishing import polish
+from kafka_runbooks.placement.problems import Problem, levels
+from kafka_runbooks.placement.shifting import shift, water_levels
+from kafka_runbooks.placement.state import State
+
+DEFAULT_SPREAD = 0.005
+"""Half a percent of capacity above the best possible spread: below it, brokers drift apart within a day anyway."""
+AIM = 0.8
+"""Part of the tolerance that the window uses; the rest absorbs that replicas can't be cut in pieces."""
+ATTEMPTS = 3
+"""A window that replicas can't be fitted into is widened to what was reached, and planned again, so that no byte is wasted."""
+
+
+@dataclass(frozen=True)
+class Solution:
+    """Replica sets (P x W, slots in place) and what they are measured by, in the problem's measure."""
+
+    sets: Indices
+    before: Indices
+    spread: float
+    best_spread: float
+    moved_bytes: int
+    forced_bytes: int
+    lower_bound_bytes: int
+
+
+def solve(
+    problem: Problem,
+    sets: Indices | None = None,
+    *,
+    moves: bool,
+    target_spread: float | None = None,
+    max_moved_bytes: int | None = None,
+    affinity: dict[int, int] | None = None,
+) -> Solution:
+    """Plan one map.
+
+    :param sets: where earlier maps' plans left the replicas (the cluster's own, if None)
+    :param target_spread: how far above the best possible spread the plan may stay, in the problem's measure over width
+    :param max_moved_bytes: bytes that the plan may copy, forced ones included
+    :raises NoMap: a replica fits nowhere
+    """
+    kept = keep(problem, sets)
+    relaxed = bounds.relax(problem, kept, moves_allowed=moves)
+    best = bounds.best_spread(relaxed)
+    state = State(problem, kept)
+    fill(state, affinity)
+    base = sets if sets is not None else problem.cluster.replicas
+    forced = _forced_bytes(problem, kept)
+    already = moved_bytes(problem.cluster.replicas, base, problem.cluster.size_bytes) if sets is not None else 0
+    if moves:
+        _level(state, target_spread, None if max_moved_bytes is None else max_moved_bytes - forced)
+    else:
+        _steer(state, relaxed)
+    spread = _spread(state)
+    moved = moved_bytes(state.before, state.sets, problem.cluster.size_bytes) - already
+    return Solution(
+        sets=state.sets,
+        before=state.before,
+        spread=spread,
+        best_spread=min(best, spread),
+        moved_bytes=moved,
+        forced_bytes=forced,
+        lower_bound_bytes=min(moved, lower_bound(problem, relaxed, kept, spread) if moves else forced),
+    )
+
+
+def lower_bound(problem: Problem, relaxed: bounds.Relaxation, kept: Indices, spread: float) -> int:
+    """Bytes that any map with this spread must copy."""
+    forced = _forced_bytes(problem, kept)
+    if problem.measure in ("utilisation", "used bytes"):
+        return max(forced, bounds.least_moved(relaxed, spread))
+    return forced + bounds.least_bytes_shed(problem, relaxed, kept, spread)
+
+
+def _forced_bytes(problem: Problem, kept: Indices) -> int:
+    missing = problem.replication - (kept >= 0).sum(axis=1)
+    return int((problem.cluster.size_bytes * np.where(problem.scope, np.maximum(missing, 0), 0)).sum())
+
+
+def _spread(state: State) -> float:
+    at = levels(state.problem, np.array(state.load, dtype=np.int64))
+    return float(at.max() - at.min()) if len(at) else 0.0
+
+
+def _steer(state: State, relaxed: bounds.Relaxation) -> None:
+    """Revise the choice of new replicas' brokers (and of dropped replicas) towards the best possible window, at no cost."""
+    lowest, highest = bounds.best_levels(relaxed)
+    low, high = min(lowest, highest), max(lowest, highest)
+    polish(state, *_limits(state, low, high), budget=0)
+
+
+def _limits(state: State, lowest: float, highest: float) -> tuple[dict[int, int], dict[int, int]]:
+    brokers = np.nonzero(state.problem.allowed)[0].tolist()
+    return (
+        {b: int(np.ceil(lowest * state.width[b])) for b in brokers},
+        {b: int(np.floor(highest * state.width[b])) for b in brokers},
+    )
+
+
+def _level(state: State, target_spread: float | None, budget: int | None) -> None:
+    problem = state.problem
+    relaxed = bounds.relax(problem, state.sets, moves_allowed=True)
+    best = bounds.best_spread(relaxed)
+    tolerance = DEFAULT_SPREAD if target_spread is None else target_spread
+    if problem.measure != "utilisation" and target_spread is None:
+        tolerance *= max(1.0, float(np.mean(relaxed.kept))) if problem.measure != "replica count" else 0.0
+    if problem.measure == "replica count":
+        # Counts are whole: one replica's difference is as level as it gets.
+        tolerance = max(tolerance, 1.0 / AIM)
+    if budget is not None:
+        in_bytes = problem.measure in ("utilisation", "used bytes")
+        wanted = bounds.smallest_spread_within(relaxed, max(0, budget)) if in_bytes else best + tolerance
+        if target_spread is None or wanted > best + tolerance * AIM:
+            tolerance = (wanted - best) / AIM
+    if _spread(state) <= best + tolerance:
+        return
+    start = state.sets.copy()
+    goal, outcomes = best + tolerance * AIM, []
+    for _ in range(ATTEMPTS):
+        _reach(state, relaxed, goal, budget)
+        reached = _spread(state)
+        outcomes.append((reached, state.sets.copy()))
+        if reached <= max(best + tolerance, goal):
+            break
+        goal = reached
+        state.sets[:] = start
+        state.recount()
+    # The last attempt asked for no more than an earlier one had reached; it is cheaper, unless it reached less.
+    _, sets = min(reversed(outcomes), key=lambda outcome: outcome[0] > outcomes[0][0] * (1 + 1e-9) + tolerance)
+    state.sets[:] = sets
+    state.recount()
+
+
+def _reach(state: State, relaxed: bounds.Relaxation, spread: float, budget: int | None) -> None:
+    found = bounds.cheapest_window(relaxed, spread)
+    if found is None:
+        return
+    lowest, highest, wanted = found
+    brokers = np.nonzero(state.problem.allowed)[0].tolist()
+    give, take = (dict(zip(brokers, amounts.tolist(), strict=True)) for amounts in water_levels(relaxed, wanted))
+    low, high = _limits(state, lowest, highest)
+    spent = moved_bytes(state.before, state.sets, state.problem.cluster.size_bytes)
+    shift(state, give, take, high, budget)
+    if budget is not None:
+        budget -= moved_bytes(state.before, state.sets, state.problem.cluster.size_bytes) - spent
+    polish(state, low, high, budget)
