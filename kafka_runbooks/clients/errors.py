@@ -3,6 +3,7 @@
 ClientError
  ├── Unreachable     the other side didn't answer: try again
  ├── Refused         the other side answered no (forbidden, invalid): trying again doesn't help
+ ├── UnknownCluster  no cluster of that name is configured
  └── Conflict        the thing changed since we looked: look again, decide again
 """
 
@@ -21,3 +22,7 @@ class Refused(ClientError):
 
 class Conflict(ClientError):
     """What we wanted to change has another version or uid by now."""
+
+
+class UnknownCluster(ClientError):
+    """The name is not in the clusters file; the message lists those that are."""
