@@ -1,8 +1,8 @@
 """Substitution affinity: each leaving broker is replaced by one new broker of its rack, which takes over exactly its replicas.
 
 Recovery of one broker from all its peers at full speed, and a way back that is as simple: topicmappr's `--sub-affinity`. A broker
-that vanished has no rack any more; it is inferred: a rack seen in sets without it, and never beside it. Pairs are made in order of
-broker id (topicmappr walks a Go map, and pairs two of a rack at random).
+that vanished has no rack any more; it is inferred: a rack seen in sets without it, and never beside it. Pairs are made in order
+of broker id (topicmappr walks a Go map, and pairs two of a rack at random).
 """
 
 import numpy as np

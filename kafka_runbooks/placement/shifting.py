@@ -11,7 +11,7 @@ from bisect import bisect_left
 
 import numpy as np
 
-from kafka_runbooks.placement.arrays import Floats, Ints
+from kafka_runbooks.placement.arrays import Floats, Ints, loads
 from kafka_runbooks.placement.bounds import STEPS, Exchange, Relaxation
 from kafka_runbooks.placement.state import State
 
@@ -50,13 +50,25 @@ def _pour(kept: Ints, width: Floats, amount: int, *, rising: bool) -> Ints:
     return change(high if rising else low)
 
 
-def shift(state: State, give: dict[int, int], take: dict[int, int], highest: dict[int, int], budget: int | None = None) -> None:
+def shift(
+    state: State,
+    give: dict[int, int],
+    take: dict[int, int],
+    highest: dict[int, int],
+    net: dict[int, int],
+    budget: int | None = None,
+) -> None:
     """Move replicas until sources have given and takers taken what they should, or nothing fits any more.
 
+    Between racks only what the racks' sums ask for is moved: the replicas that may leave their rack are few where most sets span all
+    racks, and one that moves inside its rack is wasted for that.
+
     :param give: load to give, by broker; `take`: load to take; `highest`: the load that no taker may exceed
+    :param net: by rack, load that it takes from (or, negative, gives to) other racks
     :param budget: bytes that may be copied, if limited
     """
-    items = _items(state, [b for b, amount in give.items() if amount > 0])
+    net = dict(net)
+    items = heaviest_first(state, [b for b, amount in give.items() if amount > 0])
     position = dict.fromkeys(items, 0)
     left = dict(give)
     sources = [(-left[b] / state.width[b], b) for b in items]
@@ -75,12 +87,17 @@ def shift(state: State, give: dict[int, int], take: dict[int, int], highest: dic
         others = {state.racks[b] for b in members if b != source}
         now = len(others | {state.racks[source]})
         need = min(state.spread[partition], now)
-        size, best = state.size[partition], None
-        if len(others) < need and not one_shelf:
-            open_shelves = [i for rack, i in shelf_of.items() if rack not in others]
-        else:
-            open_shelves = list(range(len(takers)))
-        for shelf in open_shelves:
+        size, home, best = state.size[partition], state.racks[source], None
+        leaves = -net[home] >= weight and not state.problem.within_racks
+
+        def enters(rack: int) -> bool:
+            return rack == home or (leaves and net[rack] >= weight and (len(others) >= need or rack not in others))
+
+        # Where it may leave its rack and is wanted elsewhere, it goes there.
+        order = [0] if one_shelf else [shelf_of[rack] for rack in racks if rack != home and enters(rack)]
+        for shelf in [*order, *([shelf_of[home]] if home in shelf_of and not one_shelf else [])]:
+            if best is not None and shelf == shelf_of.get(home):
+                break
             heap = takers[shelf]
             aside: list[tuple[int, int]] = []
             while heap and len(aside) < TRIES:
@@ -90,11 +107,8 @@ def shift(state: State, give: dict[int, int], take: dict[int, int], highest: dic
                     continue
                 if weight > -amount or (best is not None and -amount <= lacking[best]):
                     break
-                rack_fine = (len(others) >= need or state.racks[broker] not in others) and (
-                    not state.problem.within_racks or state.racks[broker] == state.racks[source]
-                )
                 if (
-                    rack_fine
+                    enters(state.racks[broker])
                     and broker not in members
                     and state.load[broker] + weight <= highest[broker]
                     and state.used[broker] + size <= state.capacity[broker]
@@ -124,6 +138,9 @@ def shift(state: State, give: dict[int, int], take: dict[int, int], highest: dic
             state.move(partition, source, destination)
             left[source] -= weight
             lacking[destination] -= weight
+            if state.racks[source] != state.racks[destination]:
+                net[state.racks[source]] += weight
+                net[state.racks[destination]] -= weight
             if lacking[destination] > 0:
                 heapq.heappush(takers[shelf_of[state.racks[destination]]], (-lacking[destination], destination))
             if left[source] > 0:
@@ -132,7 +149,31 @@ def shift(state: State, give: dict[int, int], take: dict[int, int], highest: dic
         position[source] = at
 
 
-def _items(state: State, sources: list[int]) -> dict[int, tuple[list[int], list[int]]]:
+def evict_oversized(state: State, highest: dict[int, int], budget: int | None) -> int:
+    """Move replicas that are too heavy for their broker even if it held nothing else; returns how many moved.
+
+    The new broker gets over its limit, and sheds lighter replicas afterwards.
+    """
+    problem = state.problem
+    fixed = (problem.base + loads(state.sets[~problem.scope], problem.weight[~problem.scope], len(state.load))).tolist()
+    room = {b: highest[b] - fixed[b] for b in highest}
+    smallest = min(room.values(), default=0)
+    moved = 0
+    for partition in np.nonzero(problem.scope & (problem.weight > smallest))[0].tolist():
+        weight, size = state.weight[partition], state.size[partition]
+        for source in [b for b in state.sets[partition].tolist() if b >= 0]:
+            if weight <= room[source] or (budget is not None and size > budget):
+                continue
+            fitting = sorted((b for b in room if room[b] >= weight and state.used[b] + size <= state.capacity[b]), key=room.__getitem__)
+            for destination in reversed(fitting):
+                if state.may_move(np.array([partition]), source, destination)[0]:
+                    state.move(partition, source, destination)
+                    moved += 1
+                    break
+    return moved
+
+
+def heaviest_first(state: State, sources: list[int]) -> dict[int, tuple[list[int], list[int]]]:
     """By source: partitions in scope, heaviest first, and their negated weights (ascending, for bisection)."""
     flags = np.zeros(state.problem.cluster.broker_count, dtype=np.bool_)
     flags[sources] = True

@@ -11,11 +11,12 @@ import numpy as np
 
 from kafka_runbooks.placement import bounds
 from kafka_runbooks.placement.arrays import Indices, moved_bytes
+from kafka_runbooks.placement.crossing import cross
 from kafka_runbooks.placement.filling import fill
 from kafka_runbooks.placement.keeping import keep
 from kafka_runbooks.placement.polishing import polish
 from kafka_runbooks.placement.problems import Problem, levels
-from kafka_runbooks.placement.shifting import shift, water_levels
+from kafka_runbooks.placement.shifting import evict_oversized, shift, water_levels
 from kafka_runbooks.placement.state import State
 
 DEFAULT_SPREAD = 0.005
@@ -152,11 +153,26 @@ def _reach(state: State, relaxed: bounds.Relaxation, spread: float, budget: int 
     if found is None:
         return
     lowest, highest, wanted = found
-    brokers = np.nonzero(state.problem.allowed)[0].tolist()
+    problem = state.problem
+    _, high = _limits(state, lowest, highest)
+    racks = np.unique(problem.cluster.racks[problem.allowed]).tolist()
+    start = moved_bytes(state.before, state.sets, problem.cluster.size_bytes)
+
+    def left() -> int | None:
+        return None if budget is None else budget + start - moved_bytes(state.before, state.sets, problem.cluster.size_bytes)
+
+    def net(wanted: bounds.Exchange) -> dict[int, int]:
+        return dict(zip(racks, (wanted.arrivals - wanted.departures).tolist(), strict=True))
+
+    evict_oversized(state, high, budget)
+    for _ in range(2):
+        relaxed = bounds.relax(problem, state.sets, moves_allowed=True)
+        wanted = bounds.exchange(relaxed, lowest, highest) or wanted
+        cross(state, net(wanted), left())
+    relaxed = bounds.relax(problem, state.sets, moves_allowed=True)
+    wanted = bounds.exchange(relaxed, lowest, highest) or wanted
+    brokers = np.nonzero(problem.allowed)[0].tolist()
     give, take = (dict(zip(brokers, amounts.tolist(), strict=True)) for amounts in water_levels(relaxed, wanted))
     low, high = _limits(state, lowest, highest)
-    spent = moved_bytes(state.before, state.sets, state.problem.cluster.size_bytes)
-    shift(state, give, take, high, budget)
-    if budget is not None:
-        budget -= moved_bytes(state.before, state.sets, state.problem.cluster.size_bytes) - spent
-    polish(state, low, high, budget)
+    shift(state, give, take, high, net(wanted), left())
+    polish(state, low, high, left())
