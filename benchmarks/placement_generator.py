@@ -1,7 +1,7 @@
 """Placement problems to order: any number of brokers, racks and partitions, any seed, and the oddities that real clusters have.
 
-Some brokers are far more popular than others, sizes are log-normal per topic and partition, and disks are half full: the picture that
-years of creating topics at random and replacing brokers leave behind.
+Some brokers are far more popular than others, sizes are log-normal per topic and partition, and disks are half full: the
+picture that years of creating topics at random and replacing brokers leave behind.
 """
 
 from collections.abc import Sequence

@@ -1,8 +1,8 @@
 """Move load between racks, as far as the racks' sums must change, before brokers are levelled inside their racks.
 
 Which replicas may leave a rack is scarce where most sets span all racks: only those of sets with fewer replicas than racks, or
-with two in one rack. So they are used for that first, from whatever broker of the rack they are on, fullest broker first; what this
-leaves uneven inside the racks is levelled afterwards, where every replica may move.
+with two in one rack. So they are used for that first, from whatever broker of the rack they are on, fullest broker first; what
+this leaves uneven inside the racks is levelled afterwards, where every replica may move.
 """
 
 import heapq

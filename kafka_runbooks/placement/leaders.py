@@ -2,9 +2,10 @@
 
 Choosing leaders so that brokers lead equally many is an *optimal semi-matching* (Harvey, Ladner, Lovász, Tamir, 2006):
 partitions are tasks, brokers machines, a replica an allowed pair. An assignment is optimal if and only if no path of partitions,
-each handing its leadership to another of its replicas, leads from a broker to one that leads at least two fewer; then no assignment
-has a smaller maximum, a larger minimum, or a smaller sum of any convex function. So: hand over directly while that helps, then
-follow paths, shortest first, until there is none. topicmappr's optimiser is O(P²) and ends up to 2 off each fair share.
+each handing its leadership to another of its replicas, leads from a broker to one that leads at least two fewer; then no
+assignment has a smaller maximum, a larger minimum, or a smaller sum of any convex function. So: hand over directly while that
+helps, then follow paths, shortest first, until there is none. topicmappr's optimiser is O(P²) and ends up to 2 off each fair
+share.
 """
 
 from collections import deque

@@ -117,7 +117,7 @@ def replace_brokers(
 def rebalance(cluster: Cluster, options: Options = DEFAULTS, brokers: Iterable[int] | None = None) -> Plan:
     """Level brokers (all live ones, or these) with the fewest bytes that get them there."""
     cluster = _observed(cluster, options)
-    return _plan("rebalance", cluster, options, allowed=_chosen(cluster, brokers), moves=True)
+    return _plan("rebalance", cluster, options, allowed=chosen(cluster, brokers), moves=True)
 
 
 def scale_up(cluster: Cluster, new: Iterable[int], options: Options = DEFAULTS, brokers: Iterable[int] | None = None) -> Plan:
@@ -132,7 +132,7 @@ def scale_up(cluster: Cluster, new: Iterable[int], options: Options = DEFAULTS, 
     old = [int(cluster.broker_ids[b]) for b in fresh if holds(cluster.replicas[_scope(cluster, options)], int(b)).any()]
     if old:
         raise BadWish(f"new: brokers {old} hold replicas already; `rebalance` levels brokers that are in use")
-    allowed = _chosen(cluster, brokers)
+    allowed = chosen(cluster, brokers)
     allowed[fresh] = True
     return _plan("scale", cluster, options, allowed=allowed, moves=True)
 
@@ -159,20 +159,20 @@ def set_replication(
     if replication < 1:
         raise BadWish("replication: at least 1")
     cluster = _observed(cluster, options)
-    return _plan("set-rf", cluster, options, allowed=_chosen(cluster, brokers), replication=replication)
+    return _plan("set-rf", cluster, options, allowed=chosen(cluster, brokers), replication=replication)
 
 
 def spread_topics(cluster: Cluster, options: Options = DEFAULTS, brokers: Iterable[int] | None = None) -> Plan:
     """Each topic's replicas evenly over the brokers: counts per topic and broker differ by 1 where racks allow."""
     cluster = _observed(cluster, options)
     options = replace(options, measure="replica count")
-    return _plan("spread", cluster, options, allowed=_chosen(cluster, brokers), moves=True, by_topic=True)
+    return _plan("spread", cluster, options, allowed=chosen(cluster, brokers), moves=True, by_topic=True)
 
 
 def balance_leaders(cluster: Cluster, options: Options = DEFAULTS, brokers: Iterable[int] | None = None) -> Plan:
     """Preferred leaders as even as replica sets allow (exact); sets stay as they are."""
     cluster = _observed(cluster, options)
-    return _leaders_plan("leaders", cluster, options, _chosen(cluster, brokers))
+    return _leaders_plan("leaders", cluster, options, chosen(cluster, brokers))
 
 
 def evacuate_leaders(cluster: Cluster, leaving: Iterable[int], options: Options = DEFAULTS) -> Plan:
@@ -217,12 +217,13 @@ def _scope(cluster: Cluster, options: Options) -> Flags:
     return scope
 
 
-def _chosen(cluster: Cluster, brokers: Iterable[int] | None) -> Flags:
+def chosen(cluster: Cluster, brokers: Iterable[int] | None) -> Flags:
+    """B: these brokers, or all live ones."""
     if brokers is None:
         return cluster.is_live.copy()
-    chosen = np.zeros(cluster.broker_count, dtype=np.bool_)
-    chosen[broker_indices(cluster, brokers)] = True
-    return chosen
+    flags = np.zeros(cluster.broker_count, dtype=np.bool_)
+    flags[broker_indices(cluster, brokers)] = True
+    return flags
 
 
 def _regions(cluster: Cluster, options: Options, allowed: Flags) -> list[maps.Region]:
@@ -287,9 +288,9 @@ def _plan(
 
 def _led(cluster: Cluster, before: Indices, after: Indices, rows: Flags) -> Indices:
     """Choose preferred leaders of some rows, given those of the others."""
-    chosen, count = np.nonzero(rows)[0], cluster.broker_count
-    leader = leaders.balance(after, chosen, _may_lead(cluster, before, after), count, leaders.counts(after[~rows], count))
-    return leaders.lead(after, chosen, leader)
+    picked, count = np.nonzero(rows)[0], cluster.broker_count
+    leader = leaders.balance(after, picked, _may_lead(cluster, before, after), count, leaders.counts(after[~rows], count))
+    return leaders.lead(after, picked, leader)
 
 
 def _may_lead(cluster: Cluster, before: Indices, after: Indices) -> Flags:

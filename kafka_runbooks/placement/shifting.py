@@ -60,8 +60,8 @@ def shift(
 ) -> None:
     """Move replicas until sources have given and takers taken what they should, or nothing fits any more.
 
-    Between racks only what the racks' sums ask for is moved: the replicas that may leave their rack are few where most sets span all
-    racks, and one that moves inside its rack is wasted for that.
+    Between racks only what the racks' sums ask for is moved: the replicas that may leave their rack are few where most sets
+    span all racks, and one that moves inside its rack is wasted for that.
 
     :param give: load to give, by broker; `take`: load to take; `highest`: the load that no taker may exceed
     :param net: by rack, load that it takes from (or, negative, gives to) other racks
@@ -164,7 +164,9 @@ def evict_oversized(state: State, highest: dict[int, int], budget: int | None) -
         for source in [b for b in state.sets[partition].tolist() if b >= 0]:
             if weight <= room[source] or (budget is not None and size > budget):
                 continue
-            fitting = sorted((b for b in room if room[b] >= weight and state.used[b] + size <= state.capacity[b]), key=room.__getitem__)
+            fitting = sorted(
+                (b for b in room if room[b] >= weight and state.used[b] + size <= state.capacity[b]), key=room.__getitem__
+            )
             for destination in reversed(fitting):
                 if state.may_move(np.array([partition]), source, destination)[0]:
                     state.move(partition, source, destination)

@@ -4,6 +4,7 @@ Order is fixed here, by broker id and by (topic, partition), so that a plan neve
 """
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -32,8 +33,6 @@ def from_snapshot(snapshot: Snapshot) -> Cluster:
 
 
 def _with_flags(cluster: Cluster, adding: list[set[int]], removing: list[set[int]]) -> Cluster:
-    from dataclasses import replace
-
     def mask(sets: list[set[int]]) -> Flags:
         flags = np.zeros(cluster.replicas.shape, dtype=np.bool_)
         for row, ids in enumerate(sets):
