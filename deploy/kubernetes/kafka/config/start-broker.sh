@@ -1,0 +1,16 @@
+# Starts a broker under the identity that the agent found for it (id and rack).
+set -eu
+java="${JAVA_HOME:+$JAVA_HOME/bin/}java"
+here=/etc/kafka-config
+{
+  cat "$here/broker.properties" /identity/broker.properties
+  echo "advertised.listeners=PLAINTEXT://$POD_NAME.${POD_NAME%-*}.$POD_NAMESPACE.svc.cluster.local:9092"
+  [ ! -f "$here/override.properties" ] || cat "$here/override.properties"
+} > /tmp/server.properties
+options="-Dlog4j2.configurationFile=$here/log4j2.yaml ${KAFKA_JVM_PERFORMANCE_OPTS:-}"
+if [ ! -f /data/kafka/meta.properties ]; then
+  # An empty disk: a first start, or a replaced one, whose data comes back from the other brokers.
+  $java $options -Xmx128m -cp '/opt/kafka/libs/*' kafka.tools.StorageTool format --ignore-formatted \
+    -t "$(cat "$here/cluster-id")" -c /tmp/server.properties
+fi
+exec $java $KAFKA_HEAP_OPTS $options ${KAFKA_OPTS:-} -cp '/opt/kafka/libs/*' kafka.Kafka /tmp/server.properties

@@ -1,0 +1,15 @@
+# Starts a controller; its id is its ordinal plus one.
+set -eu
+java="${JAVA_HOME:+$JAVA_HOME/bin/}java"
+here=/etc/kafka-config
+{
+  cat "$here/controller.properties"
+  echo "node.id=$((${POD_NAME##*-} + 1))"
+  [ ! -f "$here/override.properties" ] || cat "$here/override.properties"
+} > /tmp/server.properties
+options="-Dlog4j2.configurationFile=$here/log4j2.yaml ${KAFKA_JVM_PERFORMANCE_OPTS:-}"
+if [ ! -f /data/kafka/meta.properties ]; then
+  $java $options -Xmx128m -cp '/opt/kafka/libs/*' kafka.tools.StorageTool format --ignore-formatted \
+    -t "$(cat "$here/cluster-id")" -c /tmp/server.properties
+fi
+exec $java $KAFKA_HEAP_OPTS $options ${KAFKA_OPTS:-} -cp '/opt/kafka/libs/*' kafka.Kafka /tmp/server.properties

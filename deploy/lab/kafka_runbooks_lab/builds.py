@@ -1,0 +1,178 @@
+"""What is built once and kept: Kubernetes, CoreDNS, and the jars of Kafka.
+
+Each lives in a folder of the cache named by the hash of what defines it, made under a temporary name and renamed when
+whole, under a lock: an interrupted or a parallel build can't leave or see half of one. Downloads and builds overlap.
+"""
+
+import contextlib
+import fcntl
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+import sysconfig
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+from kafka_runbooks_lab import packages, paths
+from kafka_runbooks_lab.errors import LabError
+
+Say = Callable[[str], None]
+_VERSION = "1.36.3"
+_COMPONENTS = ("kube-apiserver", "kube-controller-manager", "kube-scheduler", "kube-proxy", "kubelet", "kubectl")
+_KUBERNETES_FLAGS = " ".join(
+    [
+        "-s -w",
+        f"-X k8s.io/component-base/version.gitVersion=v{_VERSION}",
+        "-X k8s.io/component-base/version.gitMajor=1",
+        "-X k8s.io/component-base/version.gitMinor=36",
+        f"-X k8s.io/client-go/pkg/version.gitVersion=v{_VERSION}",
+    ]
+)
+
+
+@dataclass(frozen=True)
+class Built:
+    """Folders of the cache that hold what was built."""
+
+    kubernetes: Path
+    """`kubelet`, `kubectl` and the other components, links to one binary."""
+    coredns: Path
+    """The folder with the binary `coredns`."""
+    jars: Path
+
+
+@dataclass(frozen=True)
+class _Artifact:
+    name: str
+    defined_by: tuple[Path, ...]
+    flags: str
+    expected: str
+    """Roughly how long it takes on two cores, for the person who waits."""
+
+    @property
+    def folder(self) -> Path:
+        digest = hashlib.sha256(self.flags.encode())
+        for file in self.defined_by:
+            digest.update(file.read_bytes())
+        return paths.CACHE / f"{self.name}-{digest.hexdigest()[:16]}"
+
+
+def _go_module(name: str, flags: str, expected: str) -> _Artifact:
+    folder = paths.LAB / name
+    return _Artifact(name, tuple(folder / file for file in ("go.mod", "go.sum", "main.go")), flags, expected)
+
+
+def ensure(say: Say) -> Built:
+    """Build what is not in the cache; says what it does only if there is something to do."""
+    todo = [artifact for artifact in _artifacts() if not artifact.folder.exists()]
+    if todo:
+        with _locked(say), ThreadPoolExecutor(len(todo)) as pool:
+            go = packages.go(say) if any(artifact.name != "kafka" for artifact in todo) else Path()
+            for future in [pool.submit(_make, artifact, go, say) for artifact in todo]:
+                future.result()
+    return where()
+
+
+def where() -> Built:
+    """The folders, whether or not anything is in them yet."""
+    kubernetes, coredns, jars = _artifacts()
+    return Built(kubernetes.folder, coredns.folder, jars.folder)
+
+
+def compile_bytecode(say: Say) -> None:
+    """Compile the Python that pods run: they mount it read-only, and would compile it at every start, in memory."""
+    lock = hashlib.sha256((paths.CHECKOUT / "uv.lock").read_bytes() + bytes(paths.VENV)).hexdigest()[:16]
+    stamp = paths.CACHE / f"bytecode-{lock}"
+    folders = [paths.CHECKOUT / "kafka_runbooks"]
+    if not stamp.exists():
+        say("compiling Python's bytecode, once")
+        folders.append(Path(sysconfig.get_path("purelib")))
+    subprocess.run([sys.executable, "-m", "compileall", "-q", "-j", "2", *folders], capture_output=True)
+    paths.CACHE.mkdir(parents=True, exist_ok=True)
+    stamp.touch()
+
+
+def _artifacts() -> tuple[_Artifact, _Artifact, _Artifact]:
+    return (
+        _go_module("kubernetes", _KUBERNETES_FLAGS, f"Kubernetes {_VERSION}, 5 min"),
+        _go_module("coredns", "-s -w", "CoreDNS, 1 min"),
+        _Artifact("kafka", (paths.LAB / "kafka/pom.xml",), "1", "Kafka's jars, 30 s"),
+    )
+
+
+def _make(artifact: _Artifact, go: Path, say: Say) -> None:
+    if artifact.folder.exists():  # whoever held the lock before us made it
+        return
+    began = time.monotonic()
+    ended = threading.Event()
+
+    def progress() -> None:
+        while not ended.wait(20):
+            say(f"  {artifact.name}: {time.monotonic() - began:.0f} s so far (on two cores about: {artifact.expected})")
+
+    say(f"building, once: {artifact.expected} on two cores")
+    watcher = threading.Thread(target=progress, daemon=True)
+    watcher.start()
+    partial = artifact.folder.with_name(f".{artifact.folder.name}.partial")
+    try:
+        shutil.rmtree(partial, ignore_errors=True)
+        partial.mkdir(parents=True)
+        if artifact.name == "kafka":
+            _jars(artifact, partial)
+        else:
+            _go_build(go, artifact, partial)
+        partial.rename(artifact.folder)
+    finally:
+        ended.set()
+        watcher.join()
+        shutil.rmtree(partial, ignore_errors=True)
+    say(f"  {artifact.name}: built in {time.monotonic() - began:.0f} s")
+
+
+def _go_build(go: Path, artifact: _Artifact, folder: Path) -> None:
+    """-mod=readonly: go.sum decides what may be used. GOTOOLCHAIN=local: never download another Go."""
+    binary = folder / artifact.name
+    environment = {
+        **os.environ,
+        "GOFLAGS": "-mod=readonly -buildvcs=false",
+        "GOTOOLCHAIN": "local",
+        "GOWORK": "off",
+        "CGO_ENABLED": "0",
+    }
+    source = artifact.defined_by[0].parent
+    _run([str(go), "mod", "download"], artifact, source, environment)
+    command = [str(go), "build", "-trimpath", "-ldflags", artifact.flags, "-o", str(binary), "."]
+    _run(command, artifact, source, environment)
+    if artifact.name == "kubernetes":
+        for component in _COMPONENTS:
+            (folder / component).symlink_to(binary.name)
+
+
+def _jars(artifact: _Artifact, folder: Path) -> None:
+    command = ["mvn", "-q", "-B", "-f", str(artifact.defined_by[0]), "dependency:copy-dependencies"]
+    _run([*command, "-DincludeScope=runtime", f"-DoutputDirectory={folder}"], artifact, folder, {**os.environ})
+
+
+def _run(command: list[str], artifact: _Artifact, folder: Path, environment: dict[str, str]) -> None:
+    done = subprocess.run(command, cwd=folder, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True)
+    if done.returncode:
+        complaint = (done.stdout + done.stderr)[-3000:]
+        raise LabError(f"{artifact.name}: {' '.join(command[:3])} … failed:\n{complaint}")
+
+
+@contextlib.contextmanager
+def _locked(say: Say) -> Iterator[None]:
+    paths.CACHE.mkdir(parents=True, exist_ok=True)
+    with (paths.CACHE / "lock").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            say("another process is building; waiting for it")
+            fcntl.flock(file, fcntl.LOCK_EX)
+        yield

@@ -1,0 +1,300 @@
+"""The lab as one object: up, down, and every way in which its nodes and servers are mistreated.
+
+What is up is known from the state folder, so each command and each test makes a `Lab` of its own. `up` may run again
+on a lab that is up (nothing happens) and after a crash (what was left is cleared away first).
+"""
+
+import contextlib
+import fcntl
+import json
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
+from typing import Any
+
+from kafka_runbooks_lab import builds, kubernetes, network, nodes, packages, paths, preflight, temporal, workloads
+from kafka_runbooks_lab.cgroups import Cgroups, recall, remember
+from kafka_runbooks_lab.errors import BadInput, LabError
+from kafka_runbooks_lab.machines import Machine, wait_until
+from kafka_runbooks_lab.nodes import Node
+from kafka_runbooks_lab.processes import Process, detach
+
+_INITIAL = [("system", "zone-a"), *[(group, zone) for group in ("events", "checks") for zone in nodes.ZONES]]
+
+
+def _quiet(line: str) -> None:
+    """Say nothing."""
+
+
+class Lab:
+    """One lab per machine and state folder. Every method raises `LabError` (or a kind of it) with a reason."""
+
+    def __init__(self, say: Callable[[str], None] = _quiet) -> None:
+        """`say` gets one line at a time of what `up` and `down` do."""
+        self._say = say
+        self.cgroups = Cgroups.of_host()
+        self.machine = Machine("lab", "system", self.cgroups)
+
+    # -- as a whole ------------------------------------------------------------------------------------------------
+
+    def up(self, *, worker: bool = True) -> float:
+        """Bring up Kubernetes, Kafka, Temporal and the worker; seconds it took without first builds (0 if it was up).
+
+        Raises `Unsupported` before anything is changed if this host can't carry the lab.
+        """
+        if self.is_up():
+            self._say(f"the lab is up already ({paths.STATE})")
+            return 0.0
+        leftovers = paths.STATE.exists() or any((root / "kafka-runbooks-lab").exists() for root in self.cgroups.roots)
+        if leftovers and self.machine.process() is None:
+            self._say("clearing away what an earlier lab left")
+            self.down()
+        preflight.before_installing(temporal.PORTS)
+        packages.install(self._say)
+        preflight.after_installing()
+        with self._locked():
+            built = builds.ensure(self._say)
+            builds.compile_bytecode(self._say)
+            began = time.monotonic()
+            try:
+                self._start(built, worker=worker)
+            except BaseException:
+                self._say(f"that failed; logs are in {paths.LOGS}; `kafka-runbooks-lab down` clears it away")
+                raise
+            took = time.monotonic() - began
+            paths.UP.write_text(json.dumps({"seconds": round(took, 1), "checkout": str(paths.CHECKOUT)}))
+        return took
+
+    def down(self) -> None:
+        """End everything and leave nothing behind, whatever state the lab is in. Safe to repeat."""
+        paths.UP.unlink(missing_ok=True)
+        temporal.hide_from_host()
+        if process := self.machine.process():
+            process.end(signal.SIGKILL)
+        self.cgroups.remove()
+        self.cgroups.close_root(recall(paths.STATE / "cgroup-controllers.json"))
+        shutil.rmtree(paths.STATE, ignore_errors=True)
+        if paths.STATE.exists():
+            raise LabError(f"can't remove {paths.STATE}")
+
+    def is_up(self) -> bool:
+        """Whether `up` has finished and the lab is still there."""
+        return paths.UP.exists() and self.machine.process() is not None
+
+    def wait_ready(self, *, worker: bool = True, seconds: float = 180) -> None:
+        """Return when every node that has power is Ready and every pod of Kafka (and the worker) is; else `LabError`."""
+        timeout = f"--timeout={seconds:.0f}s"
+        powered = [f"node/{node.name}" for node in self.nodes() if self.has_power(node.name)]
+        self.kubectl("wait", "--for=condition=Ready", timeout, *powered)
+        for name in workloads.STATEFUL_SETS:
+            self._wait_stateful_set(name, seconds)
+        if worker:
+            self.kubectl("-n", "kafka-runbooks", "rollout", "status", "deployment/kafka-runbooks-worker", timeout)
+
+    # -- nodes -----------------------------------------------------------------------------------------------------
+
+    def nodes(self) -> list[Node]:
+        """The nodes that exist, with power or without, in the order in which they were made."""
+        return [node for node in nodes.known() if not node.deleted]
+
+    def has_power(self, name: str) -> bool:
+        return nodes.find(name).machine(self.cgroups).process() is not None
+
+    def add_node(self, zone: str, group: str = "events", *, wait_seconds: float = 60) -> str:
+        """Add an empty node to a zone and group, as an autoscaler would; its name, once it is Ready."""
+        self._need_process()
+        node = nodes.fresh(group, zone)
+        self._boot(node, builds.where())
+        self.kubectl("wait", "--for=condition=Ready", f"--timeout={wait_seconds:.0f}s", f"node/{node.name}")
+        return node.name
+
+    def kill_node(self, name: str) -> None:
+        """Cut a node's power: silence at once, NotReady after the grace period of 12 s. Its disk stays as it was."""
+        nodes.power_cut(nodes.find(name), self.machine, self.cgroups)
+
+    def start_node(self, name: str, *, wait_seconds: float = 60) -> None:
+        """Give a node its power back, with its disk as it is; returns when it is Ready."""
+        self._need_process()
+        began = datetime.now(UTC)
+        self._boot(nodes.find(name), builds.where())
+        wait_until(f"node {name}", lambda: self._heard_of(name, began), wait_seconds, 0.5)
+        self.kubectl("wait", "--for=condition=Ready", f"--timeout={wait_seconds:.0f}s", f"node/{name}")
+
+    def delete_node(self, name: str) -> None:
+        """What a cloud does to a lost instance: the node object goes, the machine and its disk with it, for good."""
+        node = nodes.find(name)
+        if self.has_power(name):
+            self.kill_node(name)
+        self.kubectl("delete", "node", name, "--ignore-not-found")
+        Node(**{**vars(node), "deleted": True}).save()
+        shutil.rmtree(node.var)
+
+    def wipe_disk(self, name: str) -> None:
+        """Lose the data on a node's disk: `BadInput` while the node has power (a broker would be writing to it)."""
+        if self.has_power(name):
+            raise BadInput(f"{name} has power: cut it first with `kafka-runbooks-lab kill-node {name}`")
+        nodes.wipe_disk(nodes.find(name))
+
+    # -- servers ---------------------------------------------------------------------------------------------------
+
+    def pause_api_server(self) -> None:
+        """Freeze the Kubernetes API server: connections are accepted and nothing answers."""
+        self._daemon("apiserver").signal(signal.SIGSTOP)
+
+    def resume_api_server(self) -> None:
+        """Let the frozen API server go on."""
+        self._daemon("apiserver").signal(signal.SIGCONT)
+
+    def stop_temporal(self) -> None:
+        """Kill Temporal's server; its state stays in its database."""
+        temporal.stop(self.machine)
+
+    def start_temporal(self) -> None:
+        """Start Temporal's server again on its database; returns when it answers."""
+        temporal.start(self.machine)
+        temporal.wait(self.machine)
+
+    def restart_temporal(self, *, away_seconds: float = 0.0) -> None:
+        """Kill Temporal's server and start it again on the same database."""
+        self.stop_temporal()
+        time.sleep(away_seconds)
+        self.start_temporal()
+
+    # -- commands --------------------------------------------------------------------------------------------------
+
+    def kubectl(self, *argv: str, input: str | None = None) -> str:
+        """kubectl as administrator; what it printed."""
+        return self.machine.run(*self.kubectl_argv(*argv), input=input)
+
+    def kubectl_argv(self, *argv: str) -> list[str]:
+        """A kubectl command that is to run in the lab (`exec_argv`)."""
+        return self._control_plane().kubectl_argv(*argv)
+
+    def exec_argv(self, argv: Sequence[str]) -> list[str]:
+        """A command that runs `argv` in the lab's network, with its DNS, and otherwise on the host as it is.
+
+        It is the command itself in the end, no child of something, so that signals and waiting are as usual; it sees
+        the host's processes and files. It ends with the lab at the latest (its cgroup is the lab's).
+        """
+        process = self._need_process()
+        bind = f"mount --bind {paths.STATE}/resolv.conf /etc/resolv.conf"
+        script = f'{self.cgroups.enter("clients")}; {bind}; exec "$@"'
+        enter = ["nsenter", f"--net=/proc/{process.pid}/ns/net", "unshare", "--mount", "--propagation", "private"]
+        return [*enter, "sh", "-ec", script, "sh", *argv]
+
+    def exec(self, argv: Sequence[str], **options: Any) -> subprocess.CompletedProcess[str]:
+        """`subprocess.run` in the lab's network; output captured as text unless `options` say otherwise."""
+        options = {"capture_output": True, "text": True, "stdin": subprocess.DEVNULL} | options
+        if "input" in options:
+            del options["stdin"]
+        done: subprocess.CompletedProcess[str] = subprocess.run(self.exec_argv(argv), **options)
+        return done
+
+    def popen(self, argv: Sequence[str], **options: Any) -> "subprocess.Popen[str]":
+        """`subprocess.Popen` in the lab's network, text mode by default; signals reach the command itself."""
+        process: subprocess.Popen[str] = subprocess.Popen(self.exec_argv(argv), **({"text": True} | options))
+        return process
+
+    def memory_bytes(self) -> int:
+        """Memory that all processes of the lab hold, page cache not counted."""
+        return self.cgroups.memory_bytes()
+
+    # -- how -------------------------------------------------------------------------------------------------------
+
+    def _start(self, built: builds.Built, *, worker: bool) -> None:
+        for folder in (paths.STATE, paths.LOGS, paths.NODES):
+            folder.mkdir(parents=True, exist_ok=True)
+        remember(paths.STATE / "cgroup-controllers.json", self.cgroups.open_root())
+        for group in ("system", "clients"):
+            self.cgroups.make(group)
+        (paths.STATE / "resolv.conf").write_text(network.RESOLV_CONF)
+        prepare = [
+            "mount --make-rshared /",
+            "mount -t tmpfs -o mode=755 run /run",
+            f"mount --bind {paths.STATE}/resolv.conf /etc/resolv.conf",
+            network.SET_UP,
+        ]
+        self.machine.boot("\n".join(prepare), network=True)
+        plane = kubernetes.ControlPlane(self.machine, built.kubernetes)
+        temporal.start(self.machine)
+        self._step("Kubernetes' API server", plane.start_api)
+        plane.start_rest()
+        fleet = [nodes.fresh(group, zone) for group, zone in _INITIAL]
+        with ThreadPoolExecutor(3) as pool:
+            applied = pool.submit(self._apply, built, fleet)
+            for future in [*[pool.submit(self._boot, node, built) for node in fleet], applied]:
+                future.result()
+        self._step("nodes", lambda: self._wait_registered(fleet))
+        self._step("Temporal", lambda: temporal.wait(self.machine))
+        temporal.show_on_host(self.machine, self.cgroups)
+        self._step("Kafka" + (" and the worker" if worker else ""), lambda: self.wait_ready(worker=worker))
+        self._start_provisioner()
+
+    def _apply(self, built: builds.Built, fleet: list[Node]) -> None:
+        manifests = self.kubectl("kustomize", str(workloads.OVERLAY))
+        volumes = [json.dumps(workloads.volume(node)) for node in fleet if workloads.has_volume(node)]
+        text = "\n---\n".join([workloads.fill_in(manifests, built), *volumes])
+        self.kubectl("apply", "--server-side", "--force-conflicts", "-f", "-", input=text)
+
+    def _boot(self, node: Node, built: builds.Built) -> None:
+        token = kubernetes.token(f"system:node:{node.name}")
+        nodes.boot(node, self.machine, self.cgroups, built.kubernetes / "kubelet", token)
+
+    def _wait_registered(self, fleet: list[Node]) -> None:
+        names = {node.name for node in fleet}
+        wait_until(
+            "nodes", lambda: names <= set(self.kubectl("get", "nodes", "-o", "name").replace("node/", "").split()), 60, 0.5
+        )
+        self.kubectl("wait", "--for=condition=Ready", "--timeout=60s", "nodes", "--all")
+
+    def _start_provisioner(self) -> None:
+        argv = [sys.executable, "-m", "kafka_runbooks_lab.volumes"]
+        script = f'{self.cgroups.enter("system")}; exec "$@"'
+        detach(["sh", "-c", script, "sh", *argv], paths.LOGS / "volumes.log").save(paths.MACHINES / "volumes.json")
+
+    def _wait_stateful_set(self, name: str, seconds: float) -> None:
+        replicas = self.kubectl("-n", "kafka", "get", f"statefulset/{name}", "-o", "jsonpath={.spec.replicas}")
+        ready = "jsonpath={.status.readyReplicas}=" + replicas
+        self.kubectl("-n", "kafka", "wait", f"--for={ready}", f"--timeout={seconds:.0f}s", f"statefulset/{name}")
+
+    def _heard_of(self, name: str, since: datetime) -> bool:
+        """Whether the node's kubelet has spoken since: a node just started may look Ready from before it died."""
+        jsonpath = "jsonpath={.status.conditions[?(@.type=='Ready')].lastHeartbeatTime}"
+        beat = self.kubectl("get", "node", name, "--ignore-not-found", "-o", jsonpath)
+        return bool(beat) and datetime.fromisoformat(beat) >= since.replace(microsecond=0)
+
+    def _step(self, what: str, act: Callable[[], object]) -> None:
+        began = time.monotonic()
+        act()
+        self._say(f"  {what}: {time.monotonic() - began:.1f} s")
+
+    def _control_plane(self) -> kubernetes.ControlPlane:
+        return kubernetes.ControlPlane(self.machine, builds.where().kubernetes)
+
+    def _daemon(self, name: str) -> Process:
+        process = self.machine.daemon(name)
+        if process is None:
+            raise LabError(f"{name} does not run: is the lab up?")
+        return process
+
+    def _need_process(self) -> Process:
+        process = self.machine.process()
+        if process is None:
+            raise BadInput("the lab is not up: `kafka-runbooks-lab up` (or `make lab-up`)")
+        return process
+
+    @contextlib.contextmanager
+    def _locked(self) -> Iterator[None]:
+        """One `up` at a time. The file lies beside the state folder, which `down` removes."""
+        paths.CACHE.mkdir(parents=True, exist_ok=True)
+        with (paths.CACHE / "up.lock").open("w") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                raise LabError("another process is bringing a lab up right now") from error
+            yield

@@ -1,0 +1,57 @@
+"""The lab's network: one namespace, no way out. Addresses, and what a power cut looks like from the others' side.
+
+All nodes share the namespace, so one kube-proxy serves the Service addresses of all of them. The dead node's addresses
+are routed into the `dark` device, which swallows packets in silence. Without it peers would see connections closed or
+refused at once, which is how a process dies, not a machine.
+"""
+
+import json
+
+from kafka_runbooks_lab.machines import Machine
+
+HOST = "10.99.0.1"
+"""The address of the control plane, Temporal, and whatever else runs on no node."""
+
+SERVICES = "10.97.0.0/24"
+PODS = "10.98.0.0/16"
+DNS = "10.97.0.10"
+TEMPORAL = "10.97.0.20"
+RESOLV_CONF = f"nameserver {DNS}\nsearch kafka.svc.cluster.local svc.cluster.local cluster.local\noptions ndots:5\n"
+
+SET_UP = f"""
+ip link set lo up
+ip addr add {HOST}/32 dev lo
+ip link add dark0 type veth peer name dark1
+ip link set dark0 arp off
+ip link set dark0 up
+ip link set dark1 up
+echo 1 > /proc/sys/net/ipv4/ip_forward
+"""
+
+
+def node_address(number: int) -> str:
+    return f"10.99.0.{10 + number}"
+
+
+def pod_subnet(number: int) -> str:
+    return f"10.98.{number}.0/24"
+
+
+def light(lab: Machine, number: int) -> None:
+    """Give a node its address; undo `darken`."""
+    for target in (f"{node_address(number)}/32", pod_subnet(number)):
+        lab.run("ip", "route", "del", target, "dev", "dark0", check=False)
+    lab.run("ip", "addr", "replace", f"{node_address(number)}/32", "dev", "lo")
+
+
+def darken(lab: Machine, number: int) -> None:
+    """Cut a node's wires, before it dies: so that no FIN or RST of its ending processes reaches anyone."""
+    prefix = pod_subnet(number).removesuffix("0/24")
+    batch = [
+        f"link set {route['dev']} down"
+        for route in json.loads(lab.run("ip", "-json", "route", "show"))
+        if str(route["dst"]).startswith(prefix)
+    ]
+    batch += [f"addr del {node_address(number)}/32 dev lo"]
+    batch += [f"route replace {target} dev dark0" for target in (f"{node_address(number)}/32", pod_subnet(number))]
+    lab.run("ip", "-force", "-batch", "-", input="\n".join(batch) + "\n", check=False)

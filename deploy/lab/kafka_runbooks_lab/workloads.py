@@ -1,0 +1,65 @@
+"""What runs on the lab: the manifests that users deploy, plus an overlay, applied at once and then awaited."""
+
+import re
+
+from kafka_runbooks_lab import network, nodes, packages, paths
+from kafka_runbooks_lab.builds import Built
+from kafka_runbooks_lab.errors import LabError
+
+OVERLAY = paths.LAB / "overlay"
+STATEFUL_SETS = ("kafka-controller", "kafka-events", "kafka-checks")
+
+
+def fill_in(manifests: str, built: Built) -> str:
+    """Replace the overlay's words between @ by this host's folders and the lab's addresses."""
+    java = packages.java_home()
+    words = {
+        "CHECKOUT": paths.CHECKOUT,
+        "COREDNS": built.coredns.resolve(),
+        "DNS": network.DNS,
+        "HOST": network.HOST,
+        "JARS": built.jars.resolve(),
+        "JAVA_CONFIG": (java / "conf/security").resolve().parent,
+        "JAVA_HOME": java,
+        "PYTHON": paths.PYTHON,
+        "TEMPORAL": network.TEMPORAL,
+        "VENV": paths.VENV,
+    }
+    for word, value in words.items():
+        manifests = manifests.replace(f"@{word}@", str(value))
+    if left := re.search(r"@[A-Z_]+@", manifests):
+        raise LabError(f"the lab's overlay has a word that nothing fills in: {left[0]}")
+    return manifests
+
+
+def volume(node: nodes.Node) -> dict[str, object]:
+    """The PersistentVolume of a node's disk, as the local volume provisioner of the Kubernetes project makes them.
+
+    The annotation tells Kubernetes that somebody else deletes and cleans a released volume; see `volumes`.
+    """
+    terms = [{"matchExpressions": [{"key": "kubernetes.io/hostname", "operator": "In", "values": [node.name]}]}]
+    return {
+        "apiVersion": "v1",
+        "kind": "PersistentVolume",
+        "metadata": {
+            "name": volume_name(node),
+            "annotations": {"pv.kubernetes.io/provisioned-by": f"local-volume-provisioner-{node.name}"},
+        },
+        "spec": {
+            "capacity": {"storage": "100Gi"},
+            "accessModes": ["ReadWriteOnce"],
+            "persistentVolumeReclaimPolicy": "Delete",
+            "storageClassName": "local",
+            "local": {"path": nodes.DISK},
+            "nodeAffinity": {"required": {"nodeSelectorTerms": terms}},
+        },
+    }
+
+
+def volume_name(node: nodes.Node) -> str:
+    return f"local-{node.name}"
+
+
+def has_volume(node: nodes.Node) -> bool:
+    """Broker nodes have a disk to claim; the system node has none."""
+    return node.group != "system"
