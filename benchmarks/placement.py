@@ -26,13 +26,17 @@ def load(path: Path) -> tuple[dict[str, Any], Cluster]:
     """A problem, and its cluster as arrays."""
     with gzip.open(path) as file:
         problem: dict[str, Any] = json.loads(file.read())
-    cluster = snapshots.build(
+    return problem, cluster_of(problem)
+
+
+def cluster_of(problem: dict[str, Any]) -> Cluster:
+    """A problem's cluster as arrays."""
+    return snapshots.build(
         brokers=[(b["id"], b["rack"], b["capacity"], b["free"], True) for b in problem["brokers"]],
         names=[(p["topic"], p["partition"]) for p in problem["partitions"]],
         replicas=[p["replicas"] for p in problem["partitions"]],
         sizes=[p["size"] for p in problem["partitions"]],
     )
-    return problem, cluster
 
 
 def plan(problem: dict[str, Any], cluster: Cluster) -> Plan:

@@ -23,7 +23,7 @@ def pair(cluster: Cluster, leaving: Ints, new: Ints) -> dict[int, int]:
     known = [b for b in sorted(leaving.tolist()) if _named(cluster, b)]
     lost = [b for b in sorted(leaving.tolist()) if not _named(cluster, b)]
     for broker in (*known, *lost):
-        racks = [int(cluster.racks[broker])] if broker in known else _possible_racks(cluster, broker, free)
+        racks = [int(cluster.racks[broker])] if broker in known else possible_racks(cluster, broker, free)
         match = next((b for rack in racks for b in free if cluster.racks[b] == rack), None)
         if match is None:
             names = [cluster.rack_names[rack] for rack in racks]
@@ -39,7 +39,7 @@ def _named(cluster: Cluster, broker: int) -> bool:
     return not cluster.rack_names[cluster.racks[broker]].startswith("(broker ")
 
 
-def _possible_racks(cluster: Cluster, broker: int, new: list[int]) -> list[int]:
+def possible_racks(cluster: Cluster, broker: int, new: list[int]) -> list[int]:
     beside: Flags = (cluster.replicas == broker).any(axis=1)
     companions = _racks(cluster, beside) - {int(cluster.racks[broker])}
     elsewhere = _racks(cluster, ~beside) - companions

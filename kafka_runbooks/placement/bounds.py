@@ -13,6 +13,7 @@ A *window* is a lowest and a highest level (load over width). For a window:
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -22,6 +23,8 @@ from kafka_runbooks.placement.problems import Problem
 
 STEPS = 64
 """Halvings in a search over levels: beyond the resolution of a double."""
+NARROWINGS = 40
+"""Steps of a ternary search: to a ten-millionth of where it started."""
 
 
 @dataclass(frozen=True)
@@ -46,10 +49,27 @@ class Relaxation:
     huge_replicas: int
     huge_everywhere: bool
     base: Ints
+    heavy_holder: Ints
+    """Replicas so heavy that they alone lift their broker above the average level: the broker, and the weight."""
+    heavy_weight: Ints
 
     @property
     def total(self) -> int:
         return int(self.kept.sum()) + self.placed
+
+    @cached_property
+    def best_levels(self) -> tuple[float, float]:
+        """(highest reachable lowest level, lowest reachable highest level): no map's levels lie strictly between.
+
+        The two don't constrain each other in the relaxation, so their difference bounds the spread of any map.
+        """
+        if not len(self.width):
+            return 0.0, 0.0
+        top = float((self.total + 1) / self.width.min()) + 1.0
+        bottom = float(min(0.0, (self.least / self.width).min()))
+        lowest, _ = _search(lambda level: _reaches_up(self, level), bottom, top)
+        _, highest = _search(lambda level: not _holds_below(self, level), bottom, top)
+        return lowest, highest
 
     def by_rack(self, values: Ints) -> Ints:
         return sum_by(self.rack, values, len(self.rack_least))
@@ -85,6 +105,8 @@ def relax(problem: Problem, kept: Indices, *, moves_allowed: bool) -> Relaxation
     if problem.within_racks and moves_allowed and not slots.any():
         rack_least = rack_most = sum_by(rack, kept_load[brokers], len(names))
     heaviest = int(np.argmax(w)) if len(w) else 0
+    average = float(kept_load[brokers].sum() + int((weight * slots).sum())) / float(problem.width[brokers].sum())
+    holder, heavy = _heavy(problem, kept, fixed, brokers, average)
     return Relaxation(
         width=problem.width[brokers],
         rack=rack.astype(np.int64),
@@ -98,28 +120,23 @@ def relax(problem: Problem, kept: Indices, *, moves_allowed: bool) -> Relaxation
         huge_replicas=int(rf[heaviest]) if len(w) else 0,
         huge_everywhere=bool(len(w) and spread[heaviest] == len(names) and rf[heaviest] == len(names)),
         base=fixed[brokers],
+        heavy_holder=holder,
+        heavy_weight=heavy,
     )
 
 
-def best_levels(relaxed: Relaxation) -> tuple[float, float]:
-    """(highest reachable lowest level, lowest reachable highest level): no map's levels lie strictly between.
-
-    The two don't constrain each other in the relaxation, so their difference bounds the spread of any map.
-    """
-    if not len(relaxed.width):
-        return 0.0, 0.0
-    top = float((relaxed.total + 1) / relaxed.width.min()) + 1.0
-    low, high = _search(lambda level: _reaches_up(relaxed, level), float(min(0.0, (relaxed.least / relaxed.width).min())), top)
-    lowest = low
-    low, high = _search(
-        lambda level: not _holds_below(relaxed, level), float(min(0.0, (relaxed.least / relaxed.width).min())), top
-    )
-    return lowest, high
+def _heavy(problem: Problem, kept: Indices, fixed: Ints, brokers: Ints, average: float) -> tuple[Ints, Ints]:
+    lightest = float((average * problem.width[brokers] - fixed[brokers]).min())
+    rows = np.nonzero(problem.scope & (problem.weight > max(0.0, lightest)))[0]
+    at, slots = np.nonzero(kept[rows] >= 0)
+    held, weight = kept[rows[at], slots].astype(np.int64), problem.weight[rows[at]]
+    heavy = fixed[held] + weight > average * problem.width[held]
+    return np.searchsorted(brokers, held[heavy]).astype(np.int64), weight[heavy]
 
 
 def best_spread(relaxed: Relaxation) -> float:
     """The spread that no map beats."""
-    lowest, highest = best_levels(relaxed)
+    lowest, highest = relaxed.best_levels
     return max(0.0, highest - lowest)
 
 
@@ -172,16 +189,31 @@ class Exchange:
 
     arrivals: Ints
     departures: Ints
+    evictions: int = 0
+    """Load that must leave brokers, counting what makes room for the heaviest replica that must be evicted."""
 
     @property
     def moved(self) -> int:
-        return int(self.arrivals.sum())
+        return max(int(self.arrivals.sum()), self.evictions)
 
 
 def exchange(relaxed: Relaxation, lowest: float, highest: float) -> Exchange | None:
     """The least load that must move into brokers for all levels to lie in the window; None: no map has such levels."""
-    lacking = relaxed.by_rack(np.maximum(0, np.ceil(lowest * relaxed.width).astype(np.int64) - relaxed.kept))
-    excess = relaxed.by_rack(np.maximum(0, relaxed.kept - np.floor(highest * relaxed.width).astype(np.int64)))
+    ceiling = np.floor(highest * relaxed.width).astype(np.int64)
+    # A replica that doesn't fit under the ceiling of its broker must leave it, and what it leaves may have to be filled up.
+    too_heavy = relaxed.base[relaxed.heavy_holder] + relaxed.heavy_weight > ceiling[relaxed.heavy_holder]
+    evicted = sum_by(relaxed.heavy_holder[too_heavy], relaxed.heavy_weight[too_heavy], len(relaxed.width))
+    floor = np.ceil(lowest * relaxed.width).astype(np.int64)
+    lacking = relaxed.by_rack(np.maximum(0, floor - (relaxed.kept - evicted)))
+    leaving = np.maximum(0, np.maximum(evicted, relaxed.kept - ceiling))
+    excess = relaxed.by_rack(leaving)
+    evictions = 0
+    if too_heavy.any():
+        weight = int(relaxed.heavy_weight[too_heavy].max())
+        fits = relaxed.base + weight <= ceiling
+        # Wherever it goes, that broker gives way for it.
+        room = np.maximum(0, relaxed.kept + weight - ceiling) - leaving
+        evictions = int(leaving.sum()) + (int(room[fits].min()) if fits.any() else 0)
     held = relaxed.by_rack(relaxed.kept)
     low = np.maximum(relaxed.rack_least, _rack_sums(relaxed, lowest, up=False)) - held
     high = np.minimum(relaxed.rack_most, _rack_sums(relaxed, highest, up=True)) - held
@@ -190,7 +222,7 @@ def exchange(relaxed: Relaxation, lowest: float, highest: float) -> Exchange | N
     net = np.clip(lacking - excess, low, high)
     net = _pour(relaxed, net, low, high, held)
     arrivals = np.maximum(lacking, excess + net)
-    return Exchange(arrivals, arrivals - net)
+    return Exchange(arrivals, arrivals - net, evictions)
 
 
 def _rack_sums(relaxed: Relaxation, level: float, *, up: bool) -> Ints:
@@ -228,7 +260,7 @@ def cheapest_window(relaxed: Relaxation, spread: float) -> tuple[float, float, E
 
     What a window costs is convex in its position, so a ternary search finds it.
     """
-    lowest, highest = best_levels(relaxed)
+    lowest, highest = relaxed.best_levels
     low, high = highest - spread, lowest
     if high < low:
         if low - high > 1e-9:
@@ -239,7 +271,7 @@ def cheapest_window(relaxed: Relaxation, spread: float) -> tuple[float, float, E
         found = exchange(relaxed, at, at + spread)
         return 2**62 if found is None else found.moved
 
-    for _ in range(STEPS):
+    for _ in range(NARROWINGS):
         left, right = low + (high - low) / 3, high - (high - low) / 3
         if cost(left) <= cost(right):
             high = right
@@ -276,7 +308,7 @@ def least_bytes_shed(problem: Problem, relaxed: Relaxation, kept: Indices, sprea
     if found is None:
         return 0
     # Whatever the window's position, no broker can be asked for less than at the highest window possible.
-    highest = best_levels(relaxed)[0] + spread
+    highest = relaxed.best_levels[0] + spread
     brokers = np.nonzero(problem.allowed)[0]
     shed = 0
     for i, broker in enumerate(brokers.tolist()):

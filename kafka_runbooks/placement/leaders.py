@@ -10,6 +10,7 @@ share.
 
 from collections import deque
 from collections.abc import Iterable
+from math import lcm
 
 import numpy as np
 
@@ -25,71 +26,78 @@ def balance(sets: Indices, rows: Ints, eligible: Flags, brokers: int, standing: 
     :param standing: B, leaderships that other partitions already give each broker
     :returns: one broker per row of `rows`
     """
-    load: list[int] = [0] * brokers if standing is None else standing.tolist()
+    return _balance(sets, rows, eligible, [0] * brokers if standing is None else standing.tolist(), 1)
+
+
+def balance_by_share(sets: Indices, rows: Ints, eligible: Flags, brokers: int) -> Indices:
+    """As `balance`, but each broker leads its fair share of the replicas it has: the sum of 1/RF over them, rounded up or down.
+
+    This is what topicmappr's leader/follower ratio aims at. Integral flows make it always possible. A whole share is met exactly:
+    loads count in halves, and a broker with a fraction sits half a leadership above or below.
+    """
+    # Exact fractions: a common multiple of the set sizes instead of floats.
+    sizes = (sets[rows] >= 0).sum(axis=1)
+    scale = lcm(*range(1, sets.shape[1] + 1))
+    share = [0] * brokers
+    for members, size in zip(sets[rows].tolist(), sizes.tolist(), strict=True):
+        for broker in members:
+            if broker >= 0:
+                share[broker] += scale // size
+    start = [-(2 * (s // scale) + (1 if s % scale else 0)) for s in share]
+    return _balance(sets, rows, eligible, start, 2)
+
+
+def _balance(sets: Indices, rows: Ints, eligible: Flags, load: list[int], step: int) -> Indices:
     choices: list[list[int]] = []
     leader: list[int] = []
-    chosen, flags = sets[rows].tolist(), eligible[rows].tolist()
-    for members, fine in zip(chosen, flags, strict=True):
+    for members, fine in zip(sets[rows].tolist(), eligible[rows].tolist(), strict=True):
         may = [b for b, ok in zip(members, fine, strict=True) if ok and b >= 0]
-        may = may or [next(b for b in members if b >= 0)]
+        may = may or [b for b in members if b >= 0][:1] or [members[0]]
         choices.append(may)
         # The current leader stays where it may; a lost one is replaced by the least burdened.
         first = may[0] if may[0] == members[0] else min(may, key=lambda b: (load[b], b))
         leader.append(first)
-        load[first] += 1
-    _hand_over(choices, leader, load)
-    _follow_paths(choices, leader, load, brokers)
+        load[first] += step
+    _hand_over(choices, leader, load, step)
+    _follow_paths(choices, leader, load, step)
     return np.array(leader, dtype=np.int32)
 
 
-def _hand_over(choices: list[list[int]], leader: list[int], load: list[int]) -> None:
+def _hand_over(choices: list[list[int]], leader: list[int], load: list[int], step: int) -> None:
     changed = True
     while changed:
         changed = False
         for partition, may in enumerate(choices):
             current = leader[partition]
-            ceiling = load[current] - 2
+            ceiling = load[current] - step - 1
             best = current
             for broker in may:
                 if load[broker] <= ceiling and (best == current or load[broker] < load[best]):
                     best = broker
             if best != current:
                 leader[partition] = best
-                load[current] -= 1
-                load[best] += 1
+                load[current] -= step
+                load[best] += step
                 changed = True
 
 
-def _follow_paths(choices: list[list[int]], leader: list[int], load: list[int], brokers: int) -> None:
+def _follow_paths(choices: list[list[int]], leader: list[int], load: list[int], step: int) -> None:
     """Shift along alternating paths until no broker reaches one that leads two fewer."""
-    if not leader or max(load) - min(load) <= 1:
+    if not leader or max(load) - min(load) <= step:
         return
-    led: list[set[int]] = [set() for _ in range(brokers)]
+    led: list[set[int]] = [set() for _ in load]
     for partition, broker in enumerate(leader):
         led[broker].add(partition)
     settled: set[int] = set()
     while True:
-        source = max((b for b in range(brokers) if b not in settled and led[b]), key=lambda b: (load[b], -b), default=None)
+        source = max((b for b in range(len(load)) if b not in settled and led[b]), key=lambda b: (load[b], -b), default=None)
         if source is None:
             return
-        came: dict[int, tuple[int, int]] = {}
-        seen, queue, target = {source}, deque([source]), None
-        while queue and target is None:
-            broker = queue.popleft()
-            for partition in sorted(led[broker]):
-                for other in choices[partition]:
-                    if other not in seen:
-                        seen.add(other)
-                        came[other] = (broker, partition)
-                        queue.append(other)
-                        if load[other] <= load[source] - 2:
-                            target = other
-                            break
-                if target is not None:
-                    break
-        if target is None:
-            # Nothing that is reachable from here leads so few that a path to it would help, and no later shift changes that.
-            settled |= seen
+        came = _path(choices, led, load, source, load[source] - step - 1)
+        target = next(reversed(came), None)
+        if target is None or load[target] > load[source] - step - 1:
+            # Nothing reachable from here leads so few that a path to it would help, and no later shift changes that.
+            settled |= {source, *came}
             continue
         end = target
         while end != source:
@@ -98,8 +106,26 @@ def _follow_paths(choices: list[list[int]], leader: list[int], load: list[int], 
             led[end].add(partition)
             leader[partition] = end
             end = broker
-        load[source] -= 1
-        load[target] += 1
+        load[source] -= step
+        load[target] += step
+
+
+def _path(
+    choices: list[list[int]], led: list[set[int]], load: list[int], source: int, ceiling: int
+) -> dict[int, tuple[int, int]]:
+    """Breadth first: broker -> (the one before it, the partition handed over); the first at or below `ceiling` comes last."""
+    came: dict[int, tuple[int, int]] = {}
+    queue = deque([source])
+    while queue:
+        broker = queue.popleft()
+        for partition in sorted(led[broker]):
+            for other in choices[partition]:
+                if other != source and other not in came:
+                    came[other] = (broker, partition)
+                    queue.append(other)
+                    if load[other] <= ceiling:
+                        return came
+    return came
 
 
 def lead(sets: Indices, rows: Ints, leader: Indices) -> Indices:

@@ -11,7 +11,7 @@ from typing import Literal
 import numpy as np
 
 from kafka_runbooks.placement import affinity, leaders, maps, problems, solving
-from kafka_runbooks.placement.arrays import NONE, Cluster, Flags, Indices, added, holds
+from kafka_runbooks.placement.arrays import NONE, Cluster, Flags, Indices, added, distinct_racks, holds
 from kafka_runbooks.placement.errors import BadWish, InFlight
 from kafka_runbooks.placement.plan import Plan, settle
 from kafka_runbooks.placement.problems import Measure
@@ -169,10 +169,15 @@ def spread_topics(cluster: Cluster, options: Options = DEFAULTS, brokers: Iterab
     return _plan("spread", cluster, options, allowed=chosen(cluster, brokers), moves=True, by_topic=True)
 
 
-def balance_leaders(cluster: Cluster, options: Options = DEFAULTS, brokers: Iterable[int] | None = None) -> Plan:
-    """Preferred leaders as even as replica sets allow (exact); sets stay as they are."""
+def balance_leaders(
+    cluster: Cluster, options: Options = DEFAULTS, brokers: Iterable[int] | None = None, *, by_share: bool = False
+) -> Plan:
+    """Preferred leaders as even as replica sets allow (exact); sets stay as they are.
+
+    :param by_share: each broker leads its share of the replicas it holds (topicmappr's ratio), instead of all brokers alike
+    """
     cluster = _observed(cluster, options)
-    return _leaders_plan("leaders", cluster, options, chosen(cluster, brokers))
+    return _leaders_plan("leaders", cluster, options, chosen(cluster, brokers), by_share)
 
 
 def evacuate_leaders(cluster: Cluster, leaving: Iterable[int], options: Options = DEFAULTS) -> Plan:
@@ -190,9 +195,7 @@ def evacuate_leaders(cluster: Cluster, leaving: Iterable[int], options: Options 
             f"{len(impossible)} partitions have no in-sync replica on another broker ({', '.join(names)}): "
             "evacuate fewer brokers at once, or move a replica first"
         )
-    allowed = cluster.is_live.copy()
-    allowed[gone] = False
-    return _report("evacuate", cluster, options, cluster.replicas, after, allowed, [])
+    return _report("evacuate", cluster, options, cluster.replicas, after, cluster.is_live.copy(), [])
 
 
 def _observed(cluster: Cluster, options: Options) -> Cluster:
@@ -303,13 +306,17 @@ def _may_lead(cluster: Cluster, before: Indices, after: Indices) -> Flags:
     return fine
 
 
-def _leaders_plan(kind: str, cluster: Cluster, options: Options, allowed: Flags) -> Plan:
+def _leaders_plan(kind: str, cluster: Cluster, options: Options, allowed: Flags, by_share: bool) -> Plan:
     after = cluster.replicas
     for region in _regions(cluster, options, allowed):
         rows = np.nonzero(region.scope)[0]
         eligible = cluster.in_sync & region.brokers[np.maximum(after, 0)]
         standing = leaders.counts(after[~region.scope], cluster.broker_count)
-        after = leaders.lead(after, rows, leaders.balance(after, rows, eligible, cluster.broker_count, standing))
+        if by_share:
+            chosen_leaders = leaders.balance_by_share(after, rows, eligible, cluster.broker_count)
+        else:
+            chosen_leaders = leaders.balance(after, rows, eligible, cluster.broker_count, standing)
+        after = leaders.lead(after, rows, chosen_leaders)
     return _report(kind, cluster, options, cluster.replicas, after, allowed, [])
 
 
@@ -351,6 +358,11 @@ def _notices(cluster: Cluster, options: Options, before: Indices, after: Indices
     if len(lost):
         names = ", ".join("{}-{}".format(*cluster.name(int(row))) for row in lost[:5])
         yield f"{len(lost)} partitions have no live replica to copy from ({names}): they wait until one comes back"
+    width = cluster.replicas.shape[1]
+    crowded = distinct_racks(cluster.replicas, cluster.racks) < distinct_racks(after, cluster.racks)
+    repaired = int((crowded & ((cluster.replicas >= 0).sum(axis=1) == (after[:, :width] >= 0).sum(axis=1))).sum())
+    if repaired:
+        yield f"{repaired} sets span more racks than before, for they could (min_racks sets how many are enough)"
     unsized = int((cluster.size_bytes[_scope(cluster, options)] == 0).sum())
     if unsized and options.measure != "replica count":
         yield f"{unsized} partitions have no size (empty, or unknown): they are spread by replica count"

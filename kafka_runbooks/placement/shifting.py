@@ -164,10 +164,9 @@ def evict_oversized(state: State, highest: dict[int, int], budget: int | None) -
         for source in [b for b in state.sets[partition].tolist() if b >= 0]:
             if weight <= room[source] or (budget is not None and size > budget):
                 continue
-            fitting = sorted(
-                (b for b in room if room[b] >= weight and state.used[b] + size <= state.capacity[b]), key=room.__getitem__
-            )
-            for destination in reversed(fitting):
+            fitting = [b for b in room if room[b] >= weight and state.used[b] + size <= state.capacity[b]]
+            # The one that has least to give way for it.
+            for destination in sorted(fitting, key=lambda b: (state.load[b] - highest[b], b)):
                 if state.may_move(np.array([partition]), source, destination)[0]:
                     state.move(partition, source, destination)
                     moved += 1

@@ -128,11 +128,12 @@ def broker_indices(cluster: Cluster, ids: Iterable[int], *, where: str = "broker
 
 
 def to_map(cluster: Cluster, replicas: Indices, rows: Iterable[int]) -> ReassignmentMap:
-    """A reassignment JSON of some rows; broker ids, in order."""
+    """A reassignment JSON of some rows; broker ids, in order. A row with offline replicas only has none to name, and is left out."""
     return ReassignmentMap(
         partitions=tuple(
             PartitionAssignment(topic=topic, partition=partition, replicas=tuple(ids))
             for topic, partition, ids in assignments(cluster, replicas, rows)
+            if ids
         )
     )
 

@@ -101,7 +101,7 @@ def _spread(state: State) -> float:
 
 def _steer(state: State, relaxed: bounds.Relaxation) -> None:
     """Revise the choice of new replicas' brokers (and of dropped replicas) towards the best possible window, at no cost."""
-    lowest, highest = bounds.best_levels(relaxed)
+    lowest, highest = relaxed.best_levels
     low, high = min(lowest, highest), max(lowest, highest)
     polish(state, *_limits(state, low, high), budget=0)
 
@@ -129,7 +129,8 @@ def _level(state: State, target_spread: float | None, budget: int | None) -> Non
         wanted = bounds.smallest_spread_within(relaxed, max(0, budget)) if in_bytes else best + tolerance
         if target_spread is None or wanted > best + tolerance * AIM:
             tolerance = (wanted - best) / AIM
-    if _spread(state) <= best + tolerance:
+    observed = _spread(state)
+    if observed <= best + tolerance:
         return
     start = state.sets.copy()
     goal, outcomes = best + tolerance * AIM, []
@@ -143,8 +144,9 @@ def _level(state: State, target_spread: float | None, budget: int | None) -> Non
         state.sets[:] = start
         state.recount()
     # The last attempt asked for no more than an earlier one had reached; it is cheaper, unless it reached less.
-    _, sets = min(reversed(outcomes), key=lambda outcome: outcome[0] > outcomes[0][0] * (1 + 1e-9) + tolerance)
-    state.sets[:] = sets
+    reached, sets = min(reversed(outcomes), key=lambda outcome: outcome[0] > outcomes[0][0] * (1 + 1e-9) + tolerance)
+    # Moves that leave the spread as it was are worth nothing.
+    state.sets[:] = sets if reached < observed else start
     state.recount()
 
 

@@ -72,11 +72,12 @@ class State:
     def copy_cost(self, partitions: Ints, source: int, destination: int) -> Ints:
         """Bytes that each partition adds to the plan when its replica on `source` lives on `destination` instead.
 
-        Negative where that undoes a move, 0 where the replica on `source` is a new one anyway.
+        Negative where that undoes a move, 0 where the replica on `source` is a new one anyway. An empty partition counts as one
+        byte: moving it is no reason to, but not nothing either.
         """
         rows = self.before[partitions]
         change = holds(rows, source).astype(np.int64) - holds(rows, destination).astype(np.int64)
-        costs: Ints = change * self.problem.cluster.size_bytes[partitions]
+        costs: Ints = change * np.maximum(self.problem.cluster.size_bytes[partitions], 1)
         return costs
 
     def may_move(self, partitions: Ints, source: int, destination: int) -> Flags:
@@ -87,7 +88,7 @@ class State:
         if self.racks[source] == self.racks[destination]:
             return fine
         if problem.within_racks:
-            return fine & ~holds(self.before[partitions], source)
+            return np.zeros(len(partitions), dtype=np.bool_)
         after = np.where(rows == source, destination, rows)
         now = distinct_racks(rows, problem.cluster.racks)
         return fine & (distinct_racks(after, problem.cluster.racks) >= np.minimum(problem.spread[partitions], now))
