@@ -114,6 +114,15 @@ def check_step(known: Facts, before: Sets, step: Sets, *, floor: int | None = No
     return wrong + _over_capacity(known, peak, before_used, "while both copies exist")
 
 
+def check_order(known: Facts, after: Sets) -> list[str]:
+    """Everything that is wrong with a map that only reorders: sets must stay."""
+    return [
+        f"{name}: {replicas} is not a new order of {known.replicas[name]}"
+        for name, replicas in after.items()
+        if sorted(replicas) != sorted(known.replicas[name])
+    ]
+
+
 def apply(before: Sets, step: Sets) -> dict[Name, list[int]]:
     """The state after a step."""
     return {**before, **step}

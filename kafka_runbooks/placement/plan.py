@@ -41,6 +41,11 @@ class Plan:
     lower_bound_bytes: int
     forced_bytes: int
     best_possible_is_exact: bool = False
+    areas: tuple[tuple[Flags, Flags], ...] = ()
+    """(P, B) of every map planned: the partitions that may change, and where they may live. Empty: only orders change."""
+    replication: int | None = None
+    """The replication factor asked for."""
+    min_racks: int | None = None
     notices: tuple[str, ...] = field(default=())
 
     @cached_property

@@ -286,7 +286,9 @@ def _plan(
         lost = ~holds(after, before[:, 0]) if options.leaders == "keep" else np.ones(len(after), dtype=np.bool_)
         for region in _regions(cluster, options, allowed):
             after = _led(cluster, before, after, region.scope & lost)
-    return _report(kind, cluster, options, before, after, allowed, made)
+    plan = _report(kind, cluster, options, before, after, allowed, made)
+    areas = tuple((region.scope, region.brokers) for region in _regions(cluster, options, allowed))
+    return replace(plan, areas=areas, replication=replication, min_racks=options.min_racks)
 
 
 def _led(cluster: Cluster, before: Indices, after: Indices, rows: Flags) -> Indices:

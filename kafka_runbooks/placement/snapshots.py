@@ -128,7 +128,7 @@ def broker_indices(cluster: Cluster, ids: Iterable[int], *, where: str = "broker
 
 
 def to_map(cluster: Cluster, replicas: Indices, rows: Iterable[int]) -> ReassignmentMap:
-    """A reassignment JSON of some rows; broker ids, in order. A row with offline replicas only has none to name, and is left out."""
+    """A reassignment JSON of some rows; broker ids, in order. A row with offline replicas only names none, and is left out."""
     return ReassignmentMap(
         partitions=tuple(
             PartitionAssignment(topic=topic, partition=partition, replicas=tuple(ids))
