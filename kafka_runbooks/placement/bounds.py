@@ -267,21 +267,25 @@ def cheapest_window(relaxed: Relaxation, spread: float) -> tuple[float, float, E
             return None
         low = high
 
-    def cost(at: float) -> int:
-        found = exchange(relaxed, at, at + spread)
-        return 2**62 if found is None else found.moved
+    best: tuple[float, float, Exchange] | None = None
 
+    def cost(at: float) -> int:
+        nonlocal best
+        found = exchange(relaxed, at, at + spread)
+        if found is None:
+            return 2**62
+        if best is None or found.moved < best[2].moved:
+            best = (at, at + spread, found)
+        return found.moved
+
+    cost(low), cost(high)
     for _ in range(NARROWINGS):
         left, right = low + (high - low) / 3, high - (high - low) / 3
         if cost(left) <= cost(right):
             high = right
         else:
             low = left
-    for at in (low, (low + high) / 2, high):
-        found = exchange(relaxed, at, at + spread)
-        if found is not None:
-            return at, at + spread, found
-    return None
+    return best
 
 
 def least_moved(relaxed: Relaxation, spread: float) -> int:

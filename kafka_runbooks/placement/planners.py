@@ -45,6 +45,8 @@ class Options:
     """Moves that are not forced stay inside a rack (topicmappr's `--locality-scoped`)."""
     smallest_moved_bytes: int = 0
     """Partitions smaller than this are not moved to level (topicmappr's `--partition-size-threshold`)."""
+    prove: bool = False
+    """Solve for the best possible spread exactly where the cluster is small enough, instead of bounding it."""
     size_factor: float = 1.0
     """Plan as if partitions were this much larger, before a change of retention."""
 
@@ -269,7 +271,13 @@ def _plan(
             smallest_moved_bytes=options.smallest_moved_bytes,
         )
         solution = solving.solve(
-            problem, sets, moves=moves, target_spread=options.target_spread, max_moved_bytes=budget, affinity=pairs
+            problem,
+            sets,
+            moves=moves,
+            target_spread=options.target_spread,
+            max_moved_bytes=budget,
+            affinity=pairs,
+            prove=options.prove,
         )
         budget = None if budget is None else budget - solution.moved_bytes
         sets = solution.sets
@@ -348,6 +356,7 @@ def _report(
         spread_before=spread_before,
         spread_after=max((s.spread for _, s in made), default=spread_before),
         best_possible_spread=max((s.best_spread for _, s in made), default=spread_before),
+        best_possible_is_exact=all(s.best_is_exact for _, s in made),
         lower_bound_bytes=sum(s.lower_bound_bytes for _, s in made),
         forced_bytes=sum(s.forced_bytes for _, s in made),
         notices=tuple(_notices(cluster, options, before, after)),

@@ -35,6 +35,7 @@ class Solution:
     before: Indices
     spread: float
     best_spread: float
+    best_is_exact: bool
     moved_bytes: int
     forced_bytes: int
     lower_bound_bytes: int
@@ -48,12 +49,14 @@ def solve(
     target_spread: float | None = None,
     max_moved_bytes: int | None = None,
     affinity: dict[int, int] | None = None,
+    prove: bool = False,
 ) -> Solution:
     """Plan one map.
 
     :param sets: where earlier maps' plans left the replicas (the cluster's own, if None)
     :param target_spread: how far above the best possible spread the plan may stay, in the problem's measure over width
     :param max_moved_bytes: bytes that the plan may copy, forced ones included
+    :param prove: for small clusters, the best possible spread exactly
     :raises NoMap: a replica fits nowhere
     """
     kept = keep(problem, sets)
@@ -69,12 +72,19 @@ def solve(
     else:
         _steer(state, relaxed)
     spread = _spread(state)
+    proven, exactly = best, False
+    if prove and spread > best + 1e-9:
+        from kafka_runbooks.placement import exact
+
+        found = exact.best_spread(problem, kept, moves_allowed=moves)
+        proven, exactly = (best, False) if found is None else (max(best, found), True)
     moved = moved_bytes(state.before, state.sets, problem.cluster.size_bytes) - already
     return Solution(
         sets=state.sets,
         before=state.before,
         spread=spread,
-        best_spread=min(best, spread),
+        best_spread=min(proven, spread),
+        best_is_exact=exactly or spread <= proven + 1e-9,
         moved_bytes=moved,
         forced_bytes=forced,
         lower_bound_bytes=min(moved, lower_bound(problem, relaxed, kept, spread) if moves else forced),

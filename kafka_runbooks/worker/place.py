@@ -64,6 +64,7 @@ class Common:
     target_spread: Annotated[float | None, typer.Option(min=0.0, help="Spread above the best possible one.")] = None
     within_racks: Annotated[bool, typer.Option(help="Moves that need not cross racks don't.")] = False
     smallest_moved_bytes: Annotated[int, typer.Option(min=0, help="Smaller partitions are not moved to level.")] = 0
+    prove: Annotated[bool, typer.Option(help="Small clusters: the best possible spread exactly.")] = False
     phased: Annotated[bool, typer.Option(help="Two maps: the old leader stays in front while copies run.")] = False
     step_bytes: Annotated[int | None, typer.Option(min=1, help="Cut into steps of so many bytes per broker.")] = None
     step_moves: Annotated[int | None, typer.Option(min=1, help="Cut into steps of so many moves per broker.")] = None

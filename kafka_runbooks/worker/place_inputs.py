@@ -121,6 +121,7 @@ def options(cluster: Cluster, common: "Common") -> planners.Options:
         max_moved_bytes=common.max_moved_bytes,
         within_racks=common.within_racks,
         smallest_moved_bytes=common.smallest_moved_bytes,
+        prove=common.prove,
         size_factor=common.size_factor,
     )
 

@@ -1,0 +1,83 @@
+"""Bounds against the exact program, and plans against both, on clusters small enough to solve."""
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from kafka_runbooks.placement import bounds, exact, keeping, planners, problems
+from kafka_runbooks.placement.arrays import Cluster
+from kafka_runbooks.placement.frontier import frontier, lower_curve
+from tests.placement import builders
+from tests.placement.strategies import clusters
+
+
+def posed(cluster: Cluster) -> tuple[problems.Problem, "np.typing.NDArray[np.int32]"]:
+    problem = problems.make(cluster, np.ones(cluster.partition_count, dtype=np.bool_), cluster.is_live)
+    return problem, keeping.keep(problem)
+
+
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(cluster=clusters(offline=False, most_partitions=6), moves=st.booleans())
+def test_no_map_beats_the_exact_spread_and_that_not_the_bound(cluster: Cluster, moves: bool) -> None:
+    problem, kept = posed(cluster)
+    proven = exact.best_spread(problem, kept, moves_allowed=moves)
+    if proven is None:
+        return
+    assert bounds.best_spread(bounds.relax(problem, kept, moves_allowed=moves)) <= proven + 1e-6
+    if moves:
+        assert planners.rebalance(cluster, planners.Options(target_spread=0.0)).spread_after >= proven - 1e-6, "none beats it"
+
+
+def test_one_huge_partition_bounds_the_spread() -> None:
+    brokers: dict[int, tuple[str | None, int]] = {b: ("abcd"[b - 1], 100 if b < 3 else 140) for b in (1, 2, 3, 4)}
+    observed = builders.cluster({("t", 0): [1, 2], ("t", 1): [3, 4]}, brokers, {0: 60, 1: 20}, capacity=160)
+    problem, kept = posed(observed)
+    proven = exact.best_spread(problem, kept, moves_allowed=True)
+    assert proven == pytest.approx(40 / 160)
+    assert bounds.best_spread(bounds.relax(problem, kept, moves_allowed=True)) == pytest.approx(40 / 160, abs=2 / 160)
+
+
+def test_a_plan_carries_the_proof_if_asked() -> None:
+    brokers: dict[int, tuple[str | None, int]] = {b: ("ab"[b % 2], 1000 if b == 1 else 1276) for b in (1, 2, 3, 4)}
+    observed = builders.cluster({("t", p): [1] for p in range(5)}, brokers, {0: 33, 1: 33, 2: 40, 3: 70, 4: 100}, capacity=1276)
+    plan = planners.rebalance(observed, planners.Options(prove=True))
+    figures = plan.summary()
+    assert figures.best_possible_is_exact and figures.best_possible_spread > 0.01
+    assert planners.rebalance(observed).summary().best_possible_spread <= figures.best_possible_spread
+
+
+def test_racks_of_unequal_capacity_bound_the_spread() -> None:
+    """Replication 3 over 3 racks: each rack holds everything once, and two brokers share what four share elsewhere."""
+    brokers: dict[int, tuple[str | None, int]] = {b: ("aabbccc"[b - 1], 0) for b in range(1, 8)}
+    sets = {("t", p): [1 + p % 2, 3 + p % 2, 5 + p % 3] for p in range(12)}
+    observed = builders.cluster(
+        sets, {b: (r, 100 if b < 5 else 120) for b, (r, _) in brokers.items()}, dict.fromkeys(range(12), 10), capacity=160
+    )
+    problem, kept = posed(observed)
+    relaxed = bounds.relax(problem, kept, moves_allowed=True)
+    assert bounds.best_spread(relaxed) == pytest.approx((60 - 40) / 160, abs=2 / 160)
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(cluster=clusters(offline=False), spread=st.floats(0, 0.5))
+def test_a_wider_window_never_costs_more(cluster: Cluster, spread: float) -> None:
+    problem, kept = posed(cluster)
+    relaxed = bounds.relax(problem, kept, moves_allowed=True)
+    best = bounds.best_spread(relaxed)
+    assert bounds.least_moved(relaxed, best + spread) >= bounds.least_moved(relaxed, best + spread * 1.5)
+    assert bounds.least_moved(relaxed, 10.0) == relaxed.placed
+
+
+def test_the_frontier_falls_and_its_plans_are_near_it() -> None:
+    from pathlib import Path
+
+    from benchmarks import placement as benchmark
+
+    problem, observed = benchmark.load(Path(__file__).parent / "problems" / "rebalance-12x400.json.gz")
+    points = frontier(observed, brokers=problem["target_brokers"])
+    moved = [point.moved_bytes for point in points]
+    assert moved == sorted(moved, reverse=True)
+    assert all(point.moved_bytes <= point.lower_bound_bytes * 1.05 for point in points)
+    curve = lower_curve(observed, [point.spread for point in points], problem["target_brokers"])
+    assert all(low <= point.moved_bytes for (_, low), point in zip(curve, points, strict=True))
