@@ -48,21 +48,22 @@ async def start_time_skipping_server() -> WorkflowEnvironment:
 
 
 class WorldClusters:
-    """One cluster, `lab`, which is a `World`."""
+    """One cluster, which is a `World`."""
 
-    def __init__(self, world: World) -> None:
+    def __init__(self, world: World, name: str) -> None:
         self.world = world
+        self._name = name
         settings = ClusterSettings(bootstrap_servers="none:9092", namespace="kafka", capacity_bytes_per_s={"small": 100_000_000})
         self._clients = ClusterClients(
             kafka=FakeKafka(world), kubernetes=FakeKubernetes(world), metrics=FakeMetrics(world), settings=settings
         )
 
     def names(self) -> tuple[str, ...]:
-        return ("lab",)
+        return (self._name,)
 
     def open(self, name: str) -> ClusterClients:
-        if name != "lab":
-            raise UnknownCluster(f"{name!r} is not configured; known are lab")
+        if name != self._name:
+            raise UnknownCluster(f"{name!r} is not configured; known are {self._name}")
         return self._clients
 
 
@@ -73,13 +74,24 @@ class Bench:
     client: Client
     world: World
     task_queue: str
+    cluster: str
 
     async def start(self, workflow_id: str | None = None, **fields: object) -> WorkflowHandle[ReplaceBroker, RunbookResult]:
         request = ReplaceBrokerInput.model_validate(
-            {"cluster": "lab", "requester": "test", "broker_id": 1001, "wait_for_approval": False, "node_is_gone": True, **fields}
+            {
+                "cluster": self.cluster,
+                "requester": "test",
+                "broker_id": 1001,
+                "wait_for_approval": False,
+                "node_is_gone": True,
+                **fields,
+            }
         )
         return await self.client.start_workflow(
-            ReplaceBroker.run, request, id=workflow_id or f"lab/replace-broker/{uuid.uuid4()}", task_queue=self.task_queue
+            ReplaceBroker.run,
+            request,
+            id=workflow_id or f"{self.cluster}/replace-broker/{uuid.uuid4()}",
+            task_queue=self.task_queue,
         )
 
 
@@ -101,7 +113,7 @@ async def bench(environment: WorkflowEnvironment, world: World) -> AsyncIterator
             environment.client,
             task_queue=task_queue,
             workflows=WORKFLOWS,
-            activities=activities(environment.client, WorldClusters(world), asyncio.get_running_loop()),
+            activities=activities(environment.client, WorldClusters(world, task_queue), asyncio.get_running_loop()),
             activity_executor=threads,
             max_concurrent_activities=16,
             max_heartbeat_throttle_interval=timedelta(milliseconds=200),
@@ -117,4 +129,4 @@ async def bench(environment: WorkflowEnvironment, world: World) -> AsyncIterator
             ],
         )
         async with worker:
-            yield Bench(environment.client, world, task_queue)
+            yield Bench(environment.client, world, task_queue, cluster=task_queue)

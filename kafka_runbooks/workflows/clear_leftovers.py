@@ -23,8 +23,8 @@ class ClearLeftovers(Runbook):
         return await self.conduct(request, self._clear)
 
     async def _clear(self) -> RunbookResult:
+        self.enter("clear leftovers", phase="steps")
         with self.timed("clear leftovers"):
-            self._phase = "steps"
             cleared: Released = await workflow.execute_activity_method(
                 EndingActivities.clear_leftovers, self.token, **options.act("give back what other runs left")
             )

@@ -158,7 +158,7 @@ class ReplaceBroker(Runbook):
         )
 
     async def _carry_out(self, place: BrokerPlace) -> None:
-        self._phase = "steps"
+        self.begin_steps()
         if self.asked.replacement_broker_id is not None:
             await self._take_leases(place)
             await self._reassign(place)

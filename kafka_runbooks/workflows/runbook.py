@@ -62,6 +62,7 @@ class Runbook:
         self._approval: Approval | None = None
         self._is_paused = False
         self._abort: Word | None = None
+        self._is_acting = False
         self._released = Released()
 
     # What an operator asks and says
@@ -193,7 +194,7 @@ class Runbook:
         try:
             result = await self._work
         except Ended as ended:
-            await self.give_back()
+            await self._give_back_at_the_end()
             result = ended.result
         except (asyncio.CancelledError, FailureError) as error:
             if is_cancelled_exception(error) or isinstance(error, asyncio.CancelledError):
@@ -202,7 +203,7 @@ class Runbook:
                 summary = f"{outcome.value} during {self._step or self._phase}"
             else:
                 outcome, summary = Outcome.FAILED, f"{self._step or self._phase}: {describe(error)}"
-            await self.give_back()
+            await self._give_back_at_the_end()
             result = RunbookResult(outcome=outcome, summary=summary)
         result = result.model_copy(
             update={
@@ -260,8 +261,17 @@ class Runbook:
         began = workflow.now()
         try:
             yield
-        finally:
+        except GeneratorExit:
+            # The worker drops the workflow from its cache: outside of its event loop there is no time to ask for.
+            raise
+        except BaseException:
             self._times.append(PhaseTime(step=step, seconds=(workflow.now() - began).total_seconds()))
+            raise
+        self._times.append(PhaseTime(step=step, seconds=(workflow.now() - began).total_seconds()))
+
+    def begin_steps(self) -> None:
+        """From here on things may be set that must be given back."""
+        self._phase, self._is_acting = "steps", True
 
     async def pause_point(self) -> None:
         """A safe point: returns when the runbook is not paused."""
@@ -295,6 +305,17 @@ class Runbook:
         )
         self._owned = self._released.left_behind
         return self._released
+
+    async def _give_back_at_the_end(self) -> None:
+        """After any end but success. What can't be given back is said, and stays in the ledger for whoever comes next."""
+        if not self._is_acting:
+            return
+        step = self._step
+        try:
+            await self.give_back()
+        except ActivityError as error:
+            self._released = Released(left_behind=(f"could not give back, ClearLeftovers can: {describe(error)}",))
+        self._step = step
 
     def _show(self) -> None:
         workflow.set_current_details(markdown(self.status()))

@@ -257,7 +257,10 @@ class World:
             partition.in_sync = partition.in_sync & whole or partition.in_sync
             self._elect(partition, up)
             if partition.leader is not None:
-                partition.in_sync = whole
+                # A leader on an emptied disk has lost what nobody else had: the log is as long as its own from now on.
+                disk = self.disk_of(partition.leader)
+                partition.size_bytes = min(partition.size_bytes, 0 if disk is None else disk.get(name, 0))
+                partition.in_sync = whole | {partition.leader}
                 self._end_reassignment(name, partition)
                 self._elect(partition, up)
 
