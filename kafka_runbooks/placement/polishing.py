@@ -70,8 +70,10 @@ def _help(
     partners = sorted((b for b in room if room[b] > 0), key=lambda b: (-room[b] / state.width[b], b))
     away = state.load[broker] - highest[broker] if heavy else lowest[broker] - state.load[broker]
     slack = highest[broker] - lowest[broker]
-    # Partners of the same rack first: where replicas can't leave a rack, the others are of no use.
-    partners.sort(key=lambda b: state.racks[b] != state.racks[broker])
+    # Partners that have traded with it first: with them a choice is revised for the difference of two weights. Then those of the
+    # same rack: where replicas can't leave a rack, the others are of no use.
+    traded = state.traded_with(broker)
+    partners.sort(key=lambda b: (b not in traded, state.racks[b] != state.racks[broker]))
     tried = partners[:PARTNERS]
     for whole in (True, False):
         best: tuple[int, int, Transfer] | None = None

@@ -22,7 +22,9 @@ from kafka_runbooks.placement.state import State
 DEFAULT_SPREAD = 0.005
 """Half a percent of capacity above the best possible spread: below it, brokers drift apart within a day anyway."""
 AIM = 0.8
-"""Part of the tolerance that the window uses; the rest absorbs that replicas can't be cut in pieces."""
+"""Part of the tolerance that the window uses; most of the rest absorbs that replicas can't be cut in pieces."""
+LEEWAY = 0.18
+"""Part of the tolerance by which a broker may miss the window before anything more is moved to help it."""
 ATTEMPTS = 3
 """A window that replicas can't be fitted into is widened to what was reached, and planned again, so that no byte is wasted."""
 
@@ -145,7 +147,7 @@ def _level(state: State, target_spread: float | None, budget: int | None) -> Non
     start = state.sets.copy()
     goal, outcomes = best + tolerance * AIM, []
     for _ in range(ATTEMPTS):
-        _reach(state, relaxed, goal, budget)
+        _reach(state, relaxed, goal, LEEWAY * tolerance, budget)
         reached = _spread(state)
         outcomes.append((reached, state.sets.copy()))
         if reached <= max(best + tolerance, goal):
@@ -160,7 +162,7 @@ def _level(state: State, target_spread: float | None, budget: int | None) -> Non
     state.recount()
 
 
-def _reach(state: State, relaxed: bounds.Relaxation, spread: float, budget: int | None) -> None:
+def _reach(state: State, relaxed: bounds.Relaxation, spread: float, leeway: float, budget: int | None) -> None:
     found = bounds.cheapest_window(relaxed, spread)
     if found is None:
         return
@@ -185,6 +187,5 @@ def _reach(state: State, relaxed: bounds.Relaxation, spread: float, budget: int 
     wanted = bounds.exchange(relaxed, lowest, highest) or wanted
     brokers = np.nonzero(problem.allowed)[0].tolist()
     give, take = (dict(zip(brokers, amounts.tolist(), strict=True)) for amounts in water_levels(relaxed, wanted))
-    low, high = _limits(state, lowest, highest)
     shift(state, give, take, high, net(wanted), left())
-    polish(state, low, high, left())
+    polish(state, *_limits(state, lowest - leeway / 2, highest + leeway / 2), left())

@@ -37,6 +37,7 @@ class State:
         self.load: list[int] = (problem.base + loads(self.sets, problem.weight, count)).tolist()
         self.used: list[int] = (cluster.unexplained_bytes + loads(self.sets, cluster.size_bytes, count)).tolist()
         self._members: dict[int, Ints] = {}
+        self._held: dict[int, Ints] = {}
 
     def place(self, partition: int, slot: int, broker: int) -> None:
         """Put a replica on `broker` into a slot, and take away the one that was in it (if any)."""
@@ -68,6 +69,22 @@ class State:
             rows = np.nonzero((self.sets == broker).any(axis=1) & self.problem.scope)[0]
             self._members[broker] = rows
         return rows
+
+    def traded_with(self, broker: int) -> set[int]:
+        """Brokers that the plan so far moved replicas to from `broker`, or from there to it."""
+        held = self._held.get(broker)
+        if held is None:
+            held = np.nonzero((self.before == broker).any(axis=1) & self.problem.scope)[0]
+            self._held[broker] = held
+        gone = held[~holds(self.sets[held], broker)]
+        came = self.members(broker)
+        came = came[~holds(self.before[came], broker)]
+        others: set[int] = set()
+        for rows, one, two in ((gone, self.sets, self.before), (came, self.before, self.sets)):
+            for slot in range(one.shape[1]):
+                column = one[rows, slot]
+                others.update(column[(column >= 0) & ~holds(two[rows], column)].tolist())
+        return others - {broker}
 
     def copy_cost(self, partitions: Ints, source: int, destination: int) -> Ints:
         """Bytes that each partition adds to the plan when its replica on `source` lives on `destination` instead.
