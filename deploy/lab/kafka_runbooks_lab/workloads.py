@@ -19,7 +19,7 @@ def fill_in(manifests: str, built: Built) -> str:
         "DNS": network.DNS,
         "HOST": network.HOST,
         "JARS": built.jars.resolve(),
-        "JAVA_CONFIG": (java / "conf/security").resolve().parent,
+        "JAVA_CONFIG": (java / "conf/net.properties").resolve().parent,
         "JAVA_HOME": java,
         "PYTHON": paths.PYTHON,
         "TEMPORAL": network.TEMPORAL,
