@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from kafka_runbooks.placement import bounds, keeping, planners, problems, snapshots
+from kafka_runbooks.placement import bounds, keeping, planners, problems, relaxing, snapshots
 from kafka_runbooks.placement.arrays import Cluster
 from kafka_runbooks.placement.plan import Plan
 
@@ -89,7 +89,7 @@ def best_utilisation_spread(made: Plan, moves: bool) -> float:
     replication = (made.after >= 0).sum(axis=1)
     one_factor = int(replication[0]) if len(set(replication.tolist())) == 1 else None
     posed = problems.make(made.cluster, everything, made.targets, replication=one_factor)
-    return bounds.best_spread(bounds.relax(posed, keeping.keep(posed), moves_allowed=moves))
+    return bounds.best_spread(relaxing.relax(posed, keeping.keep(posed), moves_allowed=moves))
 
 
 def main() -> None:

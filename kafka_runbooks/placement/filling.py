@@ -55,7 +55,7 @@ def fill(state: State, affinity: dict[int, int] | None = None) -> None:
                 if broker is None:
                     broker = _choose_after_displacing(state, row, shelves)
                 if broker is None:
-                    raise NoMap([why_not(state, row)])
+                    raise NoMap([why_not(state, row), *rack_shortages(state)])
                 counts[broker] += 1
                 state.place(row, state.sets[row].tolist().index(NONE), broker)
                 shelves.renew(broker)
@@ -183,3 +183,27 @@ def why_not(state: State, row: int) -> PlacementReason:
         + (f" in a rack other than {used}" if closed else "")
         + (", or allow fewer racks (min_racks)" if len(inside) < len(others) else ""),
     )
+
+
+def rack_shortages(state: State) -> list[PlacementReason]:
+    """Racks that must take more than they have room for: sets that span every rack need one replica in each."""
+    problem, cluster = state.problem, state.problem.cluster
+    allowed = np.nonzero(problem.allowed)[0]
+    names = np.unique(cluster.racks[allowed])
+    everywhere = problem.scope & (problem.spread == len(names)) & (open_slots(problem, state.sets) > 0)
+    rack = np.where(state.sets >= 0, cluster.racks[np.maximum(state.sets, 0)], -1)
+    found = []
+    for name in names.tolist():
+        inside = allowed[cluster.racks[allowed] == name].tolist()
+        needed = int(cluster.size_bytes[everywhere & (rack != name).all(axis=1)].sum())
+        free = sum(max(0, state.capacity[b] - state.used[b]) for b in inside)
+        if needed > free:
+            found.append(
+                PlacementReason(
+                    constraint="capacity",
+                    where=f"rack {cluster.rack_names[name]}",
+                    problem=f"sets that span every rack need {needed} more bytes there, its {len(inside)} brokers have {free}",
+                    remedy=f"add {needed - free} bytes of disk to it, or allow sets to span {len(names) - 1} racks (min_racks)",
+                )
+            )
+    return found

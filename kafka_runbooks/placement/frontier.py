@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from kafka_runbooks.placement import bounds, keeping, planners, problems
+from kafka_runbooks.placement import bounds, keeping, planners, problems, relaxing, wishes
 from kafka_runbooks.placement.arrays import Cluster
 
 DEFAULT_TOLERANCES = (0.0025, 0.005, 0.01, 0.02, 0.04, 0.08, 0.16)
@@ -36,7 +36,7 @@ def frontier(
 
 def lower_curve(cluster: Cluster, spreads: Iterable[float], brokers: Sequence[int] | None = None) -> list[tuple[float, int]]:
     """(spread, bytes that any plan must move to reach it) for one map of all partitions."""
-    allowed = planners.chosen(cluster, brokers)
+    allowed = wishes.chosen(cluster, brokers)
     problem = problems.make(cluster, np.ones(cluster.partition_count, dtype=np.bool_), allowed)
-    relaxed = bounds.relax(problem, keeping.keep(problem), moves_allowed=True)
+    relaxed = relaxing.relax(problem, keeping.keep(problem), moves_allowed=True)
     return [(spread, bounds.least_moved(relaxed, spread)) for spread in spreads]

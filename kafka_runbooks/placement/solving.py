@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from kafka_runbooks.placement import bounds
+from kafka_runbooks.placement import bounds, relaxing
 from kafka_runbooks.placement.arrays import Indices, moved_bytes
 from kafka_runbooks.placement.crossing import cross
 from kafka_runbooks.placement.filling import fill
@@ -62,7 +62,7 @@ def solve(
     :raises NoMap: a replica fits nowhere
     """
     kept = keep(problem, sets)
-    relaxed = bounds.relax(problem, kept, moves_allowed=moves)
+    relaxed = relaxing.relax(problem, kept, moves_allowed=moves)
     best = bounds.best_spread(relaxed)
     state = State(problem, kept)
     fill(state, affinity)
@@ -93,7 +93,7 @@ def solve(
     )
 
 
-def lower_bound(problem: Problem, relaxed: bounds.Relaxation, kept: Indices, spread: float) -> int:
+def lower_bound(problem: Problem, relaxed: relaxing.Relaxation, kept: Indices, spread: float) -> int:
     """Bytes that any map with this spread must copy."""
     forced = _forced_bytes(problem, kept)
     if problem.measure in ("utilisation", "used bytes"):
@@ -111,7 +111,7 @@ def _spread(state: State) -> float:
     return float(at.max() - at.min()) if len(at) else 0.0
 
 
-def _steer(state: State, relaxed: bounds.Relaxation) -> None:
+def _steer(state: State, relaxed: relaxing.Relaxation) -> None:
     """Revise the choice of new replicas' brokers (and of dropped replicas) towards the best possible window, at no cost."""
     lowest, highest = relaxed.best_levels
     low, high = min(lowest, highest), max(lowest, highest)
@@ -128,7 +128,7 @@ def _limits(state: State, lowest: float, highest: float) -> tuple[dict[int, int]
 
 def _level(state: State, target_spread: float | None, budget: int | None) -> None:
     problem = state.problem
-    relaxed = bounds.relax(problem, state.sets, moves_allowed=True)
+    relaxed = relaxing.relax(problem, state.sets, moves_allowed=True)
     best = bounds.best_spread(relaxed)
     tolerance = DEFAULT_SPREAD if target_spread is None else target_spread
     if problem.measure != "utilisation" and target_spread is None:
@@ -162,7 +162,7 @@ def _level(state: State, target_spread: float | None, budget: int | None) -> Non
     state.recount()
 
 
-def _reach(state: State, relaxed: bounds.Relaxation, spread: float, leeway: float, budget: int | None) -> None:
+def _reach(state: State, relaxed: relaxing.Relaxation, spread: float, leeway: float, budget: int | None) -> None:
     found = bounds.cheapest_window(relaxed, spread)
     if found is None:
         return
@@ -180,10 +180,10 @@ def _reach(state: State, relaxed: bounds.Relaxation, spread: float, leeway: floa
 
     evict_oversized(state, high, budget)
     for _ in range(2):
-        relaxed = bounds.relax(problem, state.sets, moves_allowed=True)
+        relaxed = relaxing.relax(problem, state.sets, moves_allowed=True)
         wanted = bounds.exchange(relaxed, lowest, highest) or wanted
         cross(state, net(wanted), left())
-    relaxed = bounds.relax(problem, state.sets, moves_allowed=True)
+    relaxed = relaxing.relax(problem, state.sets, moves_allowed=True)
     wanted = bounds.exchange(relaxed, lowest, highest) or wanted
     brokers = np.nonzero(problem.allowed)[0].tolist()
     give, take = (dict(zip(brokers, amounts.tolist(), strict=True)) for amounts in water_levels(relaxed, wanted))

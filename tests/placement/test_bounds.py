@@ -5,7 +5,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from kafka_runbooks.placement import bounds, exact, keeping, planners, problems
+from kafka_runbooks.placement import bounds, exact, keeping, planners, problems, relaxing
 from kafka_runbooks.placement.arrays import Cluster
 from kafka_runbooks.placement.frontier import frontier, lower_curve
 from tests.placement import builders
@@ -24,7 +24,7 @@ def test_no_map_beats_the_exact_spread_and_that_not_the_bound(cluster: Cluster, 
     proven = exact.best_spread(problem, kept, moves_allowed=moves)
     if proven is None:
         return
-    assert bounds.best_spread(bounds.relax(problem, kept, moves_allowed=moves)) <= proven + 1e-6
+    assert bounds.best_spread(relaxing.relax(problem, kept, moves_allowed=moves)) <= proven + 1e-6
     if moves:
         assert planners.rebalance(cluster, planners.Options(target_spread=0.0)).spread_after >= proven - 1e-6, "none beats it"
 
@@ -35,7 +35,7 @@ def test_one_huge_partition_bounds_the_spread() -> None:
     problem, kept = posed(observed)
     proven = exact.best_spread(problem, kept, moves_allowed=True)
     assert proven == pytest.approx(40 / 160)
-    assert bounds.best_spread(bounds.relax(problem, kept, moves_allowed=True)) == pytest.approx(40 / 160, abs=2 / 160)
+    assert bounds.best_spread(relaxing.relax(problem, kept, moves_allowed=True)) == pytest.approx(40 / 160, abs=2 / 160)
 
 
 def test_a_plan_carries_the_proof_if_asked() -> None:
@@ -55,7 +55,7 @@ def test_racks_of_unequal_capacity_bound_the_spread() -> None:
         sets, {b: (r, 100 if b < 5 else 120) for b, (r, _) in brokers.items()}, dict.fromkeys(range(12), 10), capacity=160
     )
     problem, kept = posed(observed)
-    relaxed = bounds.relax(problem, kept, moves_allowed=True)
+    relaxed = relaxing.relax(problem, kept, moves_allowed=True)
     assert bounds.best_spread(relaxed) == pytest.approx((60 - 40) / 160, abs=2 / 160)
 
 
@@ -63,7 +63,7 @@ def test_racks_of_unequal_capacity_bound_the_spread() -> None:
 @given(cluster=clusters(offline=False), spread=st.floats(0, 0.5))
 def test_a_wider_window_never_costs_more(cluster: Cluster, spread: float) -> None:
     problem, kept = posed(cluster)
-    relaxed = bounds.relax(problem, kept, moves_allowed=True)
+    relaxed = relaxing.relax(problem, kept, moves_allowed=True)
     best = bounds.best_spread(relaxed)
     assert bounds.least_moved(relaxed, best + spread) >= bounds.least_moved(relaxed, best + spread * 1.5)
     assert bounds.least_moved(relaxed, 10.0) == relaxed.placed
