@@ -52,7 +52,7 @@ def status() -> None:
         mine = ", ".join(name if ready == "True" else f"{name} (not ready)" for on, name, ready in pods if on == node.name)
         power = "on" if lab.has_power(node.name) else "off"
         table.add_row(node.name, node.group, node.zone, power, said.get(node.name, "no such node"), mine)
-    Console().print(table)
+    Console(width=None if sys.stdout.isatty() else 200).print(table)
     waiting = [name for on, name, _ in pods if on == "<none>"]
     print(f"pods on no node: {', '.join(waiting) or 'none'}")
     print(f"memory {lab.memory_bytes() / 1e9:.1f} GB; state {paths.STATE}; Temporal UI http://127.0.0.1:{temporal.UI_PORT}")

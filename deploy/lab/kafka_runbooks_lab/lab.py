@@ -109,8 +109,7 @@ class Lab:
         """Add an empty node to a zone and group, as an autoscaler would; its name, once it is Ready."""
         self._need_process()
         node = nodes.fresh(group, zone)
-        self._boot(node, builds.where())
-        self.kubectl("wait", "--for=condition=Ready", f"--timeout={wait_seconds:.0f}s", f"node/{node.name}")
+        self.start_node(node.name, wait_seconds=wait_seconds)
         return node.name
 
     def kill_node(self, name: str) -> None:

@@ -2,7 +2,8 @@
 
 All nodes share the namespace, so one kube-proxy serves the Service addresses of all of them. The dead node's addresses
 are routed into the `dark` device, which swallows packets in silence. Without it peers would see connections closed or
-refused at once, which is how a process dies, not a machine.
+refused at once, which is how a process dies, not a machine. Service addresses are routed there too: kube-proxy
+redirects packets to them, but only those that had a route to begin with.
 """
 
 import json
@@ -25,6 +26,7 @@ ip link add dark0 type veth peer name dark1
 ip link set dark0 arp off
 ip link set dark0 up
 ip link set dark1 up
+ip route add {SERVICES} dev dark0 src {HOST}
 echo 1 > /proc/sys/net/ipv4/ip_forward
 """
 
