@@ -42,6 +42,7 @@ def plan(
             measure=options.measure,
             within_racks=options.within_racks,
             smallest_moved_bytes=options.smallest_moved_bytes,
+            scope_only=by_topic,
         )
         solution = solving.solve(
             problem,

@@ -55,9 +55,11 @@ def make(
     measure: Measure = "utilisation",
     within_racks: bool = False,
     smallest_moved_bytes: int = 0,
+    scope_only: bool = False,
 ) -> Problem:
     """A problem; dead brokers are never allowed. Unknown capacities: bytes are levelled instead of utilisation.
 
+    :param scope_only: what is out of scope doesn't weigh: the partitions in scope are level among themselves
     :raises NoMap: a partition wants more replicas than there are live brokers for it
     """
     allowed = allowed & cluster.is_live
@@ -80,6 +82,8 @@ def make(
         weight = cluster.bytes_in
     else:
         weight = np.ones(cluster.partition_count, dtype=np.int64)
+    if scope_only:
+        weight, base = np.where(scope, weight, 0), np.zeros_like(base)
     return Problem(cluster, scope, allowed, wanted, spread, measure, weight, base, width, within_racks, smallest_moved_bytes)
 
 

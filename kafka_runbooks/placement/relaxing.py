@@ -136,7 +136,7 @@ def _search(holds: Callable[[float], bool], low: float, high: float) -> tuple[fl
 
 def _reaches_up(relaxed: Relaxation, level: float) -> bool:
     """Whether every broker can be at `level` or above."""
-    want = np.floor(level * relaxed.width).astype(np.int64)
+    want = np.ceil(level * relaxed.width).astype(np.int64)
     if (relaxed.most < want).any():
         return False
     floor = np.maximum(relaxed.least, want)
@@ -155,7 +155,7 @@ def _reaches_up(relaxed: Relaxation, level: float) -> bool:
 
 def _holds_below(relaxed: Relaxation, level: float) -> bool:
     """Whether everything fits with every broker at `level` or below."""
-    want = np.ceil(level * relaxed.width).astype(np.int64)
+    want = np.floor(level * relaxed.width).astype(np.int64)
     if (relaxed.least > want).any():
         return False
     room_for_huge = want >= relaxed.base + relaxed.huge

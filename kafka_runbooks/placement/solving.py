@@ -146,6 +146,9 @@ def _level(state: State, target_spread: float | None, budget: int | None) -> Non
         return
     start = state.sets.copy()
     goal, outcomes = best + tolerance * AIM, []
+    while goal < observed and bounds.cheapest_window(relaxed, goal) is None:
+        # No window of whole replicas is this narrow; the bound is one of pieces.
+        goal += max(tolerance * AIM, (observed - best) / 50)
     for _ in range(ATTEMPTS):
         _reach(state, relaxed, goal, LEEWAY * tolerance, budget)
         reached = _spread(state)
