@@ -12,28 +12,42 @@ import pytest
 from kafka_runbooks_lab.errors import Unsupported
 from kafka_runbooks_lab.lab import Lab
 
+from tests.lab.host import Host
+
+KEEP = os.environ.get("KAFKA_RUNBOOKS_LAB_KEEP") == "1"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests in test_lab_down.py take the lab down: they run after every other one."""
+    items.sort(key=lambda item: item.path.name == "test_lab_down.py")
+
 
 def _say(line: str) -> None:
     print(line, file=sys.__stderr__, flush=True)
 
 
-def cannot(reason: str) -> None:
-    """Skip the test because this host can't carry the lab; in CI that is a failure."""
+def _cannot(reason: str) -> None:
     if os.environ.get("CI") == "true":
         pytest.fail(f"no lab in CI: {reason}")
     pytest.skip(f"no lab: {reason}")
 
 
 @pytest.fixture(scope="session")
-def lab() -> Iterator[Lab]:
+def host_before() -> Host | None:
+    """The host without a lab, or nothing if one was up when the tests began."""
+    return None if Lab().is_up() else Host.now()
+
+
+@pytest.fixture(scope="session")
+def lab(host_before: Host | None) -> Iterator[Lab]:
     """The lab, up: Kubernetes, Kafka, Temporal, the worker."""
     lab = Lab(_say)
     try:
         lab.up()
     except Unsupported as error:
-        cannot(str(error))
+        _cannot(str(error))
     try:
         yield lab
     finally:
-        if os.environ.get("KAFKA_RUNBOOKS_LAB_KEEP") != "1":
+        if not KEEP:
             lab.down()

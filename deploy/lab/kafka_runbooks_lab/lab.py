@@ -17,7 +17,7 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from typing import Any
 
-from kafka_runbooks_lab import builds, kubernetes, network, nodes, packages, paths, preflight, temporal, workloads
+from kafka_runbooks_lab import builds, kubernetes, network, nodes, packages, paths, preflight, temporal, volumes, workloads
 from kafka_runbooks_lab.cgroups import Cgroups, recall, remember
 from kafka_runbooks_lab.errors import BadInput, LabError
 from kafka_runbooks_lab.machines import Machine, wait_until
@@ -121,6 +121,7 @@ class Lab:
         self._need_process()
         began = datetime.now(UTC)
         self._boot(nodes.find(name), builds.where())
+        volumes.tend(self.kubectl, self.cgroups)
         wait_until(f"node {name}", lambda: self._heard_of(name, began), wait_seconds, 0.5)
         self.kubectl("wait", "--for=condition=Ready", f"--timeout={wait_seconds:.0f}s", f"node/{name}")
 
@@ -252,9 +253,9 @@ class Lab:
         self.kubectl("wait", "--for=condition=Ready", "--timeout=60s", "nodes", "--all")
 
     def _start_provisioner(self) -> None:
-        argv = [sys.executable, "-m", "kafka_runbooks_lab.volumes"]
+        argv = [sys.executable, "-m", "kafka_runbooks_lab.provisioner"]
         script = f'{self.cgroups.enter("system")}; exec "$@"'
-        detach(["sh", "-c", script, "sh", *argv], paths.LOGS / "volumes.log").save(paths.MACHINES / "volumes.json")
+        detach(["sh", "-c", script, "sh", *argv], paths.LOGS / "provisioner.log").save(paths.MACHINES / "provisioner.json")
 
     def _wait_stateful_set(self, name: str, seconds: float) -> None:
         replicas = self.kubectl("-n", "kafka", "get", f"statefulset/{name}", "-o", "jsonpath={.spec.replicas}")

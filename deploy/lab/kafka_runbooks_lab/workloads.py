@@ -1,6 +1,7 @@
 """What runs on the lab: the manifests that users deploy, plus an overlay, applied at once and then awaited."""
 
 import re
+from pathlib import Path
 
 from kafka_runbooks_lab import network, nodes, packages, paths
 from kafka_runbooks_lab.builds import Built
@@ -21,7 +22,8 @@ def fill_in(manifests: str, built: Built) -> str:
         "JARS": built.jars.resolve(),
         "JAVA_CONFIG": (java / "conf/net.properties").resolve().parent,
         "JAVA_HOME": java,
-        "PYTHON": paths.PYTHON,
+        # A mount path may occur once in a container, and /usr is there already.
+        "PYTHON": paths.PYTHON if Path("/usr") != paths.PYTHON else Path("/usr/lib"),
         "TEMPORAL": network.TEMPORAL,
         "VENV": paths.VENV,
     }

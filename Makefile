@@ -1,0 +1,38 @@
+# What a person types. Each verb sets up what it needs: uv, the virtual environment, Debian packages, Go, the lab.
+SHELL := /bin/bash
+UV := $(shell command -v uv 2>/dev/null || echo .uv/bin/uv)
+RUN := $(UV) run --locked
+export UV_COMPILE_BYTECODE := 1
+export UV_PYTHON_DOWNLOADS := never
+
+.PHONY: demo lab-up lab-down test check bench setup
+
+demo: setup ## a broker lost with its node and disk, brought back by a runbook
+	$(RUN) python -m kafka_runbooks_lab.demo
+
+lab-up: setup ## Kubernetes, Kafka, Temporal and the worker on this machine
+	$(RUN) kafka-runbooks-lab up
+
+lab-down: setup ## nothing of it left
+	$(RUN) kafka-runbooks-lab down
+
+test: setup ## every test, those on the lab too
+	$(RUN) pytest
+
+check: setup ## format, lint, types, layers
+	$(RUN) ruff format --check
+	$(RUN) ruff check
+	$(RUN) mypy
+	$(RUN) lint-imports
+
+bench: setup ## how planning time and memory grow with the cluster
+	$(RUN) python -m benchmarks.placement_scale
+
+# uv comes from PyPI into a folder of its own where the system has none (Debian's Python refuses pip outside one).
+setup:
+	@if ! command -v $(UV) >/dev/null; then \
+	  echo "installing uv into .uv"; \
+	  python3 -c 'import ensurepip' 2>/dev/null || { apt-get update -qq && apt-get install -qq -y python3-venv; }; \
+	  python3 -m venv .uv && .uv/bin/pip install -q uv; \
+	fi
+	@$(UV) sync --locked --quiet
