@@ -16,7 +16,7 @@ from kafka_runbooks.activities.permits import ensure_held
 from kafka_runbooks.activities.running import Link, Reporter, alive, looks
 from kafka_runbooks.activities.survey import ceiling_for, load_plan, planned_now
 from kafka_runbooks.clients.open import ClusterClients, Clusters
-from kafka_runbooks.models.cluster import ClusterSnapshot, Partition
+from kafka_runbooks.models.cluster import ClusterSnapshot, Partition, Replica, TopicPartition
 from kafka_runbooks.models.plans import ReplacementPlan
 from kafka_runbooks.models.runbooks import AdaptiveThrottle
 from kafka_runbooks.models.status import Progress, Waiting
@@ -79,14 +79,14 @@ def moves_to(partitions: Sequence[Partition], destination: int) -> list[tuple[Pa
     return [(partition, (destination,)) for partition in partitions]
 
 
-def bytes_arrived(plan: ReplacementPlan, on_disk: Mapping[tuple[str, int, int], int], in_sync: set[tuple[str, int]]) -> int:
+def bytes_arrived(plan: ReplacementPlan, on_disk: Mapping[Replica, int], in_sync: set[TopicPartition]) -> int:
     """Bytes of the plan that are on the destination; a partition in sync counts whole (retention may have shortened it)."""
     done = 0
     for partition in plan.partitions:
-        if (partition.topic, partition.partition) in in_sync:
+        if TopicPartition(partition.topic, partition.partition) in in_sync:
             done += partition.size_bytes
         else:
-            done += min(partition.size_bytes, on_disk.get((partition.topic, partition.partition, plan.destination), 0))
+            done += min(partition.size_bytes, on_disk.get(Replica(partition.topic, partition.partition, plan.destination), 0))
     return done
 
 

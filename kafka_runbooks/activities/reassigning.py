@@ -82,7 +82,7 @@ class ReassigningActivities:
                     raise ApplicationError(f"{name} was not reassigned: {why}", type="ReassignmentRefused")
             on_disk = clients.kafka.replica_sizes([plan.destination]).size_bytes if not held else {}
             arrived = {TopicPartition(p.topic, p.partition) for p in plan.partitions} - set(left)
-            done = bytes_arrived(plan, on_disk, arrived)  # type: ignore[arg-type]
+            done = bytes_arrived(plan, on_disk, arrived)
             pace.look(time.monotonic(), done)
             waiting = None
             if held:

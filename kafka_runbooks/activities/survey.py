@@ -266,3 +266,9 @@ class SurveyActivities:
                 f"run {asked.token.workflow_id}/{asked.token.run_id}",
             )
             return summary
+
+    @activity.defn
+    def preview_replacement(self, request: ReplaceBrokerInput, place: BrokerPlace) -> PlanSummary:
+        """The plan as it would be frozen now, kept nowhere."""
+        with alive():
+            return freeze(self._clusters.open(request.cluster), request, place)[1]

@@ -26,13 +26,14 @@ from kafka_runbooks.models.runbooks import ClearLeftoversInput, ReplaceBrokerInp
 from kafka_runbooks.worker.settings import WorkerSettings
 from kafka_runbooks.workflows.clear_leftovers import ClearLeftovers
 from kafka_runbooks.workflows.permit import ClusterPermit
+from kafka_runbooks.workflows.plan_only import PlanOnly
 from kafka_runbooks.workflows.replace_broker import ReplaceBroker
 
 DEPLOYMENT = "kafka-runbooks"
 RUNBOOKS: dict[str, type[RunbookInput]] = {"ReplaceBroker": ReplaceBrokerInput, "ClearLeftovers": ClearLeftoversInput}
 """Workflow type -> what it is asked with. The names that `kafka-runbooks start` and `temporal workflow start --type` take."""
 
-WORKFLOWS: list[type] = [ReplaceBroker, ClearLeftovers, ClusterPermit]
+WORKFLOWS: list[type] = [ReplaceBroker, ClearLeftovers, ClusterPermit, PlanOnly]
 
 GRACE = timedelta(seconds=45)
 """A pod's terminationGracePeriodSeconds must be longer by half a minute."""
@@ -71,6 +72,7 @@ def activities(client: Client, clusters: Clusters, loop: asyncio.AbstractEventLo
     return [
         survey.survey_broker,
         survey.make_replacement_plan,
+        survey.preview_replacement,
         pods.fence_broker,
         pods.confirm_node_gone,
         pods.choose_landing_node,

@@ -185,7 +185,7 @@ async def test_a_terminated_run_s_leftovers_are_cleared_by_the_next(runbooks: Be
     await until(handle, lambda status: status.step == "follow the catch-up" and status.progress is not None)
     await handle.terminate("for the test")
     assert world.lists["events.a"].leader
-    result = await (await runbooks.start(when_busy="wait")).result()
+    result = await (await runbooks.start(when_busy="wait", node_state="returns")).result()
     assert result.outcome is Outcome.DONE
     nothing_is_left(world)
 

@@ -1,0 +1,310 @@
+"""Kafka's admin interface, from two libraries: each has calls that the other lacks.
+
+confluent-kafka has configurations, elections and metadata; kafka-python has partition reassignments and DescribeLogDirs. Both
+are opened when first needed and kept: an AdminClient that is garbage collected fails its own futures. Every call is bounded.
+"""
+
+import threading
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from confluent_kafka import ElectionType, KafkaError, KafkaException
+from confluent_kafka import TopicPartition as ConfluentPartition
+from confluent_kafka.admin import (
+    AdminClient,
+    AlterConfigOpType,
+    ConfigEntry,
+    ConfigResource,
+    ConfigSource,
+    ResourceType,
+)
+from kafka import KafkaAdminClient
+from kafka.errors import KafkaError as PythonKafkaError
+from kafka.errors import NoReassignmentInProgressError
+from kafka.structs import TopicPartition as PythonPartition
+
+from kafka_runbooks.clients.errors import Refused, Unreachable
+from kafka_runbooks.models.cluster import (
+    Broker,
+    ClusterSnapshot,
+    Partition,
+    Reassignment,
+    Replica,
+    ReplicaSizes,
+    ThrottledReplicas,
+    ThrottleRates,
+    TopicPartition,
+)
+
+TIMEOUT_SECONDS = 15.0
+BROKER_TIMEOUT_SECONDS = 5.0
+"""For what only one broker can answer: a dead one is noticed soon."""
+
+TOPICS_A_CALL = 200
+LEADER_RATE = "leader.replication.throttled.rate"
+FOLLOWER_RATE = "follower.replication.throttled.rate"
+LEADER_REPLICAS = "leader.replication.throttled.replicas"
+FOLLOWER_REPLICAS = "follower.replication.throttled.replicas"
+MINIMUM_IN_SYNC = "min.insync.replicas"
+
+REFUSALS = {
+    KafkaError.CLUSTER_AUTHORIZATION_FAILED,
+    KafkaError.TOPIC_AUTHORIZATION_FAILED,
+    KafkaError.INVALID_CONFIG,
+    KafkaError.INVALID_REQUEST,
+    KafkaError.POLICY_VIOLATION,
+}
+
+
+class KafkaAdmin:
+    """`protocols.Kafka` for one cluster; may be used by several threads."""
+
+    def __init__(self, bootstrap_servers: str) -> None:
+        self._bootstrap_servers = bootstrap_servers
+        self._lock = threading.Lock()
+        self._admin: AdminClient | None = None
+        self._python: KafkaAdminClient | None = None
+
+    def snapshot(self) -> ClusterSnapshot:
+        with mapped("metadata"):
+            metadata = self._confluent().list_topics(timeout=TIMEOUT_SECONDS)
+            described = self._confluent().describe_cluster(request_timeout=TIMEOUT_SECONDS).result(TIMEOUT_SECONDS)
+        live = {node.id: node for node in described.nodes}
+        partitions = tuple(
+            Partition(
+                topic=topic.topic,
+                partition=partition.id,
+                leader=partition.leader if partition.leader >= 0 else None,
+                replicas=tuple(partition.replicas),
+                in_sync=tuple(partition.isrs),
+            )
+            for topic in metadata.topics.values()
+            for partition in topic.partitions.values()
+        )
+        return ClusterSnapshot(
+            cluster_id=described.cluster_id or "",
+            controller_id=described.controller.id if described.controller else None,
+            brokers=tuple(
+                Broker(id=broker_id, host=node.host, port=node.port, rack=node.rack) for broker_id, node in sorted(live.items())
+            ),
+            partitions=tuple(sorted(partitions, key=lambda partition: partition.name)),
+            minimum_in_sync=self._minimum_in_sync(sorted(metadata.topics)),
+        )
+
+    def _minimum_in_sync(self, topics: Sequence[str]) -> dict[str, int]:
+        found = self._configs(ResourceType.TOPIC, topics)
+        return {topic: int(entries[MINIMUM_IN_SYNC].value) for topic, entries in found.items() if MINIMUM_IN_SYNC in entries}
+
+    def replica_sizes(self, broker_ids: Iterable[int]) -> ReplicaSizes:
+        wanted = sorted(broker_ids)
+        sizes: dict[Replica, int] = {}
+        unanswered = []
+        for broker_id in wanted:
+            try:
+                with self._lock:
+                    found = self._kafka_python().describe_log_dirs(brokers=[broker_id])
+                sizes.update(_sizes(broker_id, found))
+            except (PythonKafkaError, Unreachable, OSError):
+                unanswered.append(broker_id)
+        return ReplicaSizes(size_bytes=sizes, unanswered_broker_ids=tuple(unanswered))
+
+    def reassignments(self) -> tuple[Reassignment, ...]:
+        with mapped("list reassignments"), self._lock:
+            found = self._kafka_python().list_partition_reassignments()
+        return tuple(
+            Reassignment(
+                topic=name.topic,
+                partition=name.partition,
+                replicas=tuple(state["replicas"]),
+                adding=tuple(state["adding_replicas"]),
+                removing=tuple(state["removing_replicas"]),
+            )
+            for name, state in sorted(found.items())
+        )
+
+    def alter_reassignments(self, targets: Mapping[TopicPartition, Sequence[int] | None]) -> dict[TopicPartition, str]:
+        refused: dict[TopicPartition, str] = {}
+        asked = {PythonPartition(*name): list(target) if target is not None else None for name, target in targets.items()}
+        with mapped("alter reassignments"), self._lock:
+            answer = self._kafka_python().alter_partition_reassignments(asked)
+        for name, error in answer.items():
+            ours = TopicPartition(name.topic, name.partition)
+            if error is not None and not (targets[ours] is None and error is NoReassignmentInProgressError):
+                refused[ours] = error.__name__
+        return refused
+
+    def elect_preferred_leaders(self, partitions: Iterable[TopicPartition]) -> dict[TopicPartition, str]:
+        asked = [ConfluentPartition(*name) for name in partitions]
+        if not asked:
+            return {}
+        with mapped("elect preferred leaders"):
+            future = self._confluent().elect_leaders(
+                ElectionType.PREFERRED, asked, request_timeout=TIMEOUT_SECONDS, operation_timeout=TIMEOUT_SECONDS
+            )
+            answers = future.result(2 * TIMEOUT_SECONDS)
+        return {
+            TopicPartition(name.topic, name.partition): error.str()
+            for name, error in answers.items()
+            if error is not None and error.code() != KafkaError.ELECTION_NOT_NEEDED
+        }
+
+    def throttle_rates(self, broker_ids: Iterable[int]) -> dict[int, ThrottleRates]:
+        found = self._configs(ResourceType.BROKER, [str(broker_id) for broker_id in broker_ids], BROKER_TIMEOUT_SECONDS)
+        return {int(broker): ThrottleRates(**_rates(entries)) for broker, entries in found.items()}
+
+    def set_throttle_rates(self, broker_id: int, rates: ThrottleRates) -> None:
+        wanted = {LEADER_RATE: rates.leader_bytes_per_s, FOLLOWER_RATE: rates.follower_bytes_per_s}
+        changes = {key: str(value) if value is not None else None for key, value in wanted.items()}
+        self._set(ResourceType.BROKER, {str(broker_id): changes}, BROKER_TIMEOUT_SECONDS)
+        for _ in range(20):
+            if self.throttle_rates([broker_id]).get(broker_id) == rates:
+                return
+            threading.Event().wait(0.25)
+        raise Unreachable(f"broker {broker_id} took new throttle rates but doesn't report them")
+
+    def throttled_replicas(self, topics: Iterable[str]) -> dict[str, ThrottledReplicas]:
+        found = self._configs(ResourceType.TOPIC, sorted(topics))
+        return {
+            topic: ThrottledReplicas(leader=_own(entries, LEADER_REPLICAS), follower=_own(entries, FOLLOWER_REPLICAS))
+            for topic, entries in found.items()
+        }
+
+    def set_throttled_replicas(self, lists: Mapping[str, ThrottledReplicas]) -> None:
+        changes = {
+            topic: {LEADER_REPLICAS: wanted.leader or None, FOLLOWER_REPLICAS: wanted.follower or None}
+            for topic, wanted in lists.items()
+        }
+        if changes:
+            self._set(ResourceType.TOPIC, changes, TIMEOUT_SECONDS, skip_unknown=True)
+
+    def close(self) -> None:
+        with self._lock:
+            if self._python is not None:
+                self._python.close()
+            self._python, self._admin = None, None
+
+    # configurations
+
+    def _configs(
+        self, kind: ResourceType, names: Sequence[str], timeout_seconds: float = TIMEOUT_SECONDS
+    ) -> dict[str, Mapping[str, ConfigEntry]]:
+        """Each resource's entries; a topic that is gone is left out."""
+        found: dict[str, Mapping[str, ConfigEntry]] = {}
+        for start in range(0, len(names), TOPICS_A_CALL):
+            resources = [ConfigResource(kind, name) for name in names[start : start + TOPICS_A_CALL]]
+            with mapped("describe configs"):
+                futures = self._confluent().describe_configs(resources, request_timeout=timeout_seconds)
+            for resource, future in futures.items():
+                try:
+                    with mapped(f"configs of {resource.name}"):
+                        found[resource.name] = future.result(2 * timeout_seconds)
+                except _Unknown:
+                    continue
+        return found
+
+    def _set(
+        self,
+        kind: ResourceType,
+        changes: Mapping[str, Mapping[str, str | None]],
+        timeout_seconds: float,
+        *,
+        skip_unknown: bool = False,
+    ) -> None:
+        resources = [
+            ConfigResource(
+                kind,
+                name,
+                incremental_configs=[
+                    ConfigEntry(
+                        key,
+                        value if value is not None else "",
+                        incremental_operation=AlterConfigOpType.SET if value is not None else AlterConfigOpType.DELETE,
+                    )
+                    for key, value in entries.items()
+                ],
+            )
+            for name, entries in changes.items()
+        ]
+        for start in range(0, len(resources), TOPICS_A_CALL):
+            with mapped("alter configs"):
+                futures = self._confluent().incremental_alter_configs(
+                    resources[start : start + TOPICS_A_CALL], request_timeout=timeout_seconds
+                )
+            for resource, future in futures.items():
+                try:
+                    with mapped(f"configs of {resource.name}"):
+                        future.result(2 * timeout_seconds)
+                except _Unknown as error:
+                    if not skip_unknown:
+                        raise Refused(str(error)) from error
+
+    # the two libraries
+
+    def _confluent(self) -> AdminClient:
+        with self._lock:
+            if self._admin is None:
+                self._admin = AdminClient(
+                    {"bootstrap.servers": self._bootstrap_servers, "socket.timeout.ms": 10_000, "client.id": "kafka-runbooks"},
+                )
+            return self._admin
+
+    def _kafka_python(self) -> Any:
+        """With the lock held: kafka-python's client is not for several threads."""
+        if self._python is None:
+            with mapped("connect"):
+                self._python = KafkaAdminClient(
+                    bootstrap_servers=self._bootstrap_servers, client_id="kafka-runbooks", request_timeout_ms=10_000
+                )
+        return self._python
+
+
+class _Unknown(Refused):
+    """The topic is gone."""
+
+
+@contextmanager
+def mapped(what: str) -> Iterator[None]:
+    """Turn the libraries' errors into ours."""
+    try:
+        yield
+    except KafkaException as error:
+        kafka_error = error.args[0]
+        message = f"{what}: {kafka_error.str()}"
+        if kafka_error.code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
+            raise _Unknown(message) from error
+        if kafka_error.code() in REFUSALS:
+            raise Refused(message) from error
+        raise Unreachable(message) from error
+    except (PythonKafkaError, TimeoutError, OSError) as error:
+        raise Unreachable(f"{what}: {type(error).__name__}: {error}") from error
+
+
+def _own(entries: Mapping[str, ConfigEntry], key: str) -> str:
+    """A value that is set on the resource itself, not inherited."""
+    entry = entries.get(key)
+    own = (ConfigSource.DYNAMIC_TOPIC_CONFIG.value, ConfigSource.DYNAMIC_BROKER_CONFIG.value)
+    if entry is None or entry.value is None:
+        return ""
+    source = entry.source.value if isinstance(entry.source, ConfigSource) else entry.source
+    return entry.value if source in own else ""
+
+
+def _rates(entries: Mapping[str, ConfigEntry]) -> dict[str, int | None]:
+    leader, follower = _own(entries, LEADER_RATE), _own(entries, FOLLOWER_RATE)
+    return {
+        "leader_bytes_per_s": int(leader) if leader else None,
+        "follower_bytes_per_s": int(follower) if follower else None,
+    }
+
+
+def _sizes(broker_id: int, answer: Sequence[Mapping[str, Any]]) -> dict[Replica, int]:
+    """DescribeLogDirs' answer: a replica on the move between two log directories counts with the larger."""
+    sizes: dict[Replica, int] = {}
+    for broker in answer:
+        for directory in broker["log_dirs"]:
+            for topic in directory["topics"]:
+                for partition in topic["partitions"]:
+                    name = Replica(topic["name"], partition["partition_index"], broker_id)
+                    sizes[name] = max(sizes.get(name, 0), partition["partition_size"])
+    return sizes

@@ -1,0 +1,17 @@
+"""What a runbook would do, told before it is started."""
+
+from kafka_runbooks.models.base import Model
+from kafka_runbooks.models.plans import PlanSummary
+from kafka_runbooks.models.runbooks import Reason
+
+
+class Preview(Model):
+    """The answer of `kafka-runbooks plan`. Nothing was changed, nothing is kept, no permit was taken.
+
+    `plan` is None where the broker can't be found or there is nothing to do.
+    """
+
+    plan: PlanSummary | None = None
+    reasons: tuple[Reason, ...] = ()
+    notes: tuple[str, ...] = ()
+    nothing_to_do: str | None = None

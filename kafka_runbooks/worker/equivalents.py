@@ -1,0 +1,33 @@
+"""The `temporal` command that does the same as ours, so that a runbook can be worked without our command installed."""
+
+import json
+import shlex
+from typing import Any
+
+
+def compact(data: Any) -> str:
+    """JSON as an argument: one line, no spaces that nobody needs."""
+    return json.dumps(data, separators=(",", ":"), ensure_ascii=False)
+
+
+def _line(*arguments: str) -> str:
+    return shlex.join(["temporal", "workflow", *arguments])
+
+
+def start(workflow_type: str, data: Any, workflow_id: str, task_queue: str, *, waits: bool = False) -> str:
+    """`temporal workflow start` (or `execute`, which waits), refusing an id that is open already."""
+    how = ["--type", workflow_type, "--task-queue", task_queue, "--workflow-id", workflow_id, "--input", compact(data)]
+    return _line("execute" if waits else "start", *how, "--fail-existing")
+
+
+def update(name: str, workflow_id: str, data: Any) -> str:
+    """Approve, reject, pause, resume, abort."""
+    return _line("update", "execute", "--workflow-id", workflow_id, "--name", name, "--input", compact(data))
+
+
+def status(workflow_id: str) -> str:
+    return _line("query", "--workflow-id", workflow_id, "--name", "status")
+
+
+def listing(query: str) -> str:
+    return _line("list", "--query", query)

@@ -1,0 +1,32 @@
+"""`PlanOnly`: what `ReplaceBroker` would do, and every reason that speaks against it. Changes nothing.
+
+A workflow and not a command, for whoever asks can reach Temporal, but often not the Kafka cluster: the worker can. It takes no
+permit, so it may run beside a runbook; what it tells is true for the moment of its look.
+"""
+
+from temporalio import workflow
+
+with workflow.unsafe.imports_passed_through():
+    from kafka_runbooks.activities.survey import SurveyActivities
+    from kafka_runbooks.models.preview import Preview
+    from kafka_runbooks.models.runbooks import ReplaceBrokerInput
+    from kafka_runbooks.models.steps import Survey
+    from kafka_runbooks.workflows import options
+
+
+@workflow.defn
+class PlanOnly:
+    """See the module."""
+
+    @workflow.run
+    async def run(self, request: ReplaceBrokerInput) -> Preview:
+        """Look, plan, tell."""
+        survey: Survey = await workflow.execute_activity_method(
+            SurveyActivities.survey_broker, request, **options.act("find the broker and every reason not to start")
+        )
+        plan = None
+        if survey.place is not None and survey.nothing_to_do is None:
+            plan = await workflow.execute_activity_method(
+                SurveyActivities.preview_replacement, args=[request, survey.place], **options.act("the plan, not kept")
+            )
+        return Preview(plan=plan, reasons=survey.reasons, notes=survey.notes, nothing_to_do=survey.nothing_to_do)
