@@ -18,7 +18,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from kafka_runbooks_lab import builds, kubernetes, network, nodes, packages, paths, preflight, temporal, volumes, workloads
-from kafka_runbooks_lab.cgroups import Cgroups, recall, remember
+from kafka_runbooks_lab.cgroups import NAME, Cgroups, recall, remember
 from kafka_runbooks_lab.errors import BadInput, LabError
 from kafka_runbooks_lab.machines import Machine, wait_until
 from kafka_runbooks_lab.nodes import Node
@@ -47,17 +47,16 @@ class Lab:
 
         Raises `Unsupported` before anything is changed if this host can't carry the lab.
         """
-        if self.is_up():
-            self._say(f"the lab is up already ({paths.STATE})")
-            return 0.0
-        leftovers = paths.STATE.exists() or any((root / "kafka-runbooks-lab").exists() for root in self.cgroups.roots)
-        if leftovers and self.machine.process() is None:
-            self._say("clearing away what an earlier lab left")
-            self.down()
-        preflight.before_installing(temporal.PORTS)
-        packages.install(self._say)
-        preflight.after_installing()
         with self._locked():
+            if self.is_up():
+                self._say(f"the lab is up already ({paths.STATE})")
+                return 0.0
+            if paths.STATE.exists() or any((root / NAME).exists() for root in self.cgroups.roots):
+                self._say("clearing away what an earlier lab left")
+                self._clear()
+            preflight.before_installing(temporal.PORTS)
+            packages.install(self._say)
+            preflight.after_installing()
             built = builds.ensure(self._say)
             builds.compile_bytecode(self._say)
             began = time.monotonic()
@@ -72,15 +71,8 @@ class Lab:
 
     def down(self) -> None:
         """End everything and leave nothing behind, whatever state the lab is in. Safe to repeat."""
-        paths.UP.unlink(missing_ok=True)
-        temporal.hide_from_host()
-        if process := self.machine.process():
-            process.end(signal.SIGKILL)
-        self.cgroups.remove()
-        self.cgroups.close_root(recall(paths.STATE / "cgroup-controllers.json"))
-        shutil.rmtree(paths.STATE, ignore_errors=True)
-        if paths.STATE.exists():
-            raise LabError(f"can't remove {paths.STATE}")
+        with self._locked():
+            self._clear()
 
     def is_up(self) -> bool:
         """Whether `up` has finished and the lab is still there."""
@@ -206,6 +198,17 @@ class Lab:
 
     # -- how -------------------------------------------------------------------------------------------------------
 
+    def _clear(self) -> None:
+        paths.UP.unlink(missing_ok=True)
+        temporal.hide_from_host()
+        if process := self.machine.process():
+            process.end(signal.SIGKILL)
+        self.cgroups.remove()
+        self.cgroups.close_root(recall(paths.STATE / "cgroup-controllers.json"))
+        shutil.rmtree(paths.STATE, ignore_errors=True)
+        if paths.STATE.exists():
+            raise LabError(f"can't remove {paths.STATE}")
+
     def _start(self, built: builds.Built, *, worker: bool) -> None:
         for folder in (paths.STATE, paths.LOGS, paths.NODES):
             folder.mkdir(parents=True, exist_ok=True)
@@ -290,11 +293,12 @@ class Lab:
 
     @contextlib.contextmanager
     def _locked(self) -> Iterator[None]:
-        """One `up` at a time. The file lies beside the state folder, which `down` removes."""
+        """One `up` or `down` at a time. The file lies beside the state folder, which `down` removes."""
         paths.CACHE.mkdir(parents=True, exist_ok=True)
         with (paths.CACHE / "up.lock").open("w") as file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError as error:
-                raise LabError("another process is bringing a lab up right now") from error
+            except BlockingIOError:
+                self._say("another process is taking a lab up or down; waiting for it")
+                fcntl.flock(file, fcntl.LOCK_EX)
             yield
