@@ -1,41 +1,88 @@
-"""Who a broker is: an id that its pod keeps for life, and a rack that is its node's zone.
+"""A broker's identity: the id that its pod keeps for life, and its rack.
 
-Ids are given out in one place, the ConfigMap `kafka-broker-ids-<cluster>`, by compare-and-swap: two pods that start at the same
-moment can't get the same one, and an entry is never taken away, so a pod that comes back anywhere is the same broker. Labels on
-pod and node repeat the id for people and for runbooks; the ConfigMap wins where they differ.
+Ids are given out in one ConfigMap, pod name -> id, by whoever starts first; each change is based on the version that was
+read, so of two pods that want the same id one is refused by the API server and looks again. An entry is never taken back:
+a pod that is gone may return with its disk. The ConfigMap is right where a label says otherwise; labels only follow it.
 """
 
+import os
+import re
 from collections.abc import Mapping
+from pathlib import Path
+from typing import Protocol
 
-RANGE = 1000
-"""How far above its first id a StatefulSet may look for a free one."""
+from kafka_runbooks.clients.errors import Conflict, Refused, Unreachable
+
+ATTEMPTS = 100
+"""Each lost race means that another pod got its id, so as many as pods that start at once, and some."""
 
 
-class NoFreeId(Exception):
-    """Every id of the StatefulSet's range is given out."""
+class Register(Protocol):
+    """Where ids are given out (`clients.agent_kubernetes`)."""
+
+    def broker_ids(self, cluster: str) -> tuple[dict[str, int], str | None]: ...
+
+    def write_broker_ids(self, cluster: str, ids: Mapping[str, int], version: str | None) -> None: ...
 
 
-def assign(given: Mapping[str, int], pod: str, first_broker_id: int) -> int:
-    """The pod's id: the one it has, else its ordinal's place if that is free, else the lowest free one from `first_broker_id` on.
+def choose_id(ids: Mapping[str, int], pod: str, first_broker_id: int) -> int:
+    """The pod's id: the one it has; else first + ordinal, if nobody has that; else the lowest free one from `first_broker_id`.
+
+    The ordinal first, so that a fresh StatefulSet's ids follow its ordinals whatever order its pods start in.
+    """
+    if pod in ids:
+        return ids[pod]
+    taken = set(ids.values())
+    ordinal = re.search(r"-(\d+)$", pod)
+    wanted = first_broker_id + (int(ordinal[1]) if ordinal else 0)
+    if wanted not in taken:
+        return wanted
+    candidate = first_broker_id
+    while candidate in taken:
+        candidate += 1
+    return candidate
+
+
+def claim_id(register: Register, cluster: str, pod: str, first_broker_id: int) -> int:
+    """Find the pod's id or take one, against any number of other pods that do the same.
 
     Raises:
-        NoFreeId: none is free.
+        Refused: two pods have the same id in the register; nothing here can tell which one is right.
+        Unreachable: lost every race, or the API server doesn't answer.
     """
-    if pod in given:
-        return given[pod]
-    taken = set(given.values())
-    ordinal = pod.rpartition("-")[2]
-    own = first_broker_id + int(ordinal) if ordinal.isdigit() and int(ordinal) < RANGE else first_broker_id
-    candidates: list[int] = [own, *range(first_broker_id, first_broker_id + RANGE)]
-    for broker_id in candidates:
-        if broker_id not in taken:
+    for _ in range(ATTEMPTS):
+        ids, version = register.broker_ids(cluster)
+        broker_id = choose_id(ids, pod, first_broker_id)
+        twins = [other for other, taken in ids.items() if taken == broker_id and other != pod]
+        if twins:
+            raise Refused(f"broker id {broker_id} of {pod} is also given to {', '.join(twins)}; correct the ConfigMap")
+        if pod in ids:
             return broker_id
-    raise NoFreeId(f"no free broker id from {first_broker_id} to {first_broker_id + RANGE - 1}")
+        try:
+            register.write_broker_ids(cluster, {**ids, pod: broker_id}, version)
+        except Conflict:
+            continue
+        return broker_id
+    raise Unreachable(f"lost {ATTEMPTS} races for a broker id")
 
 
-def properties(broker_id: int, rack: str | None) -> str:
-    """The lines that Kafka's configuration takes from us."""
-    lines = [f"node.id={broker_id}"]
-    if rack:
-        lines.append(f"broker.rack={rack}")
-    return "\n".join(lines) + "\n"
+def write_identity(path: Path, broker_id: int, rack: str) -> None:
+    """What the broker's start script appends to its properties."""
+    beside = path.with_name(path.name + ".new")
+    beside.write_text(f"node.id={broker_id}\nbroker.rack={rack}\n")
+    os.replace(beside, path)
+
+
+def read_broker_id(path: Path) -> int:
+    """The id from the identity file.
+
+    Raises:
+        Refused: the file is absent or has no node.id.
+    """
+    try:
+        found = re.search(r"^node\.id=(\d+)$", path.read_text(), re.MULTILINE)
+    except OSError as error:
+        raise Refused(f"{path}: {error.strerror}; did `identify` run?") from error
+    if found is None:
+        raise Refused(f"{path} has no node.id")
+    return int(found[1])

@@ -191,8 +191,10 @@ class KafkaAdmin:
     ) -> dict[str, Mapping[str, ConfigEntry]]:
         """Each resource's entries; a topic that is gone is left out."""
         found: dict[str, Mapping[str, ConfigEntry]] = {}
-        for start in range(0, len(names), TOPICS_A_CALL):
-            resources = [ConfigResource(kind, name) for name in names[start : start + TOPICS_A_CALL]]
+        # A broker's own configuration is asked of that broker: librdkafka takes one such resource a call.
+        at_once = 1 if kind == ResourceType.BROKER else TOPICS_A_CALL
+        for start in range(0, len(names), at_once):
+            resources = [ConfigResource(kind, name) for name in names[start : start + at_once]]
             with mapped("describe configs"):
                 futures = self._confluent().describe_configs(resources, request_timeout=timeout_seconds)
             for resource, future in futures.items():

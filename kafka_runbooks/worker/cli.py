@@ -1,305 +1,423 @@
-"""`kafka-runbooks`: start runbooks, watch them, say yes or no. Everything it does, the `temporal` command can do; it prints how.
+"""`kafka-runbooks`: start a runbook, watch it, say yes or no. Everything it does, the `temporal` command can do too; each
+command prints how.
 
-Exit codes: 0 done, 1 failed, 2 bad input, 3 refused by preflight, 4 busy.
+Exit codes: 0 done, 1 failed, 2 bad input, 3 refused by preflight, 4 busy. Connection settings are the `temporal` command's:
+`TEMPORAL_ADDRESS`, `TEMPORAL_NAMESPACE`, `TEMPORAL_PROFILE` and its configuration file.
 """
 
 import asyncio
+import getpass
 import json
 import os
 import sys
-from collections.abc import Awaitable, Callable
-from typing import Annotated, Any, NoReturn
+import uuid
+from collections.abc import Coroutine
+from datetime import timedelta
+from enum import StrEnum
+from typing import Annotated, Any, NoReturn, TypeVar
 
 import typer
-from pydantic import ValidationError
+from pydantic import BaseModel
 from rich.console import Console
 from rich.live import Live
 from rich.table import Table
+from rich.text import Text
 from temporalio.client import Client, WorkflowFailureError, WorkflowUpdateFailedError
-from temporalio.exceptions import ApplicationError
+from temporalio.exceptions import ActivityError, ApplicationError, WorkflowAlreadyStartedError
 from temporalio.service import RPCError, RPCStatusCode
 
-from kafka_runbooks.clients.errors import Refused
+from kafka_runbooks.clients.errors import ClientError
 from kafka_runbooks.clients.open import ConfiguredClusters
 from kafka_runbooks.models.preview import Preview
-from kafka_runbooks.models.runbooks import Approval, Outcome, RunbookInput, RunbookResult, Word
+from kafka_runbooks.models.runbooks import Approval, Outcome, ReplaceBrokerInput, RunbookResult, Word
 from kafka_runbooks.models.status import Status
-from kafka_runbooks.worker import equivalents, inputs, place, watching
+from kafka_runbooks.worker import equivalents, inputs, place, printing, watching
+from kafka_runbooks.worker.inputs import BadInput
 from kafka_runbooks.worker.process import run_worker
 from kafka_runbooks.worker.settings import WorkerSettings
 from kafka_runbooks.worker.temporal import RUNBOOKS, connect, connect_config
 
 DONE, FAILED, BAD_INPUT, REFUSED, BUSY = range(5)
-EXIT_CODES = {Outcome.DONE: DONE, Outcome.NOTHING_TO_DO: DONE, Outcome.REFUSED: REFUSED, Outcome.BUSY: BUSY}
-CONNECT_SECONDS = 10.0
+EXIT_CODES = {
+    Outcome.DONE: DONE,
+    Outcome.NOTHING_TO_DO: DONE,
+    Outcome.REFUSED: REFUSED,
+    Outcome.BUSY: BUSY,
+}
+"""Every other outcome is `FAILED`."""
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
+CONNECT_SECONDS = 8.0
+PLAN_SECONDS = 120.0
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, help=__doc__, pretty_exceptions_enable=False)
 app.add_typer(place.app, name="place")
-out, err = Console(), Console(stderr=True)
 
-Runbook = Annotated[str, typer.Argument(help="ReplaceBroker, ClearLeftovers")]
-Input = Annotated[str, typer.Option("--input", "-i", help="JSON, or @file")]
-Output = Annotated[str, typer.Option("--output", "-o", help="text or json")]
-Id = Annotated[str, typer.Argument(help="the workflow's id")]
-Reason = Annotated[str, typer.Option(help="recorded in the history")]
-By = Annotated[str, typer.Option(help="who says it", envvar="USER")]
+T = TypeVar("T")
 
 
-def fail(code: int, message: str) -> NoReturn:
-    """End with a message on standard error."""
-    err.print(message, style="red", markup=False, highlight=False)
+class Format(StrEnum):
+    TEXT = "text"
+    JSON = "json"
+
+
+RunbookArgument = Annotated[str, typer.Argument(metavar="RUNBOOK", help=f"One of {', '.join(RUNBOOKS)}.")]
+InputOption = Annotated[str, typer.Option("--input", help="The input as JSON, or @FILE. See `schema RUNBOOK`.")]
+OutputOption = Annotated[Format, typer.Option("--output", "-o", help="json: one JSON document on stdout.")]
+IdArgument = Annotated[str, typer.Argument(metavar="ID", help="The workflow id, as `start` and `list` print it.")]
+ReasonOption = Annotated[str, typer.Option(help="Why; recorded in the history.")]
+ByOption = Annotated[str, typer.Option(help="Who says it; recorded.", default_factory=getpass.getuser)]
+
+
+def _console(output: Format = Format.TEXT) -> Console:
+    """Where people read: stdout, or stderr where stdout is for a program."""
+    return Console(stderr=output is Format.JSON, highlight=False, soft_wrap=True)
+
+
+def _end(code: int, message: str) -> NoReturn:
+    print(f"error: {message}" if message else "", file=sys.stderr)
     raise typer.Exit(code)
 
 
-def read_input(runbook: str, text: str) -> tuple[str, RunbookInput]:
-    """The runbook's name and its input; ends with 2 where they can't be, and names the field and the fix."""
+def _equivalent(console: Console, command: str) -> None:
+    console.print(Text(f"$ {command}", style="dim"))
+
+
+def _print_json(model: BaseModel) -> None:
+    print(model.model_dump_json(indent=2))
+
+
+def _run(work: Coroutine[Any, Any, T]) -> T:
+    """Run, and turn what went wrong outside into one line and an exit code."""
     try:
-        kind = inputs.runbook_input(runbook)
-        return inputs.runbook_name(kind), inputs.validate(kind, inputs.read_json(text))
-    except inputs.BadInput as error:
-        fail(BAD_INPUT, str(error))
+        return asyncio.run(work)
+    except BadInput as error:
+        _end(BAD_INPUT, str(error))
+    except RPCError as error:
+        _end(FAILED, f"Temporal at {_address()}: {error.message}")
 
 
-def address() -> str:
+def _address() -> str:
     return str(connect_config().get("target_host", "localhost:7233"))
 
 
-def with_client(work: Callable[[Client], Awaitable[int]]) -> NoReturn:
-    """Run with a connection; ends the command with the code that the work returns."""
-
-    async def run() -> int:
-        try:
-            client = await asyncio.wait_for(connect(), CONNECT_SECONDS)
-        except (RuntimeError, TimeoutError, RPCError) as error:
-            fail(FAILED, f"Temporal at {address()} doesn't answer: {error or 'timeout'}")
-        try:
-            return await work(client)
-        except RPCError as error:
-            if error.status == RPCStatusCode.NOT_FOUND:
-                fail(BAD_INPUT, f"ID: {error.message}")
-            fail(FAILED, f"Temporal at {address()}: {error.message}")
-
-    raise typer.Exit(asyncio.run(run()))
+async def _connect() -> Client:
+    try:
+        return await asyncio.wait_for(connect(), CONNECT_SECONDS)
+    except (RuntimeError, TimeoutError, OSError) as error:
+        reason = " ".join(str(error).split())[:200] or f"no answer in {CONNECT_SECONDS:.0f} s"
+        _end(FAILED, f"can't reach Temporal at {_address()}: {reason} (TEMPORAL_ADDRESS or the profile says where it is)")
 
 
-def say_equivalent(command: str) -> None:
-    """On standard error, so that standard output stays the answer."""
-    err.print("$ " + command, style="dim", markup=False, highlight=False, soft_wrap=True)
+def _typed(runbook: str, text: str) -> tuple[str, Any]:
+    """The workflow type and the validated input; ends with code 2 where something is wrong."""
+    try:
+        model = inputs.runbook_input(runbook)
+        return inputs.runbook_name(model), inputs.validate(model, inputs.read_json(text))
+    except BadInput as error:
+        _end(BAD_INPUT, str(error))
 
 
 @app.command()
 def start(
-    runbook: Runbook,
-    input: Input,
-    id: Annotated[str | None, typer.Option(help="the workflow's id")] = None,
-    wait: Annotated[bool, typer.Option("--wait", help="watch until it ends")] = False,
-    output: Output = "text",
+    runbook: RunbookArgument,
+    input: InputOption,
+    id: Annotated[str | None, typer.Option("--id", help="Workflow id; default: CLUSTER/RUNBOOK/BROKER-TIME.")] = None,
+    wait: Annotated[bool, typer.Option("--wait", help="Watch it to its end; the exit code says how it ended.")] = False,
+    output: OutputOption = Format.TEXT,
 ) -> None:
     """Start a runbook."""
-    name, request = read_input(runbook, input)
-    workflow_id = id or inputs.workflow_id(name, request)
-    queue = WorkerSettings().task_queue
-    say_equivalent(equivalents.start(name, request.model_dump(mode="json", exclude_defaults=True), workflow_id, queue))
+    name, request = _typed(runbook, input)
+    workflow_id, task_queue = id or inputs.workflow_id(name, request), WorkerSettings().task_queue
+    console = _console(output)
+    data = request.model_dump(mode="json", exclude_unset=True)
+    _equivalent(console, equivalents.start(name, data, workflow_id, task_queue))
 
-    async def work(client: Client) -> int:
+    async def work() -> RunbookResult | None:
+        client = await _connect()
         try:
-            await client.start_workflow(
-                name, request, id=workflow_id, task_queue=queue, static_summary=f"{name} on {request.cluster}"[:200]
+            handle = await client.start_workflow(
+                name,
+                request,
+                id=workflow_id,
+                task_queue=task_queue,
+                static_summary=f"{name} {request.cluster}, for {request.requester}"[:200],
             )
-        except RPCError as error:
-            if error.status == RPCStatusCode.ALREADY_EXISTS:
-                fail(BUSY, f"--id: {workflow_id} runs already")
-            raise
-        if output == "json" and not wait:
-            out.print_json(json.dumps({"id": workflow_id}))
-        elif not wait:
-            out.print(f"{workflow_id}\n{watching.ui_link(workflow_id)}", highlight=False, soft_wrap=True)
-        return await follow(client, workflow_id, output) if wait else DONE
+        except WorkflowAlreadyStartedError:
+            _end(BUSY, f"a run with id {workflow_id} is open: `kafka-runbooks status {workflow_id}`")
+        link = watching.ui_link(workflow_id, handle.first_execution_run_id or "", client.namespace)
+        console.print(Text(f"started {workflow_id}\n{link}"))
+        if not wait:
+            if output is Format.JSON:
+                print(json.dumps({"workflow_id": workflow_id, "run_id": handle.first_execution_run_id, "link": link}))
+            return None
+        return await _watch(client, workflow_id, handle.first_execution_run_id, console)
 
-    with_client(work)
-
-
-async def follow(client: Client, workflow_id: str, output: str) -> int:
-    """Watch a runbook to its end, print the result; its exit code."""
-    handle = client.get_workflow_handle(workflow_id, result_type=RunbookResult)
-    if output == "json":
-        result = await ended(handle)
-        out.print_json(result.model_dump_json())
-        return EXIT_CODES.get(result.outcome, FAILED)
-    ending = asyncio.create_task(ended(handle))
-    with Live(console=out, refresh_per_second=4) as live:
-        while not ending.done():
-            live.update(await watching.view(client, workflow_id))
-            await asyncio.wait([ending], timeout=1.0)
-    result = await ending
-    out.print(watching.result_view(result))
-    return EXIT_CODES.get(result.outcome, FAILED)
+    _finish(_run(work()), console, output)
 
 
-async def ended(handle: Any) -> RunbookResult:
+def _finish(result: RunbookResult | None, console: Console, output: Format) -> None:
+    if result is None:
+        return
+    if output is Format.JSON:
+        _print_json(result)
+    else:
+        printing.print_result(console, result)
+    raise typer.Exit(EXIT_CODES.get(result.outcome, FAILED))
+
+
+async def _watch(client: Client, workflow_id: str, run_id: str | None, console: Console) -> RunbookResult:
+    """Live on a terminal; elsewhere a line whenever something changes."""
+    checklist, last_line, seen = printing.Checklist(), "", None
+    with Live(console=console, auto_refresh=False, transient=True) as live:
+        async for seen in watching.looks(client, workflow_id, run_id):
+            if console.is_terminal:
+                live.update(checklist.render(seen), refresh=True)
+            elif not seen.is_over and (line := printing.one_line(seen)) != last_line:
+                console.print(Text(line))
+                last_line = line
+    assert seen is not None and seen.result is not None, "a run that is over has a result"
+    return seen.result
+
+
+async def _found(client: Client, workflow_id: str) -> watching.Seen:
     try:
-        return RunbookResult.model_validate(await handle.result())
-    except WorkflowFailureError as error:
-        cause = error.cause
-        if isinstance(cause, ApplicationError) and cause.details:
-            return RunbookResult.model_validate(cause.details[0])
-        outcome = Outcome.CANCELLED if type(cause).__name__ == "CancelledError" else Outcome.FAILED
-        return RunbookResult(outcome=outcome, summary=str(cause))
+        return await watching.look(client, workflow_id)
+    except RPCError as error:
+        if error.status == RPCStatusCode.NOT_FOUND:
+            raise BadInput(f"ID: there is no run {workflow_id!r}; `kafka-runbooks list` shows those there are") from error
+        raise
 
 
 @app.command()
 def status(
-    id: Id, watch: Annotated[bool, typer.Option("--watch", help="until it ends")] = False, output: Output = "text"
+    id: IdArgument,
+    watch: Annotated[bool, typer.Option("--watch", help="Until it ends; the exit code says how it ended.")] = False,
+    output: OutputOption = Format.TEXT,
 ) -> None:
-    """Where a runbook is, how far, how long still, and why it waits."""
-    say_equivalent(equivalents.status(id))
+    """Where a run is, how far, how long still, and why it waits."""
+    console = _console(output)
+    _equivalent(console, equivalents.status(id))
 
-    async def work(client: Client) -> int:
+    async def work() -> RunbookResult | None:
+        client = await _connect()
+        seen = await _found(client, id)
         if watch:
-            return await follow(client, id, output)
-        if output == "json":
-            found = await client.get_workflow_handle(id).query("status", result_type=Status)
-            out.print_json(found.model_dump_json())
-        else:
-            await client.get_workflow_handle(id).describe()
-            out.print(await watching.view(client, id))
-        return DONE
+            console.print(Text(seen.link))
+            return await _watch(client, id, seen.run_id, console)
+        if output is Format.JSON:
+            _print_json(seen)
+            return None
+        console.print(printing.Checklist().render(seen))
+        if seen.result is not None:
+            printing.print_result(console, seen.result)
+        elif seen.status is not None and seen.status.phase == "gate" and seen.status.plan is not None:
+            printing.print_plan(console, seen.status.plan)
+        console.print(Text(seen.link))
+        return None
 
-    with_client(work)
+    _finish(_run(work()), console, output)
 
 
 @app.command("list")
-def list_runbooks(output: Output = "text") -> None:
-    """Runbooks that run, and the latest that have ended."""
-    types = ", ".join(f"'{name}'" for name in RUNBOOKS)
-    query = f"WorkflowType IN ({types})"
-    say_equivalent(equivalents.listing(query))
+def list_runs(output: OutputOption = Format.TEXT) -> None:
+    """The last fifty runs, those that run first."""
+    query = " OR ".join(f"WorkflowType = '{name}'" for name in RUNBOOKS)
+    console = _console(output)
+    _equivalent(console, equivalents.listing(query))
 
-    async def work(client: Client) -> int:
-        rows = []
-        async for one in client.list_workflows(query, limit=50):
-            ended_state = one.status.name if one.status else "?"
-            rows.append({"id": one.id, "type": one.workflow_type, "state": ended_state, "started": one.start_time.isoformat()})
-        if output == "json":
-            out.print_json(json.dumps(rows))
-            return DONE
-        table = Table("id", "runbook", "state", "started")
-        for row in rows:
-            table.add_row(row["id"], row["type"], row["state"], row["started"])
-        out.print(table)
-        return DONE
+    async def work() -> list[dict[str, Any]]:
+        client = await _connect()
+        runs = []
+        async for run in client.list_workflows(query, limit=50):
+            runs.append(
+                {
+                    "workflow_id": run.id,
+                    "runbook": run.workflow_type,
+                    "state": run.status.name if run.status else "UNKNOWN",
+                    "started": run.start_time.isoformat(timespec="seconds"),
+                    "ended": run.close_time.isoformat(timespec="seconds") if run.close_time else None,
+                }
+            )
+        return sorted(runs, key=lambda run: run["state"] != "RUNNING")
 
-    with_client(work)
+    runs = _run(work())
+    if output is Format.JSON:
+        print(json.dumps(runs, indent=2))
+        return
+    table = Table("id", "runbook", "state", "started", "ended", box=None)
+    for run in runs:
+        table.add_row(*(Text(str(value or "")) for value in run.values()))
+    console.print(table if runs else "no runbook has run yet")
 
 
-def say(update: str, id: str, word: Word) -> None:
-    """Send an update; a refused one ends with 2."""
-    say_equivalent(equivalents.update(update, id, word.model_dump(mode="json", exclude_defaults=True)))
+@app.command()
+def plan(runbook: RunbookArgument, input: InputOption, output: OutputOption = Format.TEXT) -> None:
+    """What a runbook would do, and every reason against it. Changes nothing."""
+    name, request = _typed(runbook, input)
+    if not isinstance(request, ReplaceBrokerInput):
+        _end(BAD_INPUT, f"RUNBOOK: {name} has no plan; it acts on what other runs left")
+    console, task_queue = _console(output), WorkerSettings().task_queue
+    workflow_id = f"{request.cluster}/plan/{uuid.uuid4()}"
+    data = request.model_dump(mode="json", exclude_unset=True)
+    _equivalent(console, equivalents.start("PlanOnly", data, workflow_id, task_queue, waits=True))
 
-    async def work(client: Client) -> int:
+    async def work() -> Preview:
+        client = await _connect()
+        timeout = timedelta(seconds=PLAN_SECONDS)
         try:
-            found = await client.get_workflow_handle(id).execute_update(update, word, result_type=Status)
-        except WorkflowUpdateFailedError as error:
-            fail(BAD_INPUT, f"{update}: {error.cause or error}")
-        out.print(f"{update}: {found.phase}", highlight=False)
-        return DONE
+            handle = await client.start_workflow(
+                "PlanOnly",
+                request,
+                id=workflow_id,
+                task_queue=task_queue,
+                result_type=Preview,
+                execution_timeout=timeout,
+            )
+            found: Preview = await handle.result()
+            return found
+        except WorkflowFailureError as error:
+            _refuse_plan(error, workflow_id)
 
-    with_client(work)
+    preview = _run(work())
+    if output is Format.JSON:
+        _print_json(preview)
+    else:
+        printing.print_preview(console, preview)
+    if preview.reasons:
+        raise typer.Exit(REFUSED)
+
+
+def _refuse_plan(error: WorkflowFailureError, workflow_id: str) -> NoReturn:
+    cause = error.cause.cause if isinstance(error.cause, ActivityError) and error.cause.cause else error.cause
+    if isinstance(cause, ApplicationError) and cause.type == "UnknownCluster":
+        _end(REFUSED, f"cluster: {cause.message}")
+    if not isinstance(cause, ApplicationError):
+        _end(
+            FAILED, f"no plan in {PLAN_SECONDS:.0f} s; does a worker run? `temporal workflow describe -w {workflow_id}` says more"
+        )
+    _end(FAILED, f"{cause.type}: {cause.message}")
+
+
+@app.command()
+def schema(runbook: RunbookArgument) -> None:
+    """The JSON schema of a runbook's input."""
+    try:
+        model = inputs.runbook_input(runbook)
+    except BadInput as error:
+        _end(BAD_INPUT, str(error))
+    print(json.dumps(model.model_json_schema(), indent=2))
+
+
+def _say(name: str, id: str, word: Word, output: Format) -> None:
+    """Send an update and show the status it answers with."""
+    console = _console(output)
+    data = word.model_dump(mode="json", exclude_unset=True)
+    _equivalent(console, equivalents.update(name, id, data))
+
+    async def work() -> Status:
+        client = await _connect()
+        seen = await _found(client, id)
+        if seen.is_over:
+            raise BadInput(f"ID: {id} is over ({seen.state.lower()}); there is nothing to {name}")
+        handle = client.get_workflow_handle(id, run_id=seen.run_id)
+        try:
+            answer: Status = await handle.execute_update(
+                name, word, result_type=Status, id=f"{name}-{uuid.uuid4()}", rpc_timeout=timedelta(seconds=60)
+            )
+            return answer
+        except WorkflowUpdateFailedError as error:
+            raise BadInput(f"{name}: {error.cause}") from error
+
+    answer = _run(work())
+    if output is Format.JSON:
+        _print_json(answer)
+    else:
+        console.print(Text(f"{name}: recorded; it is in phase {answer.phase}: {answer.step}"))
+
+
+def _word(model: type[Word], **fields: Any) -> Word:
+    try:
+        return inputs.validate(model, fields)
+    except BadInput as error:
+        _end(BAD_INPUT, str(error))
 
 
 @app.command()
 def approve(
-    id: Id,
-    reason: Reason,
-    by: By = "",
-    risk: Annotated[list[str] | None, typer.Option(help="acknowledge a risk by name; may be given often")] = None,
-    allow_other_rack: Annotated[bool, typer.Option("--allow-other-rack")] = False,
-    plan_sha256: Annotated[str | None, typer.Option(help="approve only this plan")] = None,
+    id: IdArgument,
+    reason: ReasonOption,
+    by: ByOption,
+    risk: Annotated[list[str] | None, typer.Option(help="A risk to acknowledge, by name; may be repeated.")] = None,
+    allow_other_rack: Annotated[bool, typer.Option("--allow-other-rack", help="It may come back in another rack.")] = False,
+    plan_sha256: Annotated[str | None, typer.Option(help="Approve only the plan with this hash.")] = None,
+    output: OutputOption = Format.TEXT,
 ) -> None:
-    """Approve what waits at the gate."""
-    say(
-        "approve",
-        id,
-        made(Approval, by, reason, acknowledged_risks=risk or (), allow_other_rack=allow_other_rack, plan_sha256=plan_sha256),
-    )
-
-
-def made(kind: type[Word], by: str, reason: str, **more: Any) -> Word:
-    try:
-        return kind(by=by, reason=reason, **more)
-    except ValidationError as error:
-        fail(BAD_INPUT, "\n".join(f"--{one['loc'][0]}: {one['msg']}" for one in error.errors()))
+    """Approve what waits at the gate. What isn't named is not approved."""
+    fields: dict[str, Any] = {"by": by, "reason": reason}
+    if risk:
+        fields["acknowledged_risks"] = tuple(risk)
+    if allow_other_rack:
+        fields["allow_other_rack"] = True
+    if plan_sha256 is not None:
+        fields["plan_sha256"] = plan_sha256
+    _say("approve", id, _word(Approval, **fields), output)
 
 
 @app.command()
-def reject(id: Id, reason: Reason, by: By = "") -> None:
-    """Refuse what waits at the gate; the runbook ends."""
-    say("reject", id, made(Word, by, reason))
+def reject(id: IdArgument, reason: ReasonOption, by: ByOption, output: OutputOption = Format.TEXT) -> None:
+    """Refuse what waits at the gate: the runbook gives back what it has set, and ends."""
+    _say("reject", id, _word(Word, by=by, reason=reason), output)
 
 
 @app.command()
-def pause(id: Id, reason: Reason, by: By = "") -> None:
-    """Stop before the next step."""
-    say("pause", id, made(Word, by, reason))
+def pause(id: IdArgument, reason: ReasonOption, by: ByOption, output: OutputOption = Format.TEXT) -> None:
+    """Stop before the next step. Data in flight still arrives, throttled."""
+    _say("pause", id, _word(Word, by=by, reason=reason), output)
 
 
 @app.command()
-def resume(id: Id, reason: Reason, by: By = "") -> None:
+def resume(id: IdArgument, reason: ReasonOption, by: ByOption, output: OutputOption = Format.TEXT) -> None:
     """Go on after a pause."""
-    say("resume", id, made(Word, by, reason))
+    _say("resume", id, _word(Word, by=by, reason=reason), output)
 
 
 @app.command()
-def abort(id: Id, reason: Reason, by: By = "") -> None:
+def abort(id: IdArgument, reason: ReasonOption, by: ByOption, output: OutputOption = Format.TEXT) -> None:
     """Give back what was set, and end."""
-    say("abort", id, made(Word, by, reason))
-
-
-@app.command()
-def plan(runbook: Runbook, input: Input, output: Output = "text") -> None:
-    """What would happen. Nothing changes."""
-    name, request = read_input(runbook, input)
-    if name != "ReplaceBroker":
-        fail(BAD_INPUT, f"RUNBOOK: {name} has no plan")
-    queue, workflow_id = WorkerSettings().task_queue, f"plan/{inputs.workflow_id(name, request)}"
-    payload = request.model_dump(mode="json", exclude_defaults=True)
-    say_equivalent(equivalents.start("PlanOnly", payload, workflow_id, queue, waits=True))
-
-    async def work(client: Client) -> int:
-        found = await client.execute_workflow("PlanOnly", request, id=workflow_id, task_queue=queue, result_type=Preview)
-        if output == "json":
-            out.print_json(found.model_dump_json())
-        else:
-            out.print(watching.preview_view(found))
-        return REFUSED if any(not reason.can_be_acknowledged for reason in found.reasons) else DONE
-
-    with_client(work)
-
-
-@app.command()
-def schema(runbook: Runbook) -> None:
-    """The JSON schema of a runbook's input."""
-    try:
-        out.print_json(json.dumps(inputs.runbook_input(runbook).model_json_schema()))
-    except inputs.BadInput as error:
-        fail(BAD_INPUT, str(error))
+    _say("abort", id, _word(Word, by=by, reason=reason), output)
 
 
 @app.command()
 def worker() -> None:
-    """Work on runbooks until SIGTERM."""
+    """Run a worker until SIGTERM. Its clusters are those of KAFKA_RUNBOOKS_CLUSTERS_FILE."""
     try:
         clusters = ConfiguredClusters.from_file()
-    except Refused as error:
-        fail(BAD_INPUT, str(error))
-    asyncio.run(run_worker(WorkerSettings(), clusters))
+    except ClientError as error:
+        _end(BAD_INPUT, f"KAFKA_RUNBOOKS_CLUSTERS_FILE: {error}")
+    try:
+        asyncio.run(run_worker(WorkerSettings(), clusters))
+    except RuntimeError as error:
+        _end(FAILED, f"Temporal at {_address()}: {' '.join(str(error).split())[:300]}")
 
 
-def main() -> None:
-    """Entry point. Ends the process itself: the SDK's threads can abort an interpreter that shuts down (sdk-python#300)."""
+def main() -> NoReturn:
+    """Entry point of the `kafka-runbooks` command.
+
+    Ends with `os._exit`: the SDK's threads can abort the interpreter at its exit (sdk-python issue 300), and then a runbook
+    that was started would look as if it had failed.
+    """
+    code = 0
     try:
         app()
-    except SystemExit as ending:
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(ending.code if isinstance(ending.code, int) else 1)
+    except SystemExit as end:
+        code = end.code if isinstance(end.code, int) else 1
+    except KeyboardInterrupt:
+        print("\nno longer watched; the runbook goes on", file=sys.stderr)
+        code = 130
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
+
+
+if __name__ == "__main__":
+    main()

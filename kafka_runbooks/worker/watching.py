@@ -1,127 +1,177 @@
-"""What a person sees of a runbook in the terminal: steps, progress, rate, time left, and why it waits.
+"""Looking at a run from outside: the workflow's own status, joined with what its running activities last said.
 
-Three sources are put together: the `status` query, the latest heartbeat of the running activity (fresher than what it
-signals), and the last failure of an activity that is being tried again.
+The `status` query is answered by a worker and knows what was signalled; a heartbeat is younger, and only the server knows that
+an activity failed and will be tried again. Both together say why nothing moves. With no worker, what the server knows is shown.
 """
 
 import asyncio
 import os
+from collections.abc import AsyncIterator
+from datetime import timedelta
+from typing import Any
 from urllib.parse import quote
 
-from rich.console import Group, RenderableType
-from rich.panel import Panel
-from rich.progress_bar import ProgressBar
-from rich.table import Table
-from rich.text import Text
-from temporalio.client import Client, WorkflowQueryFailedError
-from temporalio.contrib.pydantic import pydantic_data_converter
+import pydantic
+from pydantic import Field
+from temporalio.api.enums.v1 import PendingActivityState
+from temporalio.client import (
+    Client,
+    WorkflowExecutionStatus,
+    WorkflowFailureError,
+    WorkflowHandle,
+    WorkflowQueryFailedError,
+)
+from temporalio.exceptions import ApplicationError, CancelledError, TerminatedError
 from temporalio.service import RPCError
 
-from kafka_runbooks.models.preview import Preview
+from kafka_runbooks.models.base import Model
 from kafka_runbooks.models.runbooks import Outcome, RunbookResult
 from kafka_runbooks.models.status import Progress, Status
-from kafka_runbooks.workflows.details import duration, size
 
-QUERY_SECONDS = 3.0
+QUERY_TIMEOUT = timedelta(seconds=3)
+LOOK_SECONDS = 1.0
 
 
-def ui_link(workflow_id: str, namespace: str = "default") -> str:
+class RunningActivity(Model):
+    """An activity that is under way, or will be tried again; `last_failure` says why."""
+
+    name: str
+    attempt: int
+    is_running: bool
+    last_failure: str | None = None
+    progress: Progress | None = None
+
+
+class Seen(Model):
+    """One look at a run."""
+
+    workflow_id: str
+    run_id: str
+    runbook: str
+    state: str
+    """The server's word: RUNNING, COMPLETED, FAILED, CANCELED, TERMINATED, TIMED_OUT."""
+    status: Status | None = None
+    """None where no worker answers."""
+    no_answer: str | None = None
+    activities: tuple[RunningActivity, ...] = ()
+    result: RunbookResult | None = None
+    link: str = ""
+    links: dict[str, str] = Field(default_factory=dict)
+
+    @property
+    def is_over(self) -> bool:
+        return self.state != WorkflowExecutionStatus.RUNNING.name
+
+    @property
+    def progress(self) -> Progress | None:
+        """The youngest figures: a heartbeat's, else the status's."""
+        beats = [activity.progress for activity in self.activities if activity.progress is not None]
+        return beats[0] if beats else self.status.progress if self.status else None
+
+
+def ui_link(workflow_id: str, run_id: str, namespace: str) -> str:
+    """The run in Temporal's web UI; `TEMPORAL_UI_URL` is the UI's base."""
     base = os.environ.get("TEMPORAL_UI_URL", "http://127.0.0.1:8233").rstrip("/")
-    return f"{base}/namespaces/{namespace}/workflows/{quote(workflow_id, safe='')}"
+    return f"{base}/namespaces/{namespace}/workflows/{quote(workflow_id, safe='')}/{run_id}/history"
 
 
-async def look(client: Client, workflow_id: str) -> tuple[Status | None, Progress | None, str | None]:
-    """Status, the freshest progress, and what an activity failed with last; None for what can't be had now."""
-    handle = client.get_workflow_handle(workflow_id)
-    status, progress, failure = None, None, None
+async def look(client: Client, workflow_id: str, run_id: str | None = None) -> Seen:
+    """One look.
+
+    Raises:
+        RPCError: NOT_FOUND, or the server doesn't answer.
+    """
+    handle = client.get_workflow_handle(workflow_id, run_id=run_id, result_type=RunbookResult)
+    described = await handle.describe(rpc_timeout=timedelta(seconds=10))
+    state = described.status.name if described.status else "UNKNOWN"
+    status, no_answer, result = None, None, None
+    if state == WorkflowExecutionStatus.RUNNING.name:
+        status, no_answer = await _ask(handle)
+    else:
+        result = await result_of(handle)
+    return Seen(
+        workflow_id=workflow_id,
+        run_id=described.run_id,
+        runbook=described.workflow_type,
+        state=state,
+        status=status,
+        no_answer=no_answer,
+        activities=await _activities(client, described.raw_description.pending_activities),
+        result=result,
+        link=ui_link(workflow_id, described.run_id, client.namespace),
+    )
+
+
+async def _ask(handle: WorkflowHandle[Any, Any]) -> tuple[Status | None, str | None]:
     try:
-        async with asyncio.timeout(QUERY_SECONDS):
-            described = await handle.describe()
-            for pending in described.raw_description.pending_activities:
-                if pending.HasField("heartbeat_details") and pending.heartbeat_details.payloads:
-                    found = await pydantic_data_converter.decode(list(pending.heartbeat_details.payloads), [Progress])
-                    progress = found[0]
-                if pending.HasField("last_failure"):
-                    failure = f"{pending.activity_type.name}, attempt {pending.attempt}: {pending.last_failure.message}"
-            status = await handle.query("status", result_type=Status)
-    except (TimeoutError, RPCError, WorkflowQueryFailedError, ValueError):
-        pass
-    return status, progress, failure
+        return await handle.query("status", result_type=Status, rpc_timeout=QUERY_TIMEOUT), None
+    except WorkflowQueryFailedError as error:
+        return None, f"the worker could not answer: {error}"
+    except RPCError:
+        return None, "no worker answers; what runs is safe in Temporal and goes on when one is back"
 
 
-async def view(client: Client, workflow_id: str) -> RenderableType:
-    status, progress, failure = await look(client, workflow_id)
-    return status_view(workflow_id, status, progress, failure)
-
-
-def status_view(workflow_id: str, status: Status | None, fresh: Progress | None, failure: str | None) -> RenderableType:
-    if status is None:
-        return Panel(
-            Text("no worker answers just now; the runbook is safe in Temporal and goes on when one does"), title=workflow_id
+async def _activities(client: Client, pending: Any) -> tuple[RunningActivity, ...]:
+    found = []
+    for activity in pending:
+        progress = None
+        if activity.heartbeat_details.payloads:
+            try:
+                decoded = await client.data_converter.decode(list(activity.heartbeat_details.payloads), [Progress])
+                progress = decoded[0]
+            except (pydantic.ValidationError, RuntimeError):
+                progress = None
+        failure = None
+        if activity.HasField("last_failure"):
+            failure = activity.last_failure.message
+        found.append(
+            RunningActivity(
+                name=activity.activity_type.name,
+                attempt=activity.attempt,
+                is_running=activity.state == PendingActivityState.PENDING_ACTIVITY_STATE_STARTED,
+                last_failure=failure,
+                progress=progress,
+            )
         )
-    parts: list[RenderableType] = []
-    where = Text(f"{status.phase}: {status.step}", style="bold")
-    if status.step_number:
-        where.append(f"   step {status.step_number} of {status.steps}", style="dim")
-    parts.append(where)
-    progress = fresh if fresh is not None and fresh.total_partitions else status.progress
-    if progress is not None and progress.total_partitions:
-        parts.append(ProgressBar(total=progress.total_bytes or progress.total_partitions, completed=_done(progress), width=60))
-        line = f"{progress.done_partitions} of {progress.total_partitions} partitions"
-        if progress.total_bytes:
-            line += f", {size(progress.done_bytes)} of {size(progress.total_bytes)} at {size(progress.rate_bytes_per_s)}/s"
-        if progress.eta_seconds is not None:
-            line += f", {duration(progress.eta_seconds)} left"
-        parts.append(Text(line))
-        if progress.throttle_bytes_per_s is not None:
-            parts.append(Text(f"throttle {size(progress.throttle_bytes_per_s)}/s a source; {progress.note}", style="dim"))
-    waiting = (fresh.waiting if fresh is not None else None) or status.waiting
-    if waiting is not None:
-        parts.append(Text(f"waits since {waiting.since:%H:%M:%S} UTC: {waiting.reason}", style="yellow"))
-        parts.append(Text(f"unblocks: {waiting.unblocks}", style="yellow"))
-    parts += [Text(f"{reason.name}: {reason.message}", style="red") for reason in status.reasons[:10]]
-    if failure:
-        parts.append(Text(f"tried again: {failure}", style="red"))
-    if status.owned_throttles:
-        parts.append(Text("owns: " + "; ".join(status.owned_throttles[:4]), style="dim"))
-    parts.append(Text(ui_link(workflow_id), style="dim"))
-    return Panel(Group(*parts), title=workflow_id)
+    return tuple(found)
 
 
-def _done(progress: Progress) -> int:
-    return progress.done_bytes if progress.total_bytes else progress.done_partitions
+async def result_of(handle: WorkflowHandle[Any, Any]) -> RunbookResult:
+    """Wait for the end, however it is, as a `RunbookResult`."""
+    try:
+        result = await handle.result()
+    except WorkflowFailureError as error:
+        return _result_of_failure(error.cause)
+    return result if isinstance(result, RunbookResult) else RunbookResult(outcome=Outcome.DONE, summary=str(result))
 
 
-def result_view(result: RunbookResult) -> RenderableType:
-    good = result.outcome in (Outcome.DONE, Outcome.NOTHING_TO_DO)
-    parts: list[RenderableType] = [Text(f"{result.outcome.value}: {result.summary}", style="green" if good else "red")]
-    parts += [Text(f"{reason.name}: {reason.message}\n  clears: {reason.clears}", style="red") for reason in result.reasons]
-    if result.checks:
-        table = Table("exit contract", "holds", "found")
-        for check in result.checks:
-            table.add_row(check.name, "yes" if check.holds else "NO", check.detail)
-        parts.append(table)
-    if result.left_behind:
-        parts.append(Text("left behind: " + "; ".join(result.left_behind), style="red"))
-    return Group(*parts)
+def _result_of_failure(cause: BaseException) -> RunbookResult:
+    if isinstance(cause, ApplicationError):
+        for detail in cause.details:
+            try:
+                return RunbookResult.model_validate(detail)
+            except pydantic.ValidationError:
+                continue
+        return RunbookResult(outcome=Outcome.FAILED, summary=f"{cause.type}: {cause.message}" if cause.type else cause.message)
+    if isinstance(cause, CancelledError):
+        return RunbookResult(outcome=Outcome.CANCELLED, summary=cause.message or "cancelled")
+    if isinstance(cause, TerminatedError):
+        left = "terminated: what it had set is left; `kafka-runbooks start ClearLeftovers`, or the next runbook, gives it back"
+        return RunbookResult(outcome=Outcome.FAILED, summary=left)
+    return RunbookResult(outcome=Outcome.FAILED, summary=str(cause))
 
 
-def preview_view(preview: Preview) -> RenderableType:
-    parts: list[RenderableType] = [
-        Text(f"{reason.name}: {reason.message}\n  clears: {reason.clears}", style="red") for reason in preview.reasons
-    ]
-    if preview.nothing_to_do:
-        parts.append(Text(preview.nothing_to_do))
-    plan = preview.plan
-    if plan is not None:
-        table = Table("plan", "")
-        table.add_row("broker", f"{plan.broker_id} ({plan.pod} on {plan.node}, rack {plan.rack}, map {plan.map})")
-        table.add_row("partitions", str(plan.partitions))
-        table.add_row("to copy", f"{size(plan.bytes_to_copy)} (lower bound {size(plan.lower_bound_bytes)})")
-        table.add_row("throttle", f"up to {size(plan.throttle_bytes_per_s)}/s a source")
-        table.add_row("time", f"at least {duration(plan.eta_seconds)}")
-        table.add_row("steps", "\n".join(plan.steps))
-        table.add_row("meanwhile", "\n".join(plan.intermediate_states) or "any one broker may fail")
-        table.add_row("inverse", plan.inverse)
-        parts.append(table)
-    return Group(*parts)
+async def looks(client: Client, workflow_id: str, run_id: str | None = None) -> AsyncIterator[Seen]:
+    """Look after look until the run is over; a server that is away is said in `no_answer`, and waited for."""
+    last: Seen | None = None
+    while True:
+        try:
+            last = await look(client, workflow_id, run_id)
+        except RPCError as error:
+            if last is None:
+                raise
+            last = last.model_copy(update={"status": None, "no_answer": f"Temporal doesn't answer: {error.message[:200]}"})
+        yield last
+        if last.is_over:
+            return
+        await asyncio.sleep(LOOK_SECONDS)

@@ -325,7 +325,7 @@ def describe(error: BaseException) -> str:
     """The innermost cause in words: `Activity task failed` tells nobody anything."""
     while isinstance(error, ActivityError) and error.cause is not None:
         error = error.cause
-    return str(error)[:2000]
+    return (error.message if isinstance(error, ApplicationError) else str(error))[:2000]
 
 
 def is_type(error: BaseException, name: str) -> bool:
