@@ -31,6 +31,9 @@ TELL_SHARE = 0.05
 """A signal at each such share of the work: a step adds at most some dozens of events to the history, however long it takes."""
 
 
+_LATEST: contextvars.ContextVar[list[Progress]] = contextvars.ContextVar("latest progress of this activity")
+
+
 class Link:
     """The way from an activity's thread back to Temporal: the permit's state, and signals to the workflow.
 
@@ -71,6 +74,7 @@ class Reporter:
 
     def report(self, progress: Progress) -> None:
         """Heartbeat, and signal where it is news. A signal that fails is tried again at the next news."""
+        _LATEST.get([])[:] = [progress]
         activity.heartbeat(progress)
         now = time.monotonic()
         if not self._is_news(progress, now):
@@ -104,17 +108,18 @@ def looks(every_seconds: float | None = None) -> Iterator[None]:
         CancelledError: the workflow cancelled the step.
         ApplicationError: the worker shuts down; retryable, for the next worker goes on.
     """
-    while True:
-        began = time.monotonic()
-        yield
-        pause = max(LOOK_SECONDS if every_seconds is None else every_seconds, 4 * (time.monotonic() - began))
-        ends = time.monotonic() + pause
+    with alive():
         while True:
-            stop_if_told()
-            left = ends - time.monotonic()
-            if left <= 0:
-                break
-            time.sleep(min(0.5, left))
+            began = time.monotonic()
+            yield
+            pause = max(LOOK_SECONDS if every_seconds is None else every_seconds, 4 * (time.monotonic() - began))
+            ends = time.monotonic() + pause
+            while True:
+                stop_if_told()
+                left = ends - time.monotonic()
+                if left <= 0:
+                    break
+                time.sleep(min(0.5, left))
 
 
 def stop_if_told() -> None:
@@ -127,12 +132,17 @@ def stop_if_told() -> None:
 
 @contextmanager
 def alive() -> Iterator[None]:
-    """Heartbeat from a thread beside, for acts that are short but block in a library: a dead worker is noticed in seconds."""
+    """Heartbeat from a thread beside, with the latest figures: a library may block longer than a dead worker may go unnoticed.
+
+    Every call of the clients is bounded, so what beats here does come back.
+    """
     done = threading.Event()
+    latest: list[Progress] = []
+    _LATEST.set(latest)
 
     def beat() -> None:
         while not done.wait(BEAT_SECONDS):
-            activity.heartbeat()
+            activity.heartbeat(*latest)
 
     context = contextvars.copy_context()
     thread = threading.Thread(target=context.run, args=(beat,), daemon=True, name="heartbeat")

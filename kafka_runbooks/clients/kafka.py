@@ -139,9 +139,7 @@ class KafkaAdmin:
         if not asked:
             return {}
         with mapped("elect preferred leaders"):
-            future = self._confluent().elect_leaders(
-                ElectionType.PREFERRED, asked, request_timeout=TIMEOUT_SECONDS, operation_timeout=TIMEOUT_SECONDS
-            )
+            future = self._confluent().elect_leaders(ElectionType.PREFERRED, asked, request_timeout=TIMEOUT_SECONDS)
             answers = future.result(2 * TIMEOUT_SECONDS)
         return {
             TopicPartition(name.topic, name.partition): error.str()

@@ -1,0 +1,94 @@
+"""What the rest of the cluster says of one broker's replicas: the look that the agent beside it takes every few seconds.
+
+Whom to ask matters. A broker that lost the controllers answers from a metadata cache that says for ever that all is well,
+and one that just started may know of nothing; so the answer has to come from another broker wherever there is one. Who
+answered is in librdkafka's reply. The peer is changed from time to time, so that one stale peer doesn't deceive for long.
+"""
+
+import random
+import time
+from typing import NamedTuple
+
+from confluent_kafka import KafkaException
+from confluent_kafka.admin import AdminClient
+
+from kafka_runbooks.clients.errors import Unreachable
+from kafka_runbooks.models.cluster import TopicPartition
+
+PEERS = 3
+PEER_SECONDS = 300.0
+
+
+class OwnReplicas(NamedTuple):
+    """One answer: who gave it, which brokers are registered and unfenced, and how this broker's replicas stand.
+
+    `answered_by` is -1 for a peer whose id isn't known yet.
+    """
+
+    answered_by: int
+    live_broker_ids: frozenset[int]
+    assigned: int
+    out_of_sync: tuple[TopicPartition, ...]
+
+
+class OwnReplicasClient:
+    """One persistent client of librdkafka, for one thread."""
+
+    def __init__(self, bootstrap_servers: str, broker_id: int) -> None:
+        self._bootstrap_servers = bootstrap_servers
+        self._broker_id = broker_id
+        self._client: AdminClient | None = None
+        self._asks_peers = False
+        self._chosen_at = 0.0
+
+    def look(self, timeout_s: float) -> OwnReplicas:
+        """Ask one peer for the metadata of every topic.
+
+        Raises:
+            Unreachable: no answer in time, or none from another broker though there are others.
+        """
+        try:
+            if self._client is None or time.monotonic() - self._chosen_at > PEER_SECONDS:
+                self._client, self._asks_peers = self._choose(timeout_s)
+                self._chosen_at = time.monotonic()
+            metadata = self._client.list_topics(timeout=timeout_s)
+        except KafkaException as error:
+            self._client = None
+            raise Unreachable(f"no metadata: {error.args[0].str()}") from error
+        live = frozenset(metadata.brokers)
+        # librdkafka knows no id (-1) of an address that it started from until its first answer.
+        is_own = metadata.orig_broker_id == self._broker_id or not self._asks_peers
+        if is_own and live - {self._broker_id}:
+            self._client = None
+            raise Unreachable("no other broker answers; this broker's own metadata may be stale")
+        me = self._broker_id
+        mine = [
+            (topic.topic, partition)
+            for topic in metadata.topics.values()
+            for partition in topic.partitions.values()
+            if me in partition.replicas
+        ]
+        behind = tuple(sorted(TopicPartition(topic, partition.id) for topic, partition in mine if me not in partition.isrs))
+        return OwnReplicas(metadata.orig_broker_id, live, len(mine), behind)
+
+    def _choose(self, timeout_s: float) -> tuple[AdminClient, bool]:
+        """A client of a few peers, or of the bootstrap address where this broker knows of no peer; and which."""
+        first = _client(self._bootstrap_servers)
+        brokers = first.list_topics(timeout=timeout_s).brokers.values()
+        peers = [f"{broker.host}:{broker.port}" for broker in brokers if broker.id != self._broker_id]
+        if not peers:
+            return first, False
+        return _client(",".join(random.sample(peers, min(PEERS, len(peers))))), True
+
+
+def _client(servers: str) -> AdminClient:
+    return AdminClient(
+        {
+            "bootstrap.servers": servers,
+            "client.id": "kafka-runbooks-agent",
+            "socket.timeout.ms": 10_000,
+            # Every look asks anew; a refresh of librdkafka's own would only cost.
+            "topic.metadata.refresh.interval.ms": -1,
+            "log_level": 0,
+        }
+    )
