@@ -1,0 +1,89 @@
+"""Break the glass: readiness forced by hand, when two incidents coincide and a broker that isn't in sync must count as ready.
+
+An annotation on the pod says who, why and until when. It ends by its expiry whatever happens to the API server or to the
+wall clock, and it is ignored, audibly, where it doesn't say all three or asks for more than a day.
+"""
+
+import hashlib
+from datetime import datetime, timedelta
+from typing import NamedTuple
+
+from pydantic import AwareDatetime, Field, ValidationError
+
+from kafka_runbooks.models.base import OperatorInput
+
+LONGEST = timedelta(hours=24)
+
+
+class ForceReady(OperatorInput):
+    """The annotation `kafka-runbooks.io/force-ready`."""
+
+    owner: str = Field(min_length=1)
+    reason: str = Field(min_length=1)
+    expires_at: AwareDatetime
+
+
+class Event(NamedTuple):
+    """What to tell Kubernetes; the same `name` is the same event, said once."""
+
+    name: str
+    reason: str
+    message: str
+
+
+class Glass:
+    """The annotation as last seen, and until when it holds: by the wall clock and by a clock that nobody sets back."""
+
+    def __init__(self) -> None:
+        self._text: str | None = None
+        self._force: ForceReady | None = None
+        self._problem: str | None = None
+        self._deadline_s = 0.0
+
+    def see(self, text: str | None, now: datetime, monotonic_s: float) -> Event | None:
+        """Take note of the annotation as it is now; what is to be told of it, if anything.
+
+        Called again with the same text it returns the same event, so that one that couldn't be delivered is repeated.
+        """
+        before = self.active(now, monotonic_s)
+        if text != self._text:
+            self._text, self._force, self._problem = text, None, None
+            if text is not None:
+                self._take(text, now, monotonic_s)
+            elif before is not None:
+                message = f"withdrawn before {before.expires_at.isoformat()} ({before.owner}: {before.reason})"
+                return Event(_name(before.model_dump_json(), "withdrawn"), "ReadinessForceExpired", message)
+        if text is None:
+            return None
+        force = self._force
+        if force is None:
+            return Event(_name(text, "ignored"), "ReadinessForceIgnored", f"annotation ignored: {self._problem}")
+        until = force.expires_at.isoformat()
+        if self.active(now, monotonic_s) is None:
+            message = f"expired at {until}; remove the annotation ({force.owner}: {force.reason})"
+            return Event(_name(text, "expired"), "ReadinessForceExpired", message)
+        return Event(_name(text, "forced"), "ReadinessForced", f"ready until {until} by {force.owner}: {force.reason}")
+
+    def active(self, now: datetime, monotonic_s: float) -> ForceReady | None:
+        """What forces readiness at this moment."""
+        if self._force is None or now >= self._force.expires_at or monotonic_s >= self._deadline_s:
+            return None
+        return self._force
+
+    def _take(self, text: str, now: datetime, monotonic_s: float) -> None:
+        """Judged once: what was too far away when it was set is not obeyed later, when nobody thinks of it any more."""
+        try:
+            force = ForceReady.model_validate_json(text)
+        except ValidationError as error:
+            self._problem = "; ".join(f"{'.'.join(map(str, one['loc'])) or 'JSON'}: {one['msg']}" for one in error.errors())
+            return
+        if force.expires_at - now > LONGEST:
+            hours = LONGEST.total_seconds() / 3600
+            self._problem = f"expires_at: {force.expires_at.isoformat()} is more than {hours:.0f} hours away"
+            return
+        self._force = force
+        self._deadline_s = monotonic_s + (force.expires_at - now).total_seconds()
+
+
+def _name(text: str, what: str) -> str:
+    return f"{what}-{hashlib.sha256(text.encode()).hexdigest()[:12]}"

@@ -1,0 +1,19 @@
+"""The agent's environment, as the pod's manifest sets it."""
+
+from pathlib import Path
+
+from pydantic import Field
+from pydantic_settings import BaseSettings
+
+
+class AgentSettings(BaseSettings):
+    """`POD_NAME`, `POD_NAMESPACE`, `NODE_NAME` and `CLUSTER` come from the downward API."""
+
+    pod_name: str = Field(min_length=1)
+    pod_namespace: str = Field(min_length=1)
+    node_name: str = Field(min_length=1)
+    cluster: str = Field(min_length=1)
+    first_broker_id: int = Field(ge=0)
+    identity_file: Path = Path("/identity/broker.properties")
+    kafka_bootstrap: str = Field(default="localhost:9092", min_length=1)
+    """This broker: it names the others, which are then asked."""

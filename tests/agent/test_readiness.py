@@ -1,0 +1,77 @@
+"""Ready is exactly: listed, and in the ISR of everything assigned."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from kafka_runbooks.agent import watching
+from kafka_runbooks.agent.readiness import Verdict, judge
+from kafka_runbooks.agent.watching import ReadinessWatch
+from kafka_runbooks.clients.errors import Unreachable
+from kafka_runbooks.clients.own_replicas import OwnReplicas
+from kafka_runbooks.models.cluster import TopicPartition
+
+names = st.builds(TopicPartition, st.sampled_from(["events.a", "events.b"]), st.integers(0, 50))
+
+
+@given(st.frozensets(st.integers(1, 6)), st.lists(names, unique=True), st.integers(0, 4000))
+def test_ready_only_if_listed_and_nothing_is_behind(live: frozenset[int], behind: list[TopicPartition], more: int) -> None:
+    verdict = judge(3, OwnReplicas(1, live, len(behind) + more, tuple(behind)))
+    assert verdict.is_ready == (3 in live and not behind)
+    assert len(verdict.why) < 200
+
+
+def test_the_reason_counts_and_names() -> None:
+    behind = tuple(TopicPartition("events.a", number) for number in range(7))
+    verdict = judge(3, OwnReplicas(1, frozenset({1, 3}), 10, behind))
+    expected = "7 of 10 replicas not in sync: events.a-0, events.a-1, events.a-2, events.a-3, events.a-4, …"
+    assert verdict == Verdict(False, expected, 10, 7)
+    assert "fenced" in judge(3, OwnReplicas(1, frozenset({1}), 0, ())).why
+
+
+class SlowClient:
+    """Answers in sync; `cpu_s` is what the look costs, `fails` makes it fail."""
+
+    def __init__(self) -> None:
+        self.fails = False
+
+    def look(self, timeout_s: float) -> OwnReplicas:
+        if self.fails:
+            raise Unreachable("no metadata: timed out")
+        return OwnReplicas(1, frozenset({1, 3}), 10, ())
+
+
+@pytest.fixture
+def watch(monkeypatch: pytest.MonkeyPatch) -> ReadinessWatch:
+    watch = ReadinessWatch("localhost:9092", 3)
+    monkeypatch.setattr(watch, "_client", SlowClient())
+    monkeypatch.setattr(watching, "is_open", lambda address: True)
+    return watch
+
+
+def test_not_ready_before_the_first_look(watch: ReadinessWatch) -> None:
+    assert not watch.verdict().is_ready
+
+
+def test_a_closed_port_or_no_answer_is_not_ready(watch: ReadinessWatch, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert watch.look().is_ready
+    monkeypatch.setattr(watching, "is_open", lambda address: False)
+    assert watch.look() == Verdict(False, "Kafka's port is closed (localhost:9092)")
+    monkeypatch.setattr(watching, "is_open", lambda address: True)
+    watch._client.fails = True  # type: ignore[attr-defined]
+    assert watch.look() == Verdict(False, "no metadata: timed out")
+
+
+def test_an_old_verdict_is_none(watch: ReadinessWatch, monkeypatch: pytest.MonkeyPatch) -> None:
+    watch._verdict, watch._judged_at_s = watch.look(), 100.0
+    monkeypatch.setattr("kafka_runbooks.agent.watching.time.monotonic", lambda: 105.0)
+    assert watch.verdict().is_ready
+    monkeypatch.setattr("kafka_runbooks.agent.watching.time.monotonic", lambda: 140.0)
+    assert not watch.verdict().is_ready
+
+
+def test_a_dear_look_is_taken_less_often(watch: ReadinessWatch, monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = iter([0.0, 0.25])
+    monkeypatch.setattr("kafka_runbooks.agent.watching.time.thread_time", lambda: next(clock))
+    watch.look()
+    assert watch.period_s == 25.0

@@ -1,0 +1,120 @@
+"""A real Kafka of three brokers and a controller on loopback, for the Kafka client alone; the lab is the place for the rest.
+
+Four JVMs, started in about ten seconds. The jars come from Maven by the lab's own list (`deploy/lab/kafka/pom.xml`), so both
+run the same version.
+"""
+
+import os
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from confluent_kafka.admin import AdminClient
+
+ROOT = Path(__file__).parents[2]
+CLUSTER_ID = "bG9jYWwta2Fma2EtdGVzdA"
+JAVA = "java -Xmx192m -Xms64m -XX:+UseSerialGC -XX:TieredStopAtLevel=1 -XX:MaxMetaspaceSize=128m -XX:-UsePerfData"
+RACKS = {1001: "zone-a", 1002: "zone-b", 1003: "zone-c"}
+
+
+def jars() -> Path:
+    """The folder of Kafka's jars; asked of Maven once a checkout."""
+    libraries = ROOT / "build" / "test-kafka"
+    if not any(libraries.glob("kafka_2.13-*.jar")):
+        pom = ROOT / "deploy" / "lab" / "kafka" / "pom.xml"
+        goal = ["dependency:copy-dependencies", "-DincludeScope=runtime", f"-DoutputDirectory={libraries}"]
+        subprocess.run(["mvn", "-q", "-B", "-f", str(pom), *goal], check=True, stdin=subprocess.DEVNULL, timeout=300)
+    return libraries
+
+
+def free_ports(count: int) -> list[int]:
+    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
+    ports = [server.getsockname()[1] for server in sockets]
+    for server in sockets:
+        server.close()
+    return ports
+
+
+class LocalKafka:
+    """`start()` it once; `kill(id)` and `start_broker(id)` for a broker that goes and comes."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.libraries = jars()
+        controller, *brokers = free_ports(1 + len(RACKS))
+        self.controller_port = controller
+        self.ports = dict(zip(RACKS, brokers, strict=True))
+        self.processes: dict[int, subprocess.Popen[bytes]] = {}
+
+    @property
+    def bootstrap_servers(self) -> str:
+        return ",".join(f"127.0.0.1:{port}" for port in self.ports.values())
+
+    def start(self) -> None:
+        self._start_node(1, "controller", self.controller_port, "")
+        for broker_id in RACKS:
+            self.start_broker(broker_id)
+        self.wait_for_brokers(len(RACKS))
+
+    def start_broker(self, broker_id: int) -> None:
+        self._start_node(broker_id, "broker", self.ports[broker_id], f"broker.rack={RACKS[broker_id]}\n")
+
+    def wait_for_brokers(self, count: int, timeout_s: float = 90) -> None:
+        admin = AdminClient({"bootstrap.servers": self.bootstrap_servers, "log_level": 0})
+        deadline = time.monotonic() + timeout_s
+        while time.monotonic() < deadline:
+            try:
+                if len(admin.list_topics(timeout=5).brokers) == count:
+                    return
+            except Exception:
+                pass
+            time.sleep(0.3)
+        raise TimeoutError(f"{count} brokers not up after {timeout_s} s, see {self.folder}/*.log")
+
+    def kill(self, broker_id: int) -> None:
+        process = self.processes.pop(broker_id)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+
+    def stop(self) -> None:
+        for broker_id in list(self.processes):
+            self.kill(broker_id)
+
+    def _start_node(self, node_id: int, role: str, port: int, more: str) -> None:
+        data = self.folder / str(node_id)
+        properties = self.folder / f"{node_id}.properties"
+        listener = "CONTROLLER" if role == "controller" else "PLAINTEXT"
+        properties.write_text(
+            f"process.roles={role}\nnode.id={node_id}\nlog.dirs={data}\n"
+            f"listeners={listener}://127.0.0.1:{port}\ncontroller.listener.names=CONTROLLER\n"
+            "listener.security.protocol.map=CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT\n"
+            f"controller.quorum.voters=1@127.0.0.1:{self.controller_port}\n"
+            "broker.session.timeout.ms=6000\nbroker.heartbeat.interval.ms=1000\nauto.leader.rebalance.enable=false\n"
+            "offsets.topic.num.partitions=1\nlog.cleaner.dedupe.buffer.size=2097152\nauto.create.topics.enable=false\n"
+            "unstable.api.versions.enable=false\n" + more
+        )
+        java = [*JAVA.split(), "-cp", f"{self.libraries}/*"]
+        with (self.folder / f"{node_id}.log").open("ab") as log:
+            if not data.exists():
+                tool = ["kafka.tools.StorageTool", "format", "-t", CLUSTER_ID, "-c", str(properties)]
+                subprocess.run([*java, *tool], check=True, stdout=log, stderr=log, timeout=60)
+            environment = os.environ | {"LC_ALL": "C"}
+            command = [*java, "kafka.Kafka", str(properties)]
+            self.processes[node_id] = subprocess.Popen(
+                command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment, start_new_session=True
+            )
+
+
+@pytest.fixture(scope="module")
+def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalKafka]:
+    """A cluster for one module's tests."""
+    cluster = LocalKafka(tmp_path_factory.mktemp("kafka"))
+    try:
+        cluster.start()
+        yield cluster
+    finally:
+        cluster.stop()
