@@ -19,7 +19,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from kafka_runbooks_lab import packages, paths
+from kafka_runbooks_lab import class_archive, packages, paths
 from kafka_runbooks_lab.errors import LabError
 
 Say = Callable[[str], None]
@@ -102,7 +102,7 @@ def _artifacts() -> tuple[_Artifact, _Artifact, _Artifact]:
     return (
         _go_module("kubernetes", _KUBERNETES_FLAGS, f"Kubernetes {_VERSION}, 5 min"),
         _go_module("coredns", "-s -w", "CoreDNS, 1 min"),
-        _Artifact("kafka", (paths.LAB / "kafka/pom.xml",), "1", "Kafka's jars, 30 s"),
+        _Artifact("kafka", (paths.LAB / "kafka/pom.xml",), "class archive 1", "Kafka's jars, 30 s"),
     )
 
 
@@ -157,6 +157,7 @@ def _go_build(go: Path, artifact: _Artifact, folder: Path) -> None:
 def _jars(artifact: _Artifact, folder: Path) -> None:
     command = ["mvn", "-q", "-B", "-f", str(artifact.defined_by[0]), "dependency:copy-dependencies"]
     _run([*command, "-DincludeScope=runtime", f"-DoutputDirectory={folder}"], artifact, folder, {**os.environ})
+    class_archive.write(folder)
 
 
 def _run(command: list[str], artifact: _Artifact, folder: Path, environment: dict[str, str]) -> None:
