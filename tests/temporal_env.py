@@ -76,7 +76,7 @@ class Bench:
     task_queue: str
     cluster: str
 
-    async def start(self, workflow_id: str | None = None, **fields: object) -> WorkflowHandle[ReplaceBroker, RunbookResult]:
+    async def start(self, **fields: object) -> WorkflowHandle[ReplaceBroker, RunbookResult]:
         request = ReplaceBrokerInput.model_validate(
             {
                 "cluster": self.cluster,
@@ -90,7 +90,7 @@ class Bench:
         return await self.client.start_workflow(
             ReplaceBroker.run,
             request,
-            id=workflow_id or f"{self.cluster}/replace-broker/{uuid.uuid4()}",
+            id=f"{self.cluster}/replace-broker/{uuid.uuid4()}",
             task_queue=self.task_queue,
         )
 
