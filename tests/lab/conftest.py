@@ -1,6 +1,7 @@
 """The lab, once for all tests that need it: brought up from the checkout under test, taken down at the end.
 
-`KAFKA_RUNBOOKS_LAB_KEEP=1` leaves it up between runs. Without root or Linux the tests are skipped, except under
+A lab that was up
+before stays up, and so does any with `KAFKA_RUNBOOKS_LAB_KEEP=1`. Without root or Linux the tests are skipped, except under
 `CI=true`, where a skipped test would pass for a passed one.
 """
 
@@ -49,5 +50,5 @@ def lab(host_before: Host | None) -> Iterator[Lab]:
     try:
         yield lab
     finally:
-        if not KEEP:
+        if not KEEP and host_before is not None:  # one that was up before stays up
             lab.down()
