@@ -6,6 +6,7 @@ are opened when first needed and kept: an AdminClient that is garbage collected 
 
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any
 
@@ -63,6 +64,7 @@ class KafkaAdmin:
     def __init__(self, bootstrap_servers: str) -> None:
         self._bootstrap_servers = bootstrap_servers
         self._lock = threading.Lock()
+        self._python_lock = threading.Lock()
         self._admin: AdminClient | None = None
         self._python: KafkaAdminClient | None = None
 
@@ -97,21 +99,29 @@ class KafkaAdmin:
         return {topic: int(entries[MINIMUM_IN_SYNC].value) for topic, entries in found.items() if MINIMUM_IN_SYNC in entries}
 
     def replica_sizes(self, broker_ids: Iterable[int]) -> ReplicaSizes:
-        wanted = sorted(broker_ids)
+        wanted = sorted(set(broker_ids))
         sizes: dict[Replica, int] = {}
         unanswered = []
-        for broker_id in wanted:
-            try:
-                with self._lock:
-                    found = self._kafka_python().describe_log_dirs(brokers=[broker_id])
-                sizes.update(_sizes(broker_id, found))
-            except (PythonKafkaError, Unreachable, OSError):
-                unanswered.append(broker_id)
+        # All at once: each dead broker would cost a whole timeout, one after the other.
+        with ThreadPoolExecutor(max(1, min(16, len(wanted)))) as threads:
+            for broker_id, found in zip(wanted, threads.map(self._log_directories, wanted), strict=True):
+                if found is None:
+                    unanswered.append(broker_id)
+                else:
+                    sizes.update(_sizes(broker_id, found))
         return ReplicaSizes(size_bytes=sizes, unanswered_broker_ids=tuple(unanswered))
 
+    def _log_directories(self, broker_id: int) -> Sequence[Mapping[str, Any]] | None:
+        """DescribeLogDirs of one broker, or None where it doesn't answer. The client stays: its other brokers are fine."""
+        try:
+            found: Sequence[Mapping[str, Any]] = self._kafka_python().describe_log_dirs(brokers=[broker_id])
+        except (PythonKafkaError, Unreachable, OSError):
+            return None
+        return found
+
     def reassignments(self) -> tuple[Reassignment, ...]:
-        with mapped("list reassignments"), self._lock:
-            found = self._kafka_python().list_partition_reassignments()
+        with self._asked_python("list reassignments") as python:
+            found = python.list_partition_reassignments()
         return tuple(
             Reassignment(
                 topic=name.topic,
@@ -126,8 +136,8 @@ class KafkaAdmin:
     def alter_reassignments(self, targets: Mapping[TopicPartition, Sequence[int] | None]) -> dict[TopicPartition, str]:
         refused: dict[TopicPartition, str] = {}
         asked = {PythonPartition(*name): list(target) if target is not None else None for name, target in targets.items()}
-        with mapped("alter reassignments"), self._lock:
-            answer = self._kafka_python().alter_partition_reassignments(asked)
+        with self._asked_python("alter reassignments") as python:
+            answer = python.alter_partition_reassignments(asked)
         for name, error in answer.items():
             ours = TopicPartition(name.topic, name.partition)
             if error is not None and not (targets[ours] is None and error is NoReassignmentInProgressError):
@@ -139,7 +149,7 @@ class KafkaAdmin:
         if not asked:
             return {}
         with mapped("elect preferred leaders"):
-            future = self._confluent().elect_leaders(ElectionType.PREFERRED, asked, request_timeout=TIMEOUT_SECONDS)
+            future = self._confluent().elect_leaders(ElectionType.PREFERRED, asked)
             answers = future.result(2 * TIMEOUT_SECONDS)
         return {
             TopicPartition(name.topic, name.partition): error.str()
@@ -177,7 +187,7 @@ class KafkaAdmin:
             self._set(ResourceType.TOPIC, changes, TIMEOUT_SECONDS, skip_unknown=True)
 
     def close(self) -> None:
-        with self._lock:
+        with self._lock, self._python_lock:
             if self._python is not None:
                 self._python.close()
             self._python, self._admin = None, None
@@ -249,14 +259,37 @@ class KafkaAdmin:
                 )
             return self._admin
 
+    @contextmanager
+    def _asked_python(self, what: str) -> Iterator[Any]:
+        """kafka-python for a request to the controller. It remembers whom it took for that and never asks anew when that
+        broker is gone, so after an error it is dropped and the next call starts afresh.
+        """
+        try:
+            with mapped(what):
+                yield self._kafka_python()
+        except Unreachable:
+            with self._python_lock:
+                python, self._python = self._python, None
+            if python is not None:
+                python.close()
+            raise
+
     def _kafka_python(self) -> Any:
-        """With the lock held: kafka-python's client is not for several threads."""
-        if self._python is None:
-            with mapped("connect"):
-                self._python = KafkaAdminClient(
-                    bootstrap_servers=self._bootstrap_servers, client_id="kafka-runbooks", request_timeout_ms=10_000
-                )
-        return self._python
+        """Its calls may come from several threads: they run on an I/O thread of its own.
+
+        A client that finds nobody leaves that thread behind, so the other library looks first.
+        """
+        with self._python_lock:
+            if self._python is None:
+                with mapped("connect"):
+                    self._confluent().describe_cluster(request_timeout=BROKER_TIMEOUT_SECONDS).result(2 * BROKER_TIMEOUT_SECONDS)
+                    self._python = KafkaAdminClient(
+                        bootstrap_servers=self._bootstrap_servers.split(","),
+                        client_id="kafka-runbooks",
+                        request_timeout_ms=10_000,
+                        bootstrap_timeout_ms=10_000,
+                    )
+            return self._python
 
 
 class _Unknown(Refused):

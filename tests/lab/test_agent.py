@@ -155,12 +155,12 @@ if __name__ == "__main__":
 def behind(lab: Lab) -> Iterator[None]:
     """`POD` restarted on its own node and disk, with 60 MB to catch up with at 1 MB/s a source."""
     node, before = str(pod(lab, POD)["node"]), pod(lab, POD)["uid"]
-    produce = f"""
-from confluent_kafka import Producer
+    create = f"""
 from confluent_kafka.admin import AdminClient, NewTopic
 settings = {{"bootstrap.servers": {BOOTSTRAP!r}}}
 topic = NewTopic({TOPIC!r}, num_partitions=1, replica_assignment=[[1004, 1005, 1006]], config={{"min.insync.replicas": "2"}})
-for future in AdminClient(settings).create_topics([topic]).values():
+admin = AdminClient(settings)
+for future in admin.create_topics([topic]).values():
     try:
         future.result(30)
     except Exception as error:
@@ -174,7 +174,7 @@ for _ in range({CATCH_UP_MEGABYTES} * 10):
     producer.poll(0)
 assert producer.flush(60) == 0
 """
-    python(lab, produce)
+    python(lab, create)
     lab.kubectl("cordon", node)
     try:
         kubectl(lab, "delete", "pod", POD, "--wait=true")
@@ -190,7 +190,8 @@ assert producer.flush(60) == 0
         wait_ready_anew(lab, POD, before)
         topic_gone = f"""
 from confluent_kafka.admin import AdminClient
-for future in AdminClient({{"bootstrap.servers": {BOOTSTRAP!r}}}).delete_topics([{TOPIC!r}]).values():
+admin = AdminClient({{"bootstrap.servers": {BOOTSTRAP!r}}})
+for future in admin.delete_topics([{TOPIC!r}]).values():
     future.result(30)
 """
         python(lab, topic_gone)

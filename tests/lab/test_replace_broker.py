@@ -66,7 +66,8 @@ from confluent_kafka import Producer
 bootstrap, name, records = sys.argv[1], sys.argv[2], int(sys.argv[3])
 ids = [1001, 1002, 1003]
 spread = [[ids[(n + k) % 3] for k in range(3)] for n in range(12)]
-AdminClient({'bootstrap.servers': bootstrap}).create_topics(
+admin = AdminClient({'bootstrap.servers': bootstrap})
+admin.create_topics(
     [NewTopic(name, num_partitions=12, replica_assignment=spread, config={'min.insync.replicas': '2'})])[name].result(30)
 producer = Producer({'bootstrap.servers': bootstrap, 'acks': 'all'})
 for n in range(records):
@@ -150,6 +151,7 @@ def test_a_lost_node_s_broker_comes_back_and_no_record_is_lost(lab: Lab, topic: 
     with checked_traffic(lab, f"{topic}.traffic") as traffic:
         lab.kill_node(node)
         spare = lab.add_node(zone, "events")
+        eventually("NotReady", 40, lambda: " NotReady" in lab.kubectl("get", "node", node, "--no-headers"))
         done = runbook("start", "ReplaceBroker", "--input", ask(broker_id=1001), "--wait", "-o", "json")
         result = result_of(done)
         assert done.returncode == 0, result
