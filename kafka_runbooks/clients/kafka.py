@@ -21,6 +21,8 @@ from confluent_kafka.admin import (
     ResourceType,
 )
 from kafka import KafkaAdminClient
+from kafka.admin import ConfigResource as PythonConfigResource
+from kafka.admin import ConfigResourceType
 from kafka.errors import KafkaError as PythonKafkaError
 from kafka.errors import NoReassignmentInProgressError
 from kafka.structs import TopicPartition as PythonPartition
@@ -71,8 +73,9 @@ class KafkaAdmin:
     def snapshot(self) -> ClusterSnapshot:
         with mapped("metadata"):
             metadata = self._confluent().list_topics(timeout=TIMEOUT_SECONDS)
-            described = self._confluent().describe_cluster(request_timeout=TIMEOUT_SECONDS).result(TIMEOUT_SECONDS)
-        live = {node.id: node for node in described.nodes}
+        # confluent-kafka's describe_cluster waits for a controller that may be the broker that just died; any broker knows racks.
+        with self._asked_python("describe cluster") as python:
+            described = python.describe_cluster()
         partitions = tuple(
             Partition(
                 topic=topic.topic,
@@ -85,36 +88,59 @@ class KafkaAdmin:
             for partition in topic.partitions.values()
         )
         return ClusterSnapshot(
-            cluster_id=described.cluster_id or "",
-            controller_id=described.controller.id if described.controller else None,
+            cluster_id=described["cluster_id"] or "",
+            controller_id=described["controller_id"] if described["controller_id"] >= 0 else None,
             brokers=tuple(
-                Broker(id=broker_id, host=node.host, port=node.port, rack=node.rack) for broker_id, node in sorted(live.items())
+                Broker(id=node["broker_id"], host=node["host"], port=node["port"], rack=node["rack"])
+                for node in sorted(described["brokers"], key=lambda node: int(node["broker_id"]))
+                if not node.get("is_fenced", False)
             ),
             partitions=tuple(sorted(partitions, key=lambda partition: partition.name)),
             minimum_in_sync=self._minimum_in_sync(sorted(metadata.topics)),
         )
 
     def _minimum_in_sync(self, topics: Sequence[str]) -> dict[str, int]:
-        found = self._configs(ResourceType.TOPIC, topics)
-        return {topic: int(entries[MINIMUM_IN_SYNC].value) for topic, entries in found.items() if MINIMUM_IN_SYNC in entries}
+        """By kafka-python: it can ask for one key of each topic instead of all, and any broker instead of the controller."""
+        minimum: dict[str, int] = {}
+        for start in range(0, len(topics), TOPICS_A_CALL):
+            asked = [
+                PythonConfigResource(ConfigResourceType.TOPIC, topic, configs=[MINIMUM_IN_SYNC])
+                for topic in topics[start : start + TOPICS_A_CALL]
+            ]
+            with self._asked_python("describe configs") as python:
+                found = python.describe_configs(asked, config_filter="all")
+            for topic, entries in found.get("topic", {}).items():
+                if MINIMUM_IN_SYNC in entries:
+                    minimum[topic] = int(entries[MINIMUM_IN_SYNC]["value"])
+        return minimum
 
     def replica_sizes(self, broker_ids: Iterable[int]) -> ReplicaSizes:
         wanted = sorted(set(broker_ids))
         sizes: dict[Replica, int] = {}
         unanswered = []
+        with mapped("metadata"):
+            metadata = self._confluent().list_topics(timeout=TIMEOUT_SECONDS)
+        held: dict[int, dict[str, list[int]]] = {broker_id: {} for broker_id in wanted}
+        for topic in metadata.topics.values():
+            for partition in topic.partitions.values():
+                for broker_id in held.keys() & set(partition.replicas):
+                    held[broker_id].setdefault(topic.topic, []).append(partition.id)
         # All at once: each dead broker would cost a whole timeout, one after the other.
         with ThreadPoolExecutor(max(1, min(16, len(wanted)))) as threads:
-            for broker_id, found in zip(wanted, threads.map(self._log_directories, wanted), strict=True):
+            for broker_id, found in zip(wanted, threads.map(self._log_directories, wanted, held.values()), strict=True):
                 if found is None:
                     unanswered.append(broker_id)
                 else:
                     sizes.update(_sizes(broker_id, found))
         return ReplicaSizes(size_bytes=sizes, unanswered_broker_ids=tuple(unanswered))
 
-    def _log_directories(self, broker_id: int) -> Sequence[Mapping[str, Any]] | None:
-        """DescribeLogDirs of one broker, or None where it doesn't answer. The client stays: its other brokers are fine."""
+    def _log_directories(self, broker_id: int, partitions: Mapping[str, Sequence[int]]) -> Sequence[Mapping[str, Any]] | None:
+        """DescribeLogDirs of one broker, or None where it doesn't answer. The client stays: its other brokers are fine.
+
+        Without `partitions` kafka-python would first ask any broker, the dead one too, for all that there are.
+        """
         try:
-            found: Sequence[Mapping[str, Any]] = self._kafka_python().describe_log_dirs(brokers=[broker_id])
+            found: Sequence[Mapping[str, Any]] = self._kafka_python().describe_log_dirs(dict(partitions), brokers=[broker_id])
         except (PythonKafkaError, Unreachable, OSError):
             return None
         return found
@@ -149,7 +175,7 @@ class KafkaAdmin:
         if not asked:
             return {}
         with mapped("elect preferred leaders"):
-            future = self._confluent().elect_leaders(ElectionType.PREFERRED, asked)
+            future = self._for_controller().elect_leaders(ElectionType.PREFERRED, asked)
             answers = future.result(2 * TIMEOUT_SECONDS)
         return {
             TopicPartition(name.topic, name.partition): error.str()
@@ -204,7 +230,8 @@ class KafkaAdmin:
         for start in range(0, len(names), at_once):
             resources = [ConfigResource(kind, name) for name in names[start : start + at_once]]
             with mapped("describe configs"):
-                futures = self._confluent().describe_configs(resources, request_timeout=timeout_seconds)
+                admin = self._confluent() if kind == ResourceType.BROKER else self._for_controller()
+                futures = admin.describe_configs(resources, request_timeout=timeout_seconds)
             for resource, future in futures.items():
                 try:
                     with mapped(f"configs of {resource.name}"):
@@ -238,7 +265,8 @@ class KafkaAdmin:
         ]
         for start in range(0, len(resources), TOPICS_A_CALL):
             with mapped("alter configs"):
-                futures = self._confluent().incremental_alter_configs(
+                admin = self._confluent() if kind == ResourceType.BROKER else self._for_controller()
+                futures = admin.incremental_alter_configs(
                     resources[start : start + TOPICS_A_CALL], request_timeout=timeout_seconds
                 )
             for resource, future in futures.items():
@@ -258,6 +286,14 @@ class KafkaAdmin:
                     {"bootstrap.servers": self._bootstrap_servers, "socket.timeout.ms": 10_000, "client.id": "kafka-runbooks"},
                 )
             return self._admin
+
+    def _for_controller(self) -> AdminClient:
+        """For what librdkafka sends to the controller (topics' configurations, elections): it takes the one of its newest
+        metadata and waits in vain when that one is gone, so the metadata is renewed first.
+        """
+        admin = self._confluent()
+        admin.list_topics(timeout=TIMEOUT_SECONDS)
+        return admin
 
     @contextmanager
     def _asked_python(self, what: str) -> Iterator[Any]:
@@ -282,7 +318,7 @@ class KafkaAdmin:
         with self._python_lock:
             if self._python is None:
                 with mapped("connect"):
-                    self._confluent().describe_cluster(request_timeout=BROKER_TIMEOUT_SECONDS).result(2 * BROKER_TIMEOUT_SECONDS)
+                    self._confluent().list_topics(timeout=BROKER_TIMEOUT_SECONDS)
                     self._python = KafkaAdminClient(
                         bootstrap_servers=self._bootstrap_servers.split(","),
                         client_id="kafka-runbooks",

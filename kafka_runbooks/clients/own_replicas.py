@@ -10,13 +10,15 @@ import time
 from typing import NamedTuple
 
 from confluent_kafka import KafkaException
-from confluent_kafka.admin import AdminClient
+from confluent_kafka.admin import AdminClient, ClusterMetadata
 
 from kafka_runbooks.clients.errors import Unreachable
 from kafka_runbooks.models.cluster import TopicPartition
 
 PEERS = 3
 PEER_SECONDS = 300.0
+ATTEMPTS = 3
+"""When a peer goes, librdkafka falls back to any broker that it knows, this one too: choose peers again at once."""
 
 
 class OwnReplicas(NamedTuple):
@@ -47,20 +49,24 @@ class OwnReplicasClient:
         Raises:
             Unreachable: no answer in time, or none from another broker though there are others.
         """
-        try:
-            if self._client is None or time.monotonic() - self._chosen_at > PEER_SECONDS:
-                self._client, self._asks_peers = self._choose(timeout_s)
-                self._chosen_at = time.monotonic()
-            metadata = self._client.list_topics(timeout=timeout_s)
-        except KafkaException as error:
+        for _ in range(ATTEMPTS):
+            try:
+                if self._client is None or time.monotonic() - self._chosen_at > PEER_SECONDS:
+                    self._client, self._asks_peers = self._choose(timeout_s)
+                    self._chosen_at = time.monotonic()
+                metadata = self._client.list_topics(timeout=timeout_s)
+            except KafkaException as error:
+                self._client = None
+                raise Unreachable(f"no metadata: {error.args[0].str()}") from error
+            live = frozenset(metadata.brokers)
+            # librdkafka knows no id (-1) of an address that it started from until its first answer.
+            is_own = metadata.orig_broker_id == self._broker_id or not self._asks_peers
+            if not is_own or live <= {self._broker_id}:
+                return self._own_replicas(metadata)
             self._client = None
-            raise Unreachable(f"no metadata: {error.args[0].str()}") from error
-        live = frozenset(metadata.brokers)
-        # librdkafka knows no id (-1) of an address that it started from until its first answer.
-        is_own = metadata.orig_broker_id == self._broker_id or not self._asks_peers
-        if is_own and live - {self._broker_id}:
-            self._client = None
-            raise Unreachable("no other broker answers; this broker's own metadata may be stale")
+        raise Unreachable("no other broker answers; this broker's own metadata may be stale")
+
+    def _own_replicas(self, metadata: ClusterMetadata) -> OwnReplicas:
         me = self._broker_id
         mine = [
             (topic.topic, partition)
@@ -69,7 +75,7 @@ class OwnReplicasClient:
             if me in partition.replicas
         ]
         behind = tuple(sorted(TopicPartition(topic, partition.id) for topic, partition in mine if me not in partition.isrs))
-        return OwnReplicas(metadata.orig_broker_id, live, len(mine), behind)
+        return OwnReplicas(metadata.orig_broker_id, frozenset(metadata.brokers), len(mine), behind)
 
     def _choose(self, timeout_s: float) -> tuple[AdminClient, bool]:
         """A client of a few peers, or of the bootstrap address where this broker knows of no peer; and which."""
