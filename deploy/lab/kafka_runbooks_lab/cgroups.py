@@ -28,14 +28,17 @@ class Cgroups:
 
     v1: tuple[Path, ...]
     v2: Path | None
+    """The one tree of a v2 host."""
+    beside: Path | None = None
+    """The v2 tree without controllers that hybrid hosts have beside the v1 ones. runc makes folders in it, too."""
 
     @classmethod
     def of_host(cls, mounts: Path = Path("/proc/mounts")) -> "Cgroups":
-        """Read from the kernel's list of mounts. A v2 tree beside v1 ones (hybrid) has no controllers: left alone."""
+        """Read from the kernel's list of mounts. Nothing is put into a v2 tree beside v1 ones."""
         rows = [line.split() for line in mounts.read_text().splitlines()]
         v1 = tuple(Path(row[1]) for row in rows if row[2] == "cgroup")
         v2 = next((Path(row[1]) for row in rows if row[2] == "cgroup2"), None)
-        return cls(v1, None if v1 else v2)
+        return cls(v1, None if v1 else v2, v2 if v1 else None)
 
     @property
     def roots(self) -> tuple[Path, ...]:
@@ -68,6 +71,10 @@ class Cgroups:
             with contextlib.suppress(OSError):
                 (self.v2 / "cgroup.subtree_control").write_text(f"-{controller}")
 
+    def exists(self) -> bool:
+        """Whether the lab, or what a crash left of it, has a group anywhere."""
+        return any((root / NAME).exists() for root in (*self.roots, *([self.beside] if self.beside else [])))
+
     def enter(self, group: str) -> str:
         """Shell words by which a process moves itself into the group."""
         return "; ".join(f"echo 0 > {_path_to(root, group)[-1]}/cgroup.procs" for root in self.roots) or ":"
@@ -75,7 +82,8 @@ class Cgroups:
     def remove(self, group: str = "", *, wait_seconds: float = 15.0) -> None:
         """Kill what is in the group (default: all of the lab), then remove its folders; `LabError` if that fails."""
         deadline = time.monotonic() + wait_seconds
-        trees = [tree for root in self.roots if (tree := _path_to(root, group)[-1]).exists()]
+        roots = (*self.roots, *([self.beside] if self.beside else []))
+        trees = [tree for root in roots if (tree := _path_to(root, group)[-1]).exists()]
         while trees:
             for tree in trees:
                 for folder in sorted(tree.glob("**/"), key=lambda path: -len(path.parts)):

@@ -18,7 +18,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from kafka_runbooks_lab import builds, kubernetes, network, nodes, packages, paths, preflight, temporal, volumes, workloads
-from kafka_runbooks_lab.cgroups import NAME, Cgroups, recall, remember
+from kafka_runbooks_lab.cgroups import Cgroups, recall, remember
 from kafka_runbooks_lab.errors import BadInput, LabError
 from kafka_runbooks_lab.machines import Machine, wait_until
 from kafka_runbooks_lab.nodes import Node
@@ -51,7 +51,7 @@ class Lab:
             if self.is_up():
                 self._say(f"the lab is up already ({paths.STATE})")
                 return 0.0
-            if paths.STATE.exists() or any((root / NAME).exists() for root in self.cgroups.roots):
+            if paths.STATE.exists() or self.cgroups.exists():
                 self._say("clearing away what an earlier lab left")
                 self._clear()
             preflight.before_installing(temporal.PORTS)
@@ -136,11 +136,11 @@ class Lab:
 
     def pause_api_server(self) -> None:
         """Freeze the Kubernetes API server: connections are accepted and nothing answers."""
-        self._daemon("apiserver").signal(signal.SIGSTOP)
+        self.machine.signal("apiserver", signal.SIGSTOP)
 
     def resume_api_server(self) -> None:
         """Let the frozen API server go on."""
-        self._daemon("apiserver").signal(signal.SIGCONT)
+        self.machine.signal("apiserver", signal.SIGCONT)
 
     def stop_temporal(self) -> None:
         """Kill Temporal's server; its state stays in its database."""
@@ -201,9 +201,14 @@ class Lab:
     def _clear(self) -> None:
         paths.UP.unlink(missing_ok=True)
         temporal.hide_from_host()
-        if process := self.machine.process():
-            process.end(signal.SIGKILL)
+        process = self.machine.process()
+        if process:
+            process.signal(signal.SIGKILL)
+        # Before waiting for it: a namespace ends only when its processes are reaped, and their parents out here may be
+        # stopped (nsenter stops itself with its child).
         self.cgroups.remove()
+        if process:
+            process.end(signal.SIGKILL)
         self.cgroups.close_root(recall(paths.STATE / "cgroup-controllers.json"))
         shutil.rmtree(paths.STATE, ignore_errors=True)
         if paths.STATE.exists():
@@ -278,12 +283,6 @@ class Lab:
 
     def _control_plane(self) -> kubernetes.ControlPlane:
         return kubernetes.ControlPlane(self.machine, builds.where().kubernetes)
-
-    def _daemon(self, name: str) -> Process:
-        process = self.machine.daemon(name)
-        if process is None:
-            raise LabError(f"{name} does not run: is the lab up?")
-        return process
 
     def _need_process(self) -> Process:
         process = self.machine.process()

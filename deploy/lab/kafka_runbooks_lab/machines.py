@@ -81,6 +81,15 @@ class Machine:
         children = starter.children() if starter else []
         return children[0] if children else None
 
+    def signal(self, daemon: str, number: int) -> None:
+        """Send a signal to a daemon, and to the nsenter above it: that stops itself when its child stops."""
+        process = self.daemon(daemon)
+        if process is None:
+            raise LabError(f"{daemon} does not run on {self.name}")
+        for each in (process, Process.load(self._daemon(daemon))):
+            if each:
+                each.signal(number)
+
     def power_off(self) -> None:
         """End every process of the machine at once. No process of it gets to say goodbye."""
         if process := self.process():

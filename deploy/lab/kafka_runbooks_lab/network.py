@@ -47,10 +47,14 @@ def light(lab: Machine, number: int) -> None:
 
 
 def darken(lab: Machine, number: int) -> None:
-    """Cut a node's wires, before it dies: so that no FIN or RST of its ending processes reaches anyone."""
+    """Cut a node's wires, before it dies: so that no FIN or RST of its ending processes reaches anyone.
+
+    Deleted, not set down: the kernel holds on to a dead pod's network while its unanswered connections last, for
+    minutes, and a link that still exists would keep the route to an address that the next pod is given.
+    """
     prefix = pod_subnet(number).removesuffix("0/24")
     batch = [
-        f"link set {route['dev']} down"
+        f"link del {route['dev']}"
         for route in json.loads(lab.run("ip", "-json", "route", "show"))
         if str(route["dst"]).startswith(prefix)
     ]
