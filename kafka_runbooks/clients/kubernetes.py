@@ -97,32 +97,36 @@ class KubernetesApi:
                 found = self._core.read_persistent_volume(volume, _request_timeout=TIMEOUT_SECONDS)
         except _Gone:
             return ()
-        affinity = found.spec.node_affinity
-        terms = affinity.required.node_selector_terms if affinity and affinity.required else []
-        return tuple(
-            value
-            for term in terms
-            for expression in term.match_expressions or []
-            if expression.key == labels.HOSTNAME and expression.operator == "In"
-            for value in expression.values or []
-        )
+        return _nodes_of(found)
 
     def delete_claim(self, name: str, uid: str) -> None:
         claim = self.claim(name)
-        if claim is None:
-            return
-        if claim.uid != uid:
-            raise Conflict(f"claim {name} is another one by now")
-        with mapped(f"delete claim {name}"):
-            self._core.delete_namespaced_persistent_volume_claim(
-                name, self._namespace, body=_precondition(uid), _request_timeout=TIMEOUT_SECONDS
-            )
-        if claim.volume is not None and claim.volume_nodes:
+        if claim is not None and claim.uid == uid:
             try:
-                with mapped(f"delete volume {claim.volume}"):
-                    self._core.delete_persistent_volume(claim.volume, _request_timeout=TIMEOUT_SECONDS)
+                with mapped(f"delete claim {name}"):
+                    self._core.delete_namespaced_persistent_volume_claim(
+                        name, self._namespace, body=_precondition(uid), _request_timeout=TIMEOUT_SECONDS
+                    )
             except _Gone:
-                return
+                pass
+        # Also where the claim is gone already: whoever deleted it may have died before its volume's turn.
+        self._delete_local_volumes(uid)
+        if claim is not None and claim.uid != uid:
+            raise Conflict(f"claim {name} is another one by now")
+
+    def _delete_local_volumes(self, claim_uid: str) -> None:
+        """Volumes bound to this very claim and to one node: nothing else would ever reclaim them once that node is gone."""
+        with mapped("list volumes"):
+            found = self._core.list_persistent_volume(_request_timeout=TIMEOUT_SECONDS)
+        for volume in found.items:
+            claim = volume.spec.claim_ref
+            if claim is None or claim.uid != claim_uid or not _nodes_of(volume):
+                continue
+            try:
+                with mapped(f"delete volume {volume.metadata.name}"):
+                    self._core.delete_persistent_volume(volume.metadata.name, _request_timeout=TIMEOUT_SECONDS)
+            except _Gone:
+                continue
 
     def delete_pod(self, name: str, uid: str, *, force: bool) -> None:
         body = _precondition(uid)
@@ -177,12 +181,15 @@ class KubernetesApi:
             return
 
     def record_event(self, pod: str, reason: str, message: str, *, warning: bool = False) -> None:
+        body = event_body(self._namespace, pod, reason, message, warning=warning)
         with mapped(f"event on {pod}"):
-            self._core.create_namespaced_event(
-                self._namespace,
-                event_body(self._namespace, pod, reason, message, warning=warning),
-                _request_timeout=TIMEOUT_SECONDS,
-            )
+            try:
+                found = self._core.read_namespaced_pod(pod, self._namespace, _request_timeout=TIMEOUT_SECONDS)
+                body["involvedObject"]["uid"] = found.metadata.uid  # `kubectl describe pod` shows no event without it
+            except ApiException as error:
+                if error.status != 404:
+                    raise
+            self._core.create_namespaced_event(self._namespace, body, _request_timeout=TIMEOUT_SECONDS)
 
     def read_record(self, name: str) -> Mapping[str, bytes] | None:
         try:
@@ -267,6 +274,19 @@ def _message(body: Any) -> str:
         return str(json.loads(body)["message"])[:300]
     except (TypeError, ValueError, KeyError):
         return ""
+
+
+def _nodes_of(volume: Any) -> tuple[str, ...]:
+    """The nodes that a local volume is bound to; none for one that the network reaches, though it be bound to a zone."""
+    affinity = volume.spec.node_affinity
+    terms = affinity.required.node_selector_terms if affinity and affinity.required else []
+    return tuple(
+        value
+        for term in terms
+        for expression in term.match_expressions or []
+        if expression.key == labels.HOSTNAME and expression.operator == "In"
+        for value in expression.values or []
+    )
 
 
 def _precondition(uid: str) -> Any:
