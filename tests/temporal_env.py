@@ -11,7 +11,7 @@ import uuid
 from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 
 import pydantic
@@ -75,6 +75,7 @@ class Bench:
     world: World
     task_queue: str
     cluster: str
+    started: list[WorkflowHandle[ReplaceBroker, RunbookResult]] = field(default_factory=list)
 
     async def start(self, **fields: object) -> WorkflowHandle[ReplaceBroker, RunbookResult]:
         request = ReplaceBrokerInput.model_validate(
@@ -87,12 +88,14 @@ class Bench:
                 **fields,
             }
         )
-        return await self.client.start_workflow(
+        handle = await self.client.start_workflow(
             ReplaceBroker.run,
             request,
             id=f"{self.cluster}/replace-broker/{uuid.uuid4()}",
             task_queue=self.task_queue,
         )
+        self.started.append(handle)
+        return handle
 
 
 def make_world() -> World:

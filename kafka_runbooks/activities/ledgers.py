@@ -79,11 +79,14 @@ def set_rates(kafka: Kafka, kubernetes: Kubernetes, ledger: Ledger, sources: Ite
     for broker_id in sources:
         try:
             observed = kafka.throttle_rates([broker_id])
-            taken = leases.rates_to_take(observed, ledger.rates, rate_bytes_per_s)
-            if taken and taken.get(broker_id) != ledger.rates.get(broker_id):
-                ledger = write(kubernetes, ledger.model_copy(update={"rates": {**ledger.rates, **taken}}))
-            if taken and observed[broker_id] != taken[broker_id].ours:
-                kafka.set_throttle_rates(broker_id, taken[broker_id].ours)
+        except ClientError:
+            continue
+        taken = leases.rates_to_take(observed, ledger.rates, rate_bytes_per_s)
+        if broker_id not in taken or observed[broker_id] == taken[broker_id].ours:
+            continue
+        ledger = write(kubernetes, ledger.model_copy(update={"rates": {**ledger.rates, **taken}}))
+        try:
+            kafka.set_throttle_rates(broker_id, taken[broker_id].ours)
         except ClientError:
             continue
     return ledger

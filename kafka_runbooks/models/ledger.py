@@ -25,10 +25,12 @@ class Owner(Model):
 
 
 class RateLease(Model):
-    """One broker's rates: what was there before us, and what we set last."""
+    """One broker's rates: what was there before us, what we set last, and what we had set when that was written ahead."""
 
     previous: ThrottleRates
     ours: ThrottleRates
+    earlier: ThrottleRates | None = None
+    """Still on the broker where a crash, or the broker's silence, came between writing `ours` ahead and setting it."""
 
 
 class EntryLease(Model):

@@ -84,13 +84,20 @@ def rates_to_take(
             continue
         previous = lease.previous if lease else rates
         ours = ThrottleRates(leader_bytes_per_s=rate_bytes_per_s, follower_bytes_per_s=rates.follower_bytes_per_s)
-        leases[broker_id] = RateLease(previous=previous, ours=ours)
+        is_set_by_us = lease is not None and rates.leader_bytes_per_s in our_rates(lease)
+        leases[broker_id] = RateLease(previous=previous, ours=ours, earlier=rates if is_set_by_us else None)
     return leases
 
 
 def still_ours(observed: ThrottleRates, lease: RateLease) -> bool:
     """Whether the leader rate is as we set it, or as it was before (a crash came between writing ahead and setting)."""
-    return observed.leader_bytes_per_s in (lease.ours.leader_bytes_per_s, lease.previous.leader_bytes_per_s)
+    return observed.leader_bytes_per_s in {*our_rates(lease), lease.previous.leader_bytes_per_s}
+
+
+def our_rates(lease: RateLease) -> frozenset[int | None]:
+    """The leader rates that are on the broker if we set them: the last one, and the one before where setting it failed."""
+    earlier = lease.earlier.leader_bytes_per_s if lease.earlier is not None else lease.ours.leader_bytes_per_s
+    return frozenset({lease.ours.leader_bytes_per_s, earlier})
 
 
 def rates_to_give_back(observed: Mapping[int, ThrottleRates], held: Mapping[int, RateLease]) -> dict[int, ThrottleRates]:
@@ -101,8 +108,8 @@ def rates_to_give_back(observed: Mapping[int, ThrottleRates], held: Mapping[int,
         )
         for broker_id, lease in sorted(held.items())
         if broker_id in observed
-        and observed[broker_id].leader_bytes_per_s == lease.ours.leader_bytes_per_s
-        and lease.ours.leader_bytes_per_s != lease.previous.leader_bytes_per_s
+        and observed[broker_id].leader_bytes_per_s in our_rates(lease)
+        and observed[broker_id].leader_bytes_per_s != lease.previous.leader_bytes_per_s
     }
 
 

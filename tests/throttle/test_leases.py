@@ -79,3 +79,11 @@ def test_entries_name_every_live_source_and_the_destination() -> None:
     assert leases.entries_for(moves, frozenset({2, 3})) == {"t": EntryLease(leader=("3:2", "3:3"), follower=("3:1",))}
     assert leases.sources_of(moves, frozenset({2, 3})) == (2, 3)
     assert leases.sources_of(moves, frozenset({3})) == (3,)
+
+
+def test_a_rate_whose_change_never_arrived_is_still_ours() -> None:
+    first = leases.rates_to_take({1: ThrottleRates()}, {}, 5_000_000)
+    during = {1: first[1].ours}
+    second = leases.rates_to_take(during, first, 9_000_000)
+    assert leases.rates_to_give_back(during, second) == {1: ThrottleRates()}, "written ahead, and not set"
+    assert leases.rates_to_take(during, second, 9_000_000)[1].earlier == first[1].ours

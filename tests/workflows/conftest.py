@@ -1,4 +1,8 @@
+import gzip
+import os
+import re
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import pytest
 import pytest_asyncio
@@ -36,7 +40,17 @@ def world() -> World:
     return make_world()
 
 
+HISTORIES = Path(__file__).with_name("histories")
+
+
 @pytest_asyncio.fixture
-async def runbooks(server: WorkflowEnvironment, world: World) -> AsyncIterator[Bench]:
+async def runbooks(server: WorkflowEnvironment, world: World, request: pytest.FixtureRequest) -> AsyncIterator[Bench]:
+    """With `RECORD_HISTORIES=1` the histories of what a test started are written for `test_replay.py`."""
     async with bench(server, world) as ready:
         yield ready
+        if os.environ.get("RECORD_HISTORIES") == "1":
+            HISTORIES.mkdir(exist_ok=True)
+            name = re.sub(r"[^a-z0-9_]+", "-", request.node.name)
+            for number, handle in enumerate(ready.started):
+                text = (await handle.fetch_history()).to_json()
+                (HISTORIES / f"{name}.{number}.json.gz").write_bytes(gzip.compress(text.encode(), mtime=0))
