@@ -49,7 +49,9 @@ def main() -> None:
     moves = KafkaAdminClient(bootstrap_servers=BOOTSTRAP).list_partition_reassignments()
     if moves:
         found.append(f"reassignments: {moves}"[:200])
-    print(json.dumps([*found, *late[:20]]))
+    if late:
+        found.append(f"{len(late)} partitions are not in sync: {'; '.join(late[:3])}")
+    print(json.dumps(found))
 
 
 if __name__ == "__main__":
