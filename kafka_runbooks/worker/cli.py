@@ -167,14 +167,13 @@ def _finish(result: RunbookResult | None, console: Console, output: Format) -> N
 
 async def _watch(client: Client, workflow_id: str, run_id: str | None, console: Console) -> RunbookResult:
     """Live on a terminal; elsewhere a line whenever something changes."""
-    checklist, last_line, seen = printing.Checklist(), "", None
+    checklist, news, seen = printing.Checklist(), printing.News(), None
     with Live(console=console, auto_refresh=False, transient=True) as live:
         async for seen in watching.looks(client, workflow_id, run_id):
             if console.is_terminal:
                 live.update(checklist.render(seen), refresh=True)
-            elif not seen.is_over and (line := printing.one_line(seen)) != last_line:
+            elif line := news.line(seen):
                 console.print(Text(line))
-                last_line = line
     assert seen is not None and seen.result is not None, "a run that is over has a result"
     return seen.result
 

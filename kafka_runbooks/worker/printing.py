@@ -1,5 +1,6 @@
 """How runs, plans and results look in a terminal."""
 
+import re
 import time
 from datetime import UTC, datetime
 
@@ -14,6 +15,9 @@ from kafka_runbooks.models.runbooks import Outcome, Reason, RunbookResult
 from kafka_runbooks.models.status import Progress, Waiting
 from kafka_runbooks.worker.watching import Seen
 from kafka_runbooks.workflows.details import duration, size
+
+FIGURES_SECONDS = 10.0
+_FIGURES = re.compile(r"[\d.:]+( [kMGT]?B| s| min| h)?")
 
 
 class Checklist:
@@ -123,6 +127,25 @@ def one_line(seen: Seen) -> str:
         progress = seen.progress
         words.append(f"{size(progress.done_bytes)} of {size(progress.total_bytes)}")
     return "; ".join([*words, *waits(seen)]) or seen.state.lower()
+
+
+class News:
+    """Looks as lines of a log: a line when something changes, and now and then while only figures do."""
+
+    def __init__(self) -> None:
+        self._told = ""
+        self._told_at = 0.0
+
+    def line(self, seen: Seen) -> str | None:
+        """The line, or None where there is no news."""
+        if seen.is_over:
+            return None
+        line, now = one_line(seen), time.monotonic()
+        words = _FIGURES.sub("", line)
+        if words == self._told and now - self._told_at < FIGURES_SECONDS:
+            return None
+        self._told, self._told_at = words, now
+        return line
 
 
 def print_plan(console: Console, plan: PlanSummary) -> None:

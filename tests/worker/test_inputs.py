@@ -8,8 +8,11 @@ import pytest
 from typer.testing import CliRunner
 
 from kafka_runbooks.models.runbooks import ReplaceBrokerInput
+from kafka_runbooks.models.status import Progress, Status
 from kafka_runbooks.worker import equivalents, inputs
 from kafka_runbooks.worker.cli import app
+from kafka_runbooks.worker.printing import News
+from kafka_runbooks.worker.watching import Seen
 
 NOWHERE = {"TEMPORAL_ADDRESS": "127.0.0.1:1"}
 """Nothing listens there: a command that asked it would end with 1."""
@@ -80,3 +83,16 @@ def test_the_equivalent_command_survives_a_shell() -> None:
 def test_a_workflow_id_says_cluster_runbook_and_broker() -> None:
     request = ReplaceBrokerInput(cluster="lab", requester="me", broker_id=1001)
     assert inputs.workflow_id("ReplaceBroker", request).startswith("lab/replace-broker/1001-2")
+
+
+def test_figures_alone_are_no_news() -> None:
+    def seen(step: str, done_bytes: int) -> Seen:
+        progress = Progress(done_bytes=done_bytes, total_bytes=2_000_000_000)
+        status = Status(runbook="ReplaceBroker", cluster="lab", phase="steps", step=step, progress=progress)
+        return Seen(workflow_id="a", run_id="b", runbook="ReplaceBroker", state="RUNNING", status=status)
+
+    news = News()
+    first = news.line(seen("follow the catch-up", 1_000_000))
+    assert first is not None and "1.0 MB of 2.0 GB" in first
+    assert news.line(seen("follow the catch-up", 250_500_000)) is None
+    assert news.line(seen("elect preferred leaders", 250_500_000)) is not None

@@ -41,7 +41,7 @@ CALM_SECONDS = 10.0
 WARM_UP_SECONDS = 5.0
 """The first records pay for connections and metadata; they say nothing of the cluster."""
 
-console = Console(highlight=False, soft_wrap=True)
+console = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else 160)
 
 
 class Demo:
@@ -82,6 +82,7 @@ class Demo:
             old = self._cut_power()
             with self.phase("Kubernetes notices: somebody is woken"):
                 self.lab.kubectl("wait", "--for=condition=Ready=Unknown", "--timeout=60s", f"node/{old}")
+            started = time.time()
             workflow_id, run_id = self._start_runbook()
             link = watching.ui_link(workflow_id, run_id, "default")
             console.print(Text(f"  {link}"))
@@ -89,7 +90,12 @@ class Demo:
                 result = asyncio.run(self._watch(workflow_id, run_id))
             ended = time.time()
             time.sleep(CALM_SECONDS)
-            self._windows = {"before": (before, cut), "during": (cut, ended), "after": (ended, time.time())}
+            self._windows = {
+                "before": (before, cut),
+                "during": (cut, ended),
+                "runbook": (started, ended),
+                "after": (ended, time.time()),
+            }
             with self.phase("every record is read back"):
                 found = self._end_traffic(traffic)
         finally:
@@ -155,14 +161,13 @@ class Demo:
 
     async def _watch(self, workflow_id: str, run_id: str) -> RunbookResult:
         client = await Client.connect(ADDRESS, data_converter=pydantic_data_converter)
-        checklist, last, seen = printing.Checklist(), "", None
+        checklist, news, seen = printing.Checklist(), printing.News(), None
         with Live(console=console, auto_refresh=False) as live:
             async for seen in watching.looks(client, workflow_id, run_id):
                 if console.is_terminal:
                     live.update(Group(checklist.render(seen), Text(self._traffic_line(), style="dim")), refresh=True)
-                elif (line := printing.one_line(seen)) != last and not seen.is_over:
+                elif line := news.line(seen):
                     console.print(Text(f"  {line}"))
-                    last = line
         assert seen is not None and seen.result is not None, "a run that is over has a result"
         return seen.result
 
