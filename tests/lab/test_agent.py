@@ -242,7 +242,7 @@ def test_ready_once_in_sync_and_the_same_broker_as_before(lab: Lab, behind: None
 
 
 def test_small(lab: Lab) -> None:
-    """Under a hundredth of a core and 90 MB, while probes come in."""
+    """About a hundredth of a core at most, and 120 MB, while probes come in."""
 
     def cost() -> tuple[float, float]:
         lines = dict(line.rsplit(" ", 1) for line in ask(lab, POD, "metrics")[1].splitlines() if not line.startswith("#"))
@@ -255,7 +255,7 @@ def test_small(lab: Lab) -> None:
     share = (cpu_after - cpu_before) / (time.monotonic() - started)
     print(f"agent: {share:.2%} of a core, {resident_bytes / 1e6:.0f} MB")
     assert share < 0.015
-    assert resident_bytes < 90e6
+    assert resident_bytes < 120e6
 
 
 def test_the_id_follows_the_pod_to_another_node(lab: Lab) -> None:
