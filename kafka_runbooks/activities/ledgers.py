@@ -145,4 +145,7 @@ def _cancel(kafka: Kafka, kubernetes: Kubernetes, ledger: Ledger) -> Ledger:
     ]
     if running:
         kafka.alter_reassignments(dict.fromkeys(running))
+        # A cancelled reassignment leaves the replicas in the order of old and new together: another preferred leader.
+        before = {move.name: move.before for move in ledger.reassignments}
+        kafka.alter_reassignments({name: before[name] for name in running})
     return write(kubernetes, ledger.model_copy(update={"reassignments": ()}))

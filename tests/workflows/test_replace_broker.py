@@ -114,6 +114,7 @@ async def test_substitution_moves_every_replica(runbooks: Bench) -> None:
 
 async def test_a_cancelled_substitution_leaves_nothing_and_resumes(runbooks: Bench) -> None:
     world = runbooks.world
+    before = {name: list(partition.replicas) for name, partition in world.partitions.items()}
     handle = await runbooks.start(replacement_broker_id=1004, throttle={"mode": "fixed", "rate_bytes_per_s": 5_000_000})
     await until(handle, lambda status: status.progress is not None and 2 <= status.progress.done_partitions < 20)
     await handle.cancel()
@@ -123,6 +124,9 @@ async def test_a_cancelled_substitution_leaves_nothing_and_resumes(runbooks: Ben
     nothing_is_left(world)
     left = sum(1001 in partition.replicas for partition in world.partitions.values())
     assert 0 < left < 24
+    for name, partition in world.partitions.items():
+        order = [1001 if broker == 1004 else broker for broker in partition.replicas]
+        assert name.topic == "check_runs" or order == before[name], "the preferred leader is what it was"
     again = await runbooks.start(replacement_broker_id=1004)
     assert (await again.result()).outcome is Outcome.DONE
     assert (await again.query(ReplaceBroker.status)).steps == 5
