@@ -15,6 +15,7 @@ from confluent_kafka import TopicPartition as ConfluentPartition
 from confluent_kafka.admin import (
     AdminClient,
     AlterConfigOpType,
+    ClusterMetadata,
     ConfigEntry,
     ConfigResource,
     ConfigSource,
@@ -26,6 +27,7 @@ from kafka.admin import ConfigResourceType
 from kafka.errors import KafkaError as PythonKafkaError
 from kafka.errors import NoReassignmentInProgressError
 from kafka.structs import TopicPartition as PythonPartition
+from tenacity import Retrying, retry_if_exception_type, stop_after_attempt
 
 from kafka_runbooks.clients.errors import Refused, Unreachable
 from kafka_runbooks.models.cluster import (
@@ -42,7 +44,8 @@ from kafka_runbooks.models.cluster import (
 
 TIMEOUT_SECONDS = 15.0
 BROKER_TIMEOUT_SECONDS = 5.0
-"""For what only one broker can answer: a dead one is noticed soon."""
+"""For what one broker answers: a dead one is noticed soon."""
+METADATA_ATTEMPTS = 3
 
 TOPICS_A_CALL = 200
 LEADER_RATE = "leader.replication.throttled.rate"
@@ -71,8 +74,7 @@ class KafkaAdmin:
         self._python: KafkaAdminClient | None = None
 
     def snapshot(self) -> ClusterSnapshot:
-        with mapped("metadata"):
-            metadata = self._confluent().list_topics(timeout=TIMEOUT_SECONDS)
+        metadata = self._metadata()
         # confluent-kafka's describe_cluster waits for a controller that may be the broker that just died; any broker knows racks.
         with self._asked_python("describe cluster") as python:
             described = python.describe_cluster()
@@ -118,8 +120,7 @@ class KafkaAdmin:
         wanted = sorted(set(broker_ids))
         sizes: dict[Replica, int] = {}
         unanswered = []
-        with mapped("metadata"):
-            metadata = self._confluent().list_topics(timeout=TIMEOUT_SECONDS)
+        metadata = self._metadata()
         held: dict[int, dict[str, list[int]]] = {broker_id: {} for broker_id in wanted}
         for topic in metadata.topics.values():
             for partition in topic.partitions.values():
@@ -287,13 +288,22 @@ class KafkaAdmin:
                 )
             return self._admin
 
+    def _metadata(self) -> ClusterMetadata:
+        """From any broker. librdkafka asks one and waits; a broker that hangs is dropped then, and the next try asks another."""
+        with mapped("metadata"):
+            for attempt in Retrying(
+                stop=stop_after_attempt(METADATA_ATTEMPTS), retry=retry_if_exception_type(KafkaException), reraise=True
+            ):
+                with attempt:
+                    return self._confluent().list_topics(timeout=BROKER_TIMEOUT_SECONDS)
+        raise AssertionError("the last attempt raises")
+
     def _for_controller(self) -> AdminClient:
         """For what librdkafka sends to the controller (topics' configurations, elections): it takes the one of its newest
         metadata and waits in vain when that one is gone, so the metadata is renewed first.
         """
-        admin = self._confluent()
-        admin.list_topics(timeout=TIMEOUT_SECONDS)
-        return admin
+        self._metadata()
+        return self._confluent()
 
     @contextmanager
     def _asked_python(self, what: str) -> Iterator[Any]:
@@ -317,8 +327,8 @@ class KafkaAdmin:
         """
         with self._python_lock:
             if self._python is None:
+                self._metadata()
                 with mapped("connect"):
-                    self._confluent().list_topics(timeout=BROKER_TIMEOUT_SECONDS)
                     self._python = KafkaAdminClient(
                         bootstrap_servers=self._bootstrap_servers.split(","),
                         client_id="kafka-runbooks",

@@ -120,6 +120,7 @@ def checked_traffic(lab: Lab, topic: str) -> Iterator[dict[str, Any]]:
         report.update(json.loads(out.strip().splitlines()[-1]))
     finally:
         process.kill()
+        process.communicate()
 
 
 def place_of(lab: Lab, broker_id: int) -> tuple[str, str, str]:
