@@ -1,0 +1,221 @@
+"""A frozen plan of moves: which replicas go where, in which batches, and how to undo it.
+
+One move is one partition from its observed replicas straight to its final ones (KIP-455 keeps the old replicas until the new ones
+are in sync). Everything that moves data is such a plan, whoever made it, so that one executor carries it out, one exit contract
+proves it and one inverse takes it back. It grows with the cluster and lives in the plan store; the history has `MoveSummary`.
+"""
+
+import hashlib
+from collections.abc import Iterable
+
+from pydantic import Field
+
+from kafka_runbooks.models.base import Model, OperatorInput
+from kafka_runbooks.models.cluster import ThrottledReplicas, TopicPartition
+from kafka_runbooks.models.ledger import EntryLease
+from kafka_runbooks.models.plans import PlannedPartition, PlanReference
+from kafka_runbooks.models.runbooks import Check, Reason, Throttle
+from kafka_runbooks.models.steps import Token
+
+
+class MoveLimits(OperatorInput):
+    """How much may be in flight at once. A single partition beyond a limit of bytes goes alone.
+
+    A broker's `in` is what arrives on it, its `out` what it sends as leader (a new replica fetches from the leader). Moves that
+    copy nothing (another order, fewer replicas) end at once and count against no broker.
+    """
+
+    moves_in_per_broker: int = Field(default=5, ge=1, le=1000)
+    moves_out_per_broker: int = Field(default=5, ge=1, le=1000)
+    moves_at_once: int = Field(default=100, ge=1, le=10_000, description="in the whole cluster")
+    bytes_in_per_broker: int | None = Field(default=None, ge=1)
+    bytes_out_per_broker: int | None = Field(default=None, ge=1)
+    bytes_at_once: int | None = Field(default=None, ge=1, description="in the whole cluster")
+
+    def halved(self) -> "MoveLimits":
+        """Half of every limit, at least one move: a partition of the cluster is at its min.insync.replicas."""
+        return MoveLimits(
+            moves_in_per_broker=max(1, self.moves_in_per_broker // 2),
+            moves_out_per_broker=max(1, self.moves_out_per_broker // 2),
+            moves_at_once=max(1, self.moves_at_once // 2),
+            bytes_in_per_broker=_half(self.bytes_in_per_broker),
+            bytes_out_per_broker=_half(self.bytes_out_per_broker),
+            bytes_at_once=_half(self.bytes_at_once),
+        )
+
+
+def _half(limit: int | None) -> int | None:
+    return None if limit is None else max(1, limit // 2)
+
+
+class Move(PlannedPartition):
+    """One partition of a plan; `batch` counts from 0."""
+
+    batch: int = 0
+
+    @property
+    def name(self) -> TopicPartition:
+        return TopicPartition(self.topic, self.partition)
+
+    @property
+    def arriving(self) -> tuple[int, ...]:
+        """Brokers that get a copy."""
+        return tuple(broker for broker in self.after if broker not in self.before)
+
+    @property
+    def copied_bytes(self) -> int:
+        return self.size_bytes * len(self.arriving)
+
+
+class MovePlan(Model):
+    """Moves in the order in which they are started, frozen at `made_at` (RFC 3339)."""
+
+    cluster: str
+    kind: str
+    """The runbook that it was made for."""
+    title: str
+    moves: tuple[Move, ...]
+    leaving: tuple[int, ...] = ()
+    """Brokers that must hold nothing in the end."""
+    partition_counts: dict[str, int] = Field(default_factory=dict)
+    """Partitions of each topic that the plan moves, when it was made: more of them later is drift."""
+    made_at: str
+    lists_before: dict[str, ThrottledReplicas] = Field(default_factory=dict)
+    """The topics' throttled replica lists when the plan was made."""
+    rates_before: dict[int, int] = Field(default_factory=dict)
+    """Leader throttle rates in bytes per second that brokers had when the plan was made."""
+
+    @property
+    def total_bytes(self) -> int:
+        return sum(move.copied_bytes for move in self.moves)
+
+    def inverse(self) -> "MovePlan":
+        """The way back to the assignment that the plan was made from, order included."""
+        last = max((move.batch for move in self.moves), default=0)
+        return self.model_copy(
+            update={
+                "kind": f"undo {self.kind}",
+                "title": f"undo: {self.title}",
+                "leaving": (),
+                "moves": tuple(
+                    move.model_copy(update={"before": move.after, "after": move.before, "batch": last - move.batch})
+                    for move in reversed(self.moves)
+                ),
+            }
+        )
+
+    def throttled_entries(self) -> dict[str, EntryLease]:
+        """Every list entry that this plan or its inverse may need, whoever is up: topic -> entries."""
+        entries: dict[str, tuple[list[str], list[str]]] = {}
+        for move in self.moves:
+            if set(move.before) == set(move.after):
+                continue
+            leader, follower = entries.setdefault(move.topic, ([], []))
+            brokers = [f"{move.partition}:{broker}" for broker in dict.fromkeys((*move.before, *move.after))]
+            leader += brokers
+            follower += brokers
+        return {
+            topic: EntryLease(leader=tuple(leader), follower=tuple(follower)) for topic, (leader, follower) in entries.items()
+        }
+
+    def sha256(self) -> str:
+        """The hash that an approval refers to: over everything that will be done, but not over when it was planned."""
+        return hashlib.sha256(self.model_dump_json(exclude={"made_at", "lists_before", "rates_before"}).encode()).hexdigest()
+
+    def is_within(self, approved: "MovePlan") -> bool:
+        """Whether it does nothing that wasn't in a plan that somebody approved: a remainder asks nobody again."""
+        wanted = {(move.name, move.after) for move in approved.moves}
+        return all((move.name, move.after) in wanted for move in self.moves)
+
+
+class BatchWhatIf(Model):
+    """One batch while it runs: what it copies, and how full it makes the fullest broker while both copies exist."""
+
+    partitions: int
+    copied_bytes: int
+    fullest_broker_id: int | None = None
+    fullest_bytes: int = 0
+    seconds: float = 0.0
+
+
+class BrokerWhatIf(Model):
+    """One broker before and after the plan."""
+
+    broker_id: int
+    used_bytes_before: int
+    used_bytes_after: int
+    replicas_before: int
+    replicas_after: int
+    leaders_before: int
+    leaders_after: int
+    arriving_bytes: int = 0
+
+
+class MoveSummary(Model):
+    """What a person needs in order to approve a plan; small enough for the history whatever the size of the cluster."""
+
+    reference: PlanReference
+    kind: str
+    title: str
+    partitions: int
+    reordered_partitions: int
+    """Those whose replicas stay and only their order changes: another preferred leader."""
+    bytes_to_copy: int
+    lower_bound_bytes: int
+    """The least bytes that any way of reaching the same level must copy."""
+    levelled: str
+    spread_before: float
+    spread_after: float
+    """Highest minus lowest over the brokers: a fraction of capacity for utilisation, else bytes or replicas."""
+    throttle_bytes_per_s: int
+    eta_seconds: float
+    batches: int
+    what_if: tuple[BatchWhatIf, ...] = Field(default=(), max_length=50)
+    """The first batches."""
+    brokers: tuple[BrokerWhatIf, ...] = Field(default=(), max_length=100)
+    """Those that change most."""
+    foreign_throttles: tuple[str, ...] = ()
+    notices: tuple[str, ...] = ()
+    inverse: str = ""
+    steps: tuple[str, ...] = ()
+    is_within_approved: bool = False
+    """A remainder of what was approved already: nobody is asked again."""
+
+
+class MoveSurvey(Model):
+    """What looking and planning found: the plan, and every reason not to carry it out, all at once."""
+
+    summary: MoveSummary | None = None
+    reasons: tuple[Reason, ...] = ()
+    nothing_to_do: str | None = None
+
+
+class MoveStep(Model):
+    """One step of a plan of moves. `is_rollback`: the inverse plan is carried out."""
+
+    token: Token
+    plan: PlanReference
+    throttle: Throttle
+    limits: MoveLimits
+    is_rollback: bool = False
+
+
+class MoveProof(Model):
+    """What the exit contract of moves is proven for."""
+
+    step: MoveStep
+    our_rates_bytes_per_s: dict[int, int] = Field(default_factory=dict)
+
+
+class MoveChecks(Model):
+    """The exit contract, and whether what is left can be planned anew (partitions that came onto a leaving broker meanwhile)."""
+
+    checks: tuple[Check, ...]
+
+    @property
+    def broken(self) -> tuple[Check, ...]:
+        return tuple(check for check in self.checks if not check.holds)
+
+
+def by_name(moves: Iterable[Move]) -> dict[TopicPartition, Move]:
+    return {move.name: move for move in moves}
