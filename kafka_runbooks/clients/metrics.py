@@ -1,44 +1,97 @@
-"""What the brokers measure about themselves, from the Prometheus exporter that runs in each of them."""
+"""What a metrics backend finds becomes a report here, by one rule for all of them.
 
-from collections.abc import Iterable
-from concurrent.futures import ThreadPoolExecutor
-from urllib.error import URLError
-from urllib.request import urlopen
+A throttle trusts these figures at night. So a broker's figures count together or not at all, and one that is missing, stale
+or nonsense becomes a problem that names the metric: never a 0, never the last value seen.
+"""
 
-from prometheus_client.parser import text_string_to_metric_families
+import math
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
+from typing import NamedTuple
 
 from kafka_runbooks.models.pods import BrokerPod
+from kafka_runbooks.models.traffic import BrokerTraffic, Figure, TrafficReport
 
-TIMEOUT_SECONDS = 3.0
-PRODUCE_TIME = "kafka_network_request_total_time_ms"
-"""So `deploy/kubernetes/kafka/config/jmx.yaml` names Kafka's `RequestMetrics,name=TotalTimeMs`, by request and percentile."""
-
-
-class PrometheusMetrics:
-    """`protocols.BrokerMetrics`: asks every broker's `/metrics` at once."""
-
-    def __init__(self, port: int) -> None:
-        self._port = port
-
-    def produce_p99_ms(self, pods: Iterable[BrokerPod]) -> dict[int, float]:
-        asked = [pod for pod in pods if pod.pod_ip is not None and pod.broker_id is not None]
-        with ThreadPoolExecutor(max(1, min(16, len(asked)))) as threads:
-            found = zip(asked, threads.map(self._ask, asked), strict=True)
-            return {pod.broker_id: p99 for pod, p99 in found if p99 is not None and pod.broker_id is not None}
-
-    def _ask(self, pod: BrokerPod) -> float | None:
-        try:
-            with urlopen(f"http://{pod.pod_ip}:{self._port}/metrics", timeout=TIMEOUT_SECONDS) as answer:
-                return produce_p99_ms(answer.read().decode())
-        except (URLError, OSError, ValueError):
-            return None
+HIGHEST: dict[Figure, float] = {
+    "in_bytes_per_s": 1e11,
+    "out_bytes_per_s": 1e11,
+    "replication_in_bytes_per_s": 1e11,
+    "replication_out_bytes_per_s": 1e11,
+    "produce_p99_ms": 3_600_000,
+    "fetch_p99_ms": 3_600_000,
+}
+"""Above these (800 Gbit/s; an hour) a figure is nonsense, say of a counter that was reset or of another unit."""
 
 
-def produce_p99_ms(text: str) -> float | None:
-    """The 99th percentile of produce requests in an exposition, or None where it isn't in it."""
-    for family in text_string_to_metric_families(text):
-        if family.name == PRODUCE_TIME:
-            for sample in family.samples:
-                if sample.labels.get("request") == "Produce" and sample.labels.get("percentile") == "99":
-                    return float(sample.value)
+class Sample(NamedTuple):
+    """A figure as a backend gave it, not judged yet."""
+
+    value: float
+    measured_at: datetime
+
+
+def report(
+    broker_ids: Iterable[int],
+    names: Mapping[Figure, str],
+    samples: Mapping[tuple[int, Figure], Sample | str],
+    now: datetime,
+    max_age_seconds: float,
+) -> TrafficReport:
+    """Judge what was found.
+
+    Args:
+        broker_ids: the brokers asked for.
+        names: what the backend calls the figures that it was asked for; the others stay None and are no problem.
+        samples: by broker and figure; a string says why there is none. What isn't in it, the backend doesn't have.
+        now: by the same clock as the samples' times, where there is a choice.
+        max_age_seconds: of a sample; one that is as far in the future is of a clock that can't be trusted.
+    """
+    by_broker: dict[int, BrokerTraffic] = {}
+    problems: dict[int, str] = {}
+    for broker_id in sorted(set(broker_ids)):
+        found = {figure: samples.get((broker_id, figure), "missing") for figure in names}
+        wrong = {figure: _wrong(figure, sample, now, max_age_seconds) for figure, sample in found.items()}
+        said = [f"{figure} ({names[figure]}): {why}" for figure, why in wrong.items() if why is not None]
+        good = {figure: sample for figure, sample in found.items() if isinstance(sample, Sample)}
+        if said:
+            problems[broker_id] = "; ".join(said)
+        elif good:
+            oldest = min(sample.measured_at for sample in good.values())
+            figures = {figure: sample.value for figure, sample in good.items()}
+            by_broker[broker_id] = BrokerTraffic.model_validate({"broker_id": broker_id, "measured_at": oldest, **figures})
+    return TrafficReport(by_broker=by_broker, problems=problems)
+
+
+def ids(pods: Iterable[BrokerPod]) -> list[int]:
+    """The brokers of these pods; a pod that has no id yet is no broker."""
+    return sorted({pod.broker_id for pod in pods if pod.broker_id is not None})
+
+
+def broker_id_in(text: str | None) -> int | None:
+    """The broker id that a label's or tag's value says, or None ("N/A", an empty tag, another process)."""
+    return int(text) if text is not None and text.isascii() and text.isdigit() else None
+
+
+def at(unix_seconds: float) -> datetime | None:
+    """A moment, or None of a number that is none."""
+    try:
+        return datetime.fromtimestamp(unix_seconds, UTC)
+    except (ValueError, OverflowError, OSError):
+        return None
+
+
+def _wrong(figure: Figure, sample: Sample | str, now: datetime, max_age_seconds: float) -> str | None:
+    if isinstance(sample, str):
+        return sample
+    age_seconds = (now - sample.measured_at).total_seconds()
+    if age_seconds > max_age_seconds:
+        return f"stale, {age_seconds:.0f} s old, at most {max_age_seconds:g} s"
+    if age_seconds < -max_age_seconds:
+        return f"measured {-age_seconds:.0f} s in the future: clocks differ"
+    if not math.isfinite(sample.value):
+        return f"is {sample.value}"
+    if sample.value < 0:
+        return f"is negative, {sample.value:g}"
+    if sample.value > HIGHEST[figure]:
+        return f"is absurd, {sample.value:g}"
     return None

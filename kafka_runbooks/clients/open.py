@@ -14,24 +14,36 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from kafka_runbooks.clients.errors import Refused, UnknownCluster
+from kafka_runbooks.clients.metrics_settings import (
+    DatadogSource,
+    ExporterSource,
+    FileSource,
+    MetricsSource,
+    PrometheusSource,
+    ZookeeperSource,
+)
 from kafka_runbooks.clients.protocols import BrokerMetrics, Kafka, Kubernetes
 
 
 class ClusterSettings(BaseModel):
     """How to reach one cluster, and what its machines can carry."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
     bootstrap_servers: str = Field(min_length=1)
     namespace: str = Field(min_length=1)
     capacity_bytes_per_s: dict[str, int] = Field(default_factory=dict)
     """Network capacity by the nodes' instance type."""
-    metrics_port: int = 9404
+    metrics_port: int = Field(default=9404, ge=1, le=65535)
     """Where each broker's Prometheus exporter listens."""
+    metrics: MetricsSource = Field(default_factory=ExporterSource)
+    """Where figures about the brokers come from."""
 
 
 class ClustersFile(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    """The whole file."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
     clusters: dict[str, ClusterSettings]
 
@@ -84,9 +96,18 @@ class ConfiguredClusters:
         """
         try:
             path = path or ClustersFileSetting().clusters_file
+        except ValidationError as error:
+            raise Refused("no clusters file: set KAFKA_RUNBOOKS_CLUSTERS_FILE to its path") from error
+        try:
             return cls(ClustersFile.model_validate(yaml.safe_load(path.read_text())).clusters)
-        except (OSError, yaml.YAMLError, ValidationError) as error:
-            raise Refused(f"clusters file {path}: {error}") from error
+        except (OSError, UnicodeDecodeError) as error:
+            raise Refused(f"clusters file {path}: can't be read: {error}") from error
+        except yaml.YAMLError as error:
+            mark = getattr(error, "problem_mark", None)
+            where = "" if mark is None else f" in line {mark.line + 1}"
+            raise Refused(f"clusters file {path}: isn't YAML: {getattr(error, 'problem', 'unreadable')}{where}") from None
+        except ValidationError as error:
+            raise Refused(f"clusters file {path}: {faults(error)}") from error
 
     def names(self) -> tuple[str, ...]:
         return tuple(sorted(self._settings))
@@ -100,15 +121,45 @@ class ConfiguredClusters:
             return self._opened[name]
 
 
+def faults(error: ValidationError) -> str:
+    """Every fault by its field. What stands in the field is left out: it may be a secret in the wrong place."""
+    return "; ".join(f"{'.'.join(map(str, fault['loc'])) or 'the file'}: {fault['msg']}" for fault in error.errors())
+
+
 def open_clients(name: str, settings: ClusterSettings) -> ClusterClients:
     """Connect to one cluster; nothing is asked of it yet."""
     from kafka_runbooks.clients.kafka import KafkaAdmin
     from kafka_runbooks.clients.kubernetes import KubernetesApi
-    from kafka_runbooks.clients.metrics import PrometheusMetrics
 
     return ClusterClients(
         kafka=KafkaAdmin(settings.bootstrap_servers),
         kubernetes=KubernetesApi(name, settings.namespace),
-        metrics=PrometheusMetrics(settings.metrics_port),
+        metrics=open_metrics(settings),
         settings=settings,
     )
+
+
+def open_metrics(settings: ClusterSettings) -> BrokerMetrics:
+    """The backend that the cluster's entry names; its library is imported here, for those who use it alone."""
+    source = settings.metrics
+    match source:
+        case ExporterSource():
+            from kafka_runbooks.clients.metrics_exporter import ExporterMetrics
+
+            return ExporterMetrics(settings.metrics_port)
+        case PrometheusSource():
+            from kafka_runbooks.clients.metrics_prometheus import PrometheusMetrics
+
+            return PrometheusMetrics(source)
+        case DatadogSource():
+            from kafka_runbooks.clients.metrics_datadog import DatadogMetrics
+
+            return DatadogMetrics(source)
+        case ZookeeperSource():
+            from kafka_runbooks.clients.metrics_znodes import ZnodeMetrics
+
+            return ZnodeMetrics(source)
+        case FileSource():
+            from kafka_runbooks.clients.metrics_file import FileMetrics
+
+            return FileMetrics(source)

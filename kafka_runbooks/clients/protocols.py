@@ -7,6 +7,7 @@ effects. Acting methods are idempotent: acting twice, or on what is gone already
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Protocol
 
+from kafka_runbooks.clients.errors import ClientError
 from kafka_runbooks.models.cluster import (
     ClusterSnapshot,
     Reassignment,
@@ -16,6 +17,7 @@ from kafka_runbooks.models.cluster import (
     TopicPartition,
 )
 from kafka_runbooks.models.pods import BrokerPod, Claim, Node
+from kafka_runbooks.models.traffic import TrafficReport
 
 
 class Kafka(Protocol):
@@ -96,7 +98,21 @@ class Kubernetes(Protocol):
 
 
 class BrokerMetrics(Protocol):
-    """What the brokers measure about themselves."""
+    """What the brokers measure about themselves, wherever it is kept."""
+
+    def traffic(self, pods: Iterable[BrokerPod]) -> TrafficReport:
+        """Traffic and latency of these pods' brokers, now; of each broker either all figures or what is wrong with them.
+
+        Raises:
+            Unreachable: the backend is away, or what it answers can't be read.
+            Refused: the backend says that the query or its credentials are wrong.
+        """
+        ...
 
     def produce_p99_ms(self, pods: Iterable[BrokerPod]) -> dict[int, float]:
-        """The 99th percentile of produce requests' total time, by broker; one that doesn't answer is left out."""
+        """The 99th percentile of produce requests' total time, by broker; one that isn't known is left out."""
+        try:
+            by_broker = self.traffic(pods).by_broker.values()
+        except ClientError:
+            return {}
+        return {found.broker_id: found.produce_p99_ms for found in by_broker if found.produce_p99_ms is not None}

@@ -1,13 +1,27 @@
-"""What a broker measures about itself: traffic by direction and latency, with the time it was measured.
+"""What a broker measures about itself: traffic by direction and latency, with the time it was measured; and its storage.
 
 Throttles are computed from it. A figure that isn't known is None, never 0: an unknown rate is no headroom.
 """
 
 from datetime import datetime
+from typing import Literal, get_args
 
 from pydantic import Field
 
 from kafka_runbooks.models.base import Model
+from kafka_runbooks.models.cluster import TopicPartition
+
+Figure = Literal[
+    "in_bytes_per_s",
+    "out_bytes_per_s",
+    "replication_in_bytes_per_s",
+    "replication_out_bytes_per_s",
+    "produce_p99_ms",
+    "fetch_p99_ms",
+]
+"""The measured fields of `BrokerTraffic`; a metrics backend finds each of them under a name of its own."""
+
+FIGURES: tuple[Figure, ...] = get_args(Figure)
 
 
 class BrokerTraffic(Model):
@@ -17,6 +31,7 @@ class BrokerTraffic(Model):
 
     broker_id: int
     measured_at: datetime
+    """When the oldest of the figures was measured."""
     in_bytes_per_s: float | None = None
     out_bytes_per_s: float | None = None
     replication_in_bytes_per_s: float | None = None
@@ -32,3 +47,15 @@ class TrafficReport(Model):
     by_broker: dict[int, BrokerTraffic] = Field(default_factory=dict)
     problems: dict[int, str] = Field(default_factory=dict)
     """Broker -> the metric that is missing, stale or nonsense, in words."""
+
+
+class StorageReport(Model):
+    """How large partitions are and how much room brokers have: what storage placement plans with."""
+
+    measured_at: datetime
+    size_bytes: dict[TopicPartition, int] = Field(default_factory=dict)
+    """The largest replica of each partition."""
+    free_bytes: dict[int, int] = Field(default_factory=dict)
+    """Usable bytes of each broker's log directories together."""
+    problems: tuple[str, ...] = ()
+    """What is missing or nonsense, naming the broker or the partition."""

@@ -9,7 +9,7 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -19,6 +19,7 @@ ROOT = Path(__file__).parents[2]
 CLUSTER_ID = "bG9jYWwta2Fma2EtdGVzdA"
 JAVA = "java -Xmx192m -Xms64m -XX:+UseSerialGC -XX:TieredStopAtLevel=1 -XX:MaxMetaspaceSize=128m -XX:-UsePerfData"
 RACKS = {1001: "zone-a", 1002: "zone-b", 1003: "zone-c"}
+JMX_RULES = ROOT / "deploy" / "kubernetes" / "kafka" / "config" / "jmx.yaml"
 
 
 def jars() -> Path:
@@ -40,14 +41,21 @@ def free_ports(count: int) -> list[int]:
 
 
 class LocalKafka:
-    """`start()` it once; `kill(id)` and `start_broker(id)` for a broker that goes and comes."""
+    """`start()` it once; `kill(id)` and `start_broker(id)` for a broker that goes and comes.
 
-    def __init__(self, folder: Path) -> None:
+    With `exporter`, each broker runs the JMX exporter with the rules that are deployed. As pods do, all have one port for it
+    and an address each: `metrics_hosts`, in 127.0.0.0/8.
+    """
+
+    def __init__(self, folder: Path, racks: Mapping[int, str] = RACKS, *, exporter: bool = False) -> None:
         self.folder = folder
+        self.racks = racks
         self.libraries = jars()
-        controller, *brokers = free_ports(1 + len(RACKS))
+        controller, metrics, *brokers = free_ports(2 + len(racks))
         self.controller_port = controller
-        self.ports = dict(zip(RACKS, brokers, strict=True))
+        self.ports = dict(zip(racks, brokers, strict=True))
+        self.metrics_port = metrics
+        self.metrics_hosts = {broker_id: f"127.0.9.{n}" for n, broker_id in enumerate(racks, 1)} if exporter else {}
         self.processes: dict[int, subprocess.Popen[bytes]] = {}
 
     @property
@@ -56,12 +64,12 @@ class LocalKafka:
 
     def start(self) -> None:
         self._start_node(1, "controller", self.controller_port, "")
-        for broker_id in RACKS:
+        for broker_id in self.racks:
             self.start_broker(broker_id)
-        self.wait_for_brokers(len(RACKS))
+        self.wait_for_brokers(len(self.racks))
 
     def start_broker(self, broker_id: int) -> None:
-        self._start_node(broker_id, "broker", self.ports[broker_id], f"broker.rack={RACKS[broker_id]}\n")
+        self._start_node(broker_id, "broker", self.ports[broker_id], f"broker.rack={self.racks[broker_id]}\n")
 
     def wait_for_brokers(self, count: int, timeout_s: float = 90) -> None:
         admin = AdminClient({"bootstrap.servers": self.bootstrap_servers, "log_level": 0})
@@ -103,10 +111,17 @@ class LocalKafka:
                 tool = ["kafka.tools.StorageTool", "format", "-t", CLUSTER_ID, "-c", str(properties)]
                 subprocess.run([*java, *tool], check=True, stdout=log, stderr=log, timeout=60)
             environment = os.environ | {"LC_ALL": "C"}
-            command = [*java, "kafka.Kafka", str(properties)]
+            command = [*java[:1], *self._agent(node_id), *java[1:], "kafka.Kafka", str(properties)]
             self.processes[node_id] = subprocess.Popen(
                 command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment, start_new_session=True
             )
+
+    def _agent(self, node_id: int) -> list[str]:
+        """As `deploy/kubernetes/kafka/broker/broker.yaml` starts it."""
+        if node_id not in self.metrics_hosts:
+            return []
+        (jar,) = self.libraries.glob("jmx_prometheus_javaagent-*.jar")
+        return [f"-javaagent:{jar}={self.metrics_hosts[node_id]}:{self.metrics_port}:{JMX_RULES}"]
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,119 @@
+"""A Prometheus server that scrapes the brokers, asked by instant queries of its HTTP API.
+
+An instant query answers with the last sample of up to five minutes ago (`--query.lookback-delta`) and the time of the query,
+not of the sample. So each query is asked twice: for the value, and wrapped in `timestamp()` for when it was scraped.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
+from typing import Any, NamedTuple
+
+import httpx
+
+from kafka_runbooks.clients.errors import Refused, Unreachable
+from kafka_runbooks.clients.metrics import Sample, at, broker_id_in, ids, report
+from kafka_runbooks.clients.metrics_exporter import METRICS
+from kafka_runbooks.clients.metrics_http import TIMEOUT_SECONDS, get_json
+from kafka_runbooks.clients.metrics_settings import PrometheusSource
+from kafka_runbooks.clients.protocols import BrokerMetrics
+from kafka_runbooks.models.pods import BrokerPod
+from kafka_runbooks.models.traffic import Figure, TrafficReport
+
+QUERIES_AT_ONCE = 6
+
+
+class Vector(NamedTuple):
+    """An instant vector by broker. A broker with several series has none that can be used: `twice` names it."""
+
+    values: dict[int, float]
+    twice: frozenset[int]
+    warnings: str
+    evaluated_at: datetime | None
+    """The server's own clock, where it answered anything."""
+
+
+class PrometheusMetrics(BrokerMetrics):
+    """Asks for all brokers at once; series of others than the asked ones are ignored."""
+
+    def __init__(self, settings: PrometheusSource) -> None:
+        self._settings = settings
+        self._queries = settings.queries.over(METRICS)
+        self._who = f"Prometheus {settings.url}"
+
+    def traffic(self, pods: Iterable[BrokerPod]) -> TrafficReport:
+        broker_ids = ids(pods)
+        measured_at = self._settings.measured_at
+        times = {f: measured_at or f"timestamp({query})" for f, query in self._queries.items()}
+        wanted = list(dict.fromkeys([*self._queries.values(), *times.values()]))
+        with self._client() as client, ThreadPoolExecutor(QUERIES_AT_ONCE) as threads:
+            vectors = dict(zip(wanted, threads.map(lambda query: self._vector(client, query), wanted), strict=True))
+        samples: dict[tuple[int, Figure], Sample | str] = {}
+        for figure, query in self._queries.items():
+            for broker_id in broker_ids:
+                sample = self._sample(broker_id, vectors[query], vectors[times[figure]])
+                samples[broker_id, figure] = sample
+        # The server stamps samples with the clock that it evaluates by; a worker's own may be off.
+        clocks = [vector.evaluated_at for vector in vectors.values() if vector.evaluated_at is not None]
+        now = max(clocks, default=datetime.now(UTC))
+        return report(broker_ids, self._queries, samples, now, self._settings.max_age_seconds)
+
+    def _sample(self, broker_id: int, values: Vector, times: Vector) -> Sample | str:
+        label = self._settings.broker_label
+        for vector, what in ((values, "series"), (times, "times")):
+            if vector.warnings:
+                return f"Prometheus warns: {vector.warnings}"
+            if broker_id in vector.twice:
+                return f'more than one {what} with {label}="{broker_id}": narrow `metrics.labels` or the query'
+            if broker_id not in vector.values:
+                return f'no {what} with {label}="{broker_id}"'
+        measured_at = at(times.values[broker_id])
+        return "its time is nonsense" if measured_at is None else Sample(values.values[broker_id], measured_at)
+
+    def _vector(self, client: httpx.Client, query: str) -> Vector:
+        try:
+            answer = get_json(client, "api/v1/query", {"query": query, "timeout": f"{TIMEOUT_SECONDS:g}s"}, self._who)
+        except Refused as error:
+            raise Refused(f"{error} (asked for {query})") from error
+        return read_vector(answer, self._is_wanted, self._settings.broker_label, f"{self._who}, asked for {query},")
+
+    def _is_wanted(self, labels: Mapping[str, str]) -> bool:
+        return all(labels.get(name) == value for name, value in self._settings.labels.items())
+
+    def _client(self) -> httpx.Client:
+        headers = {}
+        if (file := self._settings.bearer_token_file) is not None:
+            try:
+                headers["Authorization"] = f"Bearer {file.read_text().strip()}"
+            except OSError as error:
+                raise Refused(f"metrics.bearer_token_file {file}: {error.strerror}") from error
+        return httpx.Client(base_url=f"{str(self._settings.url).rstrip('/')}/", timeout=TIMEOUT_SECONDS, headers=headers)
+
+
+def read_vector(answer: Mapping[str, Any], is_wanted: Callable[[Mapping[str, str]], bool], broker_label: str, who: str) -> Vector:
+    """An answer of `/api/v1/query`, by broker.
+
+    Raises:
+        Refused: the query isn't one of instant vectors.
+        Unreachable: the answer isn't in the API's format.
+    """
+    values: dict[int, float] = {}
+    twice: set[int] = set()
+    evaluated_at = None
+    try:
+        kind, series = answer["data"]["resultType"], answer["data"]["result"]
+        if kind != "vector":
+            raise Refused(f"{who} answers with a {kind}: it takes a query whose result is an instant vector")
+        for one in series:
+            labels, (evaluated, value) = one["metric"], one["value"]
+            broker_id = broker_id_in(labels.get(broker_label))
+            if broker_id is None or not is_wanted(labels):
+                continue
+            if broker_id in values:
+                twice.add(broker_id)
+            values[broker_id] = float(value)
+            evaluated_at = at(evaluated)
+        warnings = ", ".join(answer.get("warnings") or ())
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise Unreachable(f"{who} answers something that isn't Prometheus' format: {error!r}") from error
+    return Vector(values, frozenset(twice), warnings, evaluated_at)
