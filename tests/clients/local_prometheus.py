@@ -1,0 +1,70 @@
+"""A real Prometheus server on loopback, which scrapes a `LocalKafka` every second."""
+
+import json
+import signal
+import subprocess
+import time
+import urllib.parse
+import urllib.request
+from collections.abc import Mapping
+from pathlib import Path
+
+from kafka_runbooks_lab.prometheus import binary
+
+from tests.clients.local_kafka import free_ports
+
+
+class LocalPrometheus:
+    """`start()`, `wait_for`, `stop()`. `targets`: `host:port` of each broker's exporter, by broker id."""
+
+    def __init__(self, folder: Path, targets: Mapping[int, str], cluster: str) -> None:
+        self.folder = folder
+        (self.port,) = free_ports(1)
+        self.process: subprocess.Popen[bytes] | None = None
+        static = [
+            {"targets": [target], "labels": {"broker_id": str(broker_id), "cluster": cluster}}
+            for broker_id, target in targets.items()
+        ]
+        self.configuration = {
+            "global": {"scrape_interval": "1s", "scrape_timeout": "1s"},
+            "scrape_configs": [{"job_name": "kafka", "static_configs": static}],
+        }
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    def start(self) -> None:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        file = self.folder / "prometheus.yml"
+        file.write_text(json.dumps(self.configuration))  # JSON is YAML
+        command = [str(binary(print)), f"--config.file={file}", f"--storage.tsdb.path={self.folder / 'data'}"]
+        command += [f"--web.listen-address=127.0.0.1:{self.port}", "--log.level=warn"]
+        with (self.folder / "prometheus.log").open("ab") as log:
+            self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
+
+    def wait_for(self, query: str, series: int, timeout_s: float = 30) -> None:
+        """Return when a query gives that many series."""
+        deadline = time.monotonic() + timeout_s
+        found = None
+        while time.monotonic() < deadline:
+            try:
+                found = len(self.query(query))
+                if found == series:
+                    return
+            except OSError:
+                pass
+            time.sleep(0.2)
+        raise TimeoutError(f"{query}: {found} series instead of {series}; see {self.folder}/prometheus.log")
+
+    def query(self, query: str) -> list[object]:
+        parameters = urllib.parse.urlencode({"query": query})
+        with urllib.request.urlopen(f"{self.url}/api/v1/query?{parameters}", timeout=5) as answer:
+            result: list[object] = json.load(answer)["data"]["result"]
+            return result
+
+    def stop(self) -> None:
+        if self.process is not None:
+            self.process.send_signal(signal.SIGKILL)
+            self.process.wait()
+            self.process = None
