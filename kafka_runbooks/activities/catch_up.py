@@ -5,7 +5,7 @@ said. The throttle is adapted on the way; a source that comes up meanwhile gets 
 """
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 
 from temporalio import activity
@@ -14,15 +14,20 @@ from temporalio.exceptions import ApplicationError
 from kafka_runbooks.activities import ledgers
 from kafka_runbooks.activities.permits import ensure_held
 from kafka_runbooks.activities.running import Link, Reporter, alive, looks
-from kafka_runbooks.activities.survey import ceiling_for, load_plan, planned_now
+from kafka_runbooks.activities.survey import load_plan, planned_now
+from kafka_runbooks.clients.errors import ClientError
 from kafka_runbooks.clients.open import ClusterClients, Clusters
-from kafka_runbooks.models.cluster import ClusterSnapshot, Partition, Replica, TopicPartition
+from kafka_runbooks.models.cluster import ClusterSnapshot, Partition, Replica, ReplicaSizes, ThrottleRates, TopicPartition
 from kafka_runbooks.models.plans import ReplacementPlan
+from kafka_runbooks.models.pods import BrokerPod
 from kafka_runbooks.models.runbooks import AdaptiveThrottle
 from kafka_runbooks.models.status import Progress, Waiting
 from kafka_runbooks.models.steps import StepRequest
+from kafka_runbooks.models.throttles import Rates
+from kafka_runbooks.models.traffic import TrafficReport
 from kafka_runbooks.safety.availability import not_led_by_preferred, only_copy_on
-from kafka_runbooks.throttle import adapting, leases
+from kafka_runbooks.throttle import adapting, leases, measuring
+from kafka_runbooks.throttle.headroom import Capacity, capacity_of
 from kafka_runbooks.throttle.pace import Pace
 
 ADAPT_SECONDS = 6.0
@@ -32,47 +37,106 @@ ELECTION_PATIENCE_SECONDS = 120.0
 
 
 class Throttling:
-    """The rate in force for one copy, adapted at each look that is due."""
+    """The rates in force for one copy, by broker and direction, adapted at each look that is due.
+
+    An attempt that comes after a crash goes on from the rates that its ledger says are in force.
+    """
 
     def __init__(self, clients: ClusterClients, link: Link, step: StepRequest) -> None:
         self._clients = clients
         self._link = link
         self._step = step
-        self._now = adapting.Adaptation(adapting.first_rate(step.throttle), "to begin with")
+        self._now: Rates | None = None
+        self._sizes: tuple[float, ReplicaSizes] | None = None
         self._due = 0.0
         self.highest_bytes_per_s = 0
 
     @property
     def rate_bytes_per_s(self) -> int:
-        return self._now.rate_bytes_per_s
+        """The highest that a source may send now."""
+        rates = [rate.bytes_per_s for rate in self._now.leader.values()] if self._now else []
+        return max(rates, default=adapting.first_rate(self._step.throttle))
 
     @property
     def why(self) -> str:
-        return self._now.why
+        return (self._now and self._now.why()) or "to begin with"
+
+    def wanted(self, moves: Sequence[tuple[Partition, Sequence[int]]], live: frozenset[int]) -> dict[int, ThrottleRates]:
+        """The rates in force, and for brokers that take part only now the rate to begin with."""
+        now = self._now or Rates()
+        return adapting.with_participants(self._step.throttle, now, self._participants(moves, live)).wanted()
 
     def look(
-        self, moves: Sequence[tuple[Partition, Sequence[int]]], live: frozenset[int], *, hold_at_floor: bool = False
+        self,
+        moves: Sequence[tuple[Partition, Sequence[int]]],
+        live: frozenset[int],
+        *,
+        hold_at_floor: bool = False,
+        partitions: Iterable[Partition] = (),
     ) -> None:
         """Measure and set, where `ADAPT_SECONDS` have passed.
 
         Args:
+            moves: what is copied now.
+            live: brokers that are up.
             hold_at_floor: another broker is down; recovery takes as little as it can from those that are left.
+            partitions: the cluster's, for who waits for a destination that is in sync already.
         """
         if time.monotonic() < self._due:
             return
         self._due = time.monotonic() + ADAPT_SECONDS
-        sources = leases.sources_of(moves, live)
-        throttle = self._step.throttle
-        if isinstance(throttle, AdaptiveThrottle):
-            pods = [pod for pod in self._clients.kubernetes.broker_pods() if pod.broker_id in live]
-            measured = self._clients.metrics.produce_p99_ms(pods)
-            highest = throttle.floor_bytes_per_s if hold_at_floor else ceiling_for(self._clients, throttle, sources)
-            measured = {broker: p99 for broker, p99 in measured.items() if broker in sources}
-            self._now = adapting.adapt(throttle, self._now, highest, measured, sources)
+        ledger = ledgers.read(self._clients.kubernetes, self._step.token)
+        if self._now is None:
+            self._now = leases.rates_in_force(ledger.rates)
+        participants = self._participants(moves, live)
+        seen = adapting.Look(at=datetime.now(UTC), traffic=TrafficReport())
+        if isinstance(self._step.throttle, AdaptiveThrottle):
+            seen = self._see(moves, live, participants, partitions, hold_at_floor)
+        self._now = adapting.adapt(self._step.throttle, self._now, participants, seen)
         self.highest_bytes_per_s = max(self.highest_bytes_per_s, self.rate_bytes_per_s)
         ensure_held(self._link, self._step.token)
-        ledger = ledgers.read(self._clients.kubernetes, self._step.token)
-        ledgers.throttle(self._clients.kafka, self._clients.kubernetes, ledger, moves, live, self.rate_bytes_per_s)
+        ledgers.throttle(self._clients.kafka, self._clients.kubernetes, ledger, moves, live, self._now.wanted())
+
+    def _participants(self, moves: Sequence[tuple[Partition, Sequence[int]]], live: frozenset[int]) -> adapting.Participants:
+        # A fixed rate is by its definition what each source sends.
+        into = leases.destinations_of(moves, live) if isinstance(self._step.throttle, AdaptiveThrottle) else ()
+        return adapting.Participants(frozenset(leases.sources_of(moves, live)), frozenset(into))
+
+    def _see(
+        self,
+        moves: Sequence[tuple[Partition, Sequence[int]]],
+        live: frozenset[int],
+        participants: adapting.Participants,
+        partitions: Iterable[Partition],
+        hold_at_floor: bool,
+    ) -> adapting.Look:
+        pods = [pod for pod in self._clients.kubernetes.broker_pods() if pod.broker_id in live]
+        try:
+            traffic = self._clients.metrics.traffic(pods)
+        except ClientError as error:
+            traffic = TrafficReport(problems=dict.fromkeys(live, str(error)))
+        before, now = self._sizes, time.monotonic()
+        sizes = self._clients.kafka.replica_sizes(sorted(participants.follower))
+        self._sizes = (now, sizes)
+        return adapting.Look(
+            at=datetime.now(UTC),
+            traffic=traffic,
+            moved=None if before is None else measuring.moved(before[1], sizes, now - before[0], moves),
+            capacities=capacities(self._clients, pods),
+            waits_for=measuring.waits_for(partitions, participants.follower),
+            held_at_floor="another broker is down" if hold_at_floor else "",
+        )
+
+
+def capacities(clients: ClusterClients, pods: Iterable[BrokerPod]) -> dict[int, Capacity]:
+    """Each broker's network capacity, as far as clusters.yaml knows its node's instance type."""
+    types = {node.name: node.instance_type for node in clients.kubernetes.nodes()}
+    known = clients.settings.capacity_bytes_per_s
+    return {
+        pod.broker_id: capacity_of(pod.broker_id, types.get(pod.node or ""), {}, known)
+        for pod in pods
+        if pod.broker_id is not None
+    }
 
 
 def moves_to(partitions: Sequence[Partition], destination: int) -> list[tuple[Partition, Sequence[int]]]:
@@ -129,7 +193,7 @@ class CatchUpActivities:
             pace.look(now, done + len(in_sync))
             down = brokers_down(snapshot) - {broker_id}
             late = [partition for partition in assigned if partition.name not in in_sync]
-            throttling.look(moves_to(late, broker_id), live, hold_at_floor=bool(down))
+            throttling.look(moves_to(late, broker_id), live, hold_at_floor=bool(down), partitions=snapshot.partitions)
             waiting = why_still(reporter, snapshot, broker_id, late, down, pace.still_for_seconds(now))
             progress = Progress(
                 done_bytes=done,

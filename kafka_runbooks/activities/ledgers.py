@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 from kafka_runbooks.clients import records
 from kafka_runbooks.clients.errors import ClientError
 from kafka_runbooks.clients.protocols import Kafka, Kubernetes
-from kafka_runbooks.models.cluster import Partition, TopicPartition
+from kafka_runbooks.models.cluster import Direction, Partition, ThrottleRates, TopicPartition
 from kafka_runbooks.models.ledger import EntryLease, Ledger, OwnedReassignment, Owner
 from kafka_runbooks.models.steps import Released, Token
 from kafka_runbooks.throttle import leases
@@ -50,11 +50,17 @@ def throttle(
     ledger: Ledger,
     moves: Sequence[tuple[Partition, Sequence[int]]],
     live: frozenset[int],
-    rate_bytes_per_s: int,
+    rates: Mapping[int, ThrottleRates] | int,
 ) -> Ledger:
-    """Take the leases that hold this copying at the rate: topics' entries first, then the rate of each live source."""
+    """Take the leases that hold this copying at the rates: topics' entries first, then each live broker's rates.
+
+    Args:
+        rates: bytes per second by broker and direction; a number is the leader rate of every live source.
+    """
     ledger = _list_entries(kafka, kubernetes, ledger, leases.entries_for(moves, live))
-    return set_rates(kafka, kubernetes, ledger, leases.sources_of(moves, live), rate_bytes_per_s)
+    if isinstance(rates, int):
+        rates = dict.fromkeys(leases.sources_of(moves, live), ThrottleRates(leader_bytes_per_s=rates))
+    return set_rates(kafka, kubernetes, ledger, {broker: rates[broker] for broker in sorted(rates) if broker in live})
 
 
 def _list_entries(kafka: Kafka, kubernetes: Kubernetes, ledger: Ledger, wanted: Mapping[str, EntryLease]) -> Ledger:
@@ -74,21 +80,35 @@ def _list_entries(kafka: Kafka, kubernetes: Kubernetes, ledger: Ledger, wanted: 
     return ledger
 
 
-def set_rates(kafka: Kafka, kubernetes: Kubernetes, ledger: Ledger, sources: Iterable[int], rate_bytes_per_s: int) -> Ledger:
-    """Set the rate on every source where the rate is ours to set. A source that dies meanwhile is left for the next look."""
-    for broker_id in sources:
+def set_rates(kafka: Kafka, kubernetes: Kubernetes, ledger: Ledger, wanted: Mapping[int, ThrottleRates]) -> Ledger:
+    """Set each broker's rates, where they are ours to set. A broker that dies meanwhile is left for the next look."""
+    for broker_id in wanted:
         try:
             observed = kafka.throttle_rates([broker_id])
         except ClientError:
             continue
-        taken = leases.rates_to_take(observed, ledger.rates, rate_bytes_per_s)
-        if broker_id not in taken or observed[broker_id] == taken[broker_id].ours:
+        taken = leases.rates_to_take(observed, ledger.rates, wanted)
+        if broker_id not in taken:
+            continue
+        rates = leases.rates_to_set(observed[broker_id], taken[broker_id])
+        if rates == observed[broker_id]:
             continue
         ledger = write(kubernetes, ledger.model_copy(update={"rates": {**ledger.rates, **taken}}))
         try:
-            kafka.set_throttle_rates(broker_id, taken[broker_id].ours)
+            kafka.set_throttle_rates(broker_id, rates)
         except ClientError:
             continue
+    return ledger
+
+
+def release_rates(kafka: Kafka, kubernetes: Kubernetes, ledger: Ledger, brokers: Iterable[int]) -> Ledger:
+    """Give back the rates on these live brokers, where they still are as we set them, and strike them out."""
+    for broker_id in [broker_id for broker_id in brokers if broker_id in ledger.rates]:
+        observed = kafka.throttle_rates([broker_id])
+        for broker, rates in leases.rates_to_give_back(observed, {broker_id: ledger.rates[broker_id]}).items():
+            kafka.set_throttle_rates(broker, rates)
+        left = {other: lease for other, lease in ledger.rates.items() if other != broker_id}
+        ledger = write(kubernetes, ledger.model_copy(update={"rates": left}))
     return ledger
 
 
@@ -114,17 +134,14 @@ def give_back(kafka: Kafka, kubernetes: Kubernetes, ledger: Ledger, live: frozen
     throttles still hold. What concerns a broker that is down stays in the ledger.
     """
     given = list(ledger.describe())
-    ours = {broker: lease.ours.leader_bytes_per_s for broker, lease in ledger.rates.items()}
+    ours = {
+        broker: lease.ours.leader_bytes_per_s for broker, lease in ledger.rates.items() if Direction.LEADER in lease.directions
+    }
     ledger = _cancel(kafka, kubernetes, ledger)
     lists = kafka.throttled_replicas(ledger.entries)
     kafka.set_throttled_replicas({topic: leases.remove_entries(lists[topic], ledger.entries[topic]) for topic in lists})
     ledger = write(kubernetes, ledger.model_copy(update={"entries": {}}))
-    for broker_id in [broker_id for broker_id in ledger.rates if broker_id in live]:
-        observed = kafka.throttle_rates([broker_id])
-        for broker, rates in leases.rates_to_give_back(observed, {broker_id: ledger.rates[broker_id]}).items():
-            kafka.set_throttle_rates(broker, rates)
-        left = {other: lease for other, lease in ledger.rates.items() if other != broker_id}
-        ledger = write(kubernetes, ledger.model_copy(update={"rates": left}))
+    ledger = release_rates(kafka, kubernetes, ledger, sorted(live))
     for node in ledger.cordons:
         kubernetes.uncordon(node, str(ledger.owner))
     ledger = write(kubernetes, ledger.model_copy(update={"cordons": ()}))

@@ -73,9 +73,8 @@ class ReassigningActivities:
                     for name in window
                 ]
                 ledger = ledgers.own_reassignments(clients.kubernetes, ledger, owned)
-                ledgers.throttle(
-                    clients.kafka, clients.kubernetes, ledger, copying, snapshot.live_broker_ids, throttling.rate_bytes_per_s
-                )
+                rates = throttling.wanted(copying, snapshot.live_broker_ids)
+                ledgers.throttle(clients.kafka, clients.kubernetes, ledger, copying, snapshot.live_broker_ids, rates)
                 refused = clients.kafka.alter_reassignments({name: left[name].after for name in window})
                 if refused:
                     name, why = next(iter(refused.items()))

@@ -5,7 +5,10 @@ instead. Sizes come separately (`ReplicaSizes`), because asking for them costs e
 """
 
 from collections.abc import Iterator
+from enum import StrEnum
 from typing import NamedTuple
+
+from pydantic import Field
 
 from kafka_runbooks.models.base import Model
 
@@ -74,6 +77,10 @@ class ReplicaSizes(Model):
 
     size_bytes: dict[Replica, int]
     unanswered_broker_ids: tuple[int, ...] = ()
+    total_bytes: dict[int, int] = Field(default_factory=dict)
+    """Broker -> size of its log directories' volumes (KIP-827, Kafka >= 3.3); a broker that doesn't tell is left out."""
+    usable_bytes: dict[int, int] = Field(default_factory=dict)
+    """Broker -> what is free on them."""
 
 
 class Reassignment(Model):
@@ -94,11 +101,23 @@ class Reassignment(Model):
         return tuple(broker_id for broker_id in self.replicas if broker_id not in self.removing)
 
 
+class Direction(StrEnum):
+    """Of replication, named as Kafka's configs are (`leader.replication.throttled.rate`, `follower.…`)."""
+
+    LEADER = "leader"
+    """Out of a source."""
+    FOLLOWER = "follower"
+    """Into a destination."""
+
+
 class ThrottleRates(Model):
     """A broker's own dynamic throttle rates; None where no rate is set on that broker itself (KIP-73)."""
 
     leader_bytes_per_s: int | None = None
     follower_bytes_per_s: int | None = None
+
+    def of(self, direction: Direction) -> int | None:
+        return self.leader_bytes_per_s if direction is Direction.LEADER else self.follower_bytes_per_s
 
 
 class ThrottledReplicas(Model):

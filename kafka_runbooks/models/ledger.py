@@ -10,7 +10,7 @@ from datetime import datetime
 from pydantic import Field
 
 from kafka_runbooks.models.base import Model
-from kafka_runbooks.models.cluster import ThrottleRates, TopicPartition
+from kafka_runbooks.models.cluster import Direction, ThrottleRates, TopicPartition
 
 
 class Owner(Model):
@@ -31,6 +31,12 @@ class RateLease(Model):
     ours: ThrottleRates
     earlier: ThrottleRates | None = None
     """Still on the broker where a crash, or the broker's silence, came between writing `ours` ahead and setting it."""
+    directions: tuple[Direction, ...] = (Direction.LEADER,)
+    """Which of the two rates are ours. In the other one, `ours` only repeats what somebody else has set. Ledgers that were
+    written before there were follower leases don't say, and have leader rates."""
+
+    def describe(self) -> str:
+        return ", ".join(f"{direction} replication throttle {self.ours.of(direction)} B/s" for direction in self.directions)
 
 
 class EntryLease(Model):
@@ -69,10 +75,7 @@ class Ledger(Model):
 
     def describe(self) -> tuple[str, ...]:
         """One line for each thing, in operators' words."""
-        lines = [
-            f"broker {broker_id}: leader replication throttle {lease.ours.leader_bytes_per_s} B/s"
-            for broker_id, lease in sorted(self.rates.items())
-        ]
+        lines = [f"broker {broker_id}: {lease.describe()}" for broker_id, lease in sorted(self.rates.items())]
         lines += [
             f"topic {topic}: {len(lease.leader)} leader and {len(lease.follower)} follower throttled replicas"
             for topic, lease in sorted(self.entries.items())

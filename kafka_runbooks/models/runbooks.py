@@ -22,7 +22,7 @@ class FixedThrottle(OperatorInput):
 
 
 class AdaptiveThrottle(OperatorInput):
-    """Start at `floor_bytes_per_s`, go up while produce latency holds, halve when it doesn't."""
+    """Start at `floor_bytes_per_s`, go up while there is headroom and clients don't feel it, halve when they do."""
 
     mode: Literal["adapt"] = "adapt"
     floor_bytes_per_s: int = Field(default=10 * MEGABYTE, ge=1_000)
@@ -30,6 +30,26 @@ class AdaptiveThrottle(OperatorInput):
         default=None, ge=1_000, description="default: 80 % of the capacity that clusters.yaml gives the node's instance type"
     )
     produce_p99_limit_ms: float = Field(default=250.0, gt=0, description="the rate is halved while a live broker's p99 is above")
+    fetch_p99_limit_ms: float | None = Field(
+        default=1_000.0,
+        gt=0,
+        description="the same for consumers' fetches, which wait up to fetch.max.wait.ms (500) by design; null: not looked at",
+    )
+    produce_mean_limit_ms: float | None = Field(
+        default=None,
+        gt=0,
+        description="the mean over the seconds between two looks; default: a fifth of produce_p99_limit_ms",
+    )
+    source_share: float = Field(
+        default=0.8, gt=0, lt=1, description="of what is free of a source's network, how much may be taken"
+    )
+    destination_share: float = Field(default=0.8, gt=0, lt=1, description="the same for a destination")
+    change_threshold: float = Field(
+        default=0.1,
+        ge=0,
+        lt=1,
+        description="a rate stays as it is while what it should be is no further away than this share of it",
+    )
 
     @model_validator(mode="after")
     def _floor_below_ceiling(self) -> "AdaptiveThrottle":
@@ -159,6 +179,12 @@ class Word(OperatorInput):
 
     by: Name = Field(description="who says it; recorded")
     reason: Name = Field(description="why; recorded")
+
+
+class Abort(Word):
+    """End, and give back what was set. What is in flight is cancelled; what has arrived stays, unless it is rolled back."""
+
+    rollback: bool = Field(default=False, description="move everything back to where it was at the start, throttled")
 
 
 class Approval(Word):

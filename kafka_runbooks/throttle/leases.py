@@ -11,8 +11,9 @@ person may have set them before us, or change them under us. The rules here:
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from kafka_runbooks.models.cluster import Partition, ThrottledReplicas, ThrottleRates
+from kafka_runbooks.models.cluster import Direction, Partition, ThrottledReplicas, ThrottleRates
 from kafka_runbooks.models.ledger import EntryLease, RateLease
+from kafka_runbooks.models.throttles import Rate, Rates
 
 EVERY_REPLICA = "*"
 NO_RATES = ThrottleRates()
@@ -51,6 +52,11 @@ def sources_of(moves: Iterable[tuple[Partition, Sequence[int]]], live: frozenset
     )
 
 
+def destinations_of(moves: Iterable[tuple[Partition, Sequence[int]]], live: frozenset[int]) -> tuple[int, ...]:
+    """The live brokers that any of this data arrives on."""
+    return tuple(sorted({broker for _, arriving in moves for broker in arriving if broker in live}))
+
+
 def add_entries(observed: ThrottledReplicas, wanted: EntryLease) -> tuple[ThrottledReplicas, EntryLease]:
     """The topic's lists with our entries added, and which of them are really ours (not there before).
 
@@ -67,59 +73,118 @@ def remove_entries(observed: ThrottledReplicas, ours: EntryLease) -> ThrottledRe
 
 
 def rates_to_take(
-    observed: Mapping[int, ThrottleRates], held: Mapping[int, RateLease], rate_bytes_per_s: int
+    observed: Mapping[int, ThrottleRates], held: Mapping[int, RateLease], wanted: Mapping[int, ThrottleRates] | int
 ) -> dict[int, RateLease]:
-    """The leases with which every observed broker sends at most `rate_bytes_per_s`; foreign rates are left out.
+    """The leases with which every observed broker replicates as fast as wanted; foreign rates are left out, each for itself.
 
     Args:
-        observed: the rates set on each live source itself.
+        observed: the rates set on each live broker itself.
         held: leases that we hold already.
+        wanted: bytes per second by broker; None in a direction leaves that direction as it is. A number: everybody's leader
+            rate.
     """
     leases = {}
     for broker_id, rates in sorted(observed.items()):
-        lease = held.get(broker_id)
-        if lease is None and rates.leader_bytes_per_s is not None:
-            continue
-        if lease is not None and not still_ours(rates, lease):
-            continue
-        previous = lease.previous if lease else rates
-        ours = ThrottleRates(leader_bytes_per_s=rate_bytes_per_s, follower_bytes_per_s=rates.follower_bytes_per_s)
-        is_set_by_us = lease is not None and rates.leader_bytes_per_s in our_rates(lease)
-        leases[broker_id] = RateLease(previous=previous, ours=ours, earlier=rates if is_set_by_us else None)
+        want = ThrottleRates(leader_bytes_per_s=wanted) if isinstance(wanted, int) else wanted.get(broker_id, NO_RATES)
+        lease = _take(rates, held.get(broker_id), want)
+        if lease is not None:
+            leases[broker_id] = lease
     return leases
 
 
-def still_ours(observed: ThrottleRates, lease: RateLease) -> bool:
-    """Whether the leader rate is as we set it, or as it was before (a crash came between writing ahead and setting)."""
-    return observed.leader_bytes_per_s in {*our_rates(lease), lease.previous.leader_bytes_per_s}
+def _take(observed: ThrottleRates, held: RateLease | None, want: ThrottleRates) -> RateLease | None:
+    directions, changed = [], False
+    previous, ours, earlier = {}, {}, {}
+    for direction in Direction:
+        seen = observed.of(direction)
+        previous[direction] = ours[direction] = seen
+        if held is not None and direction in held.directions:
+            directions.append(direction)
+            previous[direction], ours[direction] = held.previous.of(direction), held.ours.of(direction)
+            if want.of(direction) is not None and still_ours(observed, held, direction):
+                ours[direction], changed = want.of(direction), True
+                if seen in our_rates(held, direction):
+                    earlier[direction] = seen
+        elif want.of(direction) is not None and seen is None:
+            directions.append(direction)
+            ours[direction], changed = want.of(direction), True
+    if not changed:
+        return None
+    return RateLease(
+        previous=_rates(previous), ours=_rates(ours), earlier=_rates(earlier) if earlier else None, directions=tuple(directions)
+    )
 
 
-def our_rates(lease: RateLease) -> frozenset[int | None]:
-    """The leader rates that are on the broker if we set them: the last one, and the one before where setting it failed."""
-    earlier = lease.earlier.leader_bytes_per_s if lease.earlier is not None else lease.ours.leader_bytes_per_s
-    return frozenset({lease.ours.leader_bytes_per_s, earlier})
+def rates_to_set(observed: ThrottleRates, lease: RateLease) -> ThrottleRates:
+    """What to set on a broker that this lease was just taken on: our directions as we want them, anybody else's as it is."""
+    return _rates(
+        {
+            direction: lease.ours.of(direction)
+            if direction in lease.directions and still_ours(observed, lease, direction)
+            else observed.of(direction)
+            for direction in Direction
+        }
+    )
+
+
+def still_ours(observed: ThrottleRates, lease: RateLease, direction: Direction = Direction.LEADER) -> bool:
+    """Whether the rate is as we set it, or as it was before (a crash came between writing ahead and setting)."""
+    return observed.of(direction) in {*our_rates(lease, direction), lease.previous.of(direction)}
+
+
+def our_rates(lease: RateLease, direction: Direction = Direction.LEADER) -> frozenset[int | None]:
+    """The rates that are on the broker if we set them: the last one, and the one before where setting it failed."""
+    earlier = None if lease.earlier is None else lease.earlier.of(direction)
+    return frozenset({lease.ours.of(direction), lease.ours.of(direction) if earlier is None else earlier})
 
 
 def rates_to_give_back(observed: Mapping[int, ThrottleRates], held: Mapping[int, RateLease]) -> dict[int, ThrottleRates]:
-    """What to set on each observed broker that still has the rate we set; brokers that somebody took over are left out."""
-    return {
-        broker_id: ThrottleRates(
-            leader_bytes_per_s=lease.previous.leader_bytes_per_s, follower_bytes_per_s=observed[broker_id].follower_bytes_per_s
+    """What to set on each observed broker that still has a rate we set; what somebody took over is left as it is."""
+    given = {}
+    for broker_id, lease in sorted(held.items()):
+        if broker_id not in observed:
+            continue
+        rates = observed[broker_id]
+        after = _rates(
+            {
+                direction: lease.previous.of(direction)
+                if direction in lease.directions and rates.of(direction) in our_rates(lease, direction)
+                else rates.of(direction)
+                for direction in Direction
+            }
         )
-        for broker_id, lease in sorted(held.items())
-        if broker_id in observed
-        and observed[broker_id].leader_bytes_per_s in our_rates(lease)
-        and observed[broker_id].leader_bytes_per_s != lease.previous.leader_bytes_per_s
-    }
+        if after != rates:
+            given[broker_id] = after
+    return given
 
 
-def foreign_rates(observed: Mapping[int, ThrottleRates], held: Mapping[int, RateLease]) -> dict[int, int]:
-    """Broker -> leader rate (bytes per second) that somebody else set and that our traffic will obey."""
-    return {
-        broker_id: rates.leader_bytes_per_s
-        for broker_id, rates in sorted(observed.items())
-        if rates.leader_bytes_per_s is not None and (broker_id not in held or not still_ours(rates, held[broker_id]))
-    }
+def rates_in_force(held: Mapping[int, RateLease]) -> Rates:
+    """What our leases hold brokers at, to go on from."""
+
+    def ours(direction: Direction) -> dict[int, Rate]:
+        set_by_us = {broker: lease.ours.of(direction) for broker, lease in held.items() if direction in lease.directions}
+        return {broker: Rate(bytes_per_s=rate, why="in force already") for broker, rate in set_by_us.items() if rate is not None}
+
+    return Rates(leader=ours(Direction.LEADER), follower=ours(Direction.FOLLOWER))
+
+
+def foreign_rates(
+    observed: Mapping[int, ThrottleRates], held: Mapping[int, RateLease], direction: Direction = Direction.LEADER
+) -> dict[int, int]:
+    """Broker -> rate (bytes per second) that somebody else set and that our traffic will obey."""
+    found = {}
+    for broker_id, rates in sorted(observed.items()):
+        rate, lease = rates.of(direction), held.get(broker_id)
+        is_ours = lease is not None and direction in lease.directions and still_ours(rates, lease, direction)
+        if rate is not None and not is_ours:
+            found[broker_id] = rate
+    return found
+
+
+def _rates(by_direction: Mapping[Direction, int | None]) -> ThrottleRates:
+    return ThrottleRates(
+        leader_bytes_per_s=by_direction.get(Direction.LEADER), follower_bytes_per_s=by_direction.get(Direction.FOLLOWER)
+    )
 
 
 def _entries(pairs: set[tuple[int, int]]) -> tuple[str, ...]:

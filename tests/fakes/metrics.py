@@ -1,6 +1,7 @@
 """`protocols.BrokerMetrics` on a `World`: 5 ms and 1 MB/s in each direction unless the test says otherwise."""
 
 from collections.abc import Iterable
+from datetime import UTC, datetime
 
 from kafka_runbooks.clients.errors import Unreachable
 from kafka_runbooks.clients.protocols import BrokerMetrics
@@ -32,7 +33,7 @@ class FakeMetrics:
             else:
                 by_broker[broker_id] = BrokerTraffic(
                     broker_id=broker_id,
-                    measured_at=self.world.now,
+                    measured_at=datetime.now(UTC),
                     in_bytes_per_s=MEGABYTE,
                     out_bytes_per_s=MEGABYTE,
                     replication_in_bytes_per_s=MEGABYTE,

@@ -1,59 +1,266 @@
-"""The rate goes up only on good news from every source, halves on bad news, and is never cleared."""
+"""Rates go up only on good news, by small steps, come down at most by half, and never leave floor and ceiling."""
+
+import itertools
+from datetime import datetime, timedelta
 
 from hypothesis import given
 from hypothesis import strategies as st
 
+from kafka_runbooks.models.cluster import Direction
 from kafka_runbooks.models.runbooks import AdaptiveThrottle, FixedThrottle
-from kafka_runbooks.throttle.adapting import Adaptation, adapt, ceiling, first_rate
+from kafka_runbooks.models.throttles import Rates
+from kafka_runbooks.models.traffic import TrafficReport
+from kafka_runbooks.throttle.adapting import FIXED, Look, Participants, adapt, ceiling, with_participants
+from kafka_runbooks.throttle.headroom import Capacity
+from kafka_runbooks.throttle.measuring import PerBroker, RequestTimes, RequestWindow
+from tests.throttle.looks import LOOK, MEGABYTE, START, all_used, good_look, report, traffic
 
-THROTTLE = AdaptiveThrottle(floor_bytes_per_s=10_000_000, ceiling_bytes_per_s=100_000_000, produce_p99_limit_ms=200)
-SOURCES = (1001, 1002)
-p99 = st.dictionaries(st.sampled_from([1001, 1002, 1003]), st.floats(0, 1000) | st.just(float("nan")))
+FLOOR, CEILING = 10 * MEGABYTE, 100 * MEGABYTE
+THROTTLE = AdaptiveThrottle(floor_bytes_per_s=FLOOR, ceiling_bytes_per_s=CEILING, produce_p99_limit_ms=200)
+TWO = Participants(frozenset({1001, 1002}), frozenset({1003}))
+STEP = (CEILING - FLOOR) / 12
 
 
-@given(st.lists(p99, max_size=40))
-def test_it_stays_between_floor_and_ceiling_and_never_rises_on_bad_or_no_news(measured: list[dict[int, float]]) -> None:
-    now = Adaptation(first_rate(THROTTLE), "")
-    for look in measured:
-        after = adapt(THROTTLE, now, 100_000_000, look, SOURCES)
-        assert 10_000_000 <= after.rate_bytes_per_s <= 100_000_000
-        is_good = set(SOURCES) <= set(look) and all(value <= 200 for value in look.values())
-        if not is_good:
-            assert after.rate_bytes_per_s <= now.rate_bytes_per_s
-        assert after.why
-        now = after
+def at_rate(bytes_per_s: int, participants: Participants = TWO) -> Rates:
+    first = with_participants(THROTTLE, Rates(), participants)
+    return Rates(
+        leader={broker: rate.model_copy(update={"bytes_per_s": bytes_per_s}) for broker, rate in first.leader.items()},
+        follower={broker: rate.model_copy(update={"bytes_per_s": bytes_per_s}) for broker, rate in first.follower.items()},
+    )
+
+
+def numbers(rates: Rates) -> dict[tuple[Direction, int], int]:
+    return {(direction, broker): rate.bytes_per_s for direction in Direction for broker, rate in rates.of(direction).items()}
+
+
+figure = st.floats(0, 2e8) | st.none() | st.just(float("nan")) | st.just(-1.0)
+milliseconds = st.floats(0, 20_000) | st.none() | st.just(float("nan"))
+
+
+@st.composite
+def looks(draw: st.DrawFn, brokers: tuple[int, ...] = (1001, 1002, 1003)) -> Look:
+    """Anything that a metrics backend, a clock and a cluster can come up with."""
+    at = START + timedelta(seconds=draw(st.integers(0, 4_000)))
+    seen = []
+    for broker in draw(st.sets(st.sampled_from(brokers))):
+        age = timedelta(seconds=draw(st.sampled_from([0, 5, 59, 61, 3_600, -60])))
+        names = ("in_bytes_per_s", "out_bytes_per_s", "replication_in_bytes_per_s", "replication_out_bytes_per_s")
+        figures = {name: draw(figure) for name in names}
+        seen.append(traffic(broker, at - age, **figures, produce_p99_ms=draw(milliseconds), fetch_p99_ms=draw(milliseconds)))
+    rates = st.dictionaries(st.sampled_from(brokers), st.floats(0, 2e8) | st.just(float("nan")))
+    windows = st.none() | st.just(RequestWindow(0, None)) | st.builds(RequestWindow, st.integers(1, 900), st.floats(0, 9_000))
+    return Look(
+        at=at,
+        traffic=TrafficReport(by_broker={broker.broker_id: broker for broker in seen}),
+        times={broker: RequestTimes(draw(windows)) for broker in brokers},
+        moved=draw(st.none() | st.builds(PerBroker, rates, rates)),
+        lag=draw(st.none() | st.builds(PerBroker, rates, rates)),
+        capacities={broker: Capacity(capacity, capacity) for broker, capacity in draw(rates).items() if capacity > 0},
+        waits_for={1001: frozenset({1003})} if draw(st.booleans()) else {},
+        held_at_floor=draw(st.sampled_from(["", "", "", "broker 9 is down"])),
+    )
+
+
+@given(st.lists(looks(), max_size=25))
+def test_rates_stay_between_floor_and_ceiling_and_change_by_bounded_steps(seen: list[Look]) -> None:
+    now = with_participants(THROTTLE, Rates(), TWO)
+    for look in seen:
+        after = adapt(THROTTLE, now, TWO, look)
+        for key, rate in numbers(after).items():
+            before = numbers(now)[key]
+            assert FLOOR <= rate <= CEILING
+            assert rate <= before + 2 * STEP + 1
+            assert rate >= before // 2 or look.held_at_floor
+        assert all(rate.why for direction in Direction for rate in after.of(direction).values())
+        now = Rates.model_validate_json(after.model_dump_json())
+        assert now == after, "a heartbeat carries it to the next attempt"
+
+
+@given(looks(), st.integers(FLOOR, CEILING))
+def test_unknown_never_raises_a_rate(look: Look, rate: int) -> None:
+    now = at_rate(rate)
+    after = adapt(THROTTLE, now, TWO, look)
+    for (direction, broker), new in numbers(after).items():
+        seen = look.traffic.by_broker.get(broker)
+        moved = None if look.moved is None else look.moved.of(direction, broker)
+        unknown = (
+            seen is None
+            or abs((look.at - seen.measured_at).total_seconds()) > 59
+            or any(figure is not None and not figure >= 0 for figure in (seen.in_bytes_per_s, seen.out_bytes_per_s))
+            or seen.produce_p99_ms is None
+            or seen.fetch_p99_ms is None
+            or moved is None
+            or not moved >= 0
+        )
+        if unknown:
+            assert new <= rate, (direction, broker, after)
+
+
+@given(st.integers(FLOOR, CEILING), st.floats(1e6, 5e8), st.floats(0, 5e8))
+def test_with_constant_headroom_it_settles_near_it_and_then_stays(start: int, capacity: float, others: float) -> None:
+    throttle, now, seen = THROTTLE, at_rate(start, Participants(frozenset({1001}))), []
+    for number in range(60):
+        used = all_used(now)
+        at = START + number * LOOK
+        busy = traffic(1001, at, out_bytes_per_s=others, replication_out_bytes_per_s=used.leader[1001])
+        look = Look(at=at, traffic=report(busy), moved=used, capacities={1001: Capacity(capacity, capacity)})
+        now = adapt(throttle, now, Participants(frozenset({1001})), look)
+        seen.append(now.leader[1001].bytes_per_s)
+    settled = seen[-1]
+    assert len(set(seen[30:])) == 1, "it doesn't hunt"
+    over = max(others + settled - capacity, 0)
+    fits = min(max((capacity - others - over) * 0.8, FLOOR), CEILING)
+    assert abs(fits - settled) <= 0.1 * settled + 1
 
 
 def test_good_news_leads_to_the_ceiling_in_small_steps() -> None:
-    now, good, rates = Adaptation(10_000_000, ""), {1001: 5.0, 1002: 7.0}, []
-    for _ in range(13):
-        now = adapt(THROTTLE, now, 100_000_000, good, SOURCES)
-        rates.append(now.rate_bytes_per_s)
-    assert rates[-1] == 100_000_000
-    assert max(b - a for a, b in zip([10_000_000, *rates], rates, strict=False)) <= 7_500_000
+    now, rates = at_rate(FLOOR), [FLOOR]
+    for number in range(13):
+        now = adapt(THROTTLE, now, TWO, good_look(now, START + number * LOOK))
+        rates.append(now.leader[1001].bytes_per_s)
+    assert rates[-1] == CEILING
+    assert max(b - a for a, b in itertools.pairwise(rates)) <= 7_500_000
 
 
-def test_a_slow_broker_halves_the_rate_and_is_named() -> None:
-    after = adapt(THROTTLE, Adaptation(80_000_000, ""), 100_000_000, {1001: 5.0, 1002: 900.0}, SOURCES)
-    assert after.rate_bytes_per_s == 40_000_000
-    assert "broker 1002" in after.why
+def test_a_slow_broker_halves_its_own_rates_and_is_named() -> None:
+    now = at_rate(80 * MEGABYTE)
+    good = good_look(now)
+    slow = good._replace(traffic=report(*[traffic(1001), traffic(1002, produce_p99_ms=900), traffic(1003)]))
+    after = adapt(THROTTLE, now, TWO, slow)
+    assert after.leader[1002].bytes_per_s == 40 * MEGABYTE
+    assert after.leader[1001].bytes_per_s >= 80 * MEGABYTE
+    assert after.follower[1003].bytes_per_s >= 80 * MEGABYTE
+    assert "produce p99 900 ms" in after.leader[1002].why
+    assert "1002 out: halved" in after.why()
 
 
-def test_without_metrics_it_goes_to_the_floor_after_three_looks() -> None:
-    now = Adaptation(80_000_000, "")
-    seen = []
-    for _ in range(3):
-        now = adapt(THROTTLE, now, 100_000_000, {1001: 5.0}, SOURCES)
-        seen.append(now.rate_bytes_per_s)
-    assert seen == [80_000_000, 80_000_000, 10_000_000]
+def test_slow_fetches_count_like_slow_produce() -> None:
+    now = at_rate(80 * MEGABYTE)
+    look = good_look(now)._replace(traffic=report(traffic(1001, fetch_p99_ms=3_000), traffic(1002), traffic(1003)))
+    after = adapt(THROTTLE, now, TWO, look)
+    assert after.leader[1001].bytes_per_s == 40 * MEGABYTE
+    assert "fetch p99 3000 ms" in after.leader[1001].why
+    blind = THROTTLE.model_copy(update={"fetch_p99_limit_ms": None})
+    assert adapt(blind, now, TWO, look).leader[1001].bytes_per_s >= 80 * MEGABYTE
+
+
+def test_a_slow_leader_that_waits_for_a_destination_halves_what_goes_into_it() -> None:
+    now = at_rate(80 * MEGABYTE)
+    look = good_look(now)
+    bystander = traffic(1009, produce_p99_ms=5_000)
+    look = look._replace(traffic=TrafficReport(by_broker={**look.traffic.by_broker, 1009: bystander}))
+    assert adapt(THROTTLE, now, TWO, look).follower[1003].bytes_per_s >= 80 * MEGABYTE, "it has nothing to do with us"
+    after = adapt(THROTTLE, now, TWO, look._replace(waits_for={1009: frozenset({1003})}))
+    assert after.follower[1003].bytes_per_s == 40 * MEGABYTE
+    assert "broker 1009 waits for it" in after.follower[1003].why
+
+
+def test_without_metrics_it_stays_and_then_falls_look_by_look_to_the_floor() -> None:
+    now, seen = at_rate(80 * MEGABYTE), []
+    for number in range(6):
+        now = adapt(
+            THROTTLE, now, TWO, Look(at=START + number * LOOK, traffic=TrafficReport(problems={1001: "exporter: refused"}))
+        )
+        seen.append(now.leader[1001].bytes_per_s // MEGABYTE)
+    assert seen == [80, 80, 40, 20, 10, 10]
+    assert "exporter: refused, 6 looks in a row" in now.leader[1001].why
+
+
+def test_metrics_that_stand_still_are_no_metrics() -> None:
+    now, seen = at_rate(80 * MEGABYTE), []
+    for number in range(14):
+        look = good_look(now, START)._replace(at=START + number * LOOK)
+        now = adapt(THROTTLE, now, TWO, look)
+        seen.append(now.leader[1001].bytes_per_s)
+    assert seen[9] == max(seen) and seen[-1] < seen[9], "they were measured at the start; after a minute they are old"
+    assert "s old" in now.leader[1001].why
+
+
+def test_one_broker_without_metrics_holds_back_nobody_else() -> None:
+    now = at_rate(20 * MEGABYTE)
+    look = good_look(now)
+    without = TrafficReport(by_broker={broker: seen for broker, seen in look.traffic.by_broker.items() if broker != 1001})
+    after = adapt(THROTTLE, now, TWO, look._replace(traffic=without))
+    assert after.leader[1001].bytes_per_s == 20 * MEGABYTE
+    assert after.leader[1002].bytes_per_s > 20 * MEGABYTE
+
+
+def test_a_rate_that_is_not_used_does_not_rise() -> None:
+    now = at_rate(20 * MEGABYTE)
+    look = good_look(now)
+    idle = PerBroker({1001: 1e6, 1002: 20e6}, {1003: 20e6})
+    after = adapt(THROTTLE, now, TWO, look._replace(moved=idle))
+    assert after.leader[1001].bytes_per_s == 20 * MEGABYTE
+    assert "only 1.0 of 20.0 MB/s are used" in after.leader[1001].why
+    assert after.leader[1002].bytes_per_s > 20 * MEGABYTE
+
+
+def test_a_destination_that_falls_behind_rises_twice_as_fast() -> None:
+    now = at_rate(20 * MEGABYTE)
+    for lag in (1e9, 1.1e9):
+        look = good_look(now)._replace(lag=PerBroker({}, {1003: lag}))
+        before, now = now, adapt(THROTTLE, now, TWO, look)
+    assert now.follower[1003].bytes_per_s - before.follower[1003].bytes_per_s == 2 * STEP
+    assert now.leader[1001].bytes_per_s - before.leader[1001].bytes_per_s == STEP
+    assert "more is produced than arrives" in now.follower[1003].why
+
+
+def test_while_another_broker_is_down_it_is_the_floor_at_once() -> None:
+    after = adapt(
+        THROTTLE, at_rate(80 * MEGABYTE), TWO, good_look(at_rate(80 * MEGABYTE))._replace(held_at_floor="broker 1009 is down")
+    )
+    assert set(numbers(after).values()) == {FLOOR}
+    assert after.why() == "broker 1009 is down"
+
+
+def test_beyond_what_is_known_to_go_well_it_goes_in_small_steps() -> None:
+    one = Participants(frozenset({1001}))
+    now = at_rate(50 * MEGABYTE, one)
+    at = START
+
+    def look(**figures: float) -> None:
+        nonlocal now, at
+        at += LOOK
+        used = all_used(now)
+        seen = traffic(1001, at, replication_out_bytes_per_s=used.leader[1001], **figures)
+        now = adapt(THROTTLE, now, one, Look(at=at, traffic=report(seen), moved=used))
+
+    look()
+    look()
+    look(produce_p99_ms=900.0)
+    rates = [now.leader[1001].bytes_per_s]
+    for _ in range(5):
+        look()
+        rates.append(now.leader[1001].bytes_per_s)
+    steps = [b - a for a, b in itertools.pairwise(rates)]
+    assert steps[0] == STEP, "up to what went well"
+    assert steps[-1] == STEP / 4 and "beyond what is known to go well" in now.leader[1001].why
 
 
 def test_a_fixed_rate_stays() -> None:
-    fixed = FixedThrottle(rate_bytes_per_s=4_000_000)
-    assert adapt(fixed, Adaptation(1, ""), 9, {1001: 10_000.0}, SOURCES).rate_bytes_per_s == 4_000_000
+    fixed = FixedThrottle(rate_bytes_per_s=4 * MEGABYTE)
+    after = adapt(fixed, at_rate(FLOOR), TWO, Look(at=START, traffic=TrafficReport()))
+    assert set(numbers(after).values()) == {4 * MEGABYTE}
+    assert after.why() == FIXED
 
 
-def test_the_ceiling_is_the_weakest_source_s_headroom() -> None:
+def test_the_ceiling_is_a_share_of_the_weakest_capacity() -> None:
     assert ceiling(AdaptiveThrottle(), [200_000_000, 100_000_000]) == 80_000_000
     assert ceiling(AdaptiveThrottle(floor_bytes_per_s=95_000_000), [100_000_000]) == 95_000_000
-    assert ceiling(THROTTLE, [1_000]) == 100_000_000
+    assert ceiling(THROTTLE, [1_000]) == CEILING
+
+
+def test_whoever_comes_begins_at_the_floor_and_whoever_ends_is_left_out() -> None:
+    now = at_rate(50 * MEGABYTE)
+    after = adapt(THROTTLE, now, Participants(frozenset({1001, 1004})), Look(at=START, traffic=TrafficReport()))
+    assert {broker: rate.bytes_per_s for broker, rate in after.leader.items()} == {1001: 50 * MEGABYTE, 1004: FLOOR}
+    assert after.follower == {}
+    assert after.wanted()[1004].follower_bytes_per_s is None
+
+
+def test_time_may_go_backwards() -> None:
+    now = at_rate(50 * MEGABYTE)
+    earlier: datetime = START - timedelta(days=1)
+    for at in (START, earlier, START):
+        now = adapt(THROTTLE, now, TWO, good_look(now, at))
+    assert all(FLOOR <= rate <= CEILING for rate in numbers(now).values())

@@ -1,0 +1,75 @@
+"""Replication throttles as brokers have them: one rate for each direction, and why it is what it is.
+
+A broker's leader rate bounds what it sends as a source, its follower rate what it receives as a destination (KIP-73).
+"""
+
+from datetime import datetime
+
+from pydantic import Field
+
+from kafka_runbooks.models.base import Model
+from kafka_runbooks.models.cluster import Direction, ThrottleRates
+
+
+class Learned(Model):
+    """The most traffic that one broker was measured to carry in one direction while its request times were in bounds."""
+
+    bytes_per_s: float
+    at: datetime
+    limited_at: datetime | None = None
+    """When request times were last out of bounds; None: never, and then what was carried says nothing about what could be."""
+
+
+class Rate(Model):
+    """The rate of one broker in one direction, why it is so, and what must be remembered until the next look."""
+
+    bytes_per_s: int
+    why: str = "to begin with"
+    blind_looks: int = 0
+    """Looks in a row without what is needed to judge it."""
+    lag_bytes: float | None = None
+    """What was missing on the replicas that are moving, at the last look."""
+    learned: Learned | None = None
+
+
+class Slowness(Model):
+    """What is remembered of one broker's request times, because the percentiles forget late and the window at once."""
+
+    window_slow_at: datetime | None = None
+    """When the mean of a window was last over its limit."""
+    p99_cut_at: datetime | None = None
+    p99_cut_ratio: float = 0.0
+    """The percentile that last cut a rate, over its limit: it cuts again where it has risen since, or has stayed for long."""
+    produced_at: datetime | None = None
+    """When produce requests were last seen to complete."""
+
+
+class Rates(Model):
+    """Every participant's rates; kept from look to look (a heartbeat can carry it to the next attempt)."""
+
+    leader: dict[int, Rate] = Field(default_factory=dict)
+    follower: dict[int, Rate] = Field(default_factory=dict)
+    slowness: dict[int, Slowness] = Field(default_factory=dict)
+
+    def of(self, direction: Direction) -> dict[int, Rate]:
+        return self.leader if direction is Direction.LEADER else self.follower
+
+    def wanted(self) -> dict[int, ThrottleRates]:
+        """What to set on each broker; None in a direction that it takes no part in."""
+        return {
+            broker: ThrottleRates(
+                leader_bytes_per_s=self.leader[broker].bytes_per_s if broker in self.leader else None,
+                follower_bytes_per_s=self.follower[broker].bytes_per_s if broker in self.follower else None,
+            )
+            for broker in sorted({*self.leader, *self.follower})
+        }
+
+    def why(self) -> str:
+        """The reasons in words, each once, with the brokers that it holds for."""
+        brokers: dict[str, list[str]] = {}
+        for direction in Direction:
+            for broker, rate in sorted(self.of(direction).items()):
+                brokers.setdefault(rate.why, []).append(f"{broker} {'out' if direction is Direction.LEADER else 'in'}")
+        if len(brokers) == 1:
+            return next(iter(brokers))
+        return "; ".join(f"{', '.join(names)}: {why}" for why, names in brokers.items())

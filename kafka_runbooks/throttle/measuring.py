@@ -1,0 +1,162 @@
+"""What happened between two looks: request times of just that window, and the bytes that really moved.
+
+Two of Kafka's own figures mislead a controller that looks every few seconds:
+
+- The percentiles of `RequestMetrics` come from an exponentially decaying reservoir (yammer's biased sample: 1028 values,
+  alpha 0.015). After a stall they stay high for minutes, until the slow values' weight is under one percent; and while
+  requests stall few complete, so that they hardly rise while it is bad. The same histogram also has `Count` and `Mean`, both
+  exact since the broker started: two readings give the true mean of the requests that completed in between.
+- The throttle that was set last says nothing about what replicates. What moved is what grew on the destinations' disks
+  (DescribeLogDirs), each byte of it sent by the partition's leader.
+
+A figure that can't be had is None, never 0.
+"""
+
+import math
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import NamedTuple
+
+from kafka_runbooks.models.cluster import Direction, Partition, Replica, ReplicaSizes
+from kafka_runbooks.models.traffic import BrokerTraffic
+
+STALE_AFTER = timedelta(seconds=60)
+"""Metrics that are older say nothing about the rate in force now."""
+CLOCK_SKEW = timedelta(seconds=30)
+
+
+class RequestTotals(NamedTuple):
+    """`RequestMetrics,name=TotalTimeMs`, as it stands: requests completed since the broker started, and their mean."""
+
+    requests: int
+    mean_ms: float
+
+
+class RequestWindow(NamedTuple):
+    """The requests that completed between two looks; `mean_ms` is None where none did."""
+
+    requests: int
+    mean_ms: float | None
+
+
+class RequestTimes(NamedTuple):
+    """One broker's windows; None where a reading is missing or the broker restarted in between."""
+
+    produce: RequestWindow | None = None
+    fetch: RequestWindow | None = None
+
+
+class PerBroker(NamedTuple):
+    """One figure for each broker that takes part, by direction."""
+
+    leader: Mapping[int, float]
+    follower: Mapping[int, float]
+
+    def of(self, direction: Direction, broker: int) -> float | None:
+        return (self.leader if direction is Direction.LEADER else self.follower).get(broker)
+
+
+def window(before: RequestTotals | None, after: RequestTotals | None) -> RequestWindow | None:
+    """What completed between two readings of one broker's histogram."""
+    if before is None or after is None or after.requests < before.requests:
+        return None
+    if not all(is_sound(mean) for mean in (before.mean_ms, after.mean_ms)):
+        return None
+    requests = after.requests - before.requests
+    if requests == 0:
+        return RequestWindow(0, None)
+    spent_ms = after.requests * after.mean_ms - before.requests * before.mean_ms
+    return RequestWindow(requests, max(0.0, spent_ms / requests))
+
+
+def moved(
+    before: ReplicaSizes, after: ReplicaSizes, seconds: float, moves: Sequence[tuple[Partition, Sequence[int]]]
+) -> PerBroker | None:
+    """Bytes per second that arrived on the moving replicas, by destination and by the leader that sent them.
+
+    Args:
+        before: replica sizes at the last look (DescribeLogDirs), of the destinations at least.
+        after: the same now.
+        seconds: between the two.
+        moves: partitions, each with the brokers that its data arrives on.
+
+    Returns:
+        None where `seconds` isn't positive. A destination that didn't answer one of the times is left out, and so are the
+        leaders that send to it. A replica that shrank (retention, truncation) counts as nothing: too little is the safe side.
+    """
+    if seconds <= 0:
+        return None
+    silent = {*before.unanswered_broker_ids, *after.unanswered_broker_ids}
+    sent: dict[int, float] = {}
+    received: dict[int, float] = {}
+    unknown: set[int] = set()
+    for partition, destinations in moves:
+        for destination in destinations:
+            if destination in silent:
+                unknown.update(() if partition.leader is None else (partition.leader,))
+                continue
+            replica = Replica(partition.topic, partition.partition, destination)
+            grown = max(0, after.size_bytes.get(replica, 0) - before.size_bytes.get(replica, 0)) / seconds
+            received[destination] = received.get(destination, 0.0) + grown
+            if partition.leader is not None:
+                sent[partition.leader] = sent.get(partition.leader, 0.0) + grown
+    return PerBroker({broker: rate for broker, rate in sent.items() if broker not in unknown}, received)
+
+
+def lag(sizes: Mapping[Replica, int], moves: Sequence[tuple[Partition, Sequence[int]]]) -> PerBroker:
+    """Bytes that the moving replicas still lack, by destination and by leader: the leader's size less the replica's.
+
+    A partition whose leader's size isn't known counts nowhere.
+    """
+    leader: dict[int, float] = {}
+    follower: dict[int, float] = {}
+    for partition, destinations in moves:
+        if partition.leader is None:
+            continue
+        whole = sizes.get(Replica(partition.topic, partition.partition, partition.leader))
+        if whole is None:
+            continue
+        for destination in destinations:
+            left = max(0, whole - sizes.get(Replica(partition.topic, partition.partition, destination), 0))
+            leader[partition.leader] = leader.get(partition.leader, 0.0) + left
+            follower[destination] = follower.get(destination, 0.0) + left
+    return PerBroker(leader, follower)
+
+
+def waits_for(partitions: Iterable[Partition], destinations: Collection[int]) -> dict[int, frozenset[int]]:
+    """Leader -> the destinations in sync for a partition that it leads: whoever produces to it with acks=all waits for them."""
+    found: dict[int, set[int]] = {}
+    for partition in partitions:
+        in_sync = [broker for broker in destinations if broker in partition.in_sync and broker != partition.leader]
+        if in_sync and partition.leader is not None:
+            found.setdefault(partition.leader, set()).update(in_sync)
+    return {leader: frozenset(waited_for) for leader, waited_for in found.items()}
+
+
+def is_sound(figure: float) -> bool:
+    """Whether a measured rate, time or count can be true at all."""
+    return math.isfinite(figure) and figure >= 0
+
+
+def trouble(traffic: BrokerTraffic | None, at: datetime) -> str | None:
+    """Why a broker's figures may not be used, in words; None where they may."""
+    if traffic is None:
+        return "no metrics"
+    age = at - traffic.measured_at
+    if age > STALE_AFTER:
+        return f"its metrics are {age.total_seconds():.0f} s old"
+    if age < -CLOCK_SKEW:
+        return f"its metrics are {-age.total_seconds():.0f} s ahead of our clock"
+    figures = traffic.model_dump(exclude={"broker_id", "measured_at"})
+    wrong = [name for name, figure in figures.items() if isinstance(figure, int | float) and not is_sound(figure)]
+    return f"{wrong[0]} is {figures[wrong[0]]}" if wrong else None
+
+
+def total(traffic: BrokerTraffic, direction: Direction) -> float | None:
+    """All that goes through the broker's network in one direction, bytes per second; None where a part isn't known."""
+    if direction is Direction.LEADER:
+        parts = (traffic.out_bytes_per_s, traffic.replication_out_bytes_per_s)
+    else:
+        parts = (traffic.in_bytes_per_s, traffic.replication_in_bytes_per_s)
+    clients, replication = parts
+    return None if clients is None or replication is None else clients + replication

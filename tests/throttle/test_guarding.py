@@ -1,0 +1,142 @@
+"""Kafka's percentiles forget late: the window's mean says when requests became slow, and when they no longer are."""
+
+import heapq
+import math
+import random
+from datetime import timedelta
+
+from kafka_runbooks.models.cluster import Partition, Replica, ReplicaSizes
+from kafka_runbooks.models.runbooks import AdaptiveThrottle
+from kafka_runbooks.models.throttles import Slowness
+from kafka_runbooks.throttle.guarding import ECHO, Finding, News, judge, mean_limit_ms
+from kafka_runbooks.throttle.measuring import RequestTimes, RequestTotals, RequestWindow, lag, moved, trouble, window
+from tests.throttle.looks import LOOK, START, traffic
+
+THROTTLE = AdaptiveThrottle(produce_p99_limit_ms=250)
+
+
+class Reservoir:
+    """yammer's `ExponentiallyDecayingSample(1028, 0.015)`, with the clock as an argument: what Kafka's percentiles are of."""
+
+    def __init__(self) -> None:
+        self._random = random.Random(1)
+        self._values: list[tuple[float, float]] = []
+        self.requests = 0
+        self.spent_ms = 0.0
+
+    def add(self, at_seconds: float, took_ms: float) -> None:
+        self.requests += 1
+        self.spent_ms += took_ms
+        priority = 0.015 * at_seconds - math.log(1.0 - self._random.random())
+        heapq.heappush(self._values, (priority, took_ms))
+        if len(self._values) > 1028:
+            heapq.heappop(self._values)
+
+    def p99_ms(self) -> float:
+        values = sorted(value for _, value in self._values)
+        return values[min(len(values) - 1, int(0.99 * len(values)))]
+
+    def totals(self) -> RequestTotals:
+        return RequestTotals(self.requests, self.spent_ms / self.requests)
+
+
+def test_a_stall_cuts_within_one_look_and_is_forgotten_within_one_though_the_percentile_stays_for_minutes() -> None:
+    """40 requests a second of 5 ms each; for a minute of catch-up, 2 a second get through, of 5 s each."""
+    reservoir, memory, found, percentiles = Reservoir(), Slowness(), {}, {}
+    before: RequestTotals | None = None
+    for second in range(900):
+        is_stalled = 300 <= second < 360
+        for _ in range(2 if is_stalled else 40):
+            reservoir.add(second, 5_000.0 if is_stalled else 5.0)
+        if second % 6 == 5:
+            at = START + timedelta(seconds=second)
+            times = RequestTimes(window(before, reservoir.totals()))
+            percentiles[second] = reservoir.p99_ms()
+            measured = traffic(1001, at, produce_p99_ms=percentiles[second])
+            found[second], memory = judge(THROTTLE, measured, times, memory, at)
+            before = reservoir.totals()
+    slow = {second for second, finding in found.items() if finding.news is News.SLOW}
+    assert slow == set(range(305, 360, 6)), "exactly the looks whose window was slow"
+    assert percentiles[305] < 250, "so few requests end in a stall that the percentile doesn't see it begin"
+    late = [second for second, p99 in percentiles.items() if p99 > 250 and second >= 366]
+    assert late and max(late) > 420, "and it still says so more than a minute after"
+    assert all(finding.news is News.GOOD for second, finding in found.items() if second >= 366)
+
+
+def test_a_tail_that_the_mean_does_not_see_cuts_once_and_again_only_when_it_is_worse_or_lasts() -> None:
+    fine = RequestTimes(RequestWindow(500, 8.0))
+    memory, news = Slowness(), []
+    for number, p99 in enumerate([400, 410, 420, 430, 700, 700, 100, 300]):
+        at = START + number * LOOK
+        finding, memory = judge(THROTTLE, traffic(1001, at, produce_p99_ms=p99), fine, memory, at)
+        news.append(finding.news)
+    slow, unsure, good = News.SLOW, News.UNSURE, News.GOOD
+    assert news == [slow, unsure, unsure, unsure, slow, unsure, good, slow]
+    at += ECHO
+    finding, memory = judge(THROTTLE, traffic(1001, at, produce_p99_ms=300), fine, memory, at)
+    assert finding.news is slow, "longer than the reservoir remembers: it is no echo"
+
+
+def test_without_a_window_the_percentile_alone_judges() -> None:
+    finding, memory = judge(THROTTLE, traffic(1001, produce_p99_ms=900), RequestTimes(), Slowness(), START)
+    assert finding == Finding(News.SLOW, "produce p99 900 ms, limit 250 ms")
+    assert (
+        judge(THROTTLE, traffic(1001, START + LOOK, produce_p99_ms=900), RequestTimes(), memory, START + LOOK)[0].news
+        is News.UNSURE
+    )
+
+
+def test_requests_that_hang_are_no_good_news_until_it_is_clear_that_nobody_produces() -> None:
+    memory = judge(THROTTLE, traffic(1001), RequestTimes(RequestWindow(100, 5.0)), Slowness(), START)[1]
+    news = []
+    for number in range(1, 9):
+        at = START + number * LOOK
+        finding, memory = judge(THROTTLE, traffic(1001, at), RequestTimes(RequestWindow(0, None)), memory, at)
+        news.append(finding.news)
+    assert news == [News.UNSURE] * 6 + [News.GOOD] * 2
+    assert judge(THROTTLE, traffic(1001), RequestTimes(RequestWindow(0, None)), Slowness(), START)[0].news is News.GOOD
+
+
+def test_the_limit_of_the_mean_follows_that_of_the_percentile() -> None:
+    assert mean_limit_ms(THROTTLE) == 50
+    assert mean_limit_ms(THROTTLE.model_copy(update={"produce_mean_limit_ms": 30.0})) == 30
+
+
+def test_a_window_is_what_completed_in_between() -> None:
+    assert window(RequestTotals(1_000, 4.0), RequestTotals(1_010, 8.0)) == RequestWindow(10, (1_010 * 8 - 4_000) / 10)
+    assert window(RequestTotals(5, 4.0), RequestTotals(5, 4.0)) == RequestWindow(0, None)
+    assert window(RequestTotals(1_000, 4.0), RequestTotals(10, 4.0)) is None, "the broker restarted"
+    assert window(None, RequestTotals(10, 4.0)) is None
+    assert window(RequestTotals(1, 4.0), RequestTotals(2, math.nan)) is None
+
+
+def test_old_or_impossible_figures_are_named() -> None:
+    assert trouble(None, START) == "no metrics"
+    assert trouble(traffic(1001), START) is None
+    assert trouble(traffic(1001), START + timedelta(seconds=75)) == "its metrics are 75 s old"
+    assert trouble(traffic(1001), START - timedelta(hours=1)) == "its metrics are 3600 s ahead of our clock"
+    assert trouble(traffic(1001, in_bytes_per_s=-5.0), START) == "in_bytes_per_s is -5.0"
+    assert trouble(traffic(1001, fetch_p99_ms=math.inf), START) == "fetch_p99_ms is inf"
+
+
+def partition(number: int, leader: int | None, *replicas: int) -> Partition:
+    return Partition(topic="t", partition=number, leader=leader, replicas=replicas, in_sync=replicas[:1])
+
+
+def test_what_moved_is_what_grew_on_the_destinations_sent_by_the_leaders() -> None:
+    moves = [(partition(0, 1, 1, 3), (3,)), (partition(1, 2, 2, 3), (3,)), (partition(2, 2, 2, 4), (4,))]
+    before = ReplicaSizes(size_bytes={Replica("t", 0, 3): 100, Replica("t", 2, 4): 900})
+    after = ReplicaSizes(size_bytes={Replica("t", 0, 3): 700, Replica("t", 1, 3): 60, Replica("t", 2, 4): 800})
+    rates = moved(before, after, 6.0, moves)
+    assert rates is not None
+    assert rates.leader == {1: 100.0, 2: 10.0}
+    assert rates.follower == {3: 110.0, 4: 0.0}, "4 deleted old segments: nothing is known to have arrived"
+    assert moved(before, after, 0.0, moves) is None
+    silent = moved(before, after.model_copy(update={"unanswered_broker_ids": (4,)}), 6.0, moves)
+    assert silent is not None and silent.leader == {1: 100.0} and silent.follower == {3: 110.0}
+
+
+def test_lag_is_what_the_leader_has_more() -> None:
+    moves = [(partition(0, 1, 1, 3), (3,)), (partition(1, None, 2, 3), (3,)), (partition(2, 2, 2, 4), (4,))]
+    sizes = {Replica("t", 0, 1): 500, Replica("t", 0, 3): 200, Replica("t", 2, 4): 5}
+    assert lag(sizes, moves) == ({1: 300.0}, {3: 300.0})
