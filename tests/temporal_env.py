@@ -13,6 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
+from typing import Any
 
 import pydantic
 from temporalio.client import Client, WorkflowHandle
@@ -23,7 +24,7 @@ from temporalio.worker import Worker
 from kafka_runbooks.clients.errors import UnknownCluster
 from kafka_runbooks.clients.open import ClusterClients, ClusterSettings
 from kafka_runbooks.models.runbooks import ReplaceBrokerInput, RunbookResult
-from kafka_runbooks.worker.temporal import WORKFLOWS, activities, sandbox
+from kafka_runbooks.worker.temporal import RUNBOOKS, WORKFLOWS, activities, sandbox
 from kafka_runbooks.workflows.replace_broker import ReplaceBroker
 from tests.fakes.kafka import FakeKafka
 from tests.fakes.kubernetes import FakeKubernetes
@@ -75,7 +76,16 @@ class Bench:
     world: World
     task_queue: str
     cluster: str
-    started: list[WorkflowHandle[ReplaceBroker, RunbookResult]] = field(default_factory=list)
+    started: list[WorkflowHandle[Any, RunbookResult]] = field(default_factory=list)
+
+    async def start_runbook(self, name: str, **fields: object) -> WorkflowHandle[Any, RunbookResult]:
+        """Any runbook, by name."""
+        request = RUNBOOKS[name].model_validate({"cluster": self.cluster, "requester": "test", **fields})
+        handle = await self.client.start_workflow(
+            name, request, id=f"{self.cluster}/{name}/{uuid.uuid4()}", task_queue=self.task_queue, result_type=RunbookResult
+        )
+        self.started.append(handle)
+        return handle
 
     async def start(self, **fields: object) -> WorkflowHandle[ReplaceBroker, RunbookResult]:
         request = ReplaceBrokerInput.model_validate(

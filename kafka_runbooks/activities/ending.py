@@ -87,8 +87,8 @@ class EndingActivities:
             rated = [broker for broker in proof.our_rates_bytes_per_s if broker in snapshot.live_broker_ids]
             checks = [
                 exit_contract.replicas_in_sync(snapshot, plan.destination),
-                exit_contract.in_sync_no_worse(snapshot, plan),
-                exit_contract.preferred_leaders_lead(snapshot, plan),
+                exit_contract.in_sync_no_worse(snapshot, plan.partitions),
+                exit_contract.preferred_leaders_lead(snapshot, plan.partitions),
                 exit_contract.no_reassignment_of_ours(clients.kafka.reassignments(), ledger),
                 exit_contract.no_throttle_of_ours(
                     ledger,

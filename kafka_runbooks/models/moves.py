@@ -205,10 +205,12 @@ class MoveProof(Model):
 
     step: MoveStep
     our_rates_bytes_per_s: dict[int, int] = Field(default_factory=dict)
+    as_planned: bool = True
+    """False where the cluster changed so that nothing of the plan was left to do."""
 
 
 class MoveChecks(Model):
-    """The exit contract, and whether what is left can be planned anew (partitions that came onto a leaving broker meanwhile)."""
+    """The exit contract of moves."""
 
     checks: tuple[Check, ...]
 

@@ -1,6 +1,7 @@
 """What a runbook would do, told before it is started."""
 
 from kafka_runbooks.models.base import Model
+from kafka_runbooks.models.moves import MoveSummary
 from kafka_runbooks.models.plans import PlanSummary
 from kafka_runbooks.models.runbooks import Reason
 
@@ -11,7 +12,7 @@ class Preview(Model):
     `plan` is None where the broker can't be found or there is nothing to do.
     """
 
-    plan: PlanSummary | None = None
+    plan: PlanSummary | MoveSummary | None = None
     reasons: tuple[Reason, ...] = ()
     notes: tuple[str, ...] = ()
     nothing_to_do: str | None = None

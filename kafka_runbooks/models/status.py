@@ -5,6 +5,7 @@ from datetime import datetime
 from pydantic import Field
 
 from kafka_runbooks.models.base import Model
+from kafka_runbooks.models.moves import MoveSummary
 from kafka_runbooks.models.plans import PlanSummary
 from kafka_runbooks.models.runbooks import Decision, Reason
 
@@ -44,7 +45,7 @@ class Status(Model):
     steps: int = 0
     progress: Progress | None = None
     waiting: Waiting | None = None
-    plan: PlanSummary | None = None
+    plan: PlanSummary | MoveSummary | None = None
     reasons: tuple[Reason, ...] = ()
     owned_throttles: tuple[str, ...] = ()
     permit_holder: str | None = None

@@ -1,18 +1,19 @@
 """The sliding window: from a frozen plan and what is seen now, what to start, what to take back, or why to wait.
 
 Pure, and without memory: each look decides anew from the cluster and the ledger. So a worker may die between any two lines, a
-controller failover may lose what was submitted (it is then simply not in flight), and the end is the same. As soon as one move ends
-the next one starts; Cruise Control's executor slides likewise. The rules:
+controller failover may lose what was submitted (it is then simply not in flight), and the end is the same. As soon as one move
+ends the next one starts; Cruise Control's executor slides likewise. The rules:
 
-- At most so many moves and bytes arrive on, and are sent by, each broker and the cluster (`MoveLimits`). The sender is the leader:
-  a new replica fetches from it. A single partition beyond a limit of bytes goes alone.
+- At most so many moves and bytes arrive on, and are sent by, each broker and the cluster (`MoveLimits`). The sender is the
+  leader: a new replica fetches from it. A single partition beyond a limit of bytes goes alone.
 - Moves start in the order of the plan's batches; the batch after the first unfinished one may begin, no later one.
 - Min-ISR guard, on always (Cruise Control's ConcurrencyAdjuster, which ships disabled): a partition below its min.insync.replicas
   with no offline replica stops new moves, one that has shrunk to it halves the limits. Whatever shrank because a broker is down
   doesn't count: it must not stop the very moves that repair it.
 - Somebody else's reassignment is waited for, never cancelled. Ours is cancelled where its destination is dead or where it leads
   elsewhere than the plan does.
-- What the plan didn't foresee (drift, a dead destination) lets in flight what is in flight, starts nothing, and asks for a new plan.
+- What the plan didn't foresee (drift, a dead destination) lets in flight what is in flight, starts nothing, and asks for a new
+  plan.
 """
 
 from collections import Counter

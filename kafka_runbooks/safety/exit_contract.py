@@ -1,4 +1,4 @@
-"""What must hold on the live cluster before a replacement may be called done.
+"""What must hold on the live cluster before a runbook may be called done.
 
 Pure: from what was observed at the end to checks. A check that doesn't hold is reported with what was found, and the runbook
 has failed, whatever its steps said of themselves.
@@ -8,7 +8,8 @@ from collections.abc import Mapping, Sequence
 
 from kafka_runbooks.models.cluster import ClusterSnapshot, Reassignment, ThrottledReplicas, ThrottleRates, TopicPartition
 from kafka_runbooks.models.ledger import Ledger
-from kafka_runbooks.models.plans import ReplacementPlan
+from kafka_runbooks.models.moves import Move, MovePlan
+from kafka_runbooks.models.plans import PlannedPartition, ReplacementPlan
 from kafka_runbooks.models.pods import BrokerPod, Claim, Node
 from kafka_runbooks.models.runbooks import Check
 from kafka_runbooks.models.steps import BrokerPlace
@@ -35,9 +36,29 @@ def replicas_moved(snapshot: ClusterSnapshot, broker_id: int) -> Check:
     )
 
 
-def in_sync_no_worse(snapshot: ClusterSnapshot, plan: ReplacementPlan) -> Check:
-    """No partition of the plan has fewer in-sync replicas than when it was made."""
-    before = {TopicPartition(partition.topic, partition.partition): len(partition.in_sync) for partition in plan.partitions}
+def replicas_as_planned(snapshot: ClusterSnapshot, moves: Sequence[Move]) -> Check:
+    """Every partition of the plan that still exists has exactly the replicas that the plan wants, in this order."""
+    now = {partition.name: partition.replicas for partition in snapshot.partitions}
+    wrong = [f"{move.name} is {list(now[move.name])}" for move in moves if now.get(move.name, move.after) != move.after]
+    detail = f"{len(moves) - len(wrong)} of {len(moves)} partitions"
+    if wrong:
+        detail += ": not " + "; ".join(wrong[:10])
+    return Check(name="replicas as planned", holds=not wrong, detail=detail)
+
+
+def is_empty(snapshot: ClusterSnapshot, broker_id: int) -> Check:
+    """Nothing is left on a broker that leaves."""
+    left = [str(partition.name) for partition in snapshot.on_broker(broker_id)]
+    detail = f"{len(left)} replicas {' '.join(left[:10])}".strip()
+    return Check(name=f"broker {broker_id} is empty", holds=not left, detail=detail)
+
+
+def in_sync_no_worse(snapshot: ClusterSnapshot, planned: Sequence[PlannedPartition]) -> Check:
+    """No partition of the plan has fewer in-sync replicas than when it was made, where the plan keeps as many."""
+    before = {
+        TopicPartition(partition.topic, partition.partition): min(len(partition.in_sync), len(partition.after))
+        for partition in planned
+    }
     worse = [
         f"{partition.name} has {len(partition.in_sync)}, had {before[partition.name]}"
         for partition in snapshot.partitions
@@ -46,12 +67,12 @@ def in_sync_no_worse(snapshot: ClusterSnapshot, plan: ReplacementPlan) -> Check:
     return Check(name="in-sync replicas no worse", holds=not worse, detail="; ".join(worse[:10]) or f"{len(before)} partitions")
 
 
-def preferred_leaders_lead(snapshot: ClusterSnapshot, plan: ReplacementPlan) -> Check:
+def preferred_leaders_lead(snapshot: ClusterSnapshot, planned: Sequence[PlannedPartition]) -> Check:
     """Each partition of the plan is led by its first replica, where that one is up and in sync."""
-    names = {TopicPartition(partition.topic, partition.partition) for partition in plan.partitions}
-    planned = [partition for partition in snapshot.partitions if partition.name in names]
-    wrong = not_led_by_preferred(snapshot, planned)
-    detail = f"{len(planned) - len(wrong)} of {len(planned)}"
+    names = {TopicPartition(partition.topic, partition.partition) for partition in planned}
+    found = [partition for partition in snapshot.partitions if partition.name in names]
+    wrong = not_led_by_preferred(snapshot, found)
+    detail = f"{len(found) - len(wrong)} of {len(found)}"
     if wrong:
         detail += ": not " + ", ".join(str(partition.name) for partition in wrong[:10])
     return Check(name="preferred leaders lead", holds=not wrong, detail=detail)
@@ -59,7 +80,7 @@ def preferred_leaders_lead(snapshot: ClusterSnapshot, plan: ReplacementPlan) -> 
 
 def no_throttle_of_ours(
     ledger: Ledger | None,
-    plan: ReplacementPlan,
+    plan: ReplacementPlan | MovePlan,
     lists: Mapping[str, ThrottledReplicas],
     rates: Mapping[int, ThrottleRates],
     our_rates_bytes_per_s: Mapping[int, int],

@@ -16,24 +16,52 @@ from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxR
 
 from kafka_runbooks.activities.catch_up import CatchUpActivities
 from kafka_runbooks.activities.ending import EndingActivities
+from kafka_runbooks.activities.moving import MovingActivities
 from kafka_runbooks.activities.permits import PermitActivities
+from kafka_runbooks.activities.planning_moves import PlanningActivities
 from kafka_runbooks.activities.pods import PodActivities
 from kafka_runbooks.activities.reassigning import ReassigningActivities
 from kafka_runbooks.activities.running import Link
 from kafka_runbooks.activities.survey import SurveyActivities
 from kafka_runbooks.clients.open import Clusters
+from kafka_runbooks.models.move_inputs import (
+    EvacuateLeadersInput,
+    RebalanceInput,
+    RunPlanInput,
+    ScaleUpInput,
+    SetReplicationFactorInput,
+)
 from kafka_runbooks.models.runbooks import ClearLeftoversInput, ReplaceBrokerInput, RunbookInput
 from kafka_runbooks.worker.settings import WorkerSettings
 from kafka_runbooks.workflows.clear_leftovers import ClearLeftovers
+from kafka_runbooks.workflows.moving import EvacuateLeaders, Rebalance, RunPlan, ScaleUp, SetReplicationFactor
 from kafka_runbooks.workflows.permit import ClusterPermit
 from kafka_runbooks.workflows.plan_only import PlanOnly
 from kafka_runbooks.workflows.replace_broker import ReplaceBroker
 
 DEPLOYMENT = "kafka-runbooks"
-RUNBOOKS: dict[str, type[RunbookInput]] = {"ReplaceBroker": ReplaceBrokerInput, "ClearLeftovers": ClearLeftoversInput}
+RUNBOOKS: dict[str, type[RunbookInput]] = {
+    "ReplaceBroker": ReplaceBrokerInput,
+    "Rebalance": RebalanceInput,
+    "ScaleUp": ScaleUpInput,
+    "SetReplicationFactor": SetReplicationFactorInput,
+    "EvacuateLeaders": EvacuateLeadersInput,
+    "RunPlan": RunPlanInput,
+    "ClearLeftovers": ClearLeftoversInput,
+}
 """Workflow type -> what it is asked with. The names that `kafka-runbooks start` and `temporal workflow start --type` take."""
 
-WORKFLOWS: list[type] = [ReplaceBroker, ClearLeftovers, ClusterPermit, PlanOnly]
+WORKFLOWS: list[type] = [
+    ReplaceBroker,
+    Rebalance,
+    ScaleUp,
+    SetReplicationFactor,
+    EvacuateLeaders,
+    RunPlan,
+    ClearLeftovers,
+    ClusterPermit,
+    PlanOnly,
+]
 
 GRACE = timedelta(seconds=45)
 """A pod's terminationGracePeriodSeconds must be longer by half a minute."""
@@ -69,7 +97,18 @@ def activities(client: Client, clusters: Clusters, loop: asyncio.AbstractEventLo
         EndingActivities(clusters, link),
         PermitActivities(client),
     )
+    planning, moving = PlanningActivities(clusters, link), MovingActivities(clusters, link)
     return [
+        planning.plan_rebalance,
+        planning.plan_scale_up,
+        planning.plan_decommission,
+        planning.plan_replication_factor,
+        planning.plan_evacuation,
+        planning.plan_given,
+        planning.preview_moves,
+        moving.move_partitions,
+        moving.elect_planned_leaders,
+        moving.prove_moves,
         survey.survey_broker,
         survey.make_replacement_plan,
         survey.preview_replacement,

@@ -15,8 +15,10 @@ from temporalio.exceptions import ActivityError, ApplicationError, FailureError,
 
 with workflow.unsafe.imports_passed_through():
     from kafka_runbooks.activities.ending import EndingActivities
+    from kafka_runbooks.models.moves import MoveSummary
     from kafka_runbooks.models.plans import PlanSummary
     from kafka_runbooks.models.runbooks import (
+        Abort,
         Approval,
         Decision,
         Outcome,
@@ -43,6 +45,9 @@ class Ended(Exception):
 class Runbook:
     """What all runbooks share while they run."""
 
+    can_roll_back = False
+    """Whether an abort may ask for the way back to the start."""
+
     def __init__(self) -> None:
         self._request: RunbookInput | None = None
         self._work: asyncio.Task[RunbookResult] | None = None
@@ -52,7 +57,7 @@ class Runbook:
         self._step = ""
         self._progress: Progress | None = None
         self._waiting: Waiting | None = None
-        self._plan: PlanSummary | None = None
+        self._plan: PlanSummary | MoveSummary | None = None
         self._reasons: tuple[Reason, ...] = ()
         self._owned: tuple[str, ...] = ()
         self._holder: str | None = None
@@ -61,7 +66,7 @@ class Runbook:
         self._gate_is_open: bool | None = None
         self._approval: Approval | None = None
         self._is_paused = False
-        self._abort: Word | None = None
+        self._abort: Abort | None = None
         self._is_acting = False
         self._released = Released()
 
@@ -148,18 +153,22 @@ class Runbook:
             raise ApplicationError("it is not paused")
 
     @workflow.update
-    def abort(self, word: Word) -> Status:
-        """Give back what was set, and end."""
-        self._note("abort", word)
+    def abort(self, word: Abort) -> Status:
+        """Give back what was set, and end; with `rollback`, once everything is back where it was."""
+        self._note("abort with rollback" if word.rollback else "abort", word)
         self._abort = word
         if self._work is not None:
             self._work.cancel()
         return self.status()
 
     @abort.validator
-    def _may_abort(self, word: Word) -> None:
+    def _may_abort(self, word: Abort) -> None:
         if self._work is None or self._work.done():
             raise ApplicationError("there is nothing to abort: it has not begun, or is at its end")
+        if word.rollback and not self.can_roll_back:
+            raise ApplicationError(f"rollback: {workflow.info().workflow_type} has none; abort without it")
+        if word.rollback and self._abort is not None:
+            raise ApplicationError("it is being aborted already")
 
     def _must_be_at_gate(self) -> None:
         if self._gate_is_open is None:

@@ -122,6 +122,15 @@ class World:
         self.nodes[name] = WorldNode(name=name, zone=zone, map=map_name, uid=self.new_uid(), instance_type=instance_type)
         self._schedule()
 
+    def add_broker(self, map_name: str, zone: str) -> int:
+        """The StatefulSet of a map gets one more pod, on a node of its own; returns the new broker's id, the next one."""
+        broker_id = max(pod.broker_id for pod in self.pods.values()) + 1
+        ordinal = sum(1 for pod in self.pods.values() if pod.stateful_set == map_name)
+        self.add_node(f"node-{map_name}-{broker_id}", zone, map_name)
+        self._create_pod(f"{map_name}-{ordinal}", map_name, map_name, broker_id)
+        self.advance()
+        return broker_id
+
     def lose_node(self, name: str) -> None:
         """Power cut: the node is NotReady, its broker dies, its disk is unreachable. The Node object stays."""
         node = self.nodes[name]

@@ -66,34 +66,32 @@ def check(plan: MovePlan, seen: Seen, limits: MoveLimits, decision: Decision) ->
         ("out", outgoing, limits.moves_out_per_broker, limits.bytes_out_per_broker),
         ("cluster", {0: everything}, limits.moves_at_once, limits.bytes_at_once),
     ):
-        if not any(arriving for move, arriving in copying if move in decision.submit):
-            break  # What was in flight when limits were halved stays in flight.
-        touched = {b for move, arriving in copying if move in decision.submit for b in (*arriving, now[move.name].leader)}
+        # What was in flight when limits were halved stays in flight: judged is whatever gets something new.
+        new = [(move, arriving) for move, arriving in copying if move in decision.submit]
+        touched: dict[str, set[int | None]] = {
+            "in": {b for _, bs in new for b in bs},
+            "out": {now[m.name].leader for m, _ in new},
+            "cluster": {0} if new else set(),
+        }
         for broker, sizes in by_broker.items():
-            if what != "cluster" and broker not in touched:
-                continue
-            if what != "cluster" and not any(
-                broker in (arriving if what == "in" else [now[move.name].leader])
-                for move, arriving in copying
-                if move in decision.submit
-            ):
+            if broker not in touched[what]:
                 continue
             if len(sizes) > max(1, moves // factor):
                 wrong.append(f"{what} of {broker}: {len(sizes)} moves")
             if size is not None and len(sizes) > 1 and sum(sizes) > max(1, size // factor):
                 wrong.append(f"{what} of {broker}: {sum(sizes)} bytes")
     for broker, free in seen.headroom_bytes.items():
-        new = sum(m.size_bytes for m in decision.submit if broker in m.after and broker not in now[m.name].replicas)
-        if new and new > free:
-            wrong.append(f"broker {broker}: {new} bytes arrive, {free} are free")
+        fresh = sum(m.size_bytes for m in decision.submit if broker in m.after and broker not in now[m.name].replicas)
+        if fresh > free:
+            wrong.append(f"broker {broker}: {fresh} bytes arrive, {free} are free")
 
     unfinished = [
         move.batch
         for move in plan.moves
         if move.name in now and (now[move.name].replicas != move.after or move.name in seen.reassignments)
     ]
-    late = [move for move in decision.submit if unfinished and move.batch > min(unfinished) + 1]
-    wrong += [f"{move.name}: batch {move.batch} before batch {min(unfinished)}" for move in late]
+    early = [move for move in decision.submit if unfinished and move.batch > min(unfinished) + 1]
+    wrong += [f"{move.name}: batch {move.batch} before batch {min(unfinished)}" for move in early]
     done = all(
         move.name not in now or (now[move.name].replicas == move.after and move.name not in seen.reassignments)
         for move in plan.moves

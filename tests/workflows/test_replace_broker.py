@@ -8,7 +8,7 @@ from temporalio.client import WorkflowFailureError, WorkflowHandle, WorkflowUpda
 from temporalio.exceptions import ApplicationError, CancelledError
 
 from kafka_runbooks.models.cluster import ThrottledReplicas, ThrottleRates, TopicPartition
-from kafka_runbooks.models.runbooks import Approval, Outcome, RunbookResult, Word
+from kafka_runbooks.models.runbooks import Abort, Approval, Outcome, RunbookResult, Word
 from kafka_runbooks.models.status import Status
 from kafka_runbooks.workflows.replace_broker import ReplaceBroker
 from tests.fakes.world import World
@@ -161,7 +161,7 @@ async def test_abort_gives_back_and_says_so(runbooks: Bench) -> None:
     world.add_node("spare", "zone-a", "events")
     handle = await runbooks.start(**SLOW)
     await until(handle, lambda status: status.step == "follow the catch-up" and status.progress is not None)
-    await handle.execute_update(ReplaceBroker.abort, ME)
+    await handle.execute_update(ReplaceBroker.abort, Abort(by="alice", reason="because"))
     result = await failure(handle)
     assert result.outcome is Outcome.ABORTED
     assert result.decisions[0].by == "alice"

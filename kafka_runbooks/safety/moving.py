@@ -1,0 +1,97 @@
+"""Every reason not to carry out a plan of moves now, all at once, each with what would clear it.
+
+Pure: from the plan and what was observed to reasons. Why no plan exists at all (no space, too few racks) is placement's to say.
+"""
+
+from collections.abc import Callable, Sequence
+
+from kafka_runbooks.models.cluster import ClusterSnapshot, Reassignment, TopicPartition
+from kafka_runbooks.models.moves import Move, MovePlan
+from kafka_runbooks.models.runbooks import Reason
+from kafka_runbooks.safety.availability import listed
+
+
+def reasons_not_to_move(
+    plan: MovePlan, snapshot: ClusterSnapshot, reassignments: Sequence[Reassignment], acknowledged_risks: Sequence[str] = ()
+) -> list[Reason]:
+    """All reasons; risks that are acknowledged are not in the list."""
+    live = snapshot.live_broker_ids
+    leaderless = {partition.name for partition in snapshot.partitions if partition.leader is None}
+    found = foreign_reassignments([move for move in reassignments if move.name in {planned.name for planned in plan.moves}])
+    found += [
+        Reason(
+            name=f"destination-is-down:{broker}",
+            message=f"{len(moves)} moves lead onto broker {broker}, which is not registered with the cluster ({_names(moves)})",
+            clears=f"start broker {broker}, or plan onto live ones: {', '.join(map(str, sorted(live)))}",
+        )
+        for broker, moves in _by_broker(plan, lambda move: [b for b in move.arriving if b not in live]).items()
+    ]
+    found += [
+        Reason(
+            name=f"no-leader:{topic}",
+            message=f"topic {topic}, partition {listed(numbers)}: no leader, so there is nothing to copy from",
+            clears="bring back a broker that has an in-sync replica of it",
+        )
+        for topic, numbers in _by_topic([move for move in plan.moves if move.arriving and move.name in leaderless]).items()
+    ]
+    found += [
+        Reason(
+            name=f"broker-is-down:{broker}",
+            message=f"broker {broker} is down: the plan copies {len(moves)} replicas anew that come back with it",
+            clears=f'bring broker {broker} back first, or acknowledge with acknowledged_risks ["broker-is-down:{broker}"]',
+            can_be_acknowledged=True,
+        )
+        for broker, moves in _by_broker(
+            plan, lambda move: [b for b in move.before if b not in live and b not in move.after and b not in plan.leaving]
+        ).items()
+    ]
+    found += [
+        Reason(
+            name=f"below-minimum:{topic}",
+            message=f"topic {topic}, partition {listed(numbers)}: fewer replicas than min.insync.replicas "
+            f"({snapshot.minimum_in_sync.get(topic, 1)}): acks=all writes will be refused",
+            clears=f'lower min.insync.replicas first, or acknowledge with acknowledged_risks ["below-minimum:{topic}"]',
+            can_be_acknowledged=True,
+        )
+        for topic, numbers in _by_topic(
+            [
+                move
+                for move in plan.moves
+                if len(move.after) < len(move.before) and len(move.after) < snapshot.minimum_in_sync.get(move.topic, 1)
+            ]
+        ).items()
+    ]
+    return [reason for reason in found if not (reason.can_be_acknowledged and reason.name in acknowledged_risks)]
+
+
+def foreign_reassignments(moving: Sequence[Reassignment]) -> list[Reason]:
+    """Somebody else's, on partitions that the plan is about."""
+    if not moving:
+        return []
+    return [
+        Reason(
+            name="foreign-reassignment",
+            message=f"{len(moving)} partitions are being reassigned by somebody else: "
+            + ", ".join(str(move.name) for move in moving[:10]),
+            clears='wait until they end (when_busy "wait" does), or cancel them where they were started',
+        )
+    ]
+
+
+def _names(moves: Sequence[Move]) -> str:
+    return ", ".join(str(move.name) for move in moves[:5])
+
+
+def _by_broker(plan: MovePlan, brokers_of: Callable[[Move], list[int]]) -> dict[int, list[Move]]:
+    found: dict[int, list[Move]] = {}
+    for move in plan.moves:
+        for broker in brokers_of(move):
+            found.setdefault(broker, []).append(move)
+    return dict(sorted(found.items()))
+
+
+def _by_topic(moves: Sequence[Move]) -> dict[str, list[int]]:
+    found: dict[str, list[int]] = {}
+    for name in sorted(TopicPartition(move.topic, move.partition) for move in moves):
+        found.setdefault(name.topic, []).append(name.partition)
+    return found
