@@ -15,7 +15,7 @@ import httpx
 from kafka_runbooks.clients.errors import Refused, Unreachable
 from kafka_runbooks.clients.metrics import Sample, at, broker_id_in, ids, report
 from kafka_runbooks.clients.metrics_http import TIMEOUT_SECONDS, get_json
-from kafka_runbooks.clients.metrics_settings import DatadogSource
+from kafka_runbooks.clients.metrics_settings import DatadogSource, asked
 from kafka_runbooks.clients.protocols import BrokerMetrics
 from kafka_runbooks.models.pods import BrokerPod
 from kafka_runbooks.models.traffic import Figure, TrafficReport
@@ -37,7 +37,7 @@ class DatadogMetrics(BrokerMetrics):
     def __init__(self, settings: DatadogSource) -> None:
         self._settings = settings
         group = f"{{{settings.scope}}} by {{{settings.broker_tag}}}"
-        self._queries = settings.queries.over({figure: f"avg:{metric}{group}" for figure, metric in METRICS.items()})
+        self._queries = asked(settings.queries, {f: f"avg:{metric}{group}" for f, metric in METRICS.items()})
         self._who = f"Datadog {settings.url}"
 
     def traffic(self, pods: Iterable[BrokerPod]) -> TrafficReport:

@@ -15,7 +15,7 @@ from kafka_runbooks.clients.errors import Refused, Unreachable
 from kafka_runbooks.clients.metrics import Sample, at, broker_id_in, ids, report
 from kafka_runbooks.clients.metrics_exporter import METRICS
 from kafka_runbooks.clients.metrics_http import TIMEOUT_SECONDS, get_json
-from kafka_runbooks.clients.metrics_settings import PrometheusSource
+from kafka_runbooks.clients.metrics_settings import PrometheusSource, asked
 from kafka_runbooks.clients.protocols import BrokerMetrics
 from kafka_runbooks.models.pods import BrokerPod
 from kafka_runbooks.models.traffic import Figure, TrafficReport
@@ -38,7 +38,7 @@ class PrometheusMetrics(BrokerMetrics):
 
     def __init__(self, settings: PrometheusSource) -> None:
         self._settings = settings
-        self._queries = settings.queries.over(METRICS)
+        self._queries = asked(settings.queries, METRICS)
         self._who = f"Prometheus {settings.url}"
 
     def traffic(self, pods: Iterable[BrokerPod]) -> TrafficReport:

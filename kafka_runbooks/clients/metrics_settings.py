@@ -3,10 +3,11 @@
 Settings only: a backend's library is imported when a cluster that uses it is opened.
 """
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import AnyHttpUrl, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, AnyHttpUrl, BaseModel, ConfigDict, Field
 
 from kafka_runbooks.models.traffic import FIGURES, Figure
 
@@ -19,20 +20,19 @@ class _Settings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
 
-class Queries(_Settings):
-    """One query a figure, where the default doesn't fit; null: the figure isn't asked for, and stays unknown."""
+def _some_figure(queries: dict[Figure, str | None]) -> dict[Figure, str | None]:
+    if all(figure in queries and queries[figure] is None for figure in FIGURES):
+        raise ValueError("every figure is null; leave one to ask for")
+    return queries
 
-    in_bytes_per_s: str | None = None
-    out_bytes_per_s: str | None = None
-    replication_in_bytes_per_s: str | None = None
-    replication_out_bytes_per_s: str | None = None
-    produce_p99_ms: str | None = None
-    fetch_p99_ms: str | None = None
 
-    def over(self, defaults: dict[Figure, str]) -> dict[Figure, str]:
-        """The queries to ask: these, and the defaults of the figures that the file doesn't mention."""
-        given: dict[Figure, str | None] = {figure: getattr(self, figure) for figure in FIGURES if figure in self.model_fields_set}
-        return {figure: query for figure, query in (defaults | given).items() if query is not None}
+Queries = Annotated[dict[Figure, str | None], AfterValidator(_some_figure)]
+"""One query a figure, where the default doesn't fit; null: the figure isn't asked for, and stays unknown."""
+
+
+def asked(queries: Mapping[Figure, str | None], defaults: Mapping[Figure, str]) -> dict[Figure, str]:
+    """The queries to ask: the file's own, and the defaults of the figures that it doesn't mention."""
+    return {figure: query for figure, query in {**defaults, **queries}.items() if query is not None}
 
 
 class ExporterSource(_Settings):
@@ -51,7 +51,7 @@ class PrometheusSource(_Settings):
     """The label whose value is the broker id."""
     labels: dict[str, str] = Field(default_factory=dict)
     """Only series with these labels count: one server often scrapes several clusters, whose broker ids are alike."""
-    queries: Queries = Queries()
+    queries: Queries = Field(default_factory=dict)
     measured_at: str | None = None
     """A query whose value is the time (Unix seconds) of the samples, by broker: for queries that are expressions, of which
     Prometheus no longer says how old they are. Without it, `timestamp(…)` of each query is asked."""
@@ -69,7 +69,7 @@ class DatadogSource(_Settings):
     """Which hosts the default queries look at, for example `service:kafka,cluster:main`."""
     broker_tag: str = Field(default=BROKER_ID_LABEL, pattern=r"^[a-zA-Z][\w\-./]*$")
     """The tag whose value is the broker id; queries of your own must group by it."""
-    queries: Queries = Queries()
+    queries: Queries = Field(default_factory=dict)
     max_age_seconds: float = Field(default=60, gt=0)
     api_key_file: Path | None = None
     application_key_file: Path | None = None

@@ -22,7 +22,16 @@ from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
 from kazoo.client import KazooClient
-from kazoo.exceptions import AuthFailedError, InvalidACLError, KazooException, NoAuthError, NoNodeError
+from kazoo.exceptions import (
+    AuthFailedError,
+    InvalidACLError,
+    KazooException,
+    NoAuthError,
+    NodeExistsError,
+    NoNodeError,
+    RolledBackError,
+    RuntimeInconsistency,
+)
 from kazoo.handlers.threading import KazooTimeoutError
 
 from kafka_runbooks.clients.errors import Conflict, Refused, Unreachable
@@ -125,12 +134,13 @@ class ZnodeMetrics(BrokerMetrics):
                     transaction.set_data(path, value)
                 else:
                     transaction.create(path, value)
+            # Of a transaction that fails, one operation has the cause and the others were rolled back for it.
             failed = [result for result in transaction.commit() if isinstance(result, Exception)]
-            for failure in failed:
-                if isinstance(failure, (NoAuthError, InvalidACLError)):
-                    raise failure
+            causes = [result for result in failed if not isinstance(result, (RolledBackError, RuntimeInconsistency))]
+            if any(isinstance(cause, (NodeExistsError, NoNodeError)) for cause in causes):
+                raise Conflict(f"znodes {' and '.join(values)} changed while they were written: {causes[0]!r}")
             if failed:
-                raise Conflict(f"znodes {' and '.join(values)} changed while they were written: {failed[0]!r}")
+                raise (causes or failed)[0]
 
     def _read(self, client: KazooClient, path: str) -> Znode:
         try:
@@ -199,5 +209,5 @@ def decode(data: bytes) -> Any:
 def _bytes(value: object, name: str, problems: list[str]) -> int | None:
     if isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value) and value >= 0:
         return int(value)
-    problems.append(f"{name} is {'missing' if value is None else value!r}")
+    problems.append(f"{name} is missing" if value is None else f"{name} is {value!r}")
     return None

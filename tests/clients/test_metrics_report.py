@@ -64,7 +64,7 @@ def test_a_figure_that_the_backend_lacks_is_missing_and_one_that_was_not_asked_f
     found = samples(1001)
     del found[1001, "produce_p99_ms"]
     assert judged(found, 1001).problems == {1001: "produce_p99_ms (metric_of_produce_p99_ms): missing"}
-    asked = {figure: name for figure, name in NAMES.items() if figure != "produce_p99_ms"}
+    asked: dict[Figure, str] = {figure: name for figure, name in NAMES.items() if figure != "produce_p99_ms"}
     without = report([1001], asked, found, NOW, 60)
     assert without.by_broker[1001].produce_p99_ms is None and not without.problems
 

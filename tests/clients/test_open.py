@@ -1,0 +1,123 @@
+"""The clusters file: what it may say, which backend it selects, and errors that name the field."""
+
+from pathlib import Path
+
+import pytest
+
+from kafka_runbooks.clients.errors import Refused, UnknownCluster
+from kafka_runbooks.clients.metrics_datadog import DatadogMetrics
+from kafka_runbooks.clients.metrics_exporter import ExporterMetrics
+from kafka_runbooks.clients.metrics_file import FileMetrics
+from kafka_runbooks.clients.metrics_prometheus import PrometheusMetrics
+from kafka_runbooks.clients.metrics_settings import FileSource, PrometheusSource
+from kafka_runbooks.clients.metrics_znodes import ZnodeMetrics
+from kafka_runbooks.clients.open import ClustersFile, ConfiguredClusters, open_metrics
+from kafka_runbooks.models.traffic import FIGURES
+
+ROOT = Path(__file__).parents[2]
+CLUSTER = "clusters:\n  main:\n    bootstrap_servers: kafka:9092\n    namespace: kafka\n"
+
+
+def written(folder: Path, text: str) -> Path:
+    path = folder / "clusters.yaml"
+    path.write_text(text)
+    return path
+
+
+def with_metrics(metrics: str) -> str:
+    return f"{CLUSTER}    metrics: {metrics}\n"
+
+
+@pytest.mark.parametrize(
+    ("metrics", "backend"),
+    [
+        (None, ExporterMetrics),
+        ("{source: exporter}", ExporterMetrics),
+        ("{source: prometheus, url: 'http://prometheus:9090/prom', labels: {cluster: main}}", PrometheusMetrics),
+        ("{source: datadog, scope: 'cluster:main', api_key_file: /keys/api, queries: {fetch_p99_ms: null}}", DatadogMetrics),
+        ("{source: zookeeper, hosts: 'a:2181,b:2181/kafka'}", ZnodeMetrics),
+        ("{source: file, path: /var/traffic.json, max_age_seconds: 30}", FileMetrics),
+    ],
+)
+def test_the_source_selects_the_backend(metrics: str | None, backend: type, tmp_path: Path) -> None:
+    path = written(tmp_path, CLUSTER if metrics is None else with_metrics(metrics))
+    clusters = ConfiguredClusters.from_file(path)
+    assert clusters.names() == ("main",)
+    settings = clusters._settings["main"]
+    assert type(open_metrics(settings)) is backend
+
+
+def test_a_cluster_is_opened_once_and_an_unknown_one_names_those_that_are(tmp_path: Path) -> None:
+    clusters = ConfiguredClusters.from_file(written(tmp_path, CLUSTER))
+    with pytest.raises(UnknownCluster, match="'mian' is not configured; known are main"):
+        clusters.open("mian")
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("", "the file: Input should be a valid dictionary"),
+        ("clusters:\n  main:\n    namespace: kafka\n", "clusters.main.bootstrap_servers: Field required"),
+        (CLUSTER + "    metric_port: 1\n", "clusters.main.metric_port: Extra inputs are not permitted"),
+        (CLUSTER + "    metrics_port: 0\n", "clusters.main.metrics_port: Input should be greater than or equal to 1"),
+        (with_metrics("{}"), "clusters.main.metrics: Unable to extract tag using discriminator 'source'"),
+        (with_metrics("{source: grafana}"), "clusters.main.metrics: Input tag 'grafana' found using 'source' does not match"),
+        (with_metrics("{source: prometheus}"), "clusters.main.metrics.prometheus.url: Field required"),
+        (with_metrics("{source: prometheus, url: 'prometheus:9090'}"), "metrics.prometheus.url: URL scheme should be 'http'"),
+        (with_metrics("{source: prometheus, url: 'http://a', broker_label: 'a-b'}"), "metrics.prometheus.broker_label: "),
+        (
+            with_metrics("{source: datadog, queries: {latency: x}}"),
+            "metrics.datadog.queries.latency.[key]: Input should be 'in_bytes_per_s', ",
+        ),
+        (
+            with_metrics("{source: datadog, queries: {" + ", ".join(f"{figure}: null" for figure in FIGURES) + "}}"),
+            "metrics.datadog.queries: Value error, every figure is null",
+        ),
+        (with_metrics("{source: zookeeper, hosts: ''}"), "metrics.zookeeper.hosts: String should have at least 1"),
+        (with_metrics("{source: file, path: a, max_age_seconds: 0}"), "metrics.file.max_age_seconds: Input should be greater"),
+        ("clusters: {main\n  x: 1", "isn't YAML: "),
+        ("clusters: \x00", "isn't YAML: "),
+    ],
+)
+def test_a_wrong_field_is_named(text: str, why: str, tmp_path: Path) -> None:
+    path = written(tmp_path, text)
+    with pytest.raises(Refused) as refused:
+        ConfiguredClusters.from_file(path)
+    assert str(refused.value).startswith(f"clusters file {path}: ") and why in str(refused.value)
+
+
+def test_a_key_in_the_wrong_place_stays_out_of_the_message(tmp_path: Path) -> None:
+    for text in (
+        with_metrics("{source: datadog, api_key: SECRET, scope: [SECRET]}"),
+        "clusters:\n  main: {api_key: SECRET\n  - SECRET: [",
+    ):
+        with pytest.raises(Refused) as refused:
+            ConfiguredClusters.from_file(written(tmp_path, text))
+        assert "SECRET" not in str(refused.value) and "SECRET" not in str(refused.value.__cause__)
+
+
+def test_no_file_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("KAFKA_RUNBOOKS_CLUSTERS_FILE", raising=False)
+    with pytest.raises(Refused, match="set KAFKA_RUNBOOKS_CLUSTERS_FILE"):
+        ConfiguredClusters.from_file()
+    monkeypatch.setenv("KAFKA_RUNBOOKS_CLUSTERS_FILE", str(tmp_path / "none.yaml"))
+    with pytest.raises(Refused, match=r"none.yaml: can't be read: .*No such file"):
+        ConfiguredClusters.from_file()
+    written(tmp_path, CLUSTER)
+    monkeypatch.setenv("KAFKA_RUNBOOKS_CLUSTERS_FILE", str(tmp_path / "clusters.yaml"))
+    assert ConfiguredClusters.from_file().names() == ("main",)
+
+
+def test_the_deployed_clusters_file_is_right() -> None:
+    assert ConfiguredClusters.from_file(ROOT / "deploy/kubernetes/base/config/clusters.yaml").names() == ("lab",)
+
+
+def test_settings_survive_json() -> None:
+    """They are shown to people; discriminator and paths come back."""
+    source = PrometheusSource.model_validate({"source": "prometheus", "url": "https://p", "queries": {"fetch_p99_ms": None}})
+    entry = {"bootstrap_servers": "a:1", "namespace": "k"}
+    file = ClustersFile.model_validate(
+        {"clusters": {"a": {**entry, "metrics": source}, "b": {**entry, "metrics": FileSource(source="file", path=Path("x"))}}}
+    )
+    again = ClustersFile.model_validate_json(file.model_dump_json())
+    assert again == file
