@@ -113,9 +113,9 @@ class PlacementSummary(Model):
     """No plan that reaches `spread_after` (and what was asked) moves fewer bytes."""
     forced_bytes: int
     """The part that any valid map must move: lost or leaving replicas, added ones, rack repairs."""
-    levelled: Literal["utilisation", "used bytes", "replica count", "bytes in"]
+    levelled: Literal["utilisation", "used bytes", "replica count", "bytes in", "bytes out"]
     spread_before: float
-    """Highest minus lowest over target brokers: a fraction of capacity for utilisation, else bytes or replicas."""
+    """Highest minus lowest over target brokers: a fraction of capacity for utilisation, else bytes, replicas or bytes a second."""
     spread_after: float
     best_possible_spread: float
     best_possible_is_exact: bool = False

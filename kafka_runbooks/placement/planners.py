@@ -161,6 +161,8 @@ def balance_leaders(
     :param by_share: each broker leads its share of the replicas it holds (topicmappr's ratio), instead of all brokers alike
     """
     cluster = observed(cluster, options)
+    if by_share and options.measure == "bytes out":
+        raise BadWish("by_share: leaders follow either their share of replicas or bytes out")
     return planning.leaders_plan("leaders", cluster, options, chosen(cluster, brokers), by_share)
 
 

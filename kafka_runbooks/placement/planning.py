@@ -5,8 +5,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from kafka_runbooks.placement import leaders, problems, solving
-from kafka_runbooks.placement.arrays import NONE, Cluster, Flags, Indices, added, distinct_racks, holds
+from kafka_runbooks.placement import consuming, leaders, problems, solving
+from kafka_runbooks.placement.arrays import NONE, Cluster, Flags, Indices, Ints, added, distinct_racks, holds
 from kafka_runbooks.placement.plan import Plan, settle
 from kafka_runbooks.placement.wishes import Options, regions_of, scope_of
 
@@ -21,6 +21,44 @@ def plan(
     moves: bool = False,
     pairs: dict[int, int] | None = None,
     by_topic: bool = False,
+) -> Plan:
+    """Plan every map; `moves`: replicas may move to level, beyond those that must.
+
+    Bytes out are levelled by choosing leaders alone, where that does it: no replica moves then.
+    """
+
+    def made(moves: bool) -> Plan:
+        return _plan(kind, cluster, options, allowed, replication, moves, pairs, by_topic)
+
+    if options.measure != "bytes out" or not moves:
+        return made(moves)
+    led = made(False)
+    if led.spread_after <= led.best_possible_spread + _tolerance(led, options):
+        return led
+    moved = made(True)
+    return moved if moved.spread_after < led.spread_after else led
+
+
+def _tolerance(led: Plan, options: Options) -> float:
+    if options.target_spread is not None:
+        return options.target_spread
+    out = consuming.led(led.after, _bytes_out(led.cluster), led.cluster.broker_count)
+    return solving.DEFAULT_SPREAD * float(out[led.targets].mean()) if led.targets.any() else 0.0
+
+
+def _bytes_out(cluster: Cluster) -> Ints:
+    return cluster.bytes_out if cluster.bytes_out is not None else np.zeros(cluster.partition_count, dtype=np.int64)
+
+
+def _plan(
+    kind: str,
+    cluster: Cluster,
+    options: Options,
+    allowed: Flags,
+    replication: int | None,
+    moves: bool,
+    pairs: dict[int, int] | None,
+    by_topic: bool,
 ) -> Plan:
     regions = [region for region in regions_of(cluster, options, allowed) if region.scope.any()]
     if by_topic:
@@ -67,15 +105,19 @@ def plan(
     if pairs is None:  # A substitute takes over its predecessor's leaderships too.
         lost = ~holds(after, before[:, 0]) if options.leaders == "keep" else np.ones(len(after), dtype=np.bool_)
         for region in regions_of(cluster, options, allowed):
-            after = _led(cluster, before, after, region.scope & lost)
+            after = _led(cluster, before, after, region.scope & lost, options)
     made_plan = report(kind, cluster, options, before, after, allowed, made)
     areas = tuple((region.scope, region.brokers) for region in regions_of(cluster, options, allowed))
     return replace(made_plan, areas=areas, replication=replication, min_racks=options.min_racks)
 
 
-def _led(cluster: Cluster, before: Indices, after: Indices, rows: Flags) -> Indices:
+def _led(cluster: Cluster, before: Indices, after: Indices, rows: Flags, options: Options) -> Indices:
     """Choose preferred leaders of some rows, given those of the others."""
     picked, count = np.nonzero(rows)[0], cluster.broker_count
+    if options.measure == "bytes out":
+        weight = _bytes_out(cluster)
+        standing = consuming.led(after[~rows], weight[~rows], count)
+        return leaders.lead(after, picked, consuming.balance(after, picked, _may_lead(cluster, before, after), weight, standing))
     leader = leaders.balance(after, picked, _may_lead(cluster, before, after), count, leaders.counts(after[~rows], count))
     return leaders.lead(after, picked, leader)
 
@@ -96,7 +138,11 @@ def leaders_plan(kind: str, cluster: Cluster, options: Options, allowed: Flags, 
         rows = np.nonzero(region.scope)[0]
         eligible = cluster.in_sync & region.brokers[np.maximum(after, 0)]
         standing = leaders.counts(after[~region.scope], cluster.broker_count)
-        if by_share:
+        if options.measure == "bytes out":
+            weight = _bytes_out(cluster)
+            carried = consuming.led(after[~region.scope], weight[~region.scope], cluster.broker_count)
+            chosen_leaders = consuming.balance(after, rows, eligible, weight, carried)
+        elif by_share:
             chosen_leaders = leaders.balance_by_share(after, rows, eligible, cluster.broker_count)
         else:
             chosen_leaders = leaders.balance(after, rows, eligible, cluster.broker_count, standing)
@@ -119,7 +165,7 @@ def report(
     measured = made[0][0] if made else problems.make(cluster, scope_of(cluster, options), allowed, measure=options.measure)
     observed = [problems.levels(problem, problems.observed_load(problem)) for problem in ([p for p, _ in made] or [measured])]
     spread_before = max((float(at.max() - at.min()) for at in observed if len(at)), default=0.0)
-    return Plan(
+    made_plan = Plan(
         kind=kind,
         cluster=cluster,
         before=before,
@@ -134,6 +180,27 @@ def report(
         lower_bound_bytes=sum(s.lower_bound_bytes for _, s in made),
         forced_bytes=sum(s.forced_bytes for _, s in made),
         notices=tuple(_notices(cluster, options, before, after)),
+    )
+    return _by_leaders(made_plan, options) if options.measure == "bytes out" else made_plan
+
+
+def _by_leaders(plan: Plan, options: Options) -> Plan:
+    """Bytes out are what leaders serve: the plan's spreads are those of leaders, not of replicas' shares."""
+    cluster, weight = plan.cluster, _bytes_out(plan.cluster)
+    regions = regions_of(cluster, options, plan.targets)
+    before, after = (
+        max(consuming.spread(consuming.led(sets, weight, cluster.broker_count), region.brokers) for region in regions)
+        for sets in (plan.before, plan.after)
+    )
+    # Maps may share brokers: what one of them puts there no other can change, and only one map alone has this bound.
+    best = min(after, consuming.best_spread(weight, int(plan.targets.sum()))) if len(regions) == 1 else 0.0
+    return replace(
+        plan,
+        spread_before=before,
+        spread_after=after,
+        best_possible_spread=best,
+        best_possible_is_exact=after <= best,
+        lower_bound_bytes=plan.forced_bytes,
     )
 
 

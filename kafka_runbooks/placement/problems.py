@@ -16,7 +16,7 @@ from kafka_runbooks.models.placement import PlacementReason
 from kafka_runbooks.placement.arrays import NONE, Cluster, Flags, Floats, Ints, loads
 from kafka_runbooks.placement.errors import NoMap
 
-Measure = Literal["utilisation", "used bytes", "replica count", "bytes in"]
+Measure = Literal["utilisation", "used bytes", "replica count", "bytes in", "bytes out"]
 
 
 @dataclass(frozen=True)
@@ -80,6 +80,9 @@ def make(
         weight, base = cluster.size_bytes, cluster.unexplained_bytes
     elif measure == "bytes in" and cluster.bytes_in is not None:
         weight = cluster.bytes_in
+    elif measure == "bytes out" and cluster.bytes_out is not None:
+        # Only the leader serves consumers, and any of the set may lead: each replica weighs its share (`consuming`).
+        weight = cluster.bytes_out // np.maximum(wanted, 1)
     else:
         weight = np.ones(cluster.partition_count, dtype=np.int64)
     if scope_only:

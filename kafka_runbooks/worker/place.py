@@ -29,6 +29,7 @@ class Level(StrEnum):
     USED_BYTES = "used-bytes"
     REPLICA_COUNT = "replica-count"
     BYTES_IN = "bytes-in"
+    BYTES_OUT = "bytes-out"
 
 
 class Leaders(StrEnum):

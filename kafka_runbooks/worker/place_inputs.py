@@ -28,6 +28,7 @@ MEASURES: dict[str, Measure] = {
     "used-bytes": "used bytes",
     "replica-count": "replica count",
     "bytes-in": "bytes in",
+    "bytes-out": "bytes out",
 }
 
 

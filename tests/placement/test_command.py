@@ -155,3 +155,17 @@ def test_maps_file(tmp_path: Path) -> None:
         assert all((b <= 1006) == first for b in entry["replicas"])
     maps.write_text("maps:\n  - {name: first, topics: '(', brokers: [1001]}\n")
     assert "maps.0.topics" in run("rebalance", "--snapshot", REBALANCE, "--maps", maps).output
+
+
+def test_bytes_in_and_out_are_columns_of_the_snapshot(tmp_path: Path) -> None:
+    raw = json.loads(gzip.decompress(REBALANCE.read_bytes()))
+    snapshot = tmp_path / "snapshot.json"
+    missing = run("rebalance", "--level", "bytes-out", "--snapshot", REBALANCE)
+    assert missing.exit_code == 2 and "no partition of the snapshot has bytes_out" in missing.output
+    for number, partition in enumerate(raw["partitions"]):
+        partition |= {"bytes_in": 1000 + number, "bytes_out": 5000 - number}
+    snapshot.write_text(json.dumps({key: raw[key] for key in ("brokers", "partitions")}))
+    for level, words in (("bytes-in", "bytes in"), ("bytes-out", "bytes out")):
+        summary = planned("rebalance", "--level", level, "--snapshot", snapshot)["summary"]
+        assert summary["levelled"] == words and summary["spread_after"] < summary["spread_before"] / 10
+    assert planned("leaders", "--level", "bytes-out", "--snapshot", snapshot)["summary"]["moved_bytes"] == 0

@@ -1,13 +1,21 @@
-"""What else can be level: replica counts, bytes in, each topic's spread."""
+"""What else can be level: replica counts, bytes in and out, each topic's spread."""
+
+from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from benchmarks import placement as benchmark
 from benchmarks.placement_generator import Shape, generate
-from kafka_runbooks.placement import planners, snapshots
+from kafka_runbooks.placement import consuming, planners, snapshots
 from kafka_runbooks.placement.arrays import Cluster, loads
+from kafka_runbooks.placement.errors import BadWish
 from kafka_runbooks.placement.planners import Options
 from tests.placement import builders
+from tests.placement.strategies import clusters
 
 
 def generated(shape: Shape) -> Cluster:
@@ -58,3 +66,75 @@ def test_sizes_to_come() -> None:
     observed = generated(Shape("rebalance", (3, 3, 3), 100, seed=8))
     plain, doubled = (planners.decommission(observed, [1001], Options(size_factor=f, measure="used bytes")) for f in (1.0, 1.2))
     assert abs(doubled.moved_bytes - 1.2 * plain.moved_bytes) < 1000
+
+
+def consumed(base: Cluster, seed: int, bytes_out: Sequence[int] | None = None) -> Cluster:
+    rng = np.random.Generator(np.random.PCG64(seed))
+    random = np.rint(np.exp(rng.normal(12, 1, base.partition_count))).astype(np.int64)
+    return replace(base, bytes_out=random if bytes_out is None else np.array(bytes_out, dtype=np.int64))
+
+
+def test_bytes_out_are_levelled_by_choosing_leaders() -> None:
+    observed = consumed(generated(Shape("rebalance", (5, 5, 5), 900, seed=6, popularity=0.1)), 6)
+    assert observed.bytes_out is not None
+    plan = planners.rebalance(observed, Options(measure="bytes out"))
+    out = consuming.led(plan.after, observed.bytes_out, observed.broker_count)
+    assert plan.moved_bytes == 0 and plan.summary().levelled == "bytes out"
+    assert plan.spread_after == out.max() - out.min() <= 0.005 * out.mean() < plan.spread_before / 20
+    same = planners.balance_leaders(observed, Options(measure="bytes out"))
+    assert np.array_equal(same.after, plan.after)
+
+
+def test_bytes_out_move_replicas_where_leaders_alone_cannot_level_them() -> None:
+    observed = consumed(generated(Shape("rebalance", (5, 5, 5), 900, seed=6, replication=(1,))), 6)
+    assert observed.bytes_out is not None
+    plan = planners.rebalance(observed, Options(measure="bytes out"))
+    out = consuming.led(plan.after, observed.bytes_out, observed.broker_count)
+    assert plan.moved_bytes > 0 and out.max() - out.min() <= 0.006 * out.mean()
+    assert not builders.problems(plan, observed.broker_ids.tolist())
+
+
+def test_out_of_sync_replicas_do_not_lead_for_the_sake_of_bytes_out() -> None:
+    base = builders.cluster(
+        {("t", p): [1, 2] for p in range(8)}, {1: ("a", 9), 2: ("b", 9)}, in_sync=[[1, 2], [1]] + [[1, 2]] * 6
+    )
+    observed = consumed(base, 0, [1, 100, 1, 1, 1, 1, 1, 94])
+    plan = planners.balance_leaders(observed, Options(measure="bytes out"))
+    assert builders.after(plan)["t", 1] == [1, 2]
+    assert plan.spread_after == 0 and plan.best_possible_spread == 0
+
+
+@settings(max_examples=60, deadline=None)
+@given(cluster=clusters(offline=False), data=st.data())
+def test_no_single_change_of_leader_would_level_bytes_out_further(cluster: Cluster, data: st.DataObject) -> None:
+    weights = data.draw(
+        st.lists(st.integers(0, 1000), min_size=cluster.partition_count, max_size=cluster.partition_count).filter(any)
+    )
+    plan = planners.balance_leaders(consumed(cluster, 0, weights), Options(measure="bytes out"))
+    out = consuming.led(plan.after, np.array(weights), cluster.broker_count)
+    assert plan.spread_after >= plan.best_possible_spread
+    if plan.spread_after <= consuming.LEVEL_ENOUGH * out.sum() / cluster.broker_count:
+        return
+    for weight, members in zip(weights, plan.after.tolist(), strict=True):
+        for other in (b for b in members[1:] if b >= 0):
+            assert weight == 0 or out[members[0]] - out[other] <= weight
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (Options(measure="bytes in"), "no partition of the snapshot has bytes_in"),
+        (Options(measure="bytes out"), "no partition of the snapshot has bytes_out"),
+    ],
+)
+def test_what_is_not_known_is_not_levelled(options: Options, words: str) -> None:
+    with pytest.raises(BadWish, match=words):
+        planners.rebalance(generated(Shape("rebalance", (3, 3, 3), 60)), options)
+
+
+def test_bytes_out_are_not_levelled_with_leaders_that_stay() -> None:
+    observed = consumed(generated(Shape("rebalance", (3, 3, 3), 60)), 1)
+    with pytest.raises(BadWish, match="leaders: bytes out are levelled by choosing leaders"):
+        planners.rebalance(observed, Options(measure="bytes out", leaders="keep"))
+    with pytest.raises(BadWish, match="by_share"):
+        planners.balance_leaders(observed, Options(measure="bytes out"), by_share=True)
