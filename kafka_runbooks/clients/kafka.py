@@ -119,6 +119,7 @@ class KafkaAdmin:
     def replica_sizes(self, broker_ids: Iterable[int]) -> ReplicaSizes:
         wanted = sorted(set(broker_ids))
         sizes: dict[Replica, int] = {}
+        disks: dict[int, tuple[int, int]] = {}
         unanswered = []
         metadata = self._metadata()
         held: dict[int, dict[str, list[int]]] = {broker_id: {} for broker_id in wanted}
@@ -133,7 +134,13 @@ class KafkaAdmin:
                     unanswered.append(broker_id)
                 else:
                     sizes.update(_sizes(broker_id, found))
-        return ReplicaSizes(size_bytes=sizes, unanswered_broker_ids=tuple(unanswered))
+                    disks.update(_disks(broker_id, found))
+        return ReplicaSizes(
+            size_bytes=sizes,
+            unanswered_broker_ids=tuple(unanswered),
+            total_bytes={broker_id: total for broker_id, (total, _) in disks.items()},
+            usable_bytes={broker_id: usable for broker_id, (_, usable) in disks.items()},
+        )
 
     def _log_directories(self, broker_id: int, partitions: Mapping[str, Sequence[int]]) -> Sequence[Mapping[str, Any]] | None:
         """DescribeLogDirs of one broker, or None where it doesn't answer. The client stays: its other brokers are fine.
@@ -387,3 +394,18 @@ def _sizes(broker_id: int, answer: Sequence[Mapping[str, Any]]) -> dict[Replica,
                     name = Replica(topic["name"], partition["partition_index"], broker_id)
                     sizes[name] = max(sizes.get(name, 0), partition["partition_size"])
     return sizes
+
+
+def _disks(broker_id: int, answer: Sequence[Mapping[str, Any]]) -> dict[int, tuple[int, int]]:
+    """The broker's (total, usable) bytes over its log directories (KIP-827); nothing where one doesn't tell or is offline.
+
+    Directories that share a volume each count all of it: Kafka does not say which share one.
+    """
+    volumes = []
+    for broker in answer:
+        for directory in broker["log_dirs"]:
+            total, usable = directory.get("total_bytes", -1), directory.get("usable_bytes", -1)
+            if directory["error_code"] or total < 0 or usable < 0:
+                return {}
+            volumes.append((total, usable))
+    return {broker_id: (sum(total for total, _ in volumes), sum(usable for _, usable in volumes))} if volumes else {}

@@ -27,7 +27,7 @@ class Kafka(Protocol):
         """Brokers, partitions, `min.insync.replicas` of every topic."""
 
     def replica_sizes(self, broker_ids: Iterable[int]) -> ReplicaSizes:
-        """Bytes of each replica on these brokers; one that is down or doesn't answer is named, not raised."""
+        """Bytes of each replica on these brokers, and of their disks; one that is down or doesn't answer is named, not raised."""
 
     def reassignments(self) -> tuple[Reassignment, ...]:
         """Every reassignment in progress, ours or not."""

@@ -49,7 +49,7 @@ class Common:
     snapshot: Annotated[Path | None, typer.Option(help="Cluster snapshot, JSON or gzipped JSON; - for standard input.")] = None
     bootstrap: Annotated[str | None, typer.Option(help="Bootstrap servers of a live cluster, instead of --snapshot.")] = None
     capacity_bytes: Annotated[
-        int, typer.Option(min=0, help="With --bootstrap: disk capacity of every broker. 0: unknown, used bytes are levelled.")
+        int, typer.Option(min=0, help="With --bootstrap: disk capacity of every broker. 0: as the brokers tell (Kafka >= 3.3).")
     ] = 0
     topics: Annotated[str | None, typer.Option(help="Comma list of names or anchored regexes. Default: all.")] = None
     topics_exclude: Annotated[str, typer.Option(help="Comma list of names or anchored regexes.")] = ""

@@ -74,6 +74,10 @@ def read_snapshot(path: Path) -> Snapshot:
 def look(kafka: Kafka, capacity_bytes: int) -> Snapshot:
     """A live cluster as a snapshot: a partition's size is its largest replica's, from DescribeLogDirs (KIP-113).
 
+    So are disks (KIP-827, Kafka 3.3 and later); where a broker doesn't tell, used bytes are levelled instead of utilisation.
+
+    :param capacity_bytes: disk capacity of every broker, instead of what brokers tell; 0: ask them
+
     :raises BadWish: a live broker didn't answer, and its free space would be guessed
     """
     seen = kafka.snapshot()
@@ -101,9 +105,17 @@ def look(kafka: Kafka, capacity_bytes: int) -> Snapshot:
                 removing=() if change is None else change.removing,
             )
         )
+
+    def disks(broker_id: int) -> tuple[int, int]:
+        """(capacity, free bytes): what was said on the command line, else what the broker tells."""
+        if capacity_bytes:
+            return capacity_bytes, max(0, capacity_bytes - used.get(broker_id, 0))
+        return sizes.total_bytes.get(broker_id, 0), sizes.usable_bytes.get(broker_id, 0)
+
     brokers = tuple(
-        SnapshotBroker(id=b.id, rack=b.rack, capacity=capacity_bytes, free=max(0, capacity_bytes - used.get(b.id, 0)))
+        SnapshotBroker(id=b.id, rack=b.rack, capacity=capacity, free=free)
         for b in seen.brokers
+        for capacity, free in [disks(b.id)]
     )
     return Snapshot(brokers=brokers, partitions=tuple(partitions))
 

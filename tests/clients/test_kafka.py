@@ -1,6 +1,7 @@
 """The Kafka client against a real Kafka of three brokers, one of which goes and comes."""
 
 import gc
+import shutil
 import signal
 import threading
 import time
@@ -73,11 +74,15 @@ def test_a_snapshot_has_racks_partitions_and_minimum_in_sync(admin: KafkaAdmin) 
     assert snapshot.minimum_in_sync == {"events.a": 1, "events.b": 2}
 
 
-def test_sizes_of_those_that_answer(admin: KafkaAdmin) -> None:
+def test_sizes_of_those_that_answer(admin: KafkaAdmin, kafka: LocalKafka) -> None:
     sizes = admin.replica_sizes([1001, 1003, 4711])
     assert 20 * MEGABYTE <= sizes.size_bytes[Replica("events.a", 0, 1001)] < 21 * MEGABYTE
     assert Replica("events.a", 0, 1003) not in sizes.size_bytes and Replica("events.a", 1, 1003) in sizes.size_bytes
     assert sizes.unanswered_broker_ids == (4711,)
+    # The brokers' log directories are on one volume of this machine.
+    disk = shutil.disk_usage(kafka.folder)
+    assert sizes.total_bytes == {1001: disk.total, 1003: disk.total}
+    assert all(0 < usable <= disk.total for usable in sizes.usable_bytes.values()) and set(sizes.usable_bytes) == {1001, 1003}
 
 
 def test_own_throttle_rates_are_set_and_given_back(admin: KafkaAdmin) -> None:

@@ -52,6 +52,23 @@ def test_without_capacities_used_bytes_are_levelled() -> None:
     assert planners.rebalance(snapshots.from_snapshot(look(Seen(SIZES)))).measure == "used bytes"
 
 
+def test_disks_are_what_the_brokers_tell() -> None:
+    told = SIZES.model_copy(update={"total_bytes": {1: 1000, 2: 2000, 3: 1000}, "usable_bytes": {1: 890, 2: 1850, 3: 990}})
+    snapshot = look(Seen(told))
+    assert [(b.capacity, b.free) for b in snapshot.brokers] == [(1000, 890), (2000, 1850), (1000, 990)]
+    cluster = snapshots.from_snapshot(snapshot)
+    assert cluster.unexplained_bytes[:3].tolist() == [10, 0, 10], (
+        "used by what is no replica, or by a smaller one than the largest"
+    )
+    assert planners.rebalance(cluster).measure == "utilisation"
+    assert [b.capacity for b in look(Seen(told), 5000).brokers] == [5000] * 3, "the command line's word goes first"
+
+
+def test_one_broker_that_does_not_tell_its_disks_makes_used_bytes_the_measure() -> None:
+    told = SIZES.model_copy(update={"total_bytes": {1: 1000, 2: 2000}, "usable_bytes": {1: 890, 2: 1850}})
+    assert planners.rebalance(snapshots.from_snapshot(look(Seen(told)))).measure == "used bytes"
+
+
 def test_a_broker_that_does_not_answer_is_no_empty_broker() -> None:
     with pytest.raises(BadWish, match=r"brokers \[3\] did not report"):
         look(Seen(SIZES.model_copy(update={"unanswered_broker_ids": (3,)})))
