@@ -1,6 +1,11 @@
-"""A real Prometheus server on loopback, which scrapes a `LocalKafka` every second."""
+"""A real Prometheus server on loopback, which scrapes a `LocalKafka` every second.
+
+It is Debian's build, unpacked and not installed: installing the package would start a server on the host and add a user for it.
+The binary needs none of the package's other files, nor the JavaScript that it depends on for its pages.
+"""
 
 import json
+import shutil
 import signal
 import subprocess
 import time
@@ -9,9 +14,26 @@ import urllib.request
 from collections.abc import Mapping
 from pathlib import Path
 
-from kafka_runbooks_lab.prometheus import binary
+from tests.clients.local_kafka import ROOT, free_ports
 
-from tests.clients.local_kafka import free_ports
+
+def binary() -> Path:
+    """Prometheus' binary: the system's, else Debian's; asked of its mirror once a checkout."""
+    if found := shutil.which("prometheus"):
+        return Path(found)
+    folder = ROOT / "build" / "test-prometheus"
+    unpacked = folder / "unpacked" / "usr" / "bin" / "prometheus"
+    if not unpacked.exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        download = ["apt-get", "download", "-qq", "prometheus"]
+        if subprocess.run(download, cwd=folder, stdin=subprocess.DEVNULL, capture_output=True, timeout=120).returncode:
+            # A fresh machine has no package lists yet.
+            subprocess.run(["apt-get", "update", "-qq"], check=True, stdin=subprocess.DEVNULL, timeout=120)
+            subprocess.run(download, cwd=folder, check=True, stdin=subprocess.DEVNULL, timeout=120)
+        (package,) = folder.glob("prometheus_*.deb")
+        subprocess.run(["dpkg-deb", "--extract", str(package), "unpacked"], cwd=folder, check=True, timeout=60)
+        package.unlink()
+    return unpacked
 
 
 class LocalPrometheus:
@@ -38,7 +60,7 @@ class LocalPrometheus:
         self.folder.mkdir(parents=True, exist_ok=True)
         file = self.folder / "prometheus.yml"
         file.write_text(json.dumps(self.configuration))  # JSON is YAML
-        command = [str(binary(print)), f"--config.file={file}", f"--storage.tsdb.path={self.folder / 'data'}"]
+        command = [str(binary()), f"--config.file={file}", f"--storage.tsdb.path={self.folder / 'data'}"]
         command += [f"--web.listen-address=127.0.0.1:{self.port}", "--log.level=warn"]
         with (self.folder / "prometheus.log").open("ab") as log:
             self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)

@@ -54,10 +54,13 @@ class _Artifact:
     flags: str
     expected: str
     """Roughly how long it takes on two cores, for the person who waits."""
+    package: str = "."
+    """The Go package to build: the folder's own, or one that its go.mod names as a tool."""
+    tags: str = ""
 
     @property
     def folder(self) -> Path:
-        digest = hashlib.sha256(self.flags.encode())
+        digest = hashlib.sha256((self.flags + self.tags).encode())
         for file in self.defined_by:
             digest.update(file.read_bytes())
         return paths.CACHE / f"{self.name}-{digest.hexdigest()[:16]}"
@@ -77,6 +80,23 @@ def ensure(say: Say) -> Built:
             for future in [pool.submit(_make, artifact, go, say) for artifact in todo]:
                 future.result()
     return where()
+
+
+def ensure_prometheus(say: Say) -> Path:
+    """The folder with the binary `prometheus`, which only those build who ask for one (`kafka_runbooks_lab.prometheus`)."""
+    artifact = _Artifact(
+        "prometheus",
+        tuple(paths.LAB / "prometheus" / file for file in ("go.mod", "go.sum")),
+        "-s -w",
+        "Prometheus, 3 min",
+        package="github.com/prometheus/prometheus/cmd/prometheus",
+        # Of its service discoveries, each with a cloud's library, only Kubernetes' (and static, file and HTTP).
+        tags="remove_all_sd,enable_kubernetes_sd",
+    )
+    if not artifact.folder.exists():
+        with _locked(say):
+            _make(artifact, packages.go(say), say)
+    return artifact.folder
 
 
 def where() -> Built:
@@ -146,8 +166,10 @@ def _go_build(go: Path, artifact: _Artifact, folder: Path) -> None:
         "CGO_ENABLED": "0",
     }
     source = artifact.defined_by[0].parent
-    _run([str(go), "mod", "download"], artifact, source, environment)
-    command = [str(go), "build", "-trimpath", "-ldflags", artifact.flags, "-o", str(binary), "."]
+    if artifact.package == ".":  # of a tool's modules most are for packages that its tags leave out
+        _run([str(go), "mod", "download"], artifact, source, environment)
+    tags = ["-tags", artifact.tags] if artifact.tags else []
+    command = [str(go), "build", "-trimpath", *tags, "-ldflags", artifact.flags, "-o", str(binary), artifact.package]
     _run(command, artifact, source, environment)
     if artifact.name == "kubernetes":
         for component in _COMPONENTS:

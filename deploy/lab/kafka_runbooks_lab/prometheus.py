@@ -1,59 +1,53 @@
-"""A Prometheus to scrape the brokers with: Debian's own build, unpacked and not installed.
+"""A Prometheus in the lab that scrapes the brokers, for runbooks that take their metrics from one; on request only.
 
-Installing the package would start a server on the host and add a user for it. The binary needs none of the package's other
-files, nor the JavaScript that it depends on for its pages.
+`python -m kafka_runbooks_lab.prometheus` (the lab being up) builds it once, deploys it and waits: one pod on the system node,
+with the manifest that users deploy. It answers at `URL` to every pod and to `kafka-runbooks-lab exec`; it goes with the lab.
+
+It is built from Go's module proxy because Debian's build has no Kubernetes service discovery.
 """
 
-import shutil
-import subprocess
-from collections.abc import Callable, Sequence
+import sys
 from pathlib import Path
 
-from kafka_runbooks_lab import paths
-from kafka_runbooks_lab.errors import LabError, Unsupported
+from kafka_runbooks_lab import builds, paths
+from kafka_runbooks_lab.errors import LabError
+from kafka_runbooks_lab.lab import Lab
 
-PACKAGE = "prometheus"
+URL = "http://prometheus.kafka.svc.cluster.local:9090"
+OVERLAY = paths.LAB / "prometheus"
 
 
-def binary(say: Callable[[str], None]) -> Path:
-    """The server's binary, in a folder of the cache that is made when it is first asked for.
+def deploy(lab: Lab, say: builds.Say) -> None:
+    """Return when Prometheus is ready. Deploying again changes nothing.
 
     Raises:
-        Unsupported: neither on the PATH nor in the cache, and no apt-get.
-        LabError: Debian's mirror doesn't give it.
+        LabError: it can't be built, or isn't ready in two minutes.
     """
-    if found := shutil.which(PACKAGE):
-        return Path(found)
-    folder = paths.CACHE / "prometheus-debian"
-    if not folder.exists():
-        if not shutil.which("apt-get"):
-            raise Unsupported(f"no {PACKAGE} on the PATH, and no apt-get to get it with")
-        say("unpacking Debian's prometheus, once")
-        partial = folder.with_name(f".{folder.name}.partial")
-        shutil.rmtree(partial, ignore_errors=True)
-        partial.mkdir(parents=True)
-        try:
-            if _run(["apt-get", "download", "-qq", PACKAGE], partial):  # a fresh machine has no package lists yet
-                _must(["apt-get", "update", "-qq"], partial)
-                _must(["apt-get", "download", "-qq", PACKAGE], partial)
-            (package,) = partial.glob(f"{PACKAGE}_*.deb")
-            _must(["dpkg-deb", "--extract", str(package), "unpacked"], partial)
-            shutil.move(partial / "unpacked" / "usr" / "bin" / PACKAGE, partial / PACKAGE)
-            shutil.rmtree(partial / "unpacked")
-            package.unlink()
-            if not folder.exists():  # else somebody else was faster
-                partial.rename(folder)
-        finally:
-            shutil.rmtree(partial, ignore_errors=True)
-    return folder / PACKAGE
+    folder = builds.ensure_prometheus(say)
+    lab.kubectl("apply", "--server-side", "--force-conflicts", "-f", "-", input=fill_in(lab, folder))
+    lab.kubectl("-n", "kafka", "rollout", "status", "deployment/prometheus", "--timeout=120s")
 
 
-def _run(command: Sequence[str], folder: Path) -> str:
-    """Nothing, or the end of the complaint."""
-    done = subprocess.run(command, cwd=folder, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=300)
-    return (done.stdout + done.stderr)[-2000:] or "failed" if done.returncode else ""
+def remove(lab: Lab) -> None:
+    """Take it out of the lab again."""
+    lab.kubectl("delete", "--ignore-not-found", "-f", "-", input=fill_in(lab, Path("/none")))
 
 
-def _must(command: Sequence[str], folder: Path) -> None:
-    if complaint := _run(command, folder):
-        raise LabError(f"{' '.join(command)}:\n{complaint}")
+def fill_in(lab: Lab, folder: Path) -> str:
+    """The manifests, with the folder of the binary."""
+    return lab.kubectl("kustomize", str(OVERLAY)).replace("@PROMETHEUS@", str(folder.resolve()))
+
+
+def main() -> None:
+    lab = Lab(lambda line: print(line, flush=True))
+    if not lab.is_up():
+        sys.exit("the lab is down: kafka-runbooks-lab up")
+    try:
+        deploy(lab, lambda line: print(line, flush=True))
+    except LabError as error:
+        sys.exit(str(error))
+    print(f"Prometheus: {URL} in the lab")
+
+
+if __name__ == "__main__":
+    main()
