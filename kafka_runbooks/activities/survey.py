@@ -1,11 +1,12 @@
 """Looking before anything is changed: which broker is meant, what speaks against it, and the frozen plan."""
 
+import time
 from datetime import UTC, datetime
 
 from temporalio import activity
 from temporalio.exceptions import ApplicationError
 
-from kafka_runbooks.activities.running import alive
+from kafka_runbooks.activities.running import LOOK_SECONDS, alive
 from kafka_runbooks.clients import records
 from kafka_runbooks.clients.open import ClusterClients, Clusters
 from kafka_runbooks.models.cluster import ClusterSnapshot, Partition, Replica, TopicPartition
@@ -14,11 +15,14 @@ from kafka_runbooks.models.pods import Node
 from kafka_runbooks.models.runbooks import AdaptiveThrottle, NodeState, Reason, ReplaceBrokerInput
 from kafka_runbooks.models.steps import BrokerPlace, PlanRequest, Survey
 from kafka_runbooks.safety.availability import below_minimum, only_copy_on
-from kafka_runbooks.safety.preflight import find_broker_id, reasons_not_to_replace, why_nothing_to_do
+from kafka_runbooks.safety.preflight import BROKER_IS_UP, find_broker_id, reasons_not_to_replace, why_nothing_to_do
 from kafka_runbooks.throttle import adapting, leases
 from kafka_runbooks.throttle.pace import copy_seconds
 
 PLAN_DRIFT = "PlanDrift"
+
+SILENT_SECONDS = 60.0
+"""A node without power is NotReady, and its broker unregistered, well before (40 s and 9 s by default)."""
 
 COPY_STEPS = (
     "fence the broker",
@@ -52,6 +56,20 @@ SUBSTITUTE_STEPS = (
 
 def look_around(clients: ClusterClients, request: ReplaceBrokerInput) -> Survey:
     """Preflight: find the broker and every reason against replacing it. Changes nothing."""
+    survey = look_once(clients, request)
+    gives_up = time.monotonic() + SILENT_SECONDS
+    while any(reason.name == BROKER_IS_UP for reason in survey.reasons) and time.monotonic() < gives_up:
+        assert survey.place is not None, "a broker that was found is up"
+        if not clients.kafka.replica_sizes([survey.place.broker_id]).unanswered_broker_ids:
+            break
+        # Silent, but neither Kubernetes nor Kafka has noticed yet: a power cut of this minute.
+        time.sleep(LOOK_SECONDS)
+        survey = look_once(clients, request)
+    return survey
+
+
+def look_once(clients: ClusterClients, request: ReplaceBrokerInput) -> Survey:
+    """One look at the world as it is now."""
     pods, nodes, broker_ids = clients.kubernetes.broker_pods(), clients.kubernetes.nodes(), clients.kubernetes.broker_ids()
     found = find_broker_id(request, pods, nodes, broker_ids)
     if isinstance(found, Reason):

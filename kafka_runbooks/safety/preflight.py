@@ -10,6 +10,8 @@ from kafka_runbooks.models.pods import BrokerPod, Node
 from kafka_runbooks.models.runbooks import NodeState, Reason, ReplaceBrokerInput
 from kafka_runbooks.safety.availability import by_topic, listed, out_of_sync, risks_of_losing
 
+BROKER_IS_UP = "broker-is-up"
+
 
 def find_broker_id(
     request: ReplaceBrokerInput, pods: Sequence[BrokerPod], nodes: Sequence[Node], broker_ids: Mapping[str, int]
@@ -73,7 +75,7 @@ def _against_return(
     if disk_is_lost and broker_id in snapshot.live_broker_ids and node is not None and node.is_ready:
         reasons.append(
             Reason(
-                name="broker-is-up",
+                name=BROKER_IS_UP,
                 message=f"broker {broker_id} is up and its node {node.name} is Ready, yet node_state says its disk is lost",
                 clears='stop the node first, or use node_state "returns", or move its replicas with replacement_broker_id',
             )

@@ -1,24 +1,34 @@
 """`ReplaceBroker` on the lab: real Kubernetes, Kafka and Temporal, with checked traffic running all the while."""
 
 import json
-import os
-import signal
-import subprocess
-import sys
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
-from typing import Any
 
 import pytest
 from kafka_runbooks_lab.lab import Lab
 
-pytestmark = [pytest.mark.lab, pytest.mark.timeout(420)]
+from tests.lab import runs
+from tests.lab.runs import ask, checked_traffic, eventually, holds, leftovers, place_of, result_of, runbook
 
-BOOTSTRAP = "kafka-bootstrap.kafka.svc.cluster.local:9092"
-ACTIVITIES = (
+pytestmark = [pytest.mark.lab, pytest.mark.timeout(600)]
+
+LOST_STEPS = (
+    "survey_broker",
+    "make_replacement_plan",
+    "fence_broker",
+    "take_throttle_leases",
+    "confirm_node_gone",
+    "choose_landing_node",
+    "release_volume",
+    "delete_pod",
+    "wait_for_pod",
+    "follow_catch_up",
+    "elect_preferred_leaders",
+    "give_back",
+)
+RETURN_STEPS = (
     "survey_broker",
     "make_replacement_plan",
     "take_throttle_leases",
@@ -27,132 +37,49 @@ ACTIVITIES = (
     "elect_preferred_leaders",
     "give_back",
 )
-"""Steps of a restart after whose end the worker is killed: one run of the runbook, killed at every one of them."""
+"""Steps after whose end the worker is killed: one run of the runbook, killed at every one of them."""
 
-
-def command(*argv: str, seconds: float = 300) -> subprocess.CompletedProcess[str]:
-    executable = Path(sys.executable).parent / argv[0]
-    return subprocess.run([str(executable), *argv[1:]], capture_output=True, text=True, timeout=seconds, stdin=subprocess.DEVNULL)
-
-
-def runbook(*argv: str, seconds: float = 300) -> subprocess.CompletedProcess[str]:
-    return command("kafka-runbooks", *argv, seconds=seconds)
-
-
-def ask(**fields: Any) -> str:
-    return json.dumps({"cluster": "lab", "requester": "test", "wait_for_approval": False, **fields})
-
-
-def result_of(done: subprocess.CompletedProcess[str]) -> dict[str, Any]:
-    assert done.stdout.strip(), done.stderr[-3000:]
-    found: dict[str, Any] = json.loads(done.stdout[done.stdout.index("{") :])
-    return found
-
-
-def kafka(lab: Lab, code: str, *argv: str) -> str:
-    done = lab.exec([sys.executable, "-c", code, BOOTSTRAP, *argv], timeout=120)
-    assert done.returncode == 0, done.stderr[-3000:]
-    return str(done.stdout)
-
-
-def make_topic(lab: Lab, name: str, records: int = 2_000) -> None:
-    """Twelve partitions on the events map, RF 3, with some data (records of 10 kB)."""
-    kafka(
-        lab,
-        """
-import os, sys
-from confluent_kafka.admin import AdminClient, NewTopic
-from confluent_kafka import Producer
-bootstrap, name, records = sys.argv[1], sys.argv[2], int(sys.argv[3])
-ids = [1001, 1002, 1003]
-spread = [[ids[(n + k) % 3] for k in range(3)] for n in range(12)]
-admin = AdminClient({'bootstrap.servers': bootstrap})
-admin.create_topics(
-    [NewTopic(name, num_partitions=12, replica_assignment=spread, config={'min.insync.replicas': '2'})])[name].result(30)
-producer = Producer({'bootstrap.servers': bootstrap, 'acks': 'all'})
-for n in range(records):
-    producer.produce(name, value=os.urandom(10_000)); producer.poll(0)
-    if n % 500 == 0: producer.flush(60)
-assert producer.flush(60) == 0
-""",
-        name,
-        str(records),
-    )
-
-
-def leftovers(lab: Lab) -> dict[str, Any]:
-    """Throttles in Kafka, ledgers and cordons in Kubernetes."""
-    found: dict[str, Any] = json.loads(
-        kafka(
-            lab,
-            """
-import json, sys
-from confluent_kafka.admin import AdminClient, ConfigResource, ResourceType
-admin = AdminClient({'bootstrap.servers': sys.argv[1]})
-metadata = admin.list_topics(timeout=20)
-found = {}
-def own(kind, names):
-    for name in names:
-        for resource, future in admin.describe_configs([ConfigResource(kind, name)]).items():
-            for key, entry in future.result(20).items():
-                if 'throttled' in key and entry.value and not entry.is_default: found[f'{name} {key}'] = entry.value
-own(ResourceType.TOPIC, list(metadata.topics)); own(ResourceType.BROKER, [str(b) for b in metadata.brokers])
-print(json.dumps(found))
-""",
-        )
-    )
-    ledgers = lab.kubectl("-n", "kafka", "get", "configmap", "-l", "kafka-runbooks.io/record=ledger", "-o", "name").split()
-    cordons = lab.kubectl("get", "nodes", "-o", "jsonpath={.items[?(@.spec.unschedulable==true)].metadata.name}").split()
-    return found | dict.fromkeys([*ledgers, *cordons], "left")
-
-
-@contextmanager
-def checked_traffic(lab: Lab, topic: str) -> Iterator[dict[str, Any]]:
-    """Traffic while the block runs; the dictionary is filled at its end."""
-    script = str(Path(__file__).with_name("traffic.py"))
-    process = lab.popen([sys.executable, script, BOOTSTRAP, topic, "200"], stdout=subprocess.PIPE, stdin=subprocess.DEVNULL)
-    report: dict[str, Any] = {}
-    try:
-        time.sleep(3)
-        yield report
-        process.send_signal(signal.SIGTERM)
-        out, _ = process.communicate(timeout=200)
-        report.update(json.loads(out.strip().splitlines()[-1]))
-    finally:
-        process.kill()
-        process.communicate()
-
-
-def place_of(lab: Lab, broker_id: int) -> tuple[str, str, str]:
-    """Pod, node and zone of a broker."""
-    pods = json.loads(lab.kubectl("-n", "kafka", "get", "pods", "-l", f"kafka-runbooks.io/broker-id={broker_id}", "-o", "json"))[
-        "items"
-    ]
-    pod, node = pods[0]["metadata"]["name"], pods[0]["spec"]["nodeName"]
-    zone = lab.kubectl("get", "node", node, "-o", "jsonpath={.metadata.labels.topology\\.kubernetes\\.io/zone}")
-    return pod, node, zone
-
-
-def holds(result: dict[str, Any]) -> None:
-    assert result["outcome"] == "done", result
-    assert [check for check in result["checks"] if not check["holds"]] == []
+SLOW = {"mode": "fixed", "rate_bytes_per_s": 200_000}
+"""20 MB take most of a minute: time enough for what happens meanwhile."""
 
 
 @pytest.fixture
-def topic(lab: Lab) -> str:
+def topic(lab: Lab) -> Iterator[str]:
+    """Two topics on the events map: one with data, and one for traffic (its name and `.traffic`)."""
     lab.wait_ready()
     name = f"events.{uuid.uuid4().hex[:8]}"
-    make_topic(lab, name)
-    make_topic(lab, f"{name}.traffic", records=0)
-    return name
+    runs.make_topic(lab, name)
+    runs.make_topic(lab, f"{name}.traffic", records=0)
+    yield name
+    runs.delete_topics(lab, name, f"{name}.traffic")
+
+
+@contextmanager
+def losing(lab: Lab) -> Iterator[str]:
+    """Broker 1001's node has lost its power for good; a spare is there in its zone. An id for a run."""
+    _, node, zone = place_of(lab, 1001)
+    lab.kill_node(node)
+    lab.add_node(zone, "events")
+    yield f"lab/test/{uuid.uuid4().hex[:8]}"
+    lab.delete_node(node)
+
+
+@pytest.fixture
+def lost(lab: Lab, topic: str) -> Iterator[str]:
+    with losing(lab) as run:
+        yield run
+
+
+def lost_run(**fields: object) -> str:
+    return ask(broker_id=1001, node_is_gone=True, **fields)
 
 
 def test_a_lost_node_s_broker_comes_back_and_no_record_is_lost(lab: Lab, topic: str) -> None:
+    """Started in the second of the power cut: preflight waits until Kubernetes sees what the broker's silence says."""
     _, node, zone = place_of(lab, 1001)
+    spare = lab.add_node(zone, "events")
     with checked_traffic(lab, f"{topic}.traffic") as traffic:
         lab.kill_node(node)
-        spare = lab.add_node(zone, "events")
-        eventually("NotReady", 40, lambda: " NotReady" in lab.kubectl("get", "node", node, "--no-headers"))
         done = runbook("start", "ReplaceBroker", "--input", ask(broker_id=1001), "--wait", "-o", "json")
         result = result_of(done)
         assert done.returncode == 0, result
@@ -165,82 +92,226 @@ def test_a_lost_node_s_broker_comes_back_and_no_record_is_lost(lab: Lab, topic: 
     assert leftovers(lab) == {}
 
 
-def worker_pid(lab: Lab) -> int:
-    """The worker's process on this host."""
-    for folder in Path("/proc").glob("[0-9]*"):
-        try:
-            line = (folder / "cmdline").read_bytes().split(b"\0")
-        except OSError:
-            continue
-        if any(part.endswith(b"/kafka-runbooks") for part in line) and b"worker" in line:
-            return int(folder.name)
-    raise AssertionError("no worker runs")
-
-
-def kill_worker(lab: Lab) -> None:
-    """SIGKILL, and a new pod at once: the kubelet would let a container that crashed often wait."""
-    os.kill(worker_pid(lab), signal.SIGKILL)
-    pods = ["-n", "kafka-runbooks", "delete", "pod", "-l", "app.kubernetes.io/name=kafka-runbooks-worker"]
-    lab.kubectl(*pods, "--force", "--grace-period=0")
-
-
-def completed(workflow_id: str) -> set[str]:
-    """Activities that have ended, from the history."""
-    done = command("temporal", "workflow", "show", "--address", "127.0.0.1:7233", "-w", workflow_id, "-o", "json", seconds=30)
-    events = json.loads(done.stdout)["events"]
-    scheduled = {
-        event["eventId"]: event["activityTaskScheduledEventAttributes"]["activityType"]["name"]
-        for event in events
-        if "activityTaskScheduledEventAttributes" in event
-    }
-    return {
-        scheduled[event["activityTaskCompletedEventAttributes"]["scheduledEventId"]]
-        for event in events
-        if "activityTaskCompletedEventAttributes" in event
-    }
-
-
-def eventually(what: str, seconds: float, check: Callable[[], bool]) -> None:
-    ends = time.monotonic() + seconds
-    while not check():
-        assert time.monotonic() < ends, f"{what}: not within {seconds} s"
-        time.sleep(0.3)
+def test_the_worker_is_killed_after_every_step_of_a_lost_broker(lab: Lab, topic: str, lost: str) -> None:
+    """Each step's end is a boundary; the next worker goes on from what the world looks like."""
+    with checked_traffic(lab, f"{topic}.traffic") as traffic:
+        runs.start(lost, lost_run(throttle={"mode": "fixed", "rate_bytes_per_s": 50_000_000}))
+        for activity in LOST_STEPS:
+            eventually(activity, 120, lambda activity=activity: activity in runs.completed(lost))  # type: ignore[misc]
+            runs.kill_worker(lab)
+        result = runs.outcome(lost)
+    holds(result)
+    assert set(LOST_STEPS) <= runs.completed(lost)
+    assert (traffic["lost"], traffic["produce_errors"]) == (0, 0), traffic
+    assert leftovers(lab) == {}
 
 
 def test_the_worker_is_killed_after_every_step_of_a_restart(lab: Lab, topic: str) -> None:
-    """Each step's end is a boundary; the next worker goes on from what the world looks like."""
     pod, _, _ = place_of(lab, 1002)
-    workflow_id = f"lab/killed/{uuid.uuid4()}"
+    run = f"lab/test/{uuid.uuid4().hex[:8]}"
     with checked_traffic(lab, f"{topic}.traffic") as traffic:
         lab.kubectl("-n", "kafka", "delete", "pod", pod, "--wait=false")
-        asked = ask(broker_id=1002, node_state="returns", throttle={"mode": "fixed", "rate_bytes_per_s": 50_000_000})
-        started = command(
-            *(
-                "temporal",
-                "workflow",
-                "start",
-                "--address",
-                "127.0.0.1:7233",
-                "--type",
-                "ReplaceBroker",
-                "--task-queue",
-                "kafka-runbooks",
-            ),
-            *("--workflow-id", workflow_id, "--input", asked, "--fail-existing"),
-        )
-        assert started.returncode == 0, started.stderr
-        killed_after = []
-        for activity in ACTIVITIES:
-            eventually(activity, 120, lambda activity=activity: activity in completed(workflow_id))  # type: ignore[misc]
-            kill_worker(lab)
-            killed_after.append(activity)
-        done = command(
-            "temporal", "workflow", "result", "--address", "127.0.0.1:7233", "-w", workflow_id, "-o", "json", seconds=200
-        )
-    result = json.loads(done.stdout)
-    holds(result.get("result", result))
-    assert tuple(killed_after) == ACTIVITIES
+        runs.start(run, ask(broker_id=1002, node_state="returns"))
+        for activity in RETURN_STEPS:
+            eventually(activity, 120, lambda activity=activity: activity in runs.completed(run))  # type: ignore[misc]
+            runs.kill_worker(lab)
+        result = runs.outcome(run)
+    holds(result)
+    assert set(RETURN_STEPS) <= runs.completed(run)
     assert (traffic["lost"], traffic["produce_errors"]) == (0, 0), traffic
+    assert leftovers(lab) == {}
+
+
+def test_a_drained_node_s_broker_is_waited_for_with_its_disk(lab: Lab, topic: str) -> None:
+    pod, node, _ = place_of(lab, 1003)
+    claim = lab.kubectl("-n", "kafka", "get", "pvc", f"data-{pod}", "-o", "jsonpath={.metadata.uid}")
+    run = f"lab/test/{uuid.uuid4().hex[:8]}"
+    with checked_traffic(lab, f"{topic}.traffic") as traffic:
+        lab.kubectl("drain", node, "--ignore-daemonsets", "--delete-emptydir-data", "--timeout=60s")
+        runs.start(run, ask(broker_id=1003, node_state="returns"))
+        status = runs.until_status(run, lambda status: status["step"] == "wait for the pod" and status["waiting"] is not None)
+        assert pod in status["waiting"]["reason"]
+        lab.kubectl("uncordon", node)
+        result = runs.outcome(run)
+    holds(result)
+    assert place_of(lab, 1003)[1] == node
+    assert lab.kubectl("-n", "kafka", "get", "pvc", f"data-{pod}", "-o", "jsonpath={.metadata.uid}") == claim
+    assert (traffic["lost"], traffic["produce_errors"]) == (0, 0), traffic
+    assert leftovers(lab) == {}
+
+
+def test_temporal_is_restarted_in_the_middle(lab: Lab, topic: str, lost: str) -> None:
+    with checked_traffic(lab, f"{topic}.traffic") as traffic:
+        runs.start(lost, lost_run(throttle=SLOW))
+        runs.until_status(lost, lambda status: status["step"] == "follow the catch-up")
+        lab.restart_temporal(away_seconds=15)
+        result = runs.outcome(lost)
+    holds(result)
+    assert (traffic["lost"], traffic["produce_errors"]) == (0, 0), traffic
+    assert leftovers(lab) == {}
+
+
+def test_the_api_server_is_away_for_a_minute(lab: Lab, topic: str, lost: str) -> None:
+    with checked_traffic(lab, f"{topic}.traffic") as traffic:
+        runs.start(lost, lost_run())
+        runs.until_status(lost, lambda status: status["phase"] == "steps")
+        lab.pause_api_server()
+        try:
+            time.sleep(60)
+        finally:
+            lab.resume_api_server()
+        result = runs.outcome(lost)
+    holds(result)
+    assert (traffic["lost"], traffic["produce_errors"]) == (0, 0), traffic
+    assert leftovers(lab) == {}
+
+
+def test_cancel_in_the_catch_up_leaves_no_throttle_and_terminate_leaves_what_clear_leftovers_takes(lab: Lab, lost: str) -> None:
+    runs.start(lost, lost_run(throttle=SLOW))
+    runs.until_status(lost, lambda status: status["step"] == "follow the catch-up" and status["progress"])
+    runs.temporal("workflow", "terminate", "-w", lost, "--reason", "test")
+    left = leftovers(lab)
+    assert any("throttled" in name for name in left) and any("ledger" in name for name in left), left
+    ledger = next(name for name in left if "ledger" in name)
+    assert f"owner: {lost}" in lab.kubectl("-n", "kafka", "get", ledger, "-o", "yaml")
+    cleared = runbook("start", "ClearLeftovers", "--input", runs.plain(), "--wait", "-o", "json")
+    assert cleared.returncode == 0, cleared.stdout + cleared.stderr
+    assert leftovers(lab) == {}
+
+    again = f"{lost}-again"
+    runs.start(again, ask(broker_id=1001, node_state="returns", throttle=SLOW))
+    runs.until_status(again, lambda status: status["step"] == "follow the catch-up" and status["owned_throttles"])
+    assert leftovers(lab) != {}
+    runs.temporal("workflow", "cancel", "-w", again)
+    eventually("cancelled", 60, lambda: runs.is_closed(again))
+    assert leftovers(lab) == {}
+
+
+def test_a_second_broker_dies_meanwhile(lab: Lab, lost: str) -> None:
+    """It stops harming, says so, and goes on when it can."""
+    _, second, _ = place_of(lab, 1002)
+    runs.start(lost, lost_run(throttle={"mode": "adapt", "floor_bytes_per_s": 200_000, "ceiling_bytes_per_s": 400_000}))
+    runs.until_status(lost, lambda status: status["step"] == "follow the catch-up" and status["progress"])
+    lab.kill_node(second)
+    try:
+        status = runs.until_status(lost, lambda status: status["waiting"] and "1002" in status["waiting"]["reason"])
+        assert "lowest rate" in status["waiting"]["reason"] and "comes back" in status["waiting"]["unblocks"]
+        eventually("floor", 30, lambda: runs.status(lost)["progress"]["throttle_bytes_per_s"] == 200_000)
+    finally:
+        lab.start_node(second)
+    holds(runs.outcome(lost))
+    lab.wait_ready()
+    assert leftovers(lab) == {}
+
+
+def test_a_partition_whose_only_replica_was_on_the_broker(lab: Lab, topic: str) -> None:
+    """Named and refused; with an operator's word the rest comes back."""
+    alone = f"{topic}.alone"
+    runs.create_topic(lab, alone, [[1001]])
+    with losing(lab) as run:
+        refused = runbook("start", "ReplaceBroker", "--input", lost_run(), "--wait", "-o", "json")
+        assert refused.returncode == 3, refused.stdout + refused.stderr
+        reasons = {reason["name"]: reason for reason in result_of(refused)["reasons"]}
+        assert any(alone in name for name in reasons), reasons
+        assert leftovers(lab) == {}
+        runs.start(run, lost_run(acknowledged_risks=sorted(reasons)))
+        holds(runs.outcome(run))
+    runs.delete_topics(lab, alone)
+    assert leftovers(lab) == {}
+
+
+def test_what_others_have_set_and_started_survives(lab: Lab, topic: str) -> None:
+    """A rate and entries on a source, and a reassignment that crawls under them: all are as they were at the end."""
+    theirs = f"check_runs.{uuid.uuid4().hex[:8]}"
+    runs.create_topic(lab, theirs, [[1004, 1005]])
+    runs.fill(lab, theirs, 200)
+    rates = {"1002": "90000000", "1004": "1000"}
+    try:
+        for broker, rate in rates.items():
+            runs.set_config(lab, "broker", broker, "leader.replication.throttled.rate", rate)
+        runs.set_config(lab, "topic", theirs, "leader.replication.throttled.replicas", "0:1004,0:1005")
+        runs.set_config(lab, "topic", f"{topic}.traffic", "leader.replication.throttled.replicas", "3:1002")
+        runs.move(lab, theirs, [[1004, 1006]])
+        before = leftovers(lab)
+        assert len(before) == 4, before
+        with losing(lab) as run:
+            runs.start(run, lost_run())
+            result = runs.outcome(run)
+        holds(result)
+        assert leftovers(lab) == before
+        assert theirs in runs.moving(lab)
+    finally:
+        for broker in rates:
+            runs.set_config(lab, "broker", broker, "leader.replication.throttled.rate", "")
+        runs.set_config(lab, "topic", theirs, "leader.replication.throttled.replicas", "")
+        runs.set_config(lab, "topic", f"{topic}.traffic", "leader.replication.throttled.replicas", "")
+        eventually("their reassignment ends", 60, lambda: not runs.moving(lab))
+        runs.delete_topics(lab, theirs)
+    assert leftovers(lab) == {}
+
+
+def test_another_broker_takes_its_place_cancelled_half_way_and_resumed(lab: Lab, topic: str) -> None:
+    """Broker 1007 joins for the time of the test; 1003's replicas go there, and come back the same way."""
+    _, _, zone = place_of(lab, 1003)
+    node = lab.add_node(zone, "events")
+    scale = ["-n", "kafka", "scale", "statefulset", "kafka-events"]
+    lab.kubectl(*scale, "--replicas=4")
+    run = f"lab/test/{uuid.uuid4().hex[:8]}"
+    try:
+        eventually("a fourth broker", 90, lambda: len(runs.brokers(lab)) == 7)
+        extra = max(runs.brokers(lab))
+        held = runs.replicas_on(lab, 1003)
+        with checked_traffic(lab, f"{topic}.traffic") as traffic:
+            away = {"broker_id": 1003, "replacement_broker_id": extra, "throttle": SLOW}
+            runs.start(run, ask(**away))
+            runs.until_status(run, lambda status: status["progress"] and 0 < status["progress"]["done_partitions"] < len(held))
+            runs.temporal("workflow", "cancel", "-w", run)
+            eventually("cancelled", 60, lambda: runs.is_closed(run))
+            assert leftovers(lab) == {} and not runs.moving(lab)
+            moved = runs.replicas_on(lab, extra)
+            assert 0 < len(moved) < len(held)
+            runs.start(f"{run}-again", ask(**{**away, "throttle": {"mode": "fixed", "rate_bytes_per_s": 20_000_000}}))
+            holds(runs.outcome(f"{run}-again"))
+            assert runs.replicas_on(lab, extra) == held and not runs.replicas_on(lab, 1003)
+            runs.start(f"{run}-back", ask(broker_id=extra, replacement_broker_id=1003))
+            holds(runs.outcome(f"{run}-back"))
+            assert runs.replicas_on(lab, 1003) == held
+        assert (traffic["lost"], traffic["produce_errors"]) == (0, 0), traffic
+    finally:
+        lab.kubectl(*scale, "--replicas=3")
+        lab.kubectl("-n", "kafka", "wait", "--for=delete", "pod/kafka-events-3", "--timeout=90s")
+        lab.kubectl("-n", "kafka", "delete", "pvc", "data-kafka-events-3", "--ignore-not-found", "--wait=false")
+        lab.kill_node(node)
+        lab.delete_node(node)
+        eventually("six brokers", 60, lambda: len(runs.brokers(lab)) == 6)
+    assert leftovers(lab) == {}
+
+
+def test_one_run_a_cluster_and_a_refused_approval(lab: Lab, topic: str) -> None:
+    """A second start is refused, or waits in line; rejected, the first changes nothing and lets the second in."""
+    pod, node, _ = place_of(lab, 1002)
+    lab.kubectl("cordon", node)
+    first, second = (f"lab/test/{uuid.uuid4().hex[:8]}" for _ in range(2))
+    asked = {"broker_id": 1002, "node_state": "returns", "wait_for_approval": True}
+    try:
+        uid = lab.kubectl("-n", "kafka", "get", "pod", pod, "-o", "jsonpath={.metadata.uid}")
+        runs.start(first, ask(**asked))
+        runs.until_status(first, lambda status: status["phase"] == "gate" and status["waiting"])
+        busy = runbook("start", "ReplaceBroker", "--input", ask(**asked), "--wait", "-o", "json")
+        assert busy.returncode == 4 and first in busy.stdout + busy.stderr
+        runs.start(second, ask(**asked, when_busy="wait"))
+        status = runs.until_status(second, lambda status: status["waiting"])
+        assert first in status["waiting"]["reason"] and status["permit_holder"] == first
+        rejected = runbook("reject", first, "--reason", "not tonight", "--by", "ana")
+        assert rejected.returncode == 0, rejected.stderr
+        ended = runbook("status", first, "--watch", "-o", "json")
+        assert ended.returncode == 1 and "rejected by ana: not tonight" in ended.stdout
+        runs.until_status(second, lambda status: status["phase"] == "gate")
+        assert runbook("reject", second, "--reason", "neither", "--by", "ana").returncode == 0
+        eventually("over", 30, lambda: runs.is_closed(second))
+        assert lab.kubectl("-n", "kafka", "get", "pod", pod, "-o", "jsonpath={.metadata.uid}") == uid
+    finally:
+        lab.kubectl("uncordon", node)
     assert leftovers(lab) == {}
 
 
@@ -248,6 +319,8 @@ def test_bad_input_touches_nothing(lab: Lab) -> None:
     lab.wait_ready()
     unknown = runbook("start", "ReplaceBroker", "--input", ask(broker_id=77), "--wait", "-o", "json")
     assert unknown.returncode == 3 and "broker_id: 77" in unknown.stdout + unknown.stderr
+    well = runbook("start", "ReplaceBroker", "--input", ask(broker_id=1001), "--wait", "-o", "json")
+    assert well.returncode == 3 and "broker 1001 is up" in well.stdout + well.stderr
     malformed = runbook("start", "ReplaceBroker", "--input", '{"cluster": ')
     assert malformed.returncode == 2 and "JSON" in malformed.stderr + malformed.stdout
     misspelt = runbook("start", "ReplaceBroker", "--input", ask(broker_ids=1001))

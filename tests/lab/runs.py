@@ -1,0 +1,312 @@
+"""What the runbooks' tests on the lab share: starting runs, losing nodes, checked traffic, and what is left at the end."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from kafka_runbooks_lab.lab import Lab
+
+BOOTSTRAP = "kafka-bootstrap.kafka.svc.cluster.local:9092"
+
+
+def command(*argv: str, seconds: float = 300) -> subprocess.CompletedProcess[str]:
+    executable = Path(sys.executable).parent / argv[0]
+    return subprocess.run([str(executable), *argv[1:]], capture_output=True, text=True, timeout=seconds, stdin=subprocess.DEVNULL)
+
+
+def runbook(*argv: str, seconds: float = 300) -> subprocess.CompletedProcess[str]:
+    return command("kafka-runbooks", *argv, seconds=seconds)
+
+
+def ask(**fields: Any) -> str:
+    return json.dumps({"cluster": "lab", "requester": "test", "wait_for_approval": False, **fields})
+
+
+def result_of(done: subprocess.CompletedProcess[str]) -> dict[str, Any]:
+    assert done.stdout.strip(), done.stderr[-3000:]
+    found: dict[str, Any] = json.loads(done.stdout[done.stdout.index("{") :])
+    return found
+
+
+def kafka(lab: Lab, code: str, *argv: str) -> str:
+    done = lab.exec([sys.executable, "-c", code, BOOTSTRAP, *argv], timeout=120)
+    assert done.returncode == 0, done.stderr[-3000:]
+    return str(done.stdout)
+
+
+def plain() -> str:
+    return json.dumps({"cluster": "lab", "requester": "test"})
+
+
+def create_topic(lab: Lab, name: str, replicas: list[list[int]], minimum_in_sync: int = 1) -> None:
+    kafka(
+        lab,
+        """
+import json, sys
+from confluent_kafka.admin import AdminClient, NewTopic
+bootstrap, name, replicas, minimum = sys.argv[1], sys.argv[2], json.loads(sys.argv[3]), sys.argv[4]
+topic = NewTopic(name, num_partitions=len(replicas), replica_assignment=replicas, config={'min.insync.replicas': minimum})
+admin = AdminClient({'bootstrap.servers': bootstrap})
+admin.create_topics([topic])[name].result(30)
+""",
+        name,
+        json.dumps(replicas),
+        str(minimum_in_sync),
+    )
+
+
+def fill(lab: Lab, name: str, records: int) -> None:
+    """Records of 10 kB."""
+    kafka(
+        lab,
+        """
+import os, sys
+from confluent_kafka import Producer
+bootstrap, name, records = sys.argv[1], sys.argv[2], int(sys.argv[3])
+producer = Producer({'bootstrap.servers': bootstrap, 'acks': 'all'})
+for n in range(records):
+    producer.produce(name, value=os.urandom(10_000)); producer.poll(0)
+    if n % 500 == 0: producer.flush(60)
+assert producer.flush(60) == 0
+""",
+        name,
+        str(records),
+    )
+
+
+def make_topic(lab: Lab, name: str, records: int = 2_000) -> None:
+    """Twelve partitions on the events map, RF 3, with some data (records of 10 kB)."""
+    ids = [1001, 1002, 1003]
+    create_topic(lab, name, [[ids[(n + k) % 3] for k in range(3)] for n in range(12)], minimum_in_sync=2)
+    if records:
+        fill(lab, name, records)
+
+
+def delete_topics(lab: Lab, *names: str) -> None:
+    kafka(
+        lab,
+        """
+import sys
+from confluent_kafka.admin import AdminClient
+admin = AdminClient({'bootstrap.servers': sys.argv[1]})
+for future in admin.delete_topics(sys.argv[2:]).values(): future.result(30)
+""",
+        *names,
+    )
+
+
+def set_config(lab: Lab, kind: str, name: str, key: str, value: str) -> None:
+    """As another tool would; an empty value deletes the key."""
+    kafka(
+        lab,
+        """
+import sys
+from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource
+bootstrap, kind, name, key, value = sys.argv[1:]
+operation = AlterConfigOpType.SET if value else AlterConfigOpType.DELETE
+entry = ConfigEntry(key, value or None, incremental_operation=operation)
+resource = ConfigResource(kind, name, incremental_configs=[entry])
+admin = AdminClient({'bootstrap.servers': bootstrap})
+for future in admin.incremental_alter_configs([resource]).values(): future.result(30)
+""",
+        kind,
+        name,
+        key,
+        value,
+    )
+
+
+_CLIENT = """
+import json, sys
+from kafka import KafkaAdminClient
+from kafka.structs import TopicPartition
+admin = KafkaAdminClient(bootstrap_servers=sys.argv[1])
+"""
+
+
+def move(lab: Lab, topic: str, replicas: list[list[int]]) -> None:
+    """Start a reassignment, as another tool would."""
+    targets = "{TopicPartition(sys.argv[2], n): one for n, one in enumerate(json.loads(sys.argv[3]))}"
+    kafka(lab, f"{_CLIENT}\nadmin.alter_partition_reassignments({targets})", topic, json.dumps(replicas))
+
+
+def moving(lab: Lab) -> set[str]:
+    """Topics with a reassignment in progress."""
+    found = kafka(lab, f"{_CLIENT}\nprint(json.dumps(sorted({{one.topic for one in admin.list_partition_reassignments()}})))")
+    return set(json.loads(found))
+
+
+_METADATA = """
+import json, sys
+from confluent_kafka.admin import AdminClient
+metadata = AdminClient({'bootstrap.servers': sys.argv[1]}).list_topics(timeout=20)
+"""
+
+
+def brokers(lab: Lab) -> list[int]:
+    found: list[int] = json.loads(kafka(lab, f"{_METADATA}\nprint(json.dumps(sorted(metadata.brokers)))"))
+    return found
+
+
+def replicas_on(lab: Lab, broker_id: int) -> dict[str, int]:
+    """Partition -> the broker's place in its replica list, for each that it has a replica of."""
+    code = """
+print(json.dumps({f'{t.topic}-{p.id}': p.replicas.index(int(sys.argv[2])) for t in metadata.topics.values()
+                  for p in t.partitions.values() if int(sys.argv[2]) in p.replicas}))
+"""
+    found: dict[str, int] = json.loads(kafka(lab, _METADATA + code, str(broker_id)))
+    return found
+
+
+def leftovers(lab: Lab) -> dict[str, Any]:
+    """Throttles in Kafka, ledgers and cordons in Kubernetes."""
+    found: dict[str, Any] = json.loads(
+        kafka(
+            lab,
+            """
+import json, sys
+from confluent_kafka.admin import AdminClient, ConfigResource, ResourceType
+admin = AdminClient({'bootstrap.servers': sys.argv[1]})
+metadata = admin.list_topics(timeout=20)
+found = {}
+def own(kind, names):
+    for name in names:
+        for resource, future in admin.describe_configs([ConfigResource(kind, name)]).items():
+            for key, entry in future.result(20).items():
+                if 'throttled' in key and entry.value and not entry.is_default: found[f'{name} {key}'] = entry.value
+own(ResourceType.TOPIC, list(metadata.topics)); own(ResourceType.BROKER, [str(b) for b in metadata.brokers])
+print(json.dumps(found))
+""",
+        )
+    )
+    ledgers = lab.kubectl("-n", "kafka", "get", "configmap", "-l", "kafka-runbooks.io/record=ledger", "-o", "name").split()
+    cordons = lab.kubectl("get", "nodes", "-o", "jsonpath={.items[?(@.spec.unschedulable==true)].metadata.name}").split()
+    return found | dict.fromkeys([*ledgers, *cordons], "left")
+
+
+@contextmanager
+def checked_traffic(lab: Lab, topic: str) -> Iterator[dict[str, Any]]:
+    """Traffic while the block runs; the dictionary is filled at its end."""
+    script = str(Path(__file__).with_name("traffic.py"))
+    process = lab.popen([sys.executable, script, BOOTSTRAP, topic, "200"], stdout=subprocess.PIPE, stdin=subprocess.DEVNULL)
+    report: dict[str, Any] = {}
+    try:
+        time.sleep(3)
+        yield report
+        process.send_signal(signal.SIGTERM)
+        out, _ = process.communicate(timeout=200)
+        report.update(json.loads(out.strip().splitlines()[-1]))
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def place_of(lab: Lab, broker_id: int) -> tuple[str, str, str]:
+    """Pod, node and zone of a broker."""
+    pods = json.loads(lab.kubectl("-n", "kafka", "get", "pods", "-l", f"kafka-runbooks.io/broker-id={broker_id}", "-o", "json"))[
+        "items"
+    ]
+    pod, node = pods[0]["metadata"]["name"], pods[0]["spec"]["nodeName"]
+    zone = lab.kubectl("get", "node", node, "-o", "jsonpath={.metadata.labels.topology\\.kubernetes\\.io/zone}")
+    return pod, node, zone
+
+
+def holds(result: dict[str, Any]) -> None:
+    assert result["outcome"] == "done", result
+    assert [check for check in result["checks"] if not check["holds"]] == []
+
+
+def worker_pid() -> int | None:
+    """The worker's process on this host, if one runs."""
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            line = (folder / "cmdline").read_bytes().split(b"\0")
+        except OSError:
+            continue
+        if any(part.endswith(b"/kafka-runbooks") for part in line) and b"worker" in line:
+            return int(folder.name)
+    return None
+
+
+def kill_worker(lab: Lab) -> None:
+    """SIGKILL, and a new pod at once: the kubelet would let a container that crashed often wait."""
+    eventually("a worker", 60, lambda: worker_pid() is not None)
+    pid = worker_pid()
+    if pid is not None:
+        os.kill(pid, signal.SIGKILL)
+    pods = ["-n", "kafka-runbooks", "delete", "pod", "-l", "app.kubernetes.io/name=kafka-runbooks-worker"]
+    lab.kubectl(*pods, "--force", "--grace-period=0")
+
+
+def temporal(*argv: str, seconds: float = 60) -> subprocess.CompletedProcess[str]:
+    """The `temporal` command, as operators have it."""
+    done = command("temporal", *argv, "--address", "127.0.0.1:7233", seconds=seconds)
+    assert done.returncode == 0, done.stderr
+    return done
+
+
+def start(run: str, asked: str) -> None:
+    """Start `ReplaceBroker` by the `temporal` command and come back at once."""
+    temporal(
+        *("workflow", "start", "--type", "ReplaceBroker", "--task-queue", "kafka-runbooks"),
+        *("--workflow-id", run, "--input", asked, "--fail-existing"),
+    )
+
+
+def outcome(run: str, seconds: float = 300) -> dict[str, Any]:
+    """The result, once it has one."""
+    found: dict[str, Any] = json.loads(temporal("workflow", "result", "-w", run, "-o", "json", seconds=seconds).stdout)
+    result: dict[str, Any] = found.get("result", found)
+    return result
+
+
+def status(run: str) -> dict[str, Any]:
+    """The `status` query; empty while no worker answers."""
+    done = runbook("status", run, "-o", "json", seconds=60)
+    found: dict[str, Any] = json.loads(done.stdout) if done.returncode == 0 and done.stdout.strip() else {}
+    return found
+
+
+def until_status(run: str, holds: Callable[[dict[str, Any]], Any], seconds: float = 120) -> dict[str, Any]:
+    """The first status for which it holds."""
+    ends = time.monotonic() + seconds
+    while True:
+        found = status(run)
+        if found and holds(found):
+            return found
+        assert time.monotonic() < ends, f"not within {seconds} s: {found}"
+        time.sleep(0.5)
+
+
+def is_closed(run: str) -> bool:
+    described = json.loads(temporal("workflow", "describe", "-w", run, "-o", "json").stdout)
+    return "RUNNING" not in described["workflowExecutionInfo"]["status"]
+
+
+def completed(run: str) -> set[str]:
+    """Activities that have ended, from the history."""
+    events = json.loads(temporal("workflow", "show", "-w", run, "-o", "json").stdout)["events"]
+    scheduled = {
+        event["eventId"]: event["activityTaskScheduledEventAttributes"]["activityType"]["name"]
+        for event in events
+        if "activityTaskScheduledEventAttributes" in event
+    }
+    return {
+        scheduled[event["activityTaskCompletedEventAttributes"]["scheduledEventId"]]
+        for event in events
+        if "activityTaskCompletedEventAttributes" in event
+    }
+
+
+def eventually(what: str, seconds: float, check: Callable[[], bool]) -> None:
+    ends = time.monotonic() + seconds
+    while not check():
+        assert time.monotonic() < ends, f"{what}: not within {seconds} s"
+        time.sleep(0.3)
