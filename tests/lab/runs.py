@@ -270,8 +270,8 @@ def outcome(run: str, seconds: float = 300) -> dict[str, Any]:
 def status(run: str) -> dict[str, Any]:
     """The `status` query; empty while no worker answers."""
     done = runbook("status", run, "-o", "json", seconds=60)
-    found: dict[str, Any] = json.loads(done.stdout) if done.returncode == 0 and done.stdout.strip() else {}
-    return found
+    seen: dict[str, Any] = json.loads(done.stdout) if done.returncode == 0 and done.stdout.strip() else {}
+    return seen.get("status") or {}
 
 
 def until_status(run: str, holds: Callable[[dict[str, Any]], Any], seconds: float = 120) -> dict[str, Any]:

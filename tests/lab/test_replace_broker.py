@@ -166,25 +166,34 @@ def test_the_api_server_is_away_for_a_minute(lab: Lab, topic: str, lost: str) ->
     assert leftovers(lab) == {}
 
 
-def test_cancel_in_the_catch_up_leaves_no_throttle_and_terminate_leaves_what_clear_leftovers_takes(lab: Lab, lost: str) -> None:
+def test_cancel_in_the_catch_up_leaves_no_throttle(lab: Lab, lost: str) -> None:
     runs.start(lost, lost_run(throttle=SLOW))
     runs.until_status(lost, lambda status: status["step"] == "follow the catch-up" and status["progress"])
-    runs.temporal("workflow", "terminate", "-w", lost, "--reason", "test")
     left = leftovers(lab)
     assert any("throttled" in name for name in left) and any("ledger" in name for name in left), left
-    ledger = next(name for name in left if "ledger" in name)
-    assert f"owner: {lost}" in lab.kubectl("-n", "kafka", "get", ledger, "-o", "yaml")
-    cleared = runbook("start", "ClearLeftovers", "--input", runs.plain(), "--wait", "-o", "json")
-    assert cleared.returncode == 0, cleared.stdout + cleared.stderr
+    runs.temporal("workflow", "cancel", "-w", lost)
+    eventually("cancelled", 60, lambda: runs.is_closed(lost))
     assert leftovers(lab) == {}
 
-    again = f"{lost}-again"
-    runs.start(again, ask(broker_id=1001, node_state="returns", throttle=SLOW))
-    runs.until_status(again, lambda status: status["step"] == "follow the catch-up" and status["owned_throttles"])
-    assert leftovers(lab) != {}
-    runs.temporal("workflow", "cancel", "-w", again)
-    eventually("cancelled", 60, lambda: runs.is_closed(again))
-    assert leftovers(lab) == {}
+
+def test_terminate_leaves_what_clear_leftovers_takes(lab: Lab, topic: str) -> None:
+    _, node, _ = place_of(lab, 1003)
+    run = f"lab/test/{uuid.uuid4().hex[:8]}"
+    lab.kubectl("drain", node, "--ignore-daemonsets", "--delete-emptydir-data", "--timeout=60s")
+    try:
+        runs.start(run, ask(broker_id=1003, node_state="returns"))
+        runs.until_status(run, lambda status: status["step"] == "wait for the pod" and status["owned_throttles"])
+        runs.temporal("workflow", "terminate", "-w", run, "--reason", "test")
+        left = leftovers(lab)
+        assert any("throttled" in name for name in left), left
+        ledger = next(name for name in left if "ledger" in name)
+        assert f"owner: {run}" in lab.kubectl("-n", "kafka", "get", ledger, "-o", "yaml")
+        cleared = runbook("start", "ClearLeftovers", "--input", runs.plain(), "--wait", "-o", "json")
+        assert cleared.returncode == 0, cleared.stdout + cleared.stderr
+        assert leftovers(lab) == {node: "left"}
+    finally:
+        lab.kubectl("uncordon", node)
+    lab.wait_ready()
 
 
 def test_a_second_broker_dies_meanwhile(lab: Lab, lost: str) -> None:
@@ -224,7 +233,7 @@ def test_what_others_have_set_and_started_survives(lab: Lab, topic: str) -> None
     """A rate and entries on a source, and a reassignment that crawls under them: all are as they were at the end."""
     theirs = f"check_runs.{uuid.uuid4().hex[:8]}"
     runs.create_topic(lab, theirs, [[1004, 1005]])
-    runs.fill(lab, theirs, 200)
+    runs.fill(lab, theirs, 2_000)
     rates = {"1002": "90000000", "1004": "1000"}
     try:
         for broker, rate in rates.items():
