@@ -1,17 +1,22 @@
 """The one rule by which samples become figures or problems; and what an exporter's text says."""
 
 import math
+from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from kafka_runbooks.clients import metrics_log_directories
 from kafka_runbooks.clients.errors import Unreachable
 from kafka_runbooks.clients.metrics import HIGHEST, Sample, broker_id_in, ids, report
 from kafka_runbooks.clients.metrics_exporter import METRICS, ExporterMetrics, figures
+from kafka_runbooks.models.cluster import ReplicaSizes, TopicPartition
 from kafka_runbooks.models.pods import BrokerPod
 from kafka_runbooks.models.traffic import FIGURES, Figure, TrafficReport
+from tests.fakes.kafka import FakeKafka
+from tests.fakes.world import World
 
 NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
 NAMES: dict[Figure, str] = {figure: f"metric_of_{figure}" for figure in FIGURES}
@@ -129,3 +134,25 @@ def test_no_exporter_at_all_is_a_backend_that_is_away_and_no_broker_is_no_questi
         metrics.traffic([pod(1002), pod(1001, "127.0.9.9")])
     assert metrics.traffic([pod(None)]) == TrafficReport()
     assert metrics.produce_p99_ms([pod(1001, "127.0.9.9")]) == {}
+
+
+class Silent(FakeKafka):
+    """All are live, but 1001 doesn't say what room it has, and the others don't answer."""
+
+    def replica_sizes(self, broker_ids: Iterable[int]) -> ReplicaSizes:
+        found = super().replica_sizes(broker_ids)
+        sizes = {replica: size for replica, size in found.size_bytes.items() if replica.broker_id == 1001}
+        return ReplicaSizes(size_bytes=sizes, unanswered_broker_ids=(1002, 1003))
+
+
+def test_storage_names_brokers_that_do_not_answer_or_do_not_say_and_partitions_that_nobody_saw() -> None:
+    world = World(maps=("events",))
+    world.add_topic("a", 2, (1001, 1002, 1003), replication_factor=2, size_bytes=10)
+    found = metrics_log_directories.storage(Silent(world))
+    assert found.size_bytes == {TopicPartition("a", 0): 10} and not found.free_bytes
+    assert found.problems == (
+        "broker 1002: doesn't describe its log directories",
+        "broker 1003: doesn't describe its log directories",
+        "broker 1001: doesn't say its free bytes; a log directory is offline, or Kafka is older than 3.3",
+        "a-1: no live broker reports its size",
+    )
