@@ -16,6 +16,7 @@ from kafka_runbooks.models.steps import Released, Token
 from kafka_runbooks.throttle import leases
 
 LEASE_TIME = timedelta(minutes=30)
+EVERY_LOG_DIRECTORY = "*"
 
 
 def name_of(run_id: str) -> str:
@@ -57,13 +58,14 @@ def throttle(
     Args:
         rates: bytes per second by broker and direction; a number is the leader rate of every live source.
     """
-    ledger = _list_entries(kafka, kubernetes, ledger, leases.entries_for(moves, live))
+    ledger = list_entries(kafka, kubernetes, ledger, leases.entries_for(moves, live))
     if isinstance(rates, int):
         rates = dict.fromkeys(leases.sources_of(moves, live), ThrottleRates(leader_bytes_per_s=rates))
     return set_rates(kafka, kubernetes, ledger, {broker: rates[broker] for broker in sorted(rates) if broker in live})
 
 
-def _list_entries(kafka: Kafka, kubernetes: Kubernetes, ledger: Ledger, wanted: Mapping[str, EntryLease]) -> Ledger:
+def list_entries(kafka: Kafka, kubernetes: Kubernetes, ledger: Ledger, wanted: Mapping[str, EntryLease]) -> Ledger:
+    """Add entries to topics' throttled replica lists; those that are there already stay whose they are."""
     lists, ours = {}, dict(ledger.entries)
     for topic, observed in kafka.throttled_replicas(wanted).items():
         lists[topic], added = leases.add_entries(observed, wanted[topic])
@@ -127,6 +129,16 @@ def own_reassignments(kubernetes: Kubernetes, ledger: Ledger, moves: Iterable[Ow
     return write(kubernetes, ledger.model_copy(update={"reassignments": tuple(known[name] for name in sorted(known))}))
 
 
+def release_log_directories(kafka: Kafka, kubernetes: Kubernetes, ledger: Ledger, live: frozenset[int]) -> Ledger:
+    """Give the log directories of live brokers back, where they are cordoned as we did it; what somebody changed is theirs."""
+    for broker_id in sorted(live & ledger.log_directories.keys()):
+        if kafka.log_directory_cordons([broker_id])[broker_id] == EVERY_LOG_DIRECTORY:
+            kafka.cordon_log_directories(broker_id, ledger.log_directories[broker_id])
+        left = {other: before for other, before in ledger.log_directories.items() if other != broker_id}
+        ledger = write(kubernetes, ledger.model_copy(update={"log_directories": left}))
+    return ledger
+
+
 def give_back(kafka: Kafka, kubernetes: Kubernetes, ledger: Ledger, live: frozenset[int]) -> Released:
     """Take back all that the ledger says and that still is as we set it, and strike it out.
 
@@ -145,6 +157,7 @@ def give_back(kafka: Kafka, kubernetes: Kubernetes, ledger: Ledger, live: frozen
     for node in ledger.cordons:
         kubernetes.uncordon(node, str(ledger.owner))
     ledger = write(kubernetes, ledger.model_copy(update={"cordons": ()}))
+    ledger = release_log_directories(kafka, kubernetes, ledger, live)
     left_behind = ledger.describe()
     return Released(
         given_back=tuple(line for line in given if line not in left_behind),

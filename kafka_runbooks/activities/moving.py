@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from temporalio import activity
 from temporalio.exceptions import ApplicationError
 
-from kafka_runbooks.activities import ledgers
+from kafka_runbooks.activities import evacuations, ledgers
 from kafka_runbooks.activities.catch_up import Throttling, brokers_down
 from kafka_runbooks.activities.permits import ensure_held
 from kafka_runbooks.activities.running import Link, Reporter, alive, looks
@@ -23,7 +23,7 @@ from kafka_runbooks.models.ledger import Ledger, OwnedReassignment
 from kafka_runbooks.models.moves import Move, MoveChecks, MovePlan, MoveProof, MoveStep
 from kafka_runbooks.models.runbooks import Check
 from kafka_runbooks.models.status import Progress
-from kafka_runbooks.models.steps import BrokerPlace, StepRequest
+from kafka_runbooks.models.steps import BrokerPlace, StepRequest, Token
 from kafka_runbooks.placement.window import Decision, Seen, decide
 from kafka_runbooks.safety import exit_contract
 from kafka_runbooks.safety.availability import not_led_by_preferred
@@ -107,6 +107,13 @@ class MovingActivities:
         raise AssertionError("looks never end by themselves")
 
     @activity.defn
+    def forget_evacuation(self, token: Token, brokers: tuple[int, ...]) -> None:
+        """The leaders are back: what they were before is no longer kept."""
+        with alive():
+            ensure_held(self._link, token)
+            evacuations.forget(self._clusters.open(token.cluster), brokers)
+
+    @activity.defn
     def prove_moves(self, proof: MoveProof) -> MoveChecks:
         """Every assertion of the exit contract of moves, on the cluster as it is now."""
         step = proof.step
@@ -161,6 +168,10 @@ class Mover:
         sizes = kafka.replica_sizes(sorted(destinations)) if destinations else ReplicaSizes(size_bytes={})
         seen = Seen(snapshot, moving, ours, self._dead(snapshot), headroom(self._plan, moving, sizes))
         decision = decide(self._plan, seen, self._step.limits)
+        if self._step.is_rollback and decision.drifted:
+            # What somebody else moved meanwhile is theirs: the way back leaves it, and the exit contract names it.
+            self._plan = self._plan.without(decision.drifted)
+            decision = decide(self._plan, seen, self._step.limits)
         self._act(decision, ledger, snapshot, moving)
         return decision, self._report(decision, snapshot, moving, sizes)
 

@@ -38,7 +38,7 @@ from kafka_runbooks.placement.errors import BadWish, InFlight, NoMap
 from kafka_runbooks.placement.given import given
 from kafka_runbooks.placement.plan import Plan
 from kafka_runbooks.placement.wishes import Options
-from kafka_runbooks.safety.moving import foreign_reassignments, reasons_not_to_move
+from kafka_runbooks.safety.moving import foreign_reassignments, reasons_not_to_move, reasons_not_to_remove
 
 Request = TypeVar("Request", bound=MovingInput)
 
@@ -66,6 +66,10 @@ class Made:
     nothing: str
     """What to say where there is nothing to do."""
     leaving: tuple[int, ...] = ()
+    reasons: Sequence[Reason] = ()
+    """What speaks against what the runbook does beside moving."""
+    goes_on: bool = False
+    """There is something to do although nothing moves."""
 
 
 class PlanningActivities:
@@ -156,9 +160,9 @@ def _look(
         )
     except BadWish as error:
         return MoveSurvey(reasons=(Reason(name="bad-wish", message=str(error)[:2000], clears="ask for what the cluster has"),))
-    if not plan.moves:
+    if not plan.moves and not made.goes_on:
         return MoveSurvey(nothing_to_do=made.nothing)
-    reasons = reasons_not_to_move(plan, view.snapshot, view.reassignments, request.acknowledged_risks)
+    reasons = [*made.reasons, *reasons_not_to_move(plan, view.snapshot, view.reassignments, request.acknowledged_risks)]
     approved = None if asked.approved is None else records.load(clients.kubernetes, asked.approved.plan_id, MovePlan)
     summary = summarise(clients, view, request, plan, made.plan, approved)
     if asked.token is not None:
@@ -170,6 +174,8 @@ def _look(
             f"{plan.title}: {len(plan.moves)} partitions, {plan.total_bytes} bytes; "
             f"run {asked.token.workflow_id}/{asked.token.run_id}",
         )
+        if isinstance(request, EvacuateLeadersInput) and not request.back:
+            evacuations.remember(clients, request.brokers, plan)
     return MoveSurvey(summary=summary, reasons=tuple(reasons))
 
 
@@ -178,6 +184,7 @@ def _rebalance(clients: ClusterClients, view: View, request: RebalanceInput) -> 
     options = Options(
         topics=request.topics or None,
         regions=regions(view, only),
+        measure=request.level,
         target_spread=request.target_spread,
         max_moved_bytes=request.max_moved_bytes,
     )
@@ -192,7 +199,10 @@ def _scale_up(clients: ClusterClients, view: View, request: ScaleUpInput) -> Mad
     if down:
         raise BadWish(f"brokers: {down} are not registered with the cluster; live: {sorted(view.snapshot.live_broker_ids)}")
     options = Options(
-        regions=regions(view, maps or None), target_spread=request.target_spread, max_moved_bytes=request.max_moved_bytes
+        regions=regions(view, maps or None),
+        measure=request.level,
+        target_spread=request.target_spread,
+        max_moved_bytes=request.max_moved_bytes,
     )
     if _hold_something(view, request.brokers):
         # A run that was broken off has brought something already: what is left is to level.
@@ -208,11 +218,19 @@ def _hold_something(view: View, brokers: Sequence[int]) -> bool:
 
 def _decommission(clients: ClusterClients, view: View, request: DecommissionInput) -> Made:
     leaving = leaving_brokers(view, request)
-    maps = sorted({view.map_of[broker] for broker in leaving if broker in view.map_of})
-    options = Options(regions=regions(view, maps or None), leaders="keep")
-    made = planners.decommission(view.cluster, leaving, options)
     names = _listed(leaving)
-    return Made(made, f"decommission brokers {names}", f"brokers {names} hold no replica", leaving)
+    # One that is down and holds nothing isn't in the metadata any more; there may still be a pod to remove.
+    known = sorted(set(leaving) & set(view.cluster.broker_ids.tolist()))
+    maps = sorted({view.map_of[broker] for broker in known if broker in view.map_of})
+    options = Options(regions=regions(view, maps or None), leaders="keep")
+    made = planners.decommission(view.cluster, known, options) if known else given(view.cluster, ReassignmentMap(partitions=()))
+    reasons: list[Reason] = []
+    if request.remove_pods:
+        pods = clients.kubernetes.broker_pods()
+        reasons = reasons_not_to_remove(leaving, pods, clients.kubernetes.stateful_sets())
+    return Made(
+        made, f"decommission brokers {names}", f"brokers {names} hold no replica", leaving, reasons, goes_on=request.remove_pods
+    )
 
 
 def leaving_brokers(view: View, request: DecommissionInput) -> tuple[int, ...]:

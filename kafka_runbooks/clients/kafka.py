@@ -24,12 +24,13 @@ from confluent_kafka.admin import (
 from kafka import KafkaAdminClient
 from kafka.admin import ConfigResource as PythonConfigResource
 from kafka.admin import ConfigResourceType
+from kafka.errors import BrokerIdNotRegisteredError, NoError, NoReassignmentInProgressError, for_code
 from kafka.errors import KafkaError as PythonKafkaError
-from kafka.errors import NoReassignmentInProgressError
 from kafka.structs import TopicPartition as PythonPartition
 from tenacity import Retrying, retry_if_exception_type, stop_after_attempt
 
 from kafka_runbooks.clients.errors import Refused, Unreachable
+from kafka_runbooks.clients.messages import UnregisterBrokerRequest
 from kafka_runbooks.models.cluster import (
     Broker,
     ClusterSnapshot,
@@ -53,6 +54,7 @@ FOLLOWER_RATE = "follower.replication.throttled.rate"
 LEADER_REPLICAS = "leader.replication.throttled.replicas"
 FOLLOWER_REPLICAS = "follower.replication.throttled.replicas"
 MINIMUM_IN_SYNC = "min.insync.replicas"
+CORDONED_LOG_DIRECTORIES = "cordoned.log.dirs"
 
 REFUSALS = {
     KafkaError.CLUSTER_AUTHORIZATION_FAILED,
@@ -219,6 +221,23 @@ class KafkaAdmin:
         }
         if changes:
             self._set(ResourceType.TOPIC, changes, TIMEOUT_SECONDS, skip_unknown=True)
+
+    def log_directory_cordons(self, broker_ids: Iterable[int]) -> dict[int, str | None]:
+        found = self._configs(ResourceType.BROKER, [str(broker_id) for broker_id in broker_ids], BROKER_TIMEOUT_SECONDS)
+        return {
+            int(broker): _own(entries, CORDONED_LOG_DIRECTORIES) if CORDONED_LOG_DIRECTORIES in entries else None
+            for broker, entries in found.items()
+        }
+
+    def cordon_log_directories(self, broker_id: int, directories: str) -> None:
+        self._set(ResourceType.BROKER, {str(broker_id): {CORDONED_LOG_DIRECTORIES: directories or None}}, BROKER_TIMEOUT_SECONDS)
+
+    def unregister_broker(self, broker_id: int) -> None:
+        with self._asked_python(f"unregister broker {broker_id}") as python:
+            answer = python._manager.run(python._manager.send, UnregisterBrokerRequest(broker_id=broker_id))
+        error = for_code(answer.error_code)
+        if error not in (NoError, BrokerIdNotRegisteredError):
+            raise Refused(f"unregister broker {broker_id}: {error.__name__} {answer.error_message or ''}".strip())
 
     def close(self) -> None:
         with self._lock, self._python_lock:
@@ -409,3 +428,17 @@ def _disks(broker_id: int, answer: Sequence[Mapping[str, Any]]) -> dict[int, tup
                 return {}
             volumes.append((total, usable))
     return {broker_id: (sum(total for total, _ in volumes), sum(usable for _, usable in volumes))} if volumes else {}
+
+
+def _space(answer: Sequence[Mapping[str, Any]]) -> tuple[int, int] | None:
+    """Total and usable bytes of a broker's volumes (KIP-827), or None where it doesn't tell. Log directories on one volume, which
+    have the same figures, are counted once.
+    """
+    volumes = {
+        (directory.get("total_bytes", -1), directory.get("usable_bytes", -1))
+        for broker in answer
+        for directory in broker["log_dirs"]
+    }
+    if not volumes or any(total < 0 or usable < 0 for total, usable in volumes):
+        return None
+    return sum(total for total, _ in volumes), sum(usable for _, usable in volumes)

@@ -19,7 +19,7 @@ from urllib3.exceptions import HTTPError
 
 from kafka_runbooks.clients.errors import Conflict, Refused, Unreachable
 from kafka_runbooks.models import labels
-from kafka_runbooks.models.pods import BrokerPod, Claim, Node
+from kafka_runbooks.models.pods import BrokerPod, Claim, Node, StatefulSet
 
 TIMEOUT_SECONDS = 10
 RECORD_KIND = f"{labels.DOMAIN}/record"
@@ -46,10 +46,17 @@ class KubernetesApi:
 
     @property
     def _core(self) -> Any:
+        return client.CoreV1Api(self._connected())
+
+    @property
+    def _apps(self) -> Any:
+        return client.AppsV1Api(self._connected())
+
+    def _connected(self) -> Any:
         with self._lock:
             if self._api is None:
                 with mapped("connect"):
-                    self._api = client.CoreV1Api(connect())
+                    self._api = connect()
             return self._api
 
     def broker_pods(self) -> tuple[BrokerPod, ...]:
@@ -59,6 +66,21 @@ class KubernetesApi:
                 self._namespace, label_selector=f"{labels.CLUSTER}={self._cluster},{labels.MAP}", _request_timeout=TIMEOUT_SECONDS
             )
         return tuple(_broker_pod(pod, ids) for pod in sorted(found.items, key=lambda pod: pod.metadata.name))
+
+    def stateful_sets(self) -> tuple[StatefulSet, ...]:
+        with mapped("list StatefulSets"):
+            found = self._apps.list_namespaced_stateful_set(
+                self._namespace, label_selector=f"{labels.CLUSTER}={self._cluster},{labels.MAP}", _request_timeout=TIMEOUT_SECONDS
+            )
+        return tuple(
+            StatefulSet(name=item.metadata.name, version=item.metadata.resource_version, replicas=item.spec.replicas)
+            for item in sorted(found.items, key=lambda item: str(item.metadata.name))
+        )
+
+    def scale(self, stateful_set: StatefulSet, replicas: int) -> None:
+        body = {"metadata": {"resourceVersion": stateful_set.version}, "spec": {"replicas": replicas}}
+        with mapped(f"scale StatefulSet {stateful_set.name}"):
+            self._apps.patch_namespaced_stateful_set(stateful_set.name, self._namespace, body, _request_timeout=TIMEOUT_SECONDS)
 
     def broker_ids(self) -> dict[str, int]:
         name = f"{labels.BROKER_IDS_CONFIG_MAP_PREFIX}{self._cluster}"
@@ -197,7 +219,9 @@ class KubernetesApi:
                 found = self._core.read_namespaced_config_map(name, self._namespace, _request_timeout=TIMEOUT_SECONDS)
         except _Gone:
             return None
-        return {key: base64.b64decode(value) for key, value in (found.binary_data or {}).items()}
+        # What people bring (`kubectl create configmap --from-file plan.json`) is text, and under `data`.
+        text = {key: value.encode() for key, value in (found.data or {}).items()}
+        return text | {key: base64.b64decode(value) for key, value in (found.binary_data or {}).items()}
 
     def write_record(self, name: str, kind: str, parts: Mapping[str, bytes], summary: str) -> None:
         body = {

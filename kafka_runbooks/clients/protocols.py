@@ -16,7 +16,7 @@ from kafka_runbooks.models.cluster import (
     ThrottleRates,
     TopicPartition,
 )
-from kafka_runbooks.models.pods import BrokerPod, Claim, Node
+from kafka_runbooks.models.pods import BrokerPod, Claim, Node, StatefulSet
 from kafka_runbooks.models.traffic import TrafficReport
 
 
@@ -53,6 +53,17 @@ class Kafka(Protocol):
     def set_throttled_replicas(self, lists: Mapping[str, ThrottledReplicas]) -> None:
         """Set topics' lists (incremental; an empty string deletes the key). A topic that is gone is skipped."""
 
+    def log_directory_cordons(self, broker_ids: Iterable[int]) -> dict[int, str | None]:
+        """Each broker's cordoned log directories (KIP-1066: no new replica lands there): their paths, `*`, or empty. None where
+        the broker doesn't know the setting (Kafka < 4.3). Raises for a broker that is down.
+        """
+
+    def cordon_log_directories(self, broker_id: int, directories: str) -> None:
+        """Cordon a broker's log directories (`*`: all of them); an empty string gives them back."""
+
+    def unregister_broker(self, broker_id: int) -> None:
+        """Strike out a broker that is down for good (KRaft); one that is not registered any more is fine."""
+
     def close(self) -> None:
         """Close connections."""
 
@@ -62,6 +73,12 @@ class Kubernetes(Protocol):
 
     def broker_pods(self) -> tuple[BrokerPod, ...]:
         """Every pod that carries the cluster's label and belongs to a map, with its scheduling trouble in words."""
+
+    def stateful_sets(self) -> tuple[StatefulSet, ...]:
+        """The StatefulSets of the cluster's maps."""
+
+    def scale(self, stateful_set: StatefulSet, replicas: int) -> None:
+        """Set a StatefulSet's number of pods, if it is still the version that was looked at."""
 
     def broker_ids(self) -> dict[str, int]:
         """Pod name -> broker id, as the brokers' agents gave them out; a pod that is gone keeps its entry."""

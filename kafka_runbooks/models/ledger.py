@@ -68,10 +68,12 @@ class Ledger(Model):
     entries: dict[str, EntryLease] = Field(default_factory=dict)
     cordons: tuple[str, ...] = ()
     reassignments: tuple[OwnedReassignment, ...] = ()
+    log_directories: dict[int, str] = Field(default_factory=dict)
+    """Brokers whose log directories we cordoned (KIP-1066): what was cordoned before us, as the broker's setting had it."""
 
     @property
     def is_empty(self) -> bool:
-        return not (self.rates or self.entries or self.cordons or self.reassignments)
+        return not (self.rates or self.entries or self.cordons or self.reassignments or self.log_directories)
 
     def describe(self) -> tuple[str, ...]:
         """One line for each thing, in operators' words."""
@@ -81,6 +83,7 @@ class Ledger(Model):
             for topic, lease in sorted(self.entries.items())
         ]
         lines += [f"node {node}: cordon" for node in self.cordons]
+        lines += [f"broker {broker_id}: cordoned log directories" for broker_id in sorted(self.log_directories)]
         if self.reassignments:
             lines.append(f"{len(self.reassignments)} partition reassignments")
         return tuple(lines)

@@ -1,7 +1,7 @@
 """What an operator asks of the runbooks that move data."""
 
 import re
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field, field_validator, model_validator
 
@@ -9,6 +9,7 @@ from kafka_runbooks.models.moves import MoveLimits
 from kafka_runbooks.models.placement import ReassignmentMap
 from kafka_runbooks.models.runbooks import AdaptiveThrottle, Name, RunbookInput, Throttle
 
+Level = Literal["utilisation", "used bytes", "replica count"]
 BrokerIds = Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(min_length=1, max_length=1000)]
 Topics = Annotated[tuple[Name, ...], Field(max_length=1000)]
 MOST_INLINE_PARTITIONS = 500
@@ -47,6 +48,7 @@ class RebalanceInput(MovingInput):
     target_spread: float | None = Field(
         default=None, ge=0, description="how far above the best possible spread is level enough (of capacity, or bytes)"
     )
+    level: Level = Field(default="utilisation", description="what is to be level; utilisation is used bytes over capacity")
     max_moved_bytes: int | None = Field(default=None, ge=0, description="copy at most so many bytes")
 
     _topics = field_validator("topics")(_regexes)
@@ -57,6 +59,7 @@ class ScaleUpInput(MovingInput):
 
     brokers: BrokerIds = Field(description="ids of the new brokers")
     target_spread: float | None = Field(default=None, ge=0, description="how far above the best possible spread is level enough")
+    level: Level = Field(default="utilisation", description="what is to be level; utilisation is used bytes over capacity")
     max_moved_bytes: int | None = Field(default=None, ge=0, description="copy at most so many bytes")
 
     _brokers = field_validator("brokers")(_distinct)

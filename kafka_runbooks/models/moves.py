@@ -6,7 +6,7 @@ proves it and one inverse takes it back. It grows with the cluster and lives in 
 """
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 from pydantic import Field
 
@@ -97,12 +97,17 @@ class MovePlan(Model):
                 "kind": f"undo {self.kind}",
                 "title": f"undo: {self.title}",
                 "leaving": (),
+                "partition_counts": {},
                 "moves": tuple(
                     move.model_copy(update={"before": move.after, "after": move.before, "batch": last - move.batch})
                     for move in reversed(self.moves)
                 ),
             }
         )
+
+    def without(self, names: Collection[TopicPartition]) -> "MovePlan":
+        """The plan less some partitions."""
+        return self.model_copy(update={"moves": tuple(move for move in self.moves if move.name not in names)})
 
     def throttled_entries(self) -> dict[str, EntryLease]:
         """Every list entry that this plan or its inverse may need, whoever is up: topic -> entries."""

@@ -50,3 +50,12 @@ class Claim(Model):
     is_terminating: bool = False
     volume: str | None = None
     volume_nodes: tuple[str, ...] = ()
+
+
+class StatefulSet(Model):
+    """A map's StatefulSet. It can lose only its highest ordinals: pod `<name>-<replicas - 1>` goes first."""
+
+    name: str
+    version: str
+    """The object's resource version: a change by somebody else is noticed."""
+    replicas: int

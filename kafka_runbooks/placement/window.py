@@ -66,6 +66,8 @@ class Decision:
     is_done: bool = False
     drift: tuple[str, ...] = ()
     """What changed about the plan's partitions since it was made."""
+    drifted: frozenset[TopicPartition] = frozenset()
+    """Partitions of the plan that somebody else has moved meanwhile."""
     lost: tuple[int, ...] = ()
     """Dead destinations."""
     must_replan: bool = False
@@ -87,6 +89,7 @@ def decide(plan: MovePlan, seen: Seen, limits: MoveLimits) -> Decision:
     arrived: set[TopicPartition] = set()
     drift = list(_grown(plan, seen.snapshot))
     lost: set[int] = set()
+    drifted: set[TopicPartition] = set()
     for move in plan.moves:
         partition = now.get(move.name)
         if partition is None:
@@ -103,6 +106,7 @@ def decide(plan: MovePlan, seen: Seen, limits: MoveLimits) -> Decision:
         elif partition.replicas == move.after:
             arrived.add(move.name)
         elif not _is_expected(partition.replicas, move, seen.ours):
+            drifted.add(move.name)
             drift.append(f"{move.name}: replicas are {list(partition.replicas)}, planned from {list(move.before)}")
         elif dead := seen.dead & set(_arriving(move, partition)):
             lost |= dead
@@ -127,6 +131,7 @@ def decide(plan: MovePlan, seen: Seen, limits: MoveLimits) -> Decision:
         arrived=frozenset(arrived),
         is_done=is_quiet and not (left or foreign or needs_plan),
         drift=tuple(drift),
+        drifted=frozenset(drifted),
         lost=tuple(sorted(lost)),
         must_replan=needs_plan and is_quiet and not foreign,
         hold=_why(drift, lost, under, foreign, blocked, len(in_flight) + len(submit), len(left)),

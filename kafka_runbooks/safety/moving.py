@@ -3,10 +3,11 @@
 Pure: from the plan and what was observed to reasons. Why no plan exists at all (no space, too few racks) is placement's to say.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 from kafka_runbooks.models.cluster import ClusterSnapshot, Reassignment, TopicPartition
 from kafka_runbooks.models.moves import Move, MovePlan
+from kafka_runbooks.models.pods import BrokerPod, StatefulSet
 from kafka_runbooks.models.runbooks import Reason
 from kafka_runbooks.safety.availability import listed
 
@@ -62,6 +63,50 @@ def reasons_not_to_move(
         ).items()
     ]
     return [reason for reason in found if not (reason.can_be_acknowledged and reason.name in acknowledged_risks)]
+
+
+def reasons_not_to_remove(
+    leaving: Collection[int], pods: Sequence[BrokerPod], stateful_sets: Sequence[StatefulSet]
+) -> list[Reason]:
+    """A StatefulSet can lose only its highest ordinals: pods of other ones would come back as soon as they are deleted."""
+    found = []
+    wanted = {one.name: one.replicas for one in stateful_sets}
+    for name, going in sorted(_by_set(leaving, pods).items()):
+        first = wanted.get(name, 0) - len(going)
+        wrong = [pod for pod in going if ordinal(pod) < first]
+        if wrong:
+            highest = [pod for pod in pods if pod.stateful_set == name and ordinal(pod) >= first]
+            found.append(
+                Reason(
+                    name=f"not-the-highest-ordinals:{name}",
+                    message=f"remove_pods: {', '.join(f'broker {pod.broker_id} is pod {pod.name}' for pod in wrong)}; "
+                    f"StatefulSet {name} can lose only its highest ordinals: "
+                    + ", ".join(f"{pod.name} (broker {pod.broker_id})" for pod in sorted(highest, key=ordinal)),
+                    clears="decommission those brokers instead, or leave out remove_pods and keep empty brokers",
+                )
+            )
+        if len(going) == wanted.get(name, 0):
+            found.append(
+                Reason(
+                    name=f"last-pods:{name}",
+                    message=f"remove_pods: StatefulSet {name} would have no pod left",
+                    clears="leave out remove_pods, and delete the StatefulSet yourself once its brokers are empty",
+                )
+            )
+    return found
+
+
+def _by_set(leaving: Collection[int], pods: Sequence[BrokerPod]) -> dict[str, list[BrokerPod]]:
+    found: dict[str, list[BrokerPod]] = {}
+    for pod in pods:
+        if pod.broker_id in leaving:
+            found.setdefault(pod.stateful_set, []).append(pod)
+    return found
+
+
+def ordinal(pod: BrokerPod) -> int:
+    """The number at the end of a StatefulSet's pod's name."""
+    return int(pod.name.rsplit("-", 1)[1])
 
 
 def foreign_reassignments(moving: Sequence[Reassignment]) -> list[Reason]:

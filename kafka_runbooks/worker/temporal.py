@@ -16,6 +16,7 @@ from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxR
 
 from kafka_runbooks.activities.catch_up import CatchUpActivities
 from kafka_runbooks.activities.ending import EndingActivities
+from kafka_runbooks.activities.leaving import LeavingActivities
 from kafka_runbooks.activities.moving import MovingActivities
 from kafka_runbooks.activities.permits import PermitActivities
 from kafka_runbooks.activities.planning_moves import PlanningActivities
@@ -25,6 +26,7 @@ from kafka_runbooks.activities.running import Link
 from kafka_runbooks.activities.survey import SurveyActivities
 from kafka_runbooks.clients.open import Clusters
 from kafka_runbooks.models.move_inputs import (
+    DecommissionInput,
     EvacuateLeadersInput,
     RebalanceInput,
     RunPlanInput,
@@ -34,6 +36,7 @@ from kafka_runbooks.models.move_inputs import (
 from kafka_runbooks.models.runbooks import ClearLeftoversInput, ReplaceBrokerInput, RunbookInput
 from kafka_runbooks.worker.settings import WorkerSettings
 from kafka_runbooks.workflows.clear_leftovers import ClearLeftovers
+from kafka_runbooks.workflows.decommission import Decommission
 from kafka_runbooks.workflows.moving import EvacuateLeaders, Rebalance, RunPlan, ScaleUp, SetReplicationFactor
 from kafka_runbooks.workflows.permit import ClusterPermit
 from kafka_runbooks.workflows.plan_only import PlanOnly
@@ -44,6 +47,7 @@ RUNBOOKS: dict[str, type[RunbookInput]] = {
     "ReplaceBroker": ReplaceBrokerInput,
     "Rebalance": RebalanceInput,
     "ScaleUp": ScaleUpInput,
+    "Decommission": DecommissionInput,
     "SetReplicationFactor": SetReplicationFactorInput,
     "EvacuateLeaders": EvacuateLeadersInput,
     "RunPlan": RunPlanInput,
@@ -55,6 +59,7 @@ WORKFLOWS: list[type] = [
     ReplaceBroker,
     Rebalance,
     ScaleUp,
+    Decommission,
     SetReplicationFactor,
     EvacuateLeaders,
     RunPlan,
@@ -98,7 +103,12 @@ def activities(client: Client, clusters: Clusters, loop: asyncio.AbstractEventLo
         PermitActivities(client),
     )
     planning, moving = PlanningActivities(clusters, link), MovingActivities(clusters, link)
+    leaving = LeavingActivities(clusters, link)
     return [
+        leaving.cordon_log_directories,
+        leaving.keep_log_directories_cordoned,
+        leaving.remove_pods,
+        leaving.unregister_brokers,
         planning.plan_rebalance,
         planning.plan_scale_up,
         planning.plan_decommission,
@@ -108,6 +118,7 @@ def activities(client: Client, clusters: Clusters, loop: asyncio.AbstractEventLo
         planning.preview_moves,
         moving.move_partitions,
         moving.elect_planned_leaders,
+        moving.forget_evacuation,
         moving.prove_moves,
         survey.survey_broker,
         survey.make_replacement_plan,

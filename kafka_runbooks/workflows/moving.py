@@ -280,7 +280,17 @@ class EvacuateLeaders(Moving):
     @workflow.run
     async def run(self, request: EvacuateLeadersInput) -> RunbookResult:
         """See `EvacuateLeadersInput`."""
-        return await self.conduct(request, lambda: self.move(PlanningActivities.plan_evacuation, request))
+        return await self.conduct(request, lambda: self._evacuate(request))
+
+    async def _evacuate(self, request: EvacuateLeadersInput) -> RunbookResult:
+        result = await self.move(PlanningActivities.plan_evacuation, request)
+        if request.back and result.outcome is Outcome.DONE:
+            await workflow.execute_activity_method(
+                MovingActivities.forget_evacuation,
+                args=[self.token, request.brokers],
+                **options.act("the leaders are back: their evacuation is forgotten"),
+            )
+        return result
 
 
 @workflow.defn

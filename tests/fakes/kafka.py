@@ -140,6 +140,24 @@ class FakeKafka:
         with self.world.act("set_throttled_replicas"):
             self.world.lists.update({topic: entries for topic, entries in lists.items() if topic in self.world.lists})
 
+    def log_directory_cordons(self, broker_ids: Iterable[int]) -> dict[int, str | None]:
+        self._ask()
+        for broker_id in broker_ids:
+            self._ask_broker(broker_id)
+        known = self.world.knows_cordoned_log_directories
+        return {broker_id: self.world.cordoned.get(broker_id, "") if known else None for broker_id in broker_ids}
+
+    def cordon_log_directories(self, broker_id: int, directories: str) -> None:
+        self._ask()
+        self._ask_broker(broker_id)
+        with self.world.act("cordon_log_directories"):
+            self.world.cordoned[broker_id] = directories
+
+    def unregister_broker(self, broker_id: int) -> None:
+        self._ask()
+        with self.world.act("unregister_broker"):
+            self.world.unregistered.add(broker_id)
+
     def close(self) -> None:
         pass
 

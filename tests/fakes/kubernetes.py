@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from kafka_runbooks.clients.errors import Conflict, Unreachable
 from kafka_runbooks.clients.protocols import Kubernetes
-from kafka_runbooks.models.pods import BrokerPod, Claim, Node
+from kafka_runbooks.models.pods import BrokerPod, Claim, Node, StatefulSet
 from tests.fakes.world import World, WorldPod
 
 
@@ -43,6 +43,20 @@ class FakeKubernetes:
         if node is not None and node.is_cordoned:
             return f"0 nodes are available: {bound_to} was unschedulable"
         return f"0 nodes are available: only {bound_to} matches PersistentVolume's node affinity"
+
+    def stateful_sets(self) -> tuple[StatefulSet, ...]:
+        self._ask()
+        return tuple(
+            StatefulSet(name=name, version=f"{name}@{replicas}", replicas=replicas)
+            for name, replicas in sorted(self.world.stateful_sets.items())
+        )
+
+    def scale(self, stateful_set: StatefulSet, replicas: int) -> None:
+        self._ask()
+        with self.world.act("scale"):
+            if stateful_set.version != f"{stateful_set.name}@{self.world.stateful_sets[stateful_set.name]}":
+                raise Conflict(f"StatefulSet {stateful_set.name} has changed")
+            self.world.scale(stateful_set.name, replicas)
 
     def broker_ids(self) -> dict[str, int]:
         self._ask()

@@ -101,6 +101,14 @@ class World:
         self.produce_p99_ms: dict[int, float] = {}
         self.killed: set[int] = set()
         """Brokers whose process is down and stays down until `revive_broker`."""
+        self.frozen: set[int] = set()
+        """Brokers that are up but fetch nothing: overloaded, or with a sick disk."""
+        self.stateful_sets: dict[str, int] = {}
+        """Name -> how many pods it wants."""
+        self.knows_cordoned_log_directories = True
+        self.cordoned: dict[int, str] = {}
+        """Broker -> its cordoned log directories (KIP-1066)."""
+        self.unregistered: set[int] = set()
         self.is_kafka_away = False
         self.is_kubernetes_away = False
         self.acts: list[str] = []
@@ -162,6 +170,25 @@ class World:
 
     def revive_broker(self, broker_id: int) -> None:
         self.killed.discard(broker_id)
+        self.settle()
+
+    def lose_reassignments(self) -> None:
+        """A controller failover that loses what was in progress: as if every reassignment had been cancelled."""
+        for name, partition in self.partitions.items():
+            if partition.adding or partition.removing:
+                self.drop_replicas(name, partition.adding)
+                partition.adding, partition.removing = [], []
+        self.settle()
+
+    def grow_topic(self, topic: str, brokers: tuple[int, ...], *, size_bytes: int = 0) -> None:
+        """One partition more."""
+        number = sum(1 for name in self.partitions if name.topic == topic)
+        name = TopicPartition(topic, number)
+        self.partitions[name] = WorldPartition(list(brokers), set(brokers), brokers[0], size_bytes)
+        for broker_id in brokers:
+            disk = self.disk_of(broker_id)
+            if disk is not None:
+                disk[name] = size_bytes
         self.settle()
 
     def add_topic(
@@ -253,6 +280,13 @@ class World:
             self.remove_claim(claim)
         self._create_pod(pod.name, pod.stateful_set, pod.map, pod.broker_id)
 
+    def scale(self, stateful_set: str, replicas: int) -> None:
+        """The controller takes pods off from the highest ordinal; their claims stay."""
+        self.stateful_sets[stateful_set] = replicas
+        for pod in [pod for pod in self.pods.values() if pod.stateful_set == stateful_set]:
+            if int(pod.name.rsplit("-", 1)[1]) >= replicas:
+                del self.pods[pod.name]
+
     def remove_claim(self, claim: WorldClaim) -> None:
         del self.claims[claim.name]
         if claim.volume is not None:
@@ -297,6 +331,8 @@ class World:
 
     def _create_pod(self, name: str, stateful_set: str, map_name: str, broker_id: int) -> None:
         claim = f"data-{name}"
+        ordinal = int(name.rsplit("-", 1)[1])
+        self.stateful_sets[stateful_set] = max(ordinal + 1, self.stateful_sets.get(stateful_set, 0))
         self.claims.setdefault(claim, WorldClaim(claim, self.new_uid()))
         self.pods[name] = WorldPod(name, self.new_uid(), stateful_set, map_name, broker_id, claim)
         self._schedule()
@@ -348,7 +384,7 @@ class World:
             for broker_id in partition.replicas:
                 disk = self.disk_of(broker_id) if self.is_up(broker_id) else None
                 missing = 0 if disk is None else partition.size_bytes - disk.get(name, 0)
-                if disk is None or broker_id == source:
+                if disk is None or broker_id == source or broker_id in self.frozen:
                     continue
                 allowed = receive.setdefault(broker_id, self.link_bytes_per_s * self.step_s)
                 lists = self.lists[name.topic]
