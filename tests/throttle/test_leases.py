@@ -3,8 +3,8 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kafka_runbooks.models.cluster import Partition, ThrottledReplicas, ThrottleRates
-from kafka_runbooks.models.ledger import EntryLease, RateLease
+from kafka_runbooks.models.cluster import Direction, Partition, ThrottledReplicas, ThrottleRates
+from kafka_runbooks.models.ledger import EntryLease, Ledger, RateLease
 from kafka_runbooks.throttle import leases
 
 entry = st.builds(lambda partition, broker: f"{partition}:{broker}", st.integers(0, 5), st.integers(1001, 1004))
@@ -87,3 +87,87 @@ def test_a_rate_whose_change_never_arrived_is_still_ours() -> None:
     second = leases.rates_to_take(during, first, 9_000_000)
     assert leases.rates_to_give_back(during, second) == {1: ThrottleRates()}, "written ahead, and not set"
     assert leases.rates_to_take(during, second, 9_000_000)[1].earlier == first[1].ours
+
+
+rates = st.builds(ThrottleRates, leader_bytes_per_s=rate, follower_bytes_per_s=rate)
+brokers = st.integers(1, 4)
+
+
+@given(
+    st.dictionaries(brokers, rates),
+    st.lists(st.dictionaries(brokers, rates), max_size=4),
+    st.dictionaries(st.tuples(brokers, st.sampled_from(Direction)), st.integers(1, 999)),
+)
+def test_each_direction_is_ours_or_theirs_for_itself(
+    before: dict[int, ThrottleRates],
+    looks: list[dict[int, ThrottleRates]],
+    meanwhile: dict[tuple[int, Direction], int],
+) -> None:
+    """We set rates look by look; half way somebody sets some of them by hand; in the end only that differs from before."""
+    held: dict[int, RateLease] = {}
+    now = dict(before)
+
+    def take(wanted: dict[int, ThrottleRates]) -> None:
+        for broker, lease in leases.rates_to_take(now, held, wanted).items():
+            held[broker] = lease
+            now[broker] = leases.rates_to_set(now[broker], lease)
+
+    for number, wanted in enumerate(looks):
+        take(wanted)
+        if number == 1:
+            for (broker, direction), value in meanwhile.items():
+                if broker in now:
+                    now[broker] = now[broker].model_copy(update={f"{direction}_bytes_per_s": value})
+    for broker, given_back in leases.rates_to_give_back(now, held).items():
+        now[broker] = given_back
+    for broker, was in before.items():
+        for direction in Direction:
+            theirs = meanwhile.get((broker, direction)) if len(looks) > 1 else None
+            assert now[broker].of(direction) == (was.of(direction) if theirs is None else theirs), (broker, direction)
+
+
+def test_a_follower_rate_of_somebody_else_survives_ours_on_the_same_broker() -> None:
+    before = {1: ThrottleRates(follower_bytes_per_s=25)}
+    both = {1: ThrottleRates(leader_bytes_per_s=5, follower_bytes_per_s=5)}
+    taken = leases.rates_to_take(before, {}, both)
+    assert taken[1].directions == (Direction.LEADER,)
+    during = {1: leases.rates_to_set(before[1], taken[1])}
+    assert during == {1: ThrottleRates(leader_bytes_per_s=5, follower_bytes_per_s=25)}
+    assert leases.foreign_rates(during, taken) == {}
+    assert leases.foreign_rates(during, taken, Direction.FOLLOWER) == {1: 25}
+    assert leases.rates_to_give_back(during, taken) == before
+    theirs = {1: ThrottleRates(leader_bytes_per_s=5, follower_bytes_per_s=99)}
+    assert leases.rates_to_give_back(theirs, taken) == {1: ThrottleRates(follower_bytes_per_s=99)}
+
+
+def test_a_lease_grows_by_a_direction_and_goes_on_from_what_is_in_force() -> None:
+    first = leases.rates_to_take({1: ThrottleRates()}, {}, {1: ThrottleRates(leader_bytes_per_s=5)})
+    assert first[1].directions == (Direction.LEADER,)
+    during = leases.rates_to_set(ThrottleRates(), first[1])
+    second = leases.rates_to_take({1: during}, first, {1: ThrottleRates(follower_bytes_per_s=7)})
+    assert second[1].directions == (Direction.LEADER, Direction.FOLLOWER)
+    during = leases.rates_to_set(during, second[1])
+    assert during == ThrottleRates(leader_bytes_per_s=5, follower_bytes_per_s=7)
+    in_force = leases.rates_in_force(second)
+    assert in_force.wanted() == {1: during}
+    assert leases.rates_to_give_back({1: during}, second) == {1: ThrottleRates()}
+
+
+def test_a_ledger_from_before_there_were_follower_leases_is_read_as_leader_leases() -> None:
+    stored = """{"owner": {"workflow_id": "w", "run_id": "r", "expires_at": "2026-01-01T00:00:00Z"}, "cluster": "main",
+        "rates": {"1": {"previous": {"leader_bytes_per_s": null, "follower_bytes_per_s": 25},
+                        "ours": {"leader_bytes_per_s": 5, "follower_bytes_per_s": 25}, "earlier": null}}}"""
+    held = Ledger.model_validate_json(stored).rates
+    assert held[1].directions == (Direction.LEADER,)
+    during = {1: ThrottleRates(leader_bytes_per_s=5, follower_bytes_per_s=25)}
+    assert leases.rates_to_give_back(during, held) == {1: ThrottleRates(follower_bytes_per_s=25)}
+    assert leases.rates_in_force(held).wanted() == {1: ThrottleRates(leader_bytes_per_s=5)}
+
+
+def test_the_ledger_says_which_rates_it_holds() -> None:
+    lease = RateLease(
+        previous=ThrottleRates(),
+        ours=ThrottleRates(leader_bytes_per_s=5, follower_bytes_per_s=7),
+        directions=(Direction.LEADER, Direction.FOLLOWER),
+    )
+    assert lease.describe() == "leader replication throttle 5 B/s, follower replication throttle 7 B/s"
