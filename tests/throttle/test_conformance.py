@@ -1,0 +1,199 @@
+"""kafka-kit's autothrottle in figures: cases 32 to 40 of what its own tests expect of it, each by its number.
+
+Where ours is meant to differ, the test says so and shows the difference.
+"""
+
+from datetime import timedelta
+
+import pytest
+from pydantic import ValidationError
+
+from kafka_runbooks.clients import metrics
+from kafka_runbooks.clients.metrics import Sample
+from kafka_runbooks.models.cluster import Direction, Partition, Reassignment, ThrottledReplicas, ThrottleRates
+from kafka_runbooks.models.ledger import EntryLease
+from kafka_runbooks.models.runbooks import AdaptiveThrottle
+from kafka_runbooks.models.throttles import Rate, Rates
+from kafka_runbooks.models.traffic import Figure
+from kafka_runbooks.throttle import leases, measuring, overrides
+from kafka_runbooks.throttle.adapting import Look, Participants, adapt, with_participants
+from kafka_runbooks.throttle.headroom import Capacity, headroom
+from kafka_runbooks.throttle.overrides import Override
+from tests.throttle.looks import LOOK, MEGABYTE, START, all_used, report, traffic
+
+MOVES = [
+    (Partition(topic="t", partition=0, leader=1000, replicas=(1003, 1000, 1002), in_sync=(1000, 1002)), (1003,)),
+    (Partition(topic="t", partition=1, leader=1002, replicas=(1005, 1010, 1002, 1003), in_sync=(1002, 1003)), (1005, 1010)),
+]
+LIVE = frozenset({1000, 1002, 1003, 1005, 1010})
+
+
+def test_32_who_sends_who_receives_and_which_entries_go_into_the_lists() -> None:
+    sending = {partition.leader for partition, _ in MOVES}
+    assert sending == {1000, 1002}
+    entries = leases.entries_for(MOVES, LIVE)["t"]
+    assert entries.follower == ("0:1003", "1:1005", "1:1010")
+    assert leases.destinations_of(MOVES, LIVE) == (1003, 1005, 1010)
+    # autothrottle lists the leaders alone, 0:1000 and 1:1002. Leadership moves during a copy, and what another leader then
+    # sends would not be throttled: ours are in the lists from the start.
+    assert entries.leader == ("0:1000", "0:1002", "1:1002", "1:1003")
+    assert leases.sources_of(MOVES, LIVE) == (1000, 1002, 1003)
+
+
+CASE_33 = {
+    # (direction, broker): (all traffic, ours of it, what autothrottle sets), MB/s
+    (Direction.LEADER, 1000): (80, 20, 126),
+    (Direction.LEADER, 1002): (80, 0, 108),
+    (Direction.FOLLOWER, 1003): (80, 0, 96),
+    (Direction.FOLLOWER, 1005): (180, 0, 20),
+    (Direction.FOLLOWER, 1010): (120, 0, 64),
+}
+
+
+def test_33_rates_from_capacity_200_floor_20_shares_90_and_80() -> None:
+    share = {Direction.LEADER: 0.9, Direction.FOLLOWER: 0.8}
+    for (direction, broker), (carried, ours, expected) in CASE_33.items():
+        assert max(20.0, headroom(200, carried, ours, share[direction])) == pytest.approx(expected), broker
+
+
+def test_33_and_that_is_where_rates_settle_when_what_we_add_is_measured_too() -> None:
+    throttle = AdaptiveThrottle(
+        floor_bytes_per_s=20 * MEGABYTE, source_share=0.9, destination_share=0.8, change_threshold=0, produce_p99_limit_ms=250
+    )
+    participants = Participants(frozenset({1000, 1002}), frozenset({1003, 1005, 1010}))
+    others = {broker: (carried - ours) * MEGABYTE for (_, broker), (carried, ours, _) in CASE_33.items()}
+    now = with_participants(throttle, Rates(), participants)
+    for number in range(40):
+        at = START + number * LOOK
+        used = all_used(now)
+        seen = report(
+            *(
+                traffic(
+                    broker,
+                    at,
+                    out_bytes_per_s=others[broker],
+                    in_bytes_per_s=others[broker],
+                    replication_out_bytes_per_s=used.leader.get(broker, 0.0),
+                    replication_in_bytes_per_s=used.follower.get(broker, 0.0),
+                )
+                for broker in others
+            )
+        )
+        capacities = dict.fromkeys(others, Capacity(200 * MEGABYTE, 200 * MEGABYTE))
+        now = adapt(throttle, now, participants, Look(at=at, traffic=seen, moved=used, capacities=capacities))
+    for (direction, broker), (_, _, expected) in CASE_33.items():
+        assert now.of(direction)[broker].bytes_per_s == pytest.approx(expected * MEGABYTE, abs=2), broker
+
+
+@pytest.mark.parametrize(
+    ("carried", "ours", "leader", "follower"), [(70, 0, 24, 18), (80, 70, 72, 54), (110, 70, 40, 30), (200, 70, 10, 10)]
+)
+def test_34_headroom_of_capacity_100_floor_10_shares_80_and_60(carried: int, ours: int, leader: int, follower: int) -> None:
+    assert max(10.0, headroom(100, carried, ours, 0.8)) == pytest.approx(leader)
+    assert max(10.0, headroom(100, carried, ours, 0.6)) == pytest.approx(follower)
+
+
+def test_35_limits_that_make_no_sense_are_refused_by_name() -> None:
+    with pytest.raises(ValidationError) as refused:
+        AdaptiveThrottle(floor_bytes_per_s=-1, source_share=1.2, destination_share=1.2)
+    assert {error["loc"][0] for error in refused.value.errors()} == {"floor_bytes_per_s", "source_share", "destination_share"}
+
+
+def by_hand(broker_id: int | None, bytes_per_s: int = 50 * MEGABYTE, *, ends_with_moves: bool = False) -> Override:
+    return Override(rate_bytes_per_s=bytes_per_s, broker_id=broker_id, by="ana", reason="a test", ends_with_moves=ends_with_moves)
+
+
+def test_36_an_override_for_a_broker_outside_any_reassignment_lists_what_it_follows() -> None:
+    topics = [
+        Partition(topic=topic, partition=0, leader=1000, replicas=replicas, in_sync=(1000,))
+        for topic, replicas in (("a", (1000, 1001)), ("b", (1000, 1002)), ("c", (1000, 1001, 1002)))
+    ]
+    entries = overrides.entries_for(topics, (by_hand(1001), by_hand(1002)), participants={1002})
+    assert entries == {"a": EntryLease(follower=("0:1001",)), "c": EntryLease(follower=("0:1001",))}
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [("", "must be specified"), ("0", "must be >0"), ("text", "must be supplied as an integer"), ("100", 100 * MEGABYTE)],
+)
+def test_37_rates_as_the_api_reads_them(text: str, found: str | int) -> None:
+    if isinstance(found, int):
+        assert overrides.rate_from(text) == found
+    else:
+        with pytest.raises(ValueError, match=found):
+            overrides.rate_from(text)
+
+
+def test_37_and_the_api_s_words() -> None:
+    assert overrides.told(None) == "no throttle override is set"
+    assert overrides.told(None, 123) == "broker 123: no throttle override is set"
+    everywhere = by_hand(None, ends_with_moves=True)
+    assert overrides.told(everywhere) == "a throttle override is configured at 50MB/s, autoremove==true"
+    assert overrides.told_set(by_hand(123)) == "broker 123: throttle successfully set to 50MB/s, autoremove==false"
+    assert overrides.told_removed([123, 456]) == "broker 123: throttle removed\nbroker 456: throttle removed\n"
+    assert overrides.told_removed([None]) == "throttle removed\n"
+    assert overrides.broker_from("all") is None and overrides.broker_from("123") == 123
+    with pytest.raises(ValueError, match="integer or the string 'all'"):
+        overrides.broker_from("12x")
+
+
+@pytest.mark.parametrize(
+    ("replicas", "adding", "removing", "target"),
+    [
+        ((0, 1, 2), (0,), (2,), (0, 1)),
+        ((0, 1), (0,), (), (0, 1)),
+        ((0, 1, 2), (), (2,), (0, 1)),
+        ((0, 1, 2, 5), (0,), (5,), (0, 1, 2)),
+        ((2, 3, 4, 5), (), (4,), (2, 3, 5)),
+    ],
+)
+def test_38_where_a_reassignment_leads(
+    replicas: tuple[int, ...], adding: tuple[int, ...], removing: tuple[int, ...], target: tuple[int, ...]
+) -> None:
+    moving = Reassignment(topic="t", partition=0, replicas=replicas, adding=adding, removing=removing)
+    assert moving.target == target
+
+
+def test_39_what_is_there_is_kept_and_only_what_is_ours_is_cleared() -> None:
+    # Other dynamic configs are never sent at all (IncrementalAlterConfigs of these two keys, see clients/kafka.py).
+    theirs = ThrottledReplicas(leader="7:1001", follower="*")
+    during, ours = leases.add_entries(theirs, EntryLease(leader=("0:1001", "7:1001"), follower=("0:1002",)))
+    assert during == ThrottledReplicas(leader="7:1001,0:1001", follower="*"), "`*` throttles ours already"
+    assert ours == EntryLease(leader=("0:1001",))
+    assert leases.remove_entries(during, ours) == theirs
+
+    observed = {1001: ThrottleRates(), 1002: ThrottleRates(leader_bytes_per_s=9), 1003: ThrottleRates()}
+    wanted = {1001: ThrottleRates(leader_bytes_per_s=2000, follower_bytes_per_s=4000), 1002: ThrottleRates(leader_bytes_per_s=1)}
+    taken = leases.rates_to_take(observed, {}, wanted)
+    assert set(taken) == {1001}, "1002 has somebody else's rate, and nobody wants one on 1003"
+    after = leases.rates_to_set(observed[1001], taken[1001])
+    assert (after.follower_bytes_per_s, after.leader_bytes_per_s) == (4000, 2000)
+    assert leases.rates_to_give_back({**observed, 1001: after}, taken) == {1001: ThrottleRates()}
+
+
+def test_40_a_broker_lacking_one_direction_has_no_figures_and_keeps_its_rate() -> None:
+    names: dict[Figure, str] = {
+        "out_bytes_per_s": "tx",
+        "in_bytes_per_s": "rx",
+        "replication_out_bytes_per_s": "rtx",
+        "replication_in_bytes_per_s": "rrx",
+        "produce_p99_ms": "produce",
+        "fetch_p99_ms": "fetch",
+    }
+    samples: dict[tuple[int, Figure], Sample | str] = {
+        (broker, figure): Sample(1.0, START) for broker in (1, 2) for figure in names
+    }
+    samples[2, "in_bytes_per_s"] = "no point in the last 120 s"
+    seen = metrics.report([1, 2, 3], names, samples, START, 60)
+    assert set(seen.by_broker) == {1}
+    assert seen.by_broker[1].out_bytes_per_s == seen.by_broker[1].in_bytes_per_s == 1.0
+    assert "in_bytes_per_s (rx): no point in the last 120 s" in seen.problems[2]
+    assert "missing" in seen.problems[3], "a host without the tag is nobody's"
+    assert metrics.report([1], names, {}, START, 60).by_broker == {}
+
+    now = Rates(leader={broker: Rate(bytes_per_s=20 * MEGABYTE) for broker in (1, 2, 3)})
+    after = adapt(AdaptiveThrottle(), now, Participants(frozenset({1, 2, 3})), Look(START, seen, moved=all_used(now)))
+    assert after.leader[1].bytes_per_s > 20 * MEGABYTE
+    assert after.leader[2].bytes_per_s == after.leader[3].bytes_per_s == 20 * MEGABYTE
+    assert "no point" in after.leader[2].why
+    assert measuring.trouble(seen.by_broker[1], START + timedelta(hours=1)) is not None

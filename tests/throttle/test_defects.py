@@ -1,0 +1,253 @@
+"""What goes wrong in autothrottle and its users' issues, as regression tests of ours."""
+
+import contextlib
+from collections.abc import Iterator
+
+import pytest
+
+from kafka_runbooks.activities import ledgers
+from kafka_runbooks.clients.errors import ClientError, Unreachable
+from kafka_runbooks.models.cluster import Partition, ThrottledReplicas, ThrottleRates
+from kafka_runbooks.models.ledger import Ledger
+from kafka_runbooks.models.runbooks import AdaptiveThrottle
+from kafka_runbooks.models.steps import Token
+from kafka_runbooks.models.throttles import Rate, Rates
+from kafka_runbooks.models.traffic import TrafficReport
+from kafka_runbooks.throttle import overrides
+from kafka_runbooks.throttle.adapting import Look, Participants, adapt
+from kafka_runbooks.throttle.headroom import Capacity, capacity_of, headroom
+from kafka_runbooks.throttle.measuring import PerBroker
+from tests.fakes.kafka import FakeKafka
+from tests.fakes.kubernetes import FakeKubernetes
+from tests.fakes.world import World
+from tests.throttle.looks import LOOK, MEGABYTE, START, good_look, report, traffic
+
+THROTTLE = AdaptiveThrottle(floor_bytes_per_s=10 * MEGABYTE, ceiling_bytes_per_s=100 * MEGABYTE)
+ONE = Participants(frozenset({1001}))
+TOKEN = Token(cluster="main", workflow_id="w", run_id="r", permit_run_id="p")
+BROKERS = (1001, 1002, 1003)
+
+
+@pytest.fixture
+def world() -> World:
+    world = World(advance_at_look=False)
+    world.add_topic("events.a", 3, BROKERS)
+    world.advance()
+    return world
+
+
+def moves(world: World, *partitions: int) -> list[tuple[Partition, tuple[int, ...]]]:
+    """1003 gets a copy of these partitions."""
+    found = {partition.partition: partition for partition in FakeKafka(world).snapshot().partitions}
+    return [(found[number], (1003,)) for number in partitions]
+
+
+def take(world: World, *partitions: int, rates: int = 5 * MEGABYTE) -> Ledger:
+    kubernetes = FakeKubernetes(world)
+    ledger = ledgers.read(kubernetes, TOKEN)
+    return ledgers.throttle(FakeKafka(world), kubernetes, ledger, moves(world, *partitions), frozenset(BROKERS), rates)
+
+
+def test_what_cannot_be_read_is_not_nothing_and_clears_no_throttle(world: World) -> None:
+    """A read error in ZooKeeper was "no reassignment", and all throttles were removed in the middle of a move."""
+    take(world, 0, 1)
+    rates, lists = dict(world.rates), dict(world.lists)
+    copied = moves(world, 0, 1)
+    world.is_kafka_away = True
+    with pytest.raises(ClientError):
+        FakeKafka(world).reassignments()
+    with pytest.raises(ClientError):
+        kubernetes = FakeKubernetes(world)
+        ledgers.throttle(FakeKafka(world), kubernetes, ledgers.read(kubernetes, TOKEN), copied, frozenset(BROKERS), 1)
+    assert (world.rates, world.lists) == (rates, lists)
+
+
+def test_without_any_metrics_for_hours_there_still_is_a_rate() -> None:
+    now = Rates(leader={1001: Rate(bytes_per_s=90 * MEGABYTE)})
+    for number in range(500):
+        now = adapt(THROTTLE, now, ONE, Look(at=START + number * LOOK, traffic=TrafficReport()))
+        assert now.wanted()[1001].leader_bytes_per_s is not None
+    assert now.leader[1001].bytes_per_s == 10 * MEGABYTE
+
+
+def test_a_null_in_the_metrics_is_an_unknown_figure() -> None:
+    """A nil value crashed it."""
+    now = Rates(leader={1001: Rate(bytes_per_s=20 * MEGABYTE)})
+    look = Look(
+        START,
+        report(traffic(1001, out_bytes_per_s=None)),
+        moved=PerBroker({1001: 2e7}, {}),
+        capacities={1001: Capacity(1e8, 1e8)},
+    )
+    after = adapt(THROTTLE, now, ONE, look)
+    assert after.leader[1001].bytes_per_s == 20 * MEGABYTE
+    assert after.leader[1001].why == "stays: its traffic is not known"
+
+
+@pytest.mark.parametrize("text", ["-5", "0", "1e3", "٣x"])
+def test_a_rate_that_is_not_positive_is_refused(text: str) -> None:
+    """Only the string "0" was rejected."""
+    with pytest.raises(ValueError, match="rate param"):
+        overrides.rate_from(text)
+
+
+def test_all_is_all_brokers_and_never_a_broker_of_its_own() -> None:
+    """`POST /throttle/all` made a child znode `all`, which was then read as broker 0."""
+    assert overrides.broker_from("all") is None
+    with pytest.raises(ValueError, match="broker param"):
+        overrides.broker_from("")
+
+
+def test_megabytes_are_megabytes_on_both_sides() -> None:
+    """Metrics were MiB, rates were MB: 4.9 % too much. Here everything is bytes, and a typed megabyte is 10^6 of them."""
+    assert overrides.rate_from("100") == 100_000_000
+    now = Rates(leader={1001: Rate(bytes_per_s=40 * MEGABYTE)})
+    throttle = THROTTLE.model_copy(update={"source_share": 0.5, "change_threshold": 0.0})
+    seen = report(traffic(1001, out_bytes_per_s=20e6, replication_out_bytes_per_s=40e6))
+    look = Look(START, seen, moved=PerBroker({1001: 40e6}, {}), capacities={1001: Capacity(100e6, 100e6)})
+    assert adapt(throttle, now, ONE, look).leader[1001].bytes_per_s == (100_000_000 - 20_000_000) // 2
+
+
+def test_an_instance_type_that_nobody_listed_blocks_only_itself() -> None:
+    """It returned an error and updated nobody."""
+    capacities = {
+        broker: capacity_of(broker, kind, {}, {"m5.large": 100e6})
+        for broker, kind in ((1001, "m5.large"), (1002, "new"), (1003, None))
+    }
+    assert capacities[1002] == capacities[1003] == Capacity()
+    assert capacity_of(1002, "new", {1002: Capacity(5.0, 6.0, "its own")}, {}).leader_bytes_per_s == 5.0
+    now = Rates(leader={broker: Rate(bytes_per_s=20 * MEGABYTE) for broker in BROKERS})
+    after = adapt(THROTTLE, now, Participants(frozenset(BROKERS)), good_look(now)._replace(capacities=capacities))
+    assert all(after.leader[broker].bytes_per_s > 20 * MEGABYTE for broker in BROKERS)
+
+
+def test_the_rate_set_last_is_not_what_replicates() -> None:
+    """It took the throttle that it had set for replication traffic: here 50 set, 2 moving, 88 of others' in 100."""
+    assert headroom(100, 90, 50, 0.8) == pytest.approx(48), "so it would have gone on"
+    now = Rates(leader={1001: Rate(bytes_per_s=50 * MEGABYTE)})
+    seen = report(traffic(1001, out_bytes_per_s=88e6, replication_out_bytes_per_s=2e6))
+    look = Look(START, seen, moved=PerBroker({1001: 2e6}, {}), capacities={1001: Capacity(100e6, 100e6)})
+    seen_rates = []
+    for _ in range(4):
+        now = adapt(THROTTLE, now, ONE, look)
+        seen_rates.append(now.leader[1001].bytes_per_s)
+    assert seen_rates[-1] == 10 * MEGABYTE
+    assert "less room" in adapt(THROTTLE, Rates(leader={1001: Rate(bytes_per_s=50 * MEGABYTE)}), ONE, look).why()
+
+
+def test_more_than_replication_at_all_is_never_ours() -> None:
+    """Our figure is prompt, the broker's rates are averages: what they don't show as replication counts as clients'."""
+    now = Rates(leader={1001: Rate(bytes_per_s=50 * MEGABYTE)})
+    seen = report(traffic(1001, out_bytes_per_s=80e6, replication_out_bytes_per_s=1e6))
+    look = Look(START, seen, moved=PerBroker({1001: 50e6}, {}), capacities={1001: Capacity(100e6, 100e6)})
+    assert adapt(THROTTLE, now, ONE, look).leader[1001].bytes_per_s == 25 * MEGABYTE
+
+
+def test_a_step_is_never_a_jump() -> None:
+    """One-step proportional: from the floor to 90 % at once, and back."""
+    now = Rates(leader={1001: Rate(bytes_per_s=10 * MEGABYTE)})
+    after = adapt(THROTTLE, now, ONE, good_look(now, capacity=1e9))
+    assert after.leader[1001].bytes_per_s <= 18 * MEGABYTE
+
+
+def test_partitions_that_join_a_topic_that_is_moving_already_are_listed(world: World) -> None:
+    """The test was by topic name: more partitions of a topic that was moving already were not added."""
+    take(world, 0)
+    assert "1:1003" not in world.lists["events.a"].follower
+    take(world, 0, 1)
+    assert world.lists["events.a"].follower.split(",") == ["0:1003", "1:1003"]
+
+
+def test_no_list_of_ours_is_a_wildcard(world: World) -> None:
+    """`*` counts every replica of the topic, those in sync too."""
+    take(world, 0, 1, 2)
+    assert "*" not in world.lists["events.a"].leader + world.lists["events.a"].follower
+
+
+def test_a_rate_that_somebody_set_is_left_and_ours_go_on_beside_it(world: World) -> None:
+    """It remembered 25 MB/s of its own while a person had set another rate: stuck."""
+    world.rates[1001] = ThrottleRates(leader_bytes_per_s=25)
+    take(world, 0, 1)
+    assert world.rates[1001] == ThrottleRates(leader_bytes_per_s=25)
+    assert world.rates[1002].leader_bytes_per_s == 5 * MEGABYTE
+    ledger = take(world, 0, 1, rates=6 * MEGABYTE)
+    world.rates[1002] = ThrottleRates(leader_bytes_per_s=77)
+    ledger = take(world, 0, 1, rates=7 * MEGABYTE)
+    ledgers.give_back(FakeKafka(world), FakeKubernetes(world), ledger, frozenset(BROKERS))
+    assert (world.rates[1001].leader_bytes_per_s, world.rates[1002].leader_bytes_per_s) == (25, 77)
+
+
+def test_lists_are_left_behind_on_no_topic(world: World) -> None:
+    world.lists["events.a"] = ThrottledReplicas(leader="2:1001")
+    ledger = take(world, 0, 1)
+    ledgers.give_back(FakeKafka(world), FakeKubernetes(world), ledger, frozenset(BROKERS))
+    assert world.lists["events.a"] == ThrottledReplicas(leader="2:1001")
+    assert not world.records
+
+
+def test_an_error_of_kafka_s_is_not_swallowed(world: World) -> None:
+    """Applying topic throttles always reported success."""
+
+    def refuse(name: str) -> None:
+        if name == "set_throttled_replicas":
+            raise Unreachable("the controller is away")
+
+    world.before_act = refuse
+    with pytest.raises(Unreachable):
+        take(world, 0)
+    world.before_act = lambda name: None
+    ledger = ledgers.read(FakeKubernetes(world), TOKEN)
+    assert ledger.entries, "written ahead: whoever comes next knows what may be there"
+
+
+def test_a_broker_that_dies_is_skipped_and_settled_when_it_is_back(world: World) -> None:
+    """Throttles of a dead broker time out (KAFKA-13392): nothing else may wait for it."""
+    take(world, 0, 1)
+    world.kill_broker(1002)
+    live = frozenset({1001, 1003})
+    kafka, kubernetes = FakeKafka(world), FakeKubernetes(world)
+    ledger = ledgers.set_rates(
+        kafka, kubernetes, ledgers.read(kubernetes, TOKEN), dict.fromkeys((1002, 1001), ThrottleRates(leader_bytes_per_s=9_000))
+    )
+    assert world.rates[1001].leader_bytes_per_s == 9_000
+    released = ledgers.give_back(kafka, kubernetes, ledger, live)
+    assert released.left_behind == ("broker 1002: leader replication throttle 5000000 B/s",)
+    world.revive_broker(1002)
+    released = ledgers.give_back(kafka, kubernetes, ledgers.read(kubernetes, TOKEN), frozenset(BROKERS))
+    assert released.left_behind == () and world.rates[1002] == ThrottleRates()
+
+
+def test_both_directions_come_back_however_far_it_got(world: World) -> None:
+    """Broken off after each act in turn; the next one gives back all of it."""
+    wanted = {
+        1001: ThrottleRates(leader_bytes_per_s=5_000),
+        1002: ThrottleRates(leader_bytes_per_s=6_000),
+        1003: ThrottleRates(follower_bytes_per_s=7_000),
+    }
+    world.rates[1003] = ThrottleRates(leader_bytes_per_s=1)
+    before_rates, before_lists = dict(world.rates), dict(world.lists)
+
+    def broken_off_at(number: int, *, before: bool) -> Iterator[None]:
+        acts = 0
+
+        def count(name: str) -> None:
+            nonlocal acts
+            acts += 1
+            if acts == number:
+                raise Unreachable("cut off")
+
+        world.before_act, world.after_act = (count, lambda name: None) if before else (lambda name: None, count)
+        yield
+        world.before_act = world.after_act = lambda name: None
+
+    for number in range(1, 10):
+        for before in (True, False):
+            kafka, kubernetes = FakeKafka(world), FakeKubernetes(world)
+            for _ in broken_off_at(number, before=before):
+                with contextlib.suppress(Unreachable):
+                    ledgers.throttle(
+                        kafka, kubernetes, ledgers.read(kubernetes, TOKEN), moves(world, 0, 1), frozenset(BROKERS), wanted
+                    )
+            ledgers.give_back(kafka, kubernetes, ledgers.read(kubernetes, TOKEN), frozenset(BROKERS))
+            left = {broker: rates for broker, rates in world.rates.items() if rates != ThrottleRates()}
+            assert (left, world.lists, world.records) == (before_rates, before_lists, {}), (number, before)
