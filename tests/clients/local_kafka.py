@@ -15,6 +15,8 @@ from pathlib import Path
 import pytest
 from confluent_kafka.admin import AdminClient
 
+from tests.clients.debian import need
+
 ROOT = Path(__file__).parents[2]
 CLUSTER_ID = "bG9jYWwta2Fma2EtdGVzdA"
 JAVA = "java -Xmx192m -Xms64m -XX:+UseSerialGC -XX:TieredStopAtLevel=1 -XX:MaxMetaspaceSize=128m -XX:-UsePerfData"
@@ -24,6 +26,7 @@ JMX_RULES = ROOT / "deploy" / "kubernetes" / "kafka" / "config" / "jmx.yaml"
 
 def jars() -> Path:
     """The folder of Kafka's jars; asked of Maven once a checkout."""
+    need("java", "mvn")
     libraries = ROOT / "build" / "test-kafka"
     if not any(libraries.glob("kafka_2.13-*.jar")):
         pom = ROOT / "deploy" / "lab" / "kafka" / "pom.xml"

@@ -14,6 +14,7 @@ import urllib.request
 from collections.abc import Mapping
 from pathlib import Path
 
+from tests.clients.debian import apt, run
 from tests.clients.local_kafka import ROOT, free_ports
 
 
@@ -25,13 +26,13 @@ def binary() -> Path:
     unpacked = folder / "unpacked" / "usr" / "bin" / "prometheus"
     if not unpacked.exists():
         folder.mkdir(parents=True, exist_ok=True)
-        download = ["apt-get", "download", "-qq", "prometheus"]
-        if subprocess.run(download, cwd=folder, stdin=subprocess.DEVNULL, capture_output=True, timeout=120).returncode:
-            # A fresh machine has no package lists yet.
-            subprocess.run(["apt-get", "update", "-qq"], check=True, stdin=subprocess.DEVNULL, timeout=120)
-            subprocess.run(download, cwd=folder, check=True, stdin=subprocess.DEVNULL, timeout=120)
+        try:
+            apt("download", "-qq", "prometheus", folder=folder)
+        except RuntimeError:  # a fresh machine has no package lists yet
+            apt("update", "-qq")
+            apt("download", "-qq", "prometheus", folder=folder)
         (package,) = folder.glob("prometheus_*.deb")
-        subprocess.run(["dpkg-deb", "--extract", str(package), "unpacked"], cwd=folder, check=True, timeout=60)
+        run(["dpkg-deb", "--extract", package.name, "unpacked"], folder)
         package.unlink()
     return unpacked
 

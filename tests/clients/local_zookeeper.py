@@ -7,11 +7,13 @@ from pathlib import Path
 
 from kazoo.client import KazooClient
 
+from tests.clients.debian import need
 from tests.clients.local_kafka import JAVA, ROOT, free_ports
 
 
 def jars() -> Path:
     """The folder of ZooKeeper's jars; asked of Maven once a checkout."""
+    need("java", "mvn")
     libraries = ROOT / "build" / "test-zookeeper"
     if not any(libraries.glob("zookeeper-[0-9]*.jar")):
         pom = Path(__file__).parent / "zookeeper" / "pom.xml"

@@ -1,0 +1,31 @@
+"""What tests of real servers need of Debian: installed where it is missing, as on a fresh machine; never skipped."""
+
+import os
+import shutil
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+
+PACKAGES = {"java": "openjdk-17-jre-headless", "mvn": "maven"}
+
+
+def need(*commands: str) -> None:
+    """Install the packages of those commands that aren't on the PATH."""
+    missing = [PACKAGES[command] for command in commands if not shutil.which(command)]
+    if missing:
+        apt("update", "-qq")
+        apt("install", "-qq", "-y", "--no-install-recommends", *missing)
+
+
+def apt(*arguments: str, folder: Path | None = None) -> None:
+    """apt-get, quietly; what it complains of is the error's text."""
+    run(["apt-get", *arguments], folder)
+
+
+def run(command: Sequence[str], folder: Path | None = None) -> None:
+    environment = os.environ | {"DEBIAN_FRONTEND": "noninteractive"}
+    done = subprocess.run(
+        command, cwd=folder, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=300
+    )
+    if done.returncode:
+        raise RuntimeError(f"{' '.join(command)}:\n{(done.stdout + done.stderr)[-2000:]}")
