@@ -1,8 +1,10 @@
 """Looking before anything is changed: which broker is meant, what speaks against it, and the frozen plan."""
 
 import time
+from collections.abc import Sequence
 from datetime import UTC, datetime
 
+from pydantic import ValidationError
 from temporalio import activity
 from temporalio.exceptions import ApplicationError
 
@@ -10,8 +12,9 @@ from kafka_runbooks.activities.running import LOOK_SECONDS, alive
 from kafka_runbooks.clients import records
 from kafka_runbooks.clients.open import ClusterClients, Clusters
 from kafka_runbooks.models.cluster import ClusterSnapshot, Partition, Replica, TopicPartition
+from kafka_runbooks.models.force_ready import ForceReady
 from kafka_runbooks.models.plans import PlannedPartition, PlanReference, PlanSummary, ReplacementPlan
-from kafka_runbooks.models.pods import Node
+from kafka_runbooks.models.pods import BrokerPod, Node
 from kafka_runbooks.models.runbooks import AdaptiveThrottle, NodeState, Reason, ReplaceBrokerInput
 from kafka_runbooks.models.steps import BrokerPlace, PlanRequest, Survey
 from kafka_runbooks.safety.availability import below_minimum, only_copy_on
@@ -104,9 +107,23 @@ def look_once(clients: ClusterClients, request: ReplaceBrokerInput) -> Survey:
     return Survey(
         place=place,
         reasons=tuple(reasons),
-        notes=tuple(notes[:20]),
+        notes=(*forced_ready(pods, datetime.now(UTC)), *notes[:20]),
         nothing_to_do=why_nothing_to_do(request, found, pod, node, snapshot),
     )
+
+
+def forced_ready(pods: Sequence[BrokerPod], now: datetime) -> list[str]:
+    """Pods whose readiness somebody forces just now: what Kubernetes says of them is not what the replicas say."""
+    found = []
+    for pod in pods:
+        try:
+            force = None if pod.force_ready is None else ForceReady.model_validate_json(pod.force_ready)
+        except ValidationError:
+            continue
+        if force is not None and force.expires_at > now:
+            until = f"{force.expires_at:%Y-%m-%dT%H:%M:%SZ}"
+            found.append(f"{pod.name}: readiness is forced until {until} by {force.owner}: {force.reason}")
+    return found
 
 
 def _rack(broker_id: int, snapshot: ClusterSnapshot, node: Node | None) -> str | None:

@@ -8,19 +8,11 @@ import hashlib
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
-from pydantic import AwareDatetime, Field, ValidationError
+from pydantic import ValidationError
 
-from kafka_runbooks.models.base import OperatorInput
+from kafka_runbooks.models.force_ready import ForceReady
 
 LONGEST = timedelta(hours=24)
-
-
-class ForceReady(OperatorInput):
-    """The annotation `kafka-runbooks.io/force-ready`."""
-
-    owner: str = Field(min_length=1)
-    reason: str = Field(min_length=1)
-    expires_at: AwareDatetime
 
 
 class Event(NamedTuple):

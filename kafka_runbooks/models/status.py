@@ -7,7 +7,7 @@ from pydantic import Field
 from kafka_runbooks.models.base import Model
 from kafka_runbooks.models.moves import MoveSummary
 from kafka_runbooks.models.plans import PlanSummary
-from kafka_runbooks.models.runbooks import Decision, Reason
+from kafka_runbooks.models.runbooks import Decision, PhaseTime, Reason
 
 
 class Waiting(Model):
@@ -43,10 +43,15 @@ class Status(Model):
     step: str = ""
     step_number: int = 0
     steps: int = 0
+    step_since: datetime | None = None
+    times: tuple[PhaseTime, ...] = ()
+    """How long the steps took that are over."""
     progress: Progress | None = None
     waiting: Waiting | None = None
     plan: PlanSummary | MoveSummary | None = None
     reasons: tuple[Reason, ...] = ()
+    notes: tuple[str, ...] = ()
+    """What preflight saw and a person should know: forced readiness, partitions that refuse writes."""
     owned_throttles: tuple[str, ...] = ()
     permit_holder: str | None = None
     is_paused: bool = False

@@ -167,11 +167,11 @@ def _finish(result: RunbookResult | None, console: Console, output: Format) -> N
 
 async def _watch(client: Client, workflow_id: str, run_id: str | None, console: Console) -> RunbookResult:
     """Live on a terminal; elsewhere a line whenever something changes."""
-    checklist, news, seen = printing.Checklist(), printing.News(), None
+    news, seen = printing.News(), None
     with Live(console=console, auto_refresh=False, transient=True) as live:
         async for seen in watching.looks(client, workflow_id, run_id):
             if console.is_terminal:
-                live.update(checklist.render(seen), refresh=True)
+                live.update(printing.watched(seen), refresh=True)
             elif line := news.line(seen):
                 console.print(Text(line))
     assert seen is not None and seen.result is not None, "a run that is over has a result"
@@ -206,7 +206,7 @@ def status(
         if output is Format.JSON:
             _print_json(seen)
             return None
-        console.print(printing.Checklist().render(seen))
+        console.print(printing.watched(seen))
         if seen.result is not None:
             printing.print_result(console, seen.result)
         elif seen.status is not None and seen.status.phase == "gate" and seen.status.plan is not None:

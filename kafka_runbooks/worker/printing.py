@@ -13,7 +13,7 @@ from kafka_runbooks.models.moves import MoveSummary
 from kafka_runbooks.models.plans import PlanSummary
 from kafka_runbooks.models.preview import Preview
 from kafka_runbooks.models.runbooks import Outcome, Reason, RunbookResult
-from kafka_runbooks.models.status import Progress, Waiting
+from kafka_runbooks.models.status import Progress, Status, Waiting
 from kafka_runbooks.worker.watching import Seen
 from kafka_runbooks.workflows.details import duration, size
 
@@ -21,48 +21,38 @@ FIGURES_SECONDS = 10.0
 _FIGURES = re.compile(r"[\d.:]+( [kMGT]?B| s| min| h)?")
 
 
-class Checklist:
-    """A run as it is watched: it remembers when each step was first seen, so that steps get times."""
+def watched(seen: Seen) -> RenderableType:
+    """Everything of one look that a person would ask about."""
+    status = seen.status
+    parts: list[RenderableType] = [heading(seen)]
+    if status is not None:
+        parts.append(_steps(status))
+    if seen.progress is not None:
+        parts.append(progress_line(seen.progress))
+    parts += [Text.assemble((line, "yellow")) for line in waits(seen)]
+    if status is not None:
+        parts += [Text(f"  reason {reason.name}: {reason.message}; {reason.clears}") for reason in status.reasons]
+        parts += [Text(f"  note: {note}", style="dim") for note in status.notes]
+        parts += [Text(f"  holds: {held}", style="dim") for held in status.owned_throttles[:3]]
+    return Group(*parts)
 
-    def __init__(self) -> None:
-        self._began: dict[str, float] = {}
-        self._order: list[str] = []
 
-    def render(self, seen: Seen) -> RenderableType:
-        """Everything of one look that a person would ask about."""
-        status = seen.status
-        parts: list[RenderableType] = [heading(seen)]
-        if status is not None:
-            if status.step and (not self._order or self._order[-1] != status.step):
-                self._order.append(status.step)
-                self._began[status.step] = time.monotonic()
-            steps = status.plan.steps if status.plan else (status.step,) if status.step else ()
-            parts.append(self._steps(steps, status.step))
-        if seen.progress is not None:
-            parts.append(progress_line(seen.progress))
-        parts += [Text.assemble((line, "yellow")) for line in waits(seen)]
-        if status is not None:
-            parts += [Text(f"  reason {reason.name}: {reason.message}; {reason.clears}") for reason in status.reasons]
-            parts += [Text(f"  holds: {held}", style="dim") for held in status.owned_throttles[:3]]
-        return Group(*parts)
+def _steps(status: Status) -> RenderableType:
+    table = Table.grid(padding=(0, 2))
+    took = {time.step: duration(time.seconds) for time in status.times}
+    planned = status.plan.steps if status.plan else ()
+    for step in (*(step for step in took if step not in planned and step != status.step), *planned):
+        if step != status.step:
+            table.add_row("", "[green]✓[/]" if step in took else "·", step, took.get(step, ""))
+            continue
+        table.add_row("", "[cyan]▶[/]", step, _ago(status.step_since))
+    if status.step and status.step not in planned:
+        table.add_row("", "[cyan]▶[/]", status.step, _ago(status.step_since))
+    return table
 
-    def _steps(self, steps: tuple[str, ...], current: str) -> RenderableType:
-        table = Table.grid(padding=(0, 2))
-        position = steps.index(current) if current in steps else -1
-        for number, step in enumerate(steps):
-            is_done = number < position or (position < 0 and step in self._began)
-            mark = "[green]✓[/]" if is_done else "[cyan]▶[/]" if number == position else "·"
-            table.add_row("", mark, step, self._seconds(step))
-        if position < 0 and current:
-            table.add_row("", "[cyan]▶[/]", current, self._seconds(current))
-        return table
 
-    def _seconds(self, step: str) -> str:
-        if step not in self._began:
-            return ""
-        number = len(self._order) - 1 - self._order[::-1].index(step)
-        ends = time.monotonic() if number == len(self._order) - 1 else self._began[self._order[number + 1]]
-        return duration(max(0.0, ends - self._began[step]))
+def _ago(since: datetime | None) -> str:
+    return "" if since is None else duration(max(0.0, (datetime.now(UTC) - since).total_seconds()))
 
 
 def heading(seen: Seen) -> Text:

@@ -39,6 +39,7 @@ def markdown(status: Status) -> str:
         lines.append(f"Waits since {status.waiting.since:%H:%M:%S} UTC: {status.waiting.reason}")
         lines.append(f"Unblocks: {status.waiting.unblocks}")
     lines += [f"Reason: {reason.message}" for reason in status.reasons[:10]]
+    lines += [f"Note: {note}" for note in status.notes[:5]]
     if status.owned_throttles:
         lines.append("Owns: " + "; ".join(status.owned_throttles[:5]))
     return "\n\n".join(lines)[:15_000]

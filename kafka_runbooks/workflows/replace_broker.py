@@ -109,7 +109,7 @@ class ReplaceBroker(Runbook):
             raise Ended(self._refusal((reason,))) from error
         if survey.nothing_to_do is not None:
             raise Ended(RunbookResult(outcome=Outcome.NOTHING_TO_DO, summary=survey.nothing_to_do))
-        self._reasons = survey.reasons
+        self._reasons, self._notes = survey.reasons, survey.notes
         needs_more_than_a_word = any(not reason.can_be_acknowledged for reason in survey.reasons)
         if survey.place is None or needs_more_than_a_word or (survey.reasons and not self.asked.wait_for_approval):
             raise Ended(self._refusal(survey.reasons))

@@ -8,6 +8,7 @@ success, failure, cancel and abort; after a terminate the permit closes by itsel
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
+from datetime import datetime
 from urllib.parse import quote
 
 from temporalio import workflow
@@ -55,10 +56,12 @@ class Runbook:
         self._phase = "waiting for a worker"
         self._steps: tuple[str, ...] = ()
         self._step = ""
+        self._step_since: datetime | None = None
         self._progress: Progress | None = None
         self._waiting: Waiting | None = None
         self._plan: PlanSummary | MoveSummary | None = None
         self._reasons: tuple[Reason, ...] = ()
+        self._notes: tuple[str, ...] = ()
         self._owned: tuple[str, ...] = ()
         self._holder: str | None = None
         self._decisions: list[Decision] = []
@@ -84,10 +87,13 @@ class Runbook:
             step=self._step,
             step_number=self._steps.index(self._step) + 1 if self._step in self._steps else 0,
             steps=len(self._steps),
+            step_since=self._step_since,
+            times=tuple(self._times),
             progress=self._progress,
             waiting=self._waiting or (self._progress.waiting if self._progress else None),
             plan=self._plan,
             reasons=self._reasons,
+            notes=self._notes,
             owned_throttles=self._owned,
             permit_holder=self._holder,
             is_paused=self._is_paused,
@@ -255,7 +261,7 @@ class Runbook:
     def enter(self, step: str, *, phase: str | None = None) -> None:
         """Say where the runbook is."""
         self._phase = phase or self._phase
-        self._step, self._progress, self._waiting = step, None, None
+        self._step, self._step_since, self._progress, self._waiting = step, workflow.now(), None, None
         self._show()
 
     def wait_for(self, reason: str, unblocks: str, *blocking: str) -> None:

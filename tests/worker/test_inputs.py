@@ -21,7 +21,7 @@ NOWHERE = {"TEMPORAL_ADDRESS": "127.0.0.1:1"}
 @pytest.mark.parametrize(
     ("runbook", "text", "says"),
     [
-        ("Nope", "{}", ["RUNBOOK", "ReplaceBroker, ClearLeftovers"]),
+        ("Nope", "{}", ["RUNBOOK", "There are: ReplaceBroker"]),
         ("ReplaceBrokr", "{}", ["Did you mean ReplaceBroker?"]),
         ("ReplaceBroker", '{"cluster":}', ["--input", "line 1, column 12"]),
         ("ReplaceBroker", "", ["--input", "not valid JSON"]),

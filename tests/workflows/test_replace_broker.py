@@ -284,6 +284,18 @@ async def test_a_second_broker_that_dies_stops_the_release_until_it_is_back(runb
     assert (await handle.result()).outcome is Outcome.DONE
 
 
+async def test_forced_readiness_is_in_the_status(runbooks: Bench) -> None:
+    world = runbooks.world
+    lose(world)
+    pod = world.pod_of(1002)
+    assert pod is not None
+    pod.force_ready = '{"owner": "ana", "reason": "INC-7", "expires_at": "2999-01-01T00:00:00Z"}'
+    handle = await runbooks.start(wait_for_approval=True)
+    status = await until(handle, lambda status: status.phase == "gate")
+    assert status.notes[0] == f"{pod.name}: readiness is forced until 2999-01-01T00:00:00Z by ana: INC-7"
+    await handle.execute_update(ReplaceBroker.reject, ME)
+
+
 async def test_another_rack_is_asked_about(runbooks: Bench) -> None:
     world = runbooks.world
     lose(world)

@@ -161,11 +161,11 @@ class Demo:
 
     async def _watch(self, workflow_id: str, run_id: str) -> RunbookResult:
         client = await Client.connect(ADDRESS, data_converter=pydantic_data_converter)
-        checklist, news, seen = printing.Checklist(), printing.News(), None
+        news, seen = printing.News(), None
         with Live(console=console, auto_refresh=False) as live:
             async for seen in watching.looks(client, workflow_id, run_id):
                 if console.is_terminal:
-                    live.update(Group(checklist.render(seen), Text(self._traffic_line(), style="dim")), refresh=True)
+                    live.update(Group(printing.watched(seen), Text(self._traffic_line(), style="dim")), refresh=True)
                 elif line := news.line(seen):
                     console.print(Text(f"  {line}"))
         assert seen is not None and seen.result is not None, "a run that is over has a result"
