@@ -19,8 +19,15 @@ HIGHEST: dict[Figure, float] = {
     "replication_out_bytes_per_s": 1e11,
     "produce_p99_ms": 3_600_000,
     "fetch_p99_ms": 3_600_000,
+    "produce_requests": 1e18,
+    "produce_mean_ms": 3_600_000,
+    "fetch_requests": 1e18,
+    "fetch_mean_ms": 3_600_000,
 }
 """Above these (800 Gbit/s; an hour) a figure is nonsense, say of a counter that was reset or of another unit."""
+
+Samples = dict[tuple[int, Figure], "Sample | str"]
+"""By broker and figure; a string says why there is none."""
 
 
 class Sample(NamedTuple):
@@ -33,25 +40,29 @@ class Sample(NamedTuple):
 def report(
     broker_ids: Iterable[int],
     names: Mapping[Figure, str],
-    samples: Mapping[tuple[int, Figure], Sample | str],
+    samples: Samples,
     now: datetime,
     max_age_seconds: float,
+    totals: Mapping[Figure, str] | None = None,
 ) -> TrafficReport:
     """Judge what was found.
 
     Args:
         broker_ids: the brokers asked for.
         names: what the backend calls the figures that it was asked for; the others stay None and are no problem.
-        samples: by broker and figure; a string says why there is none. What isn't in it, the backend doesn't have.
+        samples: what isn't in it, the backend doesn't have.
         now: by the same clock as the samples' times, where there is a choice.
         max_age_seconds: of a sample; one that is as far in the future is of a clock that can't be trusted.
+        totals: what the backend calls these, where it has them; only nonsense in them is a problem.
     """
     by_broker: dict[int, BrokerTraffic] = {}
     problems: dict[int, str] = {}
     for broker_id in sorted(set(broker_ids)):
-        found = {figure: samples.get((broker_id, figure), "missing") for figure in names}
+        found: dict[Figure, Sample | str] = {figure: samples.get((broker_id, figure), "missing") for figure in names}
+        found |= {total: samples[broker_id, total] for total in totals or () if (broker_id, total) in samples}
+        called = {**names, **(totals or {})}
         wrong = {figure: _wrong(figure, sample, now, max_age_seconds) for figure, sample in found.items()}
-        said = [f"{figure} ({names[figure]}): {why}" for figure, why in wrong.items() if why is not None]
+        said = [f"{figure} ({called[figure]}): {why}" for figure, why in wrong.items() if why is not None]
         good = {figure: sample for figure, sample in found.items() if isinstance(sample, Sample)}
         if said:
             problems[broker_id] = "; ".join(said)
@@ -94,4 +105,6 @@ def _wrong(figure: Figure, sample: Sample | str, now: datetime, max_age_seconds:
         return f"is negative, {sample.value:g}"
     if sample.value > HIGHEST[figure]:
         return f"is absurd, {sample.value:g}"
+    if figure in ("produce_requests", "fetch_requests") and not sample.value.is_integer():
+        return f"is no number of requests, {sample.value:g}"
     return None

@@ -13,7 +13,7 @@ from typing import Any
 import httpx
 
 from kafka_runbooks.clients.errors import Refused, Unreachable
-from kafka_runbooks.clients.metrics import Sample, at, broker_id_in, ids, report
+from kafka_runbooks.clients.metrics import Sample, Samples, at, broker_id_in, ids, report
 from kafka_runbooks.clients.metrics_http import TIMEOUT_SECONDS, get_json
 from kafka_runbooks.clients.metrics_settings import DatadogSource, asked
 from kafka_runbooks.clients.protocols import BrokerMetrics
@@ -48,9 +48,7 @@ class DatadogMetrics(BrokerMetrics):
             answer = get_json(client, "api/v1/query", parameters, self._who)
         broker_ids, figures = ids(pods), tuple(self._queries)
         gap = f"no point in the last {2 * self._settings.max_age_seconds:g} s tagged {self._settings.broker_tag}:"
-        samples: dict[tuple[int, Figure], Sample | str] = {
-            (broker_id, figure): f"{gap}{broker_id}" for broker_id in broker_ids for figure in figures
-        }
+        samples: Samples = {(broker_id, figure): f"{gap}{broker_id}" for broker_id in broker_ids for figure in figures}
         try:
             if answer["status"] != "ok":
                 raise Refused(f"{self._who} answers {answer['status']}: {answer.get('error') or answer.get('message')}")
@@ -69,14 +67,12 @@ class DatadogMetrics(BrokerMetrics):
         return httpx.Client(base_url=f"{str(settings.url).rstrip('/')}/", timeout=TIMEOUT_SECONDS, headers=headers)
 
 
-def read_series(
-    series: Sequence[Mapping[str, Any]], figures: Sequence[Figure], broker_tag: str
-) -> dict[tuple[int, Figure], Sample | str]:
+def read_series(series: Sequence[Mapping[str, Any]], figures: Sequence[Figure], broker_tag: str) -> Samples:
     """The newest point with a value of each broker and query (`query_index` says of which).
 
     A series without the tag is of a host that isn't a broker (or "N/A", as Datadog calls the untagged): it is left out.
     """
-    found: dict[tuple[int, Figure], Sample | str] = {}
+    found: Samples = {}
     for one in series:
         tags = dict(tag.split(":", 1) for tag in one["tag_set"] if ":" in tag)
         broker_id = broker_id_in(tags.get(broker_tag))

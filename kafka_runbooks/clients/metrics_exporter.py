@@ -4,7 +4,7 @@ The names are those that `deploy/kubernetes/kafka/config/jmx.yaml` gives to Kafk
 moving averages, so that one look is enough and a worker needs no memory of the last.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 
@@ -12,10 +12,10 @@ import httpx
 from prometheus_client.parser import text_string_to_metric_families
 
 from kafka_runbooks.clients.errors import Unreachable
-from kafka_runbooks.clients.metrics import Sample, report
+from kafka_runbooks.clients.metrics import Sample, Samples, report
 from kafka_runbooks.clients.protocols import BrokerMetrics
 from kafka_runbooks.models.pods import BrokerPod
-from kafka_runbooks.models.traffic import FIGURES, Figure, TrafficReport
+from kafka_runbooks.models.traffic import Figure, TrafficReport
 
 TIMEOUT_SECONDS = 3.0
 METRICS: dict[Figure, str] = {
@@ -27,6 +27,14 @@ METRICS: dict[Figure, str] = {
     "fetch_p99_ms": 'kafka_network_request_total_time_ms{request="FetchConsumer",percentile="99"}',
 }
 """As PromQL would select them, too."""
+
+TOTALS: dict[Figure, str] = {
+    "produce_requests": 'kafka_network_requests_total{request="Produce"}',
+    "produce_mean_ms": 'kafka_network_request_total_time_mean_ms{request="Produce"}',
+    "fetch_requests": 'kafka_network_requests_total{request="FetchConsumer"}',
+    "fetch_mean_ms": 'kafka_network_request_total_time_mean_ms{request="FetchConsumer"}',
+}
+"""A number and its mean belong together, so they have to be of one scrape: this backend alone has them."""
 
 SCRAPE_ERROR = "jmx_scrape_error"
 """The exporter's own: not 0 where it could not read all MBeans."""
@@ -43,7 +51,7 @@ class ExporterMetrics(BrokerMetrics):
 
     def traffic(self, pods: Iterable[BrokerPod]) -> TrafficReport:
         asked = {pod.broker_id: pod for pod in pods if pod.broker_id is not None}
-        samples: dict[tuple[int, Figure], Sample | str] = {}
+        samples: Samples = {}
         failures: dict[int, str] = {}
         # A proxy from the environment leads nowhere near a pod.
         client = httpx.Client(timeout=TIMEOUT_SECONDS, trust_env=False)
@@ -58,7 +66,7 @@ class ExporterMetrics(BrokerMetrics):
         if asked and len(failures) == len(asked):
             first = min(failures)
             raise Unreachable(f"no broker's metrics exporter answers; broker {first}: {failures[first]}")
-        found = report(set(asked) - set(failures), METRICS, samples, now, MAX_AGE_SECONDS)
+        found = report(set(asked) - set(failures), METRICS, samples, now, MAX_AGE_SECONDS, TOTALS)
         return TrafficReport(by_broker=found.by_broker, problems=found.problems | failures)
 
     def _scrape(self, client: httpx.Client, pod: BrokerPod) -> dict[Figure, float] | str:
@@ -88,16 +96,21 @@ def figures(exposition: str) -> dict[Figure, float]:
     for name, labels, value in _samples(exposition):
         if name == SCRAPE_ERROR and value != 0:
             raise ValueError(f"{SCRAPE_ERROR} is {value:g}: not all MBeans could be read")
-        for figure in FIGURES:
-            wanted, _, rest = METRICS[figure].partition("{")
-            if name == wanted and all(f'{key}="{labels.get(key)}"' in rest for key in ("request", "percentile") if rest):
+        selector = name + _labels(labels)
+        for figure, metric in {**METRICS, **TOTALS}.items():
+            if selector == metric:
                 found[figure] = value
     return found
 
 
+def _labels(labels: Mapping[str, str]) -> str:
+    text = ",".join(f'{name}="{labels[name]}"' for name in ("request", "percentile") if name in labels)
+    return f"{{{text}}}" if text else ""
+
+
 def _samples(exposition: str) -> Iterator[tuple[str, dict[str, str], float]]:
     """Only the lines that matter are parsed: an exporter without a filter gives tens of thousands."""
-    names = tuple({metric.partition("{")[0] for metric in METRICS.values()} | {SCRAPE_ERROR})
+    names = tuple({metric.partition("{")[0] for metric in (*METRICS.values(), *TOTALS.values())} | {SCRAPE_ERROR})
     lines = [line for line in exposition.splitlines() if line.startswith(names)]
     for family in text_string_to_metric_families("\n".join(lines) + "\n"):
         for sample in family.samples:

@@ -12,11 +12,11 @@ from typing import Any
 from pydantic import AwareDatetime, TypeAdapter, ValidationError
 
 from kafka_runbooks.clients.errors import Unreachable
-from kafka_runbooks.clients.metrics import Sample, ids, report
+from kafka_runbooks.clients.metrics import Sample, Samples, ids, report
 from kafka_runbooks.clients.metrics_settings import FileSource
 from kafka_runbooks.clients.protocols import BrokerMetrics
 from kafka_runbooks.models.pods import BrokerPod
-from kafka_runbooks.models.traffic import FIGURES, Figure, TrafficReport
+from kafka_runbooks.models.traffic import FIGURES, TOTALS, TrafficReport
 
 _TIME = TypeAdapter(AwareDatetime)
 
@@ -39,26 +39,27 @@ class FileMetrics(BrokerMetrics):
         except (ValueError, TypeError, KeyError, AttributeError) as error:
             raise Unreachable(f"metrics file {path} isn't a traffic report: {error!r}") from error
         broker_ids = ids(pods)
-        found = report(broker_ids, {f: f for f in FIGURES}, samples, datetime.now(UTC), self._settings.max_age_seconds)
+        names, totals, now = {f: f for f in FIGURES}, {t: t for t in TOTALS}, datetime.now(UTC)
+        found = report(broker_ids, names, samples, now, self._settings.max_age_seconds, totals)
         said = {broker_id: why for broker_id, why in said.items() if broker_id in broker_ids}
         good = {broker_id: traffic for broker_id, traffic in found.by_broker.items() if broker_id not in said}
         return TrafficReport(by_broker=good, problems=found.problems | said)
 
 
-def read_traffic(by_broker: Mapping[str, Mapping[str, Any]]) -> dict[tuple[int, Figure], Sample | str]:
+def read_traffic(by_broker: Mapping[str, Mapping[str, Any]]) -> Samples:
     """`TrafficReport.by_broker` as JSON gives it, each figure read by itself: one bad value spoils one broker.
 
     Raises:
         ValueError: a broker id is no number.
     """
-    samples: dict[tuple[int, Figure], Sample | str] = {}
+    samples: Samples = {}
     for name, figures in by_broker.items():
         broker_id = int(name)
-        for figure in FIGURES:
+        for figure in (*FIGURES, *TOTALS):
             value = figures.get(figure)
             if value is None:
-                samples[broker_id, figure] = "missing"
-            elif isinstance(value, bool) or not isinstance(value, (int, float)):
+                continue
+            if isinstance(value, bool) or not isinstance(value, (int, float)):
                 samples[broker_id, figure] = f"is {value!r}, not a number"
             else:
                 try:

@@ -12,13 +12,13 @@ from typing import Any, NamedTuple
 import httpx
 
 from kafka_runbooks.clients.errors import Refused, Unreachable
-from kafka_runbooks.clients.metrics import Sample, at, broker_id_in, ids, report
+from kafka_runbooks.clients.metrics import Sample, Samples, at, broker_id_in, ids, report
 from kafka_runbooks.clients.metrics_exporter import METRICS
 from kafka_runbooks.clients.metrics_http import TIMEOUT_SECONDS, get_json
 from kafka_runbooks.clients.metrics_settings import PrometheusSource, asked
 from kafka_runbooks.clients.protocols import BrokerMetrics
 from kafka_runbooks.models.pods import BrokerPod
-from kafka_runbooks.models.traffic import Figure, TrafficReport
+from kafka_runbooks.models.traffic import TrafficReport
 
 QUERIES_AT_ONCE = 6
 
@@ -48,7 +48,7 @@ class PrometheusMetrics(BrokerMetrics):
         wanted = list(dict.fromkeys([*self._queries.values(), *times.values()]))
         with self._client() as client, ThreadPoolExecutor(QUERIES_AT_ONCE) as threads:
             vectors = dict(zip(wanted, threads.map(lambda query: self._vector(client, query), wanted), strict=True))
-        samples: dict[tuple[int, Figure], Sample | str] = {}
+        samples: Samples = {}
         for figure, query in self._queries.items():
             for broker_id in broker_ids:
                 sample = self._sample(broker_id, vectors[query], vectors[times[figure]])

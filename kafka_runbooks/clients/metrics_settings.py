@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, AnyHttpUrl, BaseModel, ConfigDict, Field
 
-from kafka_runbooks.models.traffic import FIGURES, Figure
+from kafka_runbooks.models.traffic import FIGURES, TOTALS, Figure
 
 BROKER_ID_LABEL = "broker_id"
 
@@ -20,13 +20,16 @@ class _Settings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
 
-def _some_figure(queries: dict[Figure, str | None]) -> dict[Figure, str | None]:
+def _checked(queries: dict[Figure, str | None]) -> dict[Figure, str | None]:
     if all(figure in queries and queries[figure] is None for figure in FIGURES):
         raise ValueError("every figure is null; leave one to ask for")
+    if unknown := sorted(set(queries) & set(TOTALS)):
+        # A number and its mean have to be of one moment, and two queries aren't.
+        raise ValueError(f"{', '.join(unknown)}: only the brokers' exporters tell it")
     return queries
 
 
-Queries = Annotated[dict[Figure, str | None], AfterValidator(_some_figure)]
+Queries = Annotated[dict[Figure, str | None], AfterValidator(_checked)]
 """One query a figure, where the default doesn't fit; null: the figure isn't asked for, and stays unknown."""
 
 

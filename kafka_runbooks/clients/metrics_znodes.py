@@ -41,7 +41,7 @@ from kafka_runbooks.clients.metrics_settings import ZookeeperSource
 from kafka_runbooks.clients.protocols import BrokerMetrics
 from kafka_runbooks.models.cluster import TopicPartition
 from kafka_runbooks.models.pods import BrokerPod
-from kafka_runbooks.models.traffic import FIGURES, BrokerTraffic, StorageReport, TrafficReport
+from kafka_runbooks.models.traffic import FIGURES, TOTALS, BrokerTraffic, StorageReport, TrafficReport
 
 CONNECT_SECONDS = 5.0
 SIZES_MAX_AGE_SECONDS = 3600.0
@@ -77,7 +77,8 @@ class ZnodeMetrics(BrokerMetrics):
         with self._format(self._brokers):
             samples = read_traffic({name: metrics.get("Traffic") or {} for name, metrics in written.items()})
         names = {figure: f"{self._brokers} Traffic.{figure}" for figure in FIGURES}
-        return report(ids(pods), names, samples, datetime.now(UTC), self._settings.max_age_seconds)
+        totals = {total: f"{self._brokers} Traffic.{total}" for total in TOTALS}
+        return report(ids(pods), names, samples, datetime.now(UTC), self._settings.max_age_seconds, totals)
 
     def storage(self, max_age_seconds: float = SIZES_MAX_AGE_SECONDS) -> StorageReport:
         """Sizes and free bytes, whoever wrote them.

@@ -18,10 +18,18 @@ Figure = Literal[
     "replication_out_bytes_per_s",
     "produce_p99_ms",
     "fetch_p99_ms",
+    "produce_requests",
+    "produce_mean_ms",
+    "fetch_requests",
+    "fetch_mean_ms",
 ]
 """The measured fields of `BrokerTraffic`; a metrics backend finds each of them under a name of its own."""
 
-FIGURES: tuple[Figure, ...] = get_args(Figure)
+FIGURES: tuple[Figure, ...] = get_args(Figure)[:6]
+"""Those that a broker must have."""
+
+TOTALS: tuple[Figure, ...] = get_args(Figure)[6:]
+"""Those that some backends know besides; a broker isn't a problem for the lack of them."""
 
 
 class BrokerTraffic(Model):
@@ -39,6 +47,11 @@ class BrokerTraffic(Model):
     produce_p99_ms: float | None = None
     fetch_p99_ms: float | None = None
     """Of consumers' fetches (`RequestMetrics,name=TotalTimeMs,request=FetchConsumer`)."""
+    produce_requests: int | None = None
+    """Produce requests completed since the broker started, and the mean of their times: of two looks the mean in between."""
+    produce_mean_ms: float | None = None
+    fetch_requests: int | None = None
+    fetch_mean_ms: float | None = None
 
 
 class TrafficReport(Model):

@@ -35,7 +35,8 @@ def entry(**changed: object) -> dict[str, object]:
 
 
 def test_a_report_as_we_write_it_is_read_as_it_was(path: Path) -> None:
-    written = TrafficReport(by_broker={1001: broker(1001), 1003: broker(1003)}, problems={1002: "disk on fire"})
+    with_totals = broker(1001).model_copy(update={"produce_requests": 10**12, "produce_mean_ms": 3.25})
+    written = TrafficReport(by_broker={1001: with_totals, 1003: broker(1003)}, problems={1002: "disk on fire"})
     path.write_text(written.model_dump_json())
     found = opened(path).traffic([*PODS, pod(None)])
     assert found == TrafficReport(by_broker={1001: written.by_broker[1001]}, problems={1002: "disk on fire"})
@@ -56,6 +57,7 @@ def test_a_broker_that_its_writer_calls_a_problem_is_one_though_it_has_figures(p
         ({"out_bytes_per_s": float("nan")}, "is nan"),
         ({"out_bytes_per_s": -1}, "is negative, -1"),
         ({"out_bytes_per_s": 10**400}, "out of range"),
+        ({"fetch_requests": 1.5}, "fetch_requests (fetch_requests): is no number of requests, 1.5"),
         ({"measured_at": "2026-01-01T00:00:00"}, "no time with a zone"),
         ({"measured_at": None}, "no time with a zone"),
         ({"measured_at": "2020-01-01T00:00:00Z"}, "stale, "),

@@ -10,11 +10,12 @@ from hypothesis import strategies as st
 
 from kafka_runbooks.clients import metrics_log_directories
 from kafka_runbooks.clients.errors import Unreachable
-from kafka_runbooks.clients.metrics import HIGHEST, Sample, broker_id_in, ids, report
+from kafka_runbooks.clients.metrics import HIGHEST, Sample, Samples, broker_id_in, ids, report
 from kafka_runbooks.clients.metrics_exporter import METRICS, ExporterMetrics, figures
+from kafka_runbooks.clients.metrics_exporter import TOTALS as TOTALS_NAMES
 from kafka_runbooks.models.cluster import ReplicaSizes, TopicPartition
 from kafka_runbooks.models.pods import BrokerPod
-from kafka_runbooks.models.traffic import FIGURES, Figure, TrafficReport
+from kafka_runbooks.models.traffic import FIGURES, TOTALS, Figure, TrafficReport
 from tests.fakes.kafka import FakeKafka
 from tests.fakes.world import World
 
@@ -27,11 +28,11 @@ def pod(broker_id: int | None, address: str | None = None) -> BrokerPod:
     return BrokerPod(name=name, uid="u", broker_id=broker_id, map=None, stateful_set="kafka", claim="c", pod_ip=address)
 
 
-def samples(broker_id: int, value: float = 1.0, at: datetime = NOW) -> dict[tuple[int, Figure], Sample | str]:
+def samples(broker_id: int, value: float = 1.0, at: datetime = NOW) -> Samples:
     return {(broker_id, figure): Sample(value, at) for figure in FIGURES}
 
 
-def judged(found: dict[tuple[int, Figure], Sample | str], *broker_ids: int) -> TrafficReport:
+def judged(found: Samples, *broker_ids: int) -> TrafficReport:
     return report(broker_ids, NAMES, found, NOW, 60)
 
 
@@ -83,7 +84,7 @@ GOOD = samples(1001) | samples(1002)
 @settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.dictionaries(NAMES_OF_SAMPLES, ANYTHING).map(lambda found: GOOD | found))
 def test_whatever_comes_each_broker_is_either_whole_and_sane_or_a_problem(
-    found: dict[tuple[int, Figure], Sample | str],
+    found: Samples,
 ) -> None:
     said = judged(found, 1001, 1002)
     assert said.by_broker.keys() | said.problems.keys() == {1001, 1002}
@@ -93,6 +94,21 @@ def test_whatever_comes_each_broker_is_either_whole_and_sane_or_a_problem(
             value = getattr(traffic, figure)
             assert value is not None and 0 <= value <= HIGHEST[figure]
         assert abs(NOW - traffic.measured_at) <= timedelta(seconds=60)
+
+
+def test_totals_may_lack_but_not_be_nonsense() -> None:
+    names: dict[Figure, str] = {total: f"metric_of_{total}" for total in TOTALS}
+    assert report([1001], NAMES, samples(1001), NOW, 60, names).by_broker[1001].produce_requests is None
+    known: Samples = samples(1001) | {(1001, "produce_requests"): Sample(5.0, NOW), (1001, "produce_mean_ms"): Sample(2.5, NOW)}
+    found = report([1001], NAMES, known, NOW, 60, names).by_broker[1001]
+    assert (found.produce_requests, found.produce_mean_ms, found.fetch_requests) == (5, 2.5, None)
+    wrong: list[tuple[Figure, float, str]] = [
+        ("produce_mean_ms", math.nan, "is nan"),
+        ("produce_requests", 5.5, "is no number of requests, 5.5"),
+    ]
+    for total, value, why in wrong:
+        said = report([1001], NAMES, known | {(1001, total): Sample(value, NOW)}, NOW, 60, names)
+        assert not said.by_broker and said.problems[1001] == f"{total} (metric_of_{total}): {why}"
 
 
 @pytest.mark.parametrize(
@@ -114,6 +130,8 @@ def test_figures_of_an_exposition_and_no_other_request_or_percentile() -> None:
     others += 'kafka_network_request_total_time_ms{request="Fetch",percentile="99"} 98\nsomething_else{a="\\""} 3\n'
     assert figures(others + EXPOSITION + others) == dict(zip(FIGURES, (1, 2, 3, 4, 5, 6), strict=True))
     assert figures("") == {}
+    totals = "\n".join(f"{name} {value}" for value, name in enumerate(TOTALS_NAMES.values(), 7))
+    assert figures(EXPOSITION + totals) == dict(zip((*FIGURES, *TOTALS), range(1, 11), strict=True))
 
 
 @pytest.mark.parametrize(

@@ -23,6 +23,7 @@ from kafka_runbooks.clients.protocols import BrokerMetrics
 from kafka_runbooks.models.cluster import TopicPartition as OurPartition
 from kafka_runbooks.models.pods import BrokerPod
 from kafka_runbooks.models.traffic import FIGURES, BrokerTraffic, StorageReport, TrafficReport
+from kafka_runbooks.throttle import measuring
 from tests.clients.local_kafka import LocalKafka
 from tests.clients.local_prometheus import LocalPrometheus
 from tests.clients.test_metrics_report import pod
@@ -117,6 +118,28 @@ def test_the_exporter_of_each_broker_gives_traffic_by_direction_and_latency(kafk
     check_directions(found.by_broker[LEADER], found.by_broker[FOLLOWER])
     assert abs((datetime.now(UTC) - found.by_broker[LEADER].measured_at).total_seconds()) < 30
     assert set(metrics.produce_p99_ms(pods(kafka))) == {LEADER, FOLLOWER}
+
+
+@pytest.mark.usefixtures("traffic")
+def test_two_looks_tell_how_many_requests_completed_in_between_and_their_mean(kafka: LocalKafka) -> None:
+    metrics = ExporterMetrics(kafka.metrics_port)
+    before = metrics.traffic(pods(kafka)).by_broker[LEADER]
+    producer = Producer({"bootstrap.servers": kafka.bootstrap_servers, "acks": "all"})
+    took_ms = []
+    for _ in range(20):
+        began = time.monotonic()
+        producer.produce(TOPIC, b"x", partition=0)
+        assert producer.flush(30) == 0
+        took_ms.append((time.monotonic() - began) * 1000)
+    after = metrics.traffic(pods(kafka)).by_broker[LEADER]
+    window = measuring.window(_totals(before), _totals(after))
+    assert window is not None and window.requests == 20
+    assert window.mean_ms is not None and 0 < window.mean_ms <= sum(took_ms) / len(took_ms)
+
+
+def _totals(traffic: BrokerTraffic) -> measuring.RequestTotals:
+    assert traffic.produce_requests is not None and traffic.produce_mean_ms is not None
+    return measuring.RequestTotals(traffic.produce_requests, traffic.produce_mean_ms)
 
 
 def test_log_directories_give_sizes_and_free_bytes(kafka: LocalKafka, traffic: None) -> None:

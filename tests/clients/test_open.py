@@ -73,6 +73,10 @@ def test_a_cluster_is_opened_once_and_an_unknown_one_names_those_that_are(tmp_pa
             with_metrics("{source: datadog, queries: {" + ", ".join(f"{figure}: null" for figure in FIGURES) + "}}"),
             "metrics.datadog.queries: Value error, every figure is null",
         ),
+        (
+            with_metrics("{source: prometheus, url: 'http://a', queries: {produce_mean_ms: x}}"),
+            "metrics.prometheus.queries: Value error, produce_mean_ms: only the brokers' exporters tell it",
+        ),
         (with_metrics("{source: zookeeper, hosts: ''}"), "metrics.zookeeper.hosts: String should have at least 1"),
         (with_metrics("{source: file, path: a, max_age_seconds: 0}"), "metrics.file.max_age_seconds: Input should be greater"),
         ("clusters: {main\n  x: 1", "isn't YAML: "),
