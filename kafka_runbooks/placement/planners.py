@@ -5,7 +5,6 @@ differ in which brokers are allowed, which replication factor is wanted and how 
 """
 
 from collections.abc import Iterable
-from dataclasses import replace
 
 import numpy as np
 
@@ -148,9 +147,7 @@ def set_replication(
 
 def spread_topics(cluster: Cluster, options: Options = DEFAULTS, brokers: Iterable[int] | None = None) -> Plan:
     """Each topic's replicas evenly over the brokers: counts per topic and broker differ by 1 where racks allow."""
-    cluster = observed(cluster, options)
-    options = replace(options, measure="replica count")
-    return planning.plan("spread", cluster, options, allowed=chosen(cluster, brokers), moves=True, by_topic=True)
+    return planning.spread(observed(cluster, options), options, allowed=chosen(cluster, brokers))
 
 
 def balance_leaders(

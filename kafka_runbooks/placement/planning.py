@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from kafka_runbooks.placement import consuming, leaders, problems, solving
+from kafka_runbooks.placement import consuming, leaders, problems, solving, spreading
 from kafka_runbooks.placement.arrays import NONE, Cluster, Flags, Indices, Ints, added, distinct_racks, holds
 from kafka_runbooks.placement.plan import Plan, settle
 from kafka_runbooks.placement.wishes import Options, regions_of, scope_of
@@ -20,7 +20,6 @@ def plan(
     replication: int | None = None,
     moves: bool = False,
     pairs: dict[int, int] | None = None,
-    by_topic: bool = False,
 ) -> Plan:
     """Plan every map; `moves`: replicas may move to level, beyond those that must.
 
@@ -28,7 +27,8 @@ def plan(
     """
 
     def made(moves: bool) -> Plan:
-        return _plan(kind, cluster, options, allowed, replication, moves, pairs, by_topic)
+        sets, solved = _solve(cluster, options, allowed, replication, moves, pairs)
+        return _finish(kind, cluster, options, allowed, replication, pairs, sets, solved)
 
     if options.measure != "bytes out" or not moves:
         return made(moves)
@@ -37,6 +37,26 @@ def plan(
         return led
     moved = made(True)
     return moved if moved.spread_after < led.spread_after else led
+
+
+def spread(cluster: Cluster, options: Options, *, allowed: Flags) -> Plan:
+    """Place what must be placed, then level each topic on its own."""
+    options = replace(options, measure="replica count")
+    sets, solved = _solve(cluster, options, allowed, None, False, None)
+    forced = sum(solution.moved_bytes for _, solution in solved)
+    result = spreading.Spread(sets.copy())
+    for region in regions_of(cluster, options, allowed):
+        left = None if options.max_moved_bytes is None else max(0, options.max_moved_bytes - forced - result.moved_bytes)
+        spreading.spread(cluster, options, region, result, left)
+    made = _finish("spread", cluster, options, allowed, None, None, result.sets, solved)
+    return replace(
+        made,
+        spread_before=result.before,
+        spread_after=result.after,
+        best_possible_spread=result.best,
+        best_possible_is_exact=result.after <= result.best,
+        lower_bound_bytes=min(made.moved_bytes, made.forced_bytes + result.lower_bound_bytes),
+    )
 
 
 def _tolerance(led: Plan, options: Options) -> float:
@@ -50,25 +70,21 @@ def _bytes_out(cluster: Cluster) -> Ints:
     return cluster.bytes_out if cluster.bytes_out is not None else np.zeros(cluster.partition_count, dtype=np.int64)
 
 
-def _plan(
-    kind: str,
+Solved = list[tuple[problems.Problem, solving.Solution]]
+
+
+def _solve(
     cluster: Cluster,
     options: Options,
     allowed: Flags,
     replication: int | None,
     moves: bool,
     pairs: dict[int, int] | None,
-    by_topic: bool,
-) -> Plan:
+) -> tuple[Indices, Solved]:
+    """Map after map, each starting where the one before it left the replicas."""
     regions = [region for region in regions_of(cluster, options, allowed) if region.scope.any()]
-    if by_topic:
-        regions = [
-            replace(region, scope=region.scope & (cluster.topic == t))
-            for region in regions
-            for t in np.unique(cluster.topic[region.scope]).tolist()
-        ]
     sets: Indices | None = None
-    made: list[tuple[problems.Problem, solving.Solution]] = []
+    made: Solved = []
     budget = options.max_moved_bytes
     for region in regions:
         problem = problems.make(
@@ -80,7 +96,6 @@ def _plan(
             measure=options.measure,
             within_racks=options.within_racks,
             smallest_moved_bytes=options.smallest_moved_bytes,
-            scope_only=by_topic,
         )
         solution = solving.solve(
             problem,
@@ -94,7 +109,21 @@ def _plan(
         budget = None if budget is None else budget - solution.moved_bytes
         sets = solution.sets
         made.append((problem, solution))
-    if sets is None:
+    return cluster.replicas if sets is None else sets, made
+
+
+def _finish(
+    kind: str,
+    cluster: Cluster,
+    options: Options,
+    allowed: Flags,
+    replication: int | None,
+    pairs: dict[int, int] | None,
+    sets: Indices,
+    made: Solved,
+) -> Plan:
+    """Put leaders in front, and report."""
+    if not made:
         return report(kind, cluster, options, cluster.replicas, cluster.replicas, allowed, [])
     before = made[-1][1].before
     sets = np.concatenate([sets, np.full((len(sets), before.shape[1] - sets.shape[1]), NONE, dtype=np.int32)], axis=1)
@@ -157,7 +186,7 @@ def report(
     before: Indices,
     after: Indices,
     allowed: Flags,
-    made: list[tuple[problems.Problem, solving.Solution]],
+    made: Solved,
 ) -> Plan:
     wanted = np.zeros(cluster.partition_count, dtype=np.int64)
     for problem, _ in made:

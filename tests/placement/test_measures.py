@@ -1,5 +1,6 @@
 """What else can be level: replica counts, bytes in and out, each topic's spread."""
 
+import time
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -60,6 +61,31 @@ def test_each_topic_is_spread_over_its_brokers() -> None:
         rows = plan.after[observed.topic == topic]
         held = np.bincount(rows[rows >= 0], minlength=12)
         assert held.max() - held.min() <= 1
+
+
+def test_two_thousand_topics_are_spread_in_seconds_for_the_fewest_bytes() -> None:
+    observed = generated(Shape("rebalance", (10, 10, 10), 20_000, seed=3, partitions_per_topic=10))
+    start = time.process_time()
+    plan = planners.spread_topics(observed)
+    assert time.process_time() - start < 10
+    assert plan.spread_after == plan.best_possible_spread == 0, "30 replicas over 30 brokers"
+    assert plan.moved_bytes == plan.lower_bound_bytes > 0
+
+
+def test_topics_are_spread_as_far_as_racks_of_unequal_size_let_them() -> None:
+    """40 replicas in each rack: 5 on each of 8 brokers, 6 or 7 on each of 6."""
+    observed = generated(Shape("rebalance", (8, 8, 6), 240, seed=3, partitions_per_topic=40))
+    plan = planners.spread_topics(observed)
+    assert not builders.problems(plan, observed.broker_ids.tolist())
+    assert plan.spread_after == 2 and 1 < plan.best_possible_spread <= 2
+
+
+def test_spreading_keeps_to_its_bytes() -> None:
+    observed = generated(Shape("rebalance", (4, 4, 4), 240, seed=7, partitions_per_topic=40))
+    whole = planners.spread_topics(observed)
+    half = planners.spread_topics(observed, Options(max_moved_bytes=whole.moved_bytes // 2))
+    assert whole.moved_bytes // 4 < half.moved_bytes <= whole.moved_bytes // 2
+    assert half.spread_after <= whole.spread_before
 
 
 def test_sizes_to_come() -> None:
