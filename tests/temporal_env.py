@@ -23,6 +23,7 @@ from temporalio.worker import Worker
 
 from kafka_runbooks.clients.errors import UnknownCluster
 from kafka_runbooks.clients.open import ClusterClients, ClusterSettings
+from kafka_runbooks.clients.protocols import Kafka
 from kafka_runbooks.models.runbooks import ReplaceBrokerInput, RunbookResult
 from kafka_runbooks.worker.temporal import RUNBOOKS, WORKFLOWS, activities, sandbox
 from kafka_runbooks.workflows.replace_broker import ReplaceBroker
@@ -49,14 +50,14 @@ async def start_time_skipping_server() -> WorkflowEnvironment:
 
 
 class WorldClusters:
-    """One cluster, which is a `World`."""
+    """One cluster, which is a `World`; `kafka` puts a real Kafka in the place of the world's."""
 
-    def __init__(self, world: World, name: str) -> None:
+    def __init__(self, world: World, name: str, kafka: Kafka | None = None) -> None:
         self.world = world
         self._name = name
         settings = ClusterSettings(bootstrap_servers="none:9092", namespace="kafka", capacity_bytes_per_s={"small": 100_000_000})
         self._clients = ClusterClients(
-            kafka=FakeKafka(world), kubernetes=FakeKubernetes(world), metrics=FakeMetrics(world), settings=settings
+            kafka=kafka or FakeKafka(world), kubernetes=FakeKubernetes(world), metrics=FakeMetrics(world), settings=settings
         )
 
     def names(self) -> tuple[str, ...]:
@@ -118,7 +119,7 @@ def make_world() -> World:
 
 
 @asynccontextmanager
-async def bench(environment: WorkflowEnvironment, world: World) -> AsyncIterator[Bench]:
+async def bench(environment: WorkflowEnvironment, world: World, kafka: Kafka | None = None) -> AsyncIterator[Bench]:
     """A worker as in production, but for the task queue, and for failing a workflow on a bug instead of hanging."""
     task_queue = f"test-{uuid.uuid4()}"
     with ThreadPoolExecutor(16, "activity") as threads:
@@ -126,7 +127,7 @@ async def bench(environment: WorkflowEnvironment, world: World) -> AsyncIterator
             environment.client,
             task_queue=task_queue,
             workflows=WORKFLOWS,
-            activities=activities(environment.client, WorldClusters(world, task_queue), asyncio.get_running_loop()),
+            activities=activities(environment.client, WorldClusters(world, task_queue, kafka), asyncio.get_running_loop()),
             activity_executor=threads,
             max_concurrent_activities=16,
             max_heartbeat_throttle_interval=timedelta(milliseconds=200),

@@ -5,6 +5,7 @@ are opened when first needed and kept: an AdminClient that is garbage collected 
 """
 
 import threading
+import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -221,6 +222,44 @@ class KafkaAdmin:
         }
         if changes:
             self._set(ResourceType.TOPIC, changes, TIMEOUT_SECONDS, skip_unknown=True)
+            self._wait_until_told(lists)
+
+    def _wait_until_told(self, lists: Mapping[str, ThrottledReplicas]) -> None:
+        """Wait until every broker reports these lists.
+
+        The controller answers before the brokers have applied a change, and the next reader asks any of them: who adds to, or
+        takes from, a list that is older than what he has set himself brings back what he had taken away. Not for ever: somebody
+        else may change a list meanwhile.
+        """
+        with self._asked_python("describe configs") as python:
+            brokers = [broker.node_id for broker in python._manager.cluster.brokers()]
+        deadline = time.monotonic() + BROKER_TIMEOUT_SECONDS
+        with ThreadPoolExecutor(max(1, min(16, len(brokers)))) as threads:
+            list(threads.map(lambda broker_id: self._wait_until_broker_tells(broker_id, lists, deadline), brokers))
+
+    def _wait_until_broker_tells(self, broker_id: int, lists: Mapping[str, ThrottledReplicas], deadline: float) -> None:
+        asked = [
+            PythonConfigResource(ConfigResourceType.TOPIC, topic, configs=[LEADER_REPLICAS, FOLLOWER_REPLICAS])
+            for topic in sorted(lists)
+        ]
+        while time.monotonic() < deadline:
+            try:
+                python = self._kafka_python()
+                request = python._describe_configs_request(asked, False)
+                answer = python._manager.run(python._manager.send, request, broker_id)
+                found = python._describe_configs_process_responses([answer], "all").get("topic", {})
+            except (PythonKafkaError, Unreachable, OSError):
+                return  # It is down, or a topic is gone: nobody reads from it.
+            told = {
+                topic: ThrottledReplicas(
+                    leader=(entries.get(LEADER_REPLICAS) or {}).get("value") or "",
+                    follower=(entries.get(FOLLOWER_REPLICAS) or {}).get("value") or "",
+                )
+                for topic, entries in found.items()
+            }
+            if all(lists[topic] == held for topic, held in told.items()):
+                return
+            time.sleep(0.05)
 
     def log_directory_cordons(self, broker_ids: Iterable[int]) -> dict[int, str | None]:
         found = self._configs(ResourceType.BROKER, [str(broker_id) for broker_id in broker_ids], BROKER_TIMEOUT_SECONDS)

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import time
 from collections import Counter
 from collections.abc import Callable
 from typing import Any
@@ -46,14 +47,13 @@ def used_bytes(world: World) -> dict[int, int]:
 
 
 async def until(handle: Handle, holds: Callable[[Status], bool], seconds: float = 30.0) -> Status:
-    async def look() -> Status:
-        while True:
-            status: Status = await handle.query(Rebalance.status)
-            if holds(status):
-                return status
-            await asyncio.sleep(0.05)
-
-    return await asyncio.wait_for(look(), seconds)
+    deadline = time.monotonic() + seconds
+    while True:
+        status: Status = await handle.query(Rebalance.status)
+        if holds(status):
+            return status
+        assert time.monotonic() < deadline, f"not in {seconds} s; now {status}"
+        await asyncio.sleep(0.05)
 
 
 async def failure(handle: Handle) -> RunbookResult:
