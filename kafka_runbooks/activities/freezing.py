@@ -14,7 +14,7 @@ from kafka_runbooks.models.plans import PlanReference
 from kafka_runbooks.models.runbooks import AdaptiveThrottle
 from kafka_runbooks.placement import snapshots, steps
 from kafka_runbooks.placement.plan import Plan
-from kafka_runbooks.throttle import leases
+from kafka_runbooks.throttle import leases, windows
 
 WINDOWS_A_BATCH = 4
 """A batch is so many windows long: long enough that its end is no standstill, short enough to be judged by itself."""
@@ -88,6 +88,13 @@ def summarise(
         rate = ceiling_for(clients, request.throttle, tuple(sorted(sent)))
     observed = clients.kafka.throttle_rates(sorted(sent.keys() & view.snapshot.live_broker_ids))
     what_if = _batches(plan, figures, leaders, rate)
+    notices = list(figures.notices)
+    if request.change_windows:
+        now = datetime.now(UTC)
+        opening = windows.look(request.change_windows, now)
+        eta = max(sent.values(), default=0) / rate
+        parks = "" if opening.fits(now, eta) else "; not all of it fits before it closes: it parks, and goes on in the next one"
+        notices.insert(0, opening.why + (parks if opening.is_open else "; it parks until then"))
     copied = sum(1 for move in plan.moves if move.arriving)
     reordered = sum(1 for move in plan.moves if set(move.before) == set(move.after))
     digest = plan.sha256()
@@ -111,7 +118,7 @@ def summarise(
             f"broker {broker}: {foreign} B/s set by somebody else; it stays and is obeyed"
             for broker, foreign in list(leases.foreign_rates(observed, {}).items())[:SHOWN_LINES]
         ),
-        notices=tuple(notice[:500] for notice in figures.notices[:SHOWN_LINES]),
+        notices=tuple(notice[:500] for notice in notices[:SHOWN_LINES]),
         inverse=f"abort with rollback takes {len(plan.moves)} partitions back to where they are now, order included",
         is_within_approved=approved is not None and plan.is_within(approved),
     )

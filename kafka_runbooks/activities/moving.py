@@ -7,6 +7,7 @@ attempt that comes after a crash, a pause or a controller failover looks at the 
 
 import time
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 
 from temporalio import activity
 from temporalio.exceptions import ApplicationError
@@ -24,9 +25,10 @@ from kafka_runbooks.models.moves import Move, MoveChecks, MovePlan, MoveProof, M
 from kafka_runbooks.models.runbooks import Check
 from kafka_runbooks.models.status import Progress
 from kafka_runbooks.models.steps import BrokerPlace, StepRequest, Token
-from kafka_runbooks.placement.window import Decision, Seen, decide
+from kafka_runbooks.placement.window import ChangeWindowState, Decision, Seen, decide
 from kafka_runbooks.safety import exit_contract
 from kafka_runbooks.safety.availability import not_led_by_preferred
+from kafka_runbooks.throttle import windows
 from kafka_runbooks.throttle.pace import Pace
 
 DEAD_SECONDS = 60.0
@@ -166,7 +168,8 @@ class Mover:
         ours = {owned.name: owned.after for owned in ledger.reassignments}
         destinations = {broker for move in self._plan.moves for broker in move.arriving} & snapshot.live_broker_ids
         sizes = kafka.replica_sizes(sorted(destinations)) if destinations else ReplicaSizes(size_bytes={})
-        seen = Seen(snapshot, moving, ours, self._dead(snapshot), headroom(self._plan, moving, sizes))
+        window = None if self._step.is_rollback else self._change_window(ours, moving, sizes)
+        seen = Seen(snapshot, moving, ours, self._dead(snapshot), headroom(self._plan, moving, sizes), window)
         decision = decide(self._plan, seen, self._step.limits)
         if self._step.is_rollback and decision.drifted:
             # What somebody else moved meanwhile is theirs: the way back leaves it, and the exit contract names it.
@@ -174,6 +177,29 @@ class Mover:
             decision = decide(self._plan, seen, self._step.limits)
         self._act(decision, ledger, snapshot, moving)
         return decision, self._report(decision, snapshot, moving, sizes)
+
+    def _change_window(
+        self,
+        ours: Mapping[TopicPartition, tuple[int, ...]],
+        moving: Mapping[TopicPartition, Reassignment],
+        sizes: ReplicaSizes,
+    ) -> ChangeWindowState | None:
+        """What the windows say, and how much can still be copied before they close. An abort with rollback waits for none."""
+        if not self._step.change_windows:
+            return None
+        now = datetime.now(UTC)
+        opening = windows.look(self._step.change_windows, now)
+        unblocks = f"it opens{f' at {opening.opens_at:%a %H:%M} UTC' if opening.opens_at else ''}, or an abort"
+        if opening.closes_at is None or not opening.is_open:
+            return ChangeWindowState(opening.is_open, None, opening.why, unblocks)
+        rate = self._pace.bytes_per_s or self._throttling.rate_bytes_per_s
+        in_flight = sum(
+            move.copied_bytes - arrived_bytes(move, moving, sizes)
+            for move in self._plan.moves
+            if move.name in moving and move.name in ours
+        )
+        left = int(rate * (opening.closes_at - now).total_seconds()) - in_flight
+        return ChangeWindowState(True, max(0, left), opening.why, unblocks)
 
     def _dead(self, snapshot: ClusterSnapshot) -> frozenset[int]:
         """Brokers that have been away from look to look for `DEAD_SECONDS`."""

@@ -8,6 +8,7 @@ from pydantic import Field, field_validator, model_validator
 from kafka_runbooks.models.moves import MoveLimits
 from kafka_runbooks.models.placement import ReassignmentMap
 from kafka_runbooks.models.runbooks import AdaptiveThrottle, Name, RunbookInput, Throttle
+from kafka_runbooks.models.windows import ChangeWindow
 
 Level = Literal["utilisation", "used bytes", "replica count"]
 BrokerIds = Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(min_length=1, max_length=1000)]
@@ -21,6 +22,11 @@ class MovingInput(RunbookInput):
 
     throttle: Throttle = Field(default_factory=AdaptiveThrottle)
     limits: MoveLimits = Field(default_factory=MoveLimits, description="how much may be in flight at once")
+    change_windows: tuple[ChangeWindow, ...] = Field(
+        default=(),
+        max_length=50,
+        description="when moves may start; none is started that can't end in time. Default: at any time",
+    )
     wait_for_approval: bool = Field(default=True, description="park at the plan until somebody approves it")
     acknowledged_risks: tuple[str, ...] = Field(default=(), max_length=1000, description="names of risks that preflight reports")
 

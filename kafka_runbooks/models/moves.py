@@ -16,6 +16,7 @@ from kafka_runbooks.models.ledger import EntryLease
 from kafka_runbooks.models.plans import PlannedPartition, PlanReference
 from kafka_runbooks.models.runbooks import Check, Reason, Throttle
 from kafka_runbooks.models.steps import Token
+from kafka_runbooks.models.windows import ChangeWindow
 
 
 class MoveLimits(OperatorInput):
@@ -202,6 +203,7 @@ class MoveStep(Model):
     plan: PlanReference
     throttle: Throttle
     limits: MoveLimits
+    change_windows: tuple[ChangeWindow, ...] = ()
     is_rollback: bool = False
 
 

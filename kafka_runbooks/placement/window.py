@@ -28,6 +28,17 @@ INSTANT_AT_ONCE = 200
 
 
 @dataclass(frozen=True)
+class ChangeWindowState:
+    """What the change windows say at one look. In flight goes on when one closes; what can't end before is not started."""
+
+    is_open: bool
+    left_bytes: int | None
+    """Bytes that can still be copied before it closes, at the rate so far and less what is in flight. None: it doesn't close."""
+    why: str
+    unblocks: str
+
+
+@dataclass(frozen=True)
 class Seen:
     """The world at one look."""
 
@@ -40,6 +51,8 @@ class Seen:
     """Brokers that have been down for so long that nobody expects them back soon; one that restarts is only not live."""
     headroom_bytes: Mapping[int, int] = field(default_factory=dict)
     """Free bytes of brokers, less what is still to arrive; a broker that isn't here is taken to have enough."""
+    change_window: ChangeWindowState | None = None
+    """None: moves may start at any time."""
 
 
 @dataclass(frozen=True)
@@ -120,8 +133,9 @@ def decide(plan: MovePlan, seen: Seen, limits: MoveLimits) -> Decision:
     needs_plan = bool(drift or lost)
     submit: list[Move] = []
     blocked: dict[str, list[Move]] = {}
-    if not needs_plan and not under:
-        submit, blocked = _fitting(left, in_flight, foreign, now, live, seen, in_force)
+    window = seen.change_window
+    if not needs_plan and not under and (window is None or window.is_open):
+        submit, blocked = _fitting(left, in_flight, [*foreign, *cancel], now, live, seen, in_force)
     is_quiet = not (in_flight or cancel or restore)
     return Decision(
         submit=tuple(submit),
@@ -134,7 +148,7 @@ def decide(plan: MovePlan, seen: Seen, limits: MoveLimits) -> Decision:
         drifted=frozenset(drifted),
         lost=tuple(sorted(lost)),
         must_replan=needs_plan and is_quiet and not foreign,
-        hold=_why(drift, lost, under, foreign, blocked, len(in_flight) + len(submit), len(left)),
+        hold=_why(drift, lost, under, foreign, blocked, len(in_flight) + len(submit), len(left), window),
         limits=in_force,
     )
 
@@ -205,12 +219,13 @@ class _Load:
 
 
 CLUSTER = -1
+TOO_LATE = "it would not end before the change window closes"
 
 
 def _fitting(
     left: list[Move],
     in_flight: list[Move],
-    foreign: list[Move],
+    others: list[Move],
     now: Mapping[TopicPartition, Partition],
     live: frozenset[int],
     seen: Seen,
@@ -233,7 +248,8 @@ def _fitting(
         late = [broker for broker in seen.reassignments[move.name].adding if broker not in partition.in_sync]
         count(move, late, partition.leader)
     headroom = dict(seen.headroom_bytes)
-    first_batch = min((move.batch for move in (*left, *in_flight, *foreign)), default=0)
+    left_bytes = None if seen.change_window is None else seen.change_window.left_bytes
+    first_batch = min((move.batch for move in (*left, *in_flight, *others)), default=0)
     submit: list[Move] = []
     blocked: dict[str, list[Move]] = {}
     instant = 0
@@ -259,6 +275,9 @@ def _fitting(
         if full := [broker for broker in arriving if headroom.get(broker, move.size_bytes) < move.size_bytes]:
             blocked.setdefault(f"broker {full[0]} has no space for it yet", []).append(move)
             continue
+        if left_bytes is not None and sent > left_bytes:
+            blocked.setdefault(TOO_LATE, []).append(move)
+            continue
         has_room = (
             not reserved & {leader, *arriving}
             and all(
@@ -270,6 +289,7 @@ def _fitting(
         )
         if has_room:
             count(move, arriving, leader)
+            left_bytes = None if left_bytes is None else left_bytes - sent
             for broker in arriving:
                 if broker in headroom:
                     headroom[broker] -= move.size_bytes
@@ -293,6 +313,7 @@ def _why(
     blocked: Mapping[str, list[Move]],
     moving: int,
     left: int,
+    window: ChangeWindowState | None,
 ) -> Hold | None:
     if lost or drift:
         what = (
@@ -313,8 +334,16 @@ def _why(
             "their replicas are in sync again: look at the brokers' load, or lower the throttle",
             names,
         )
+    if window is not None and left and not window.is_open:
+        return Hold(f"{window.why}: {left} moves wait, {moving} are in flight and end", window.unblocks)
     if moving:
         return None
+    if window is not None and TOO_LATE in blocked:
+        largest = max(blocked[TOO_LATE], key=lambda move: move.copied_bytes)
+        return Hold(
+            f"{window.why}: none of {left} moves would end before it closes; {largest.name} is {largest.copied_bytes} bytes",
+            window.unblocks,
+        )
     if foreign:
         names = tuple(str(move.name) for move in foreign[:20])
         return Hold(

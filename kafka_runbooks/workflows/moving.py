@@ -130,7 +130,12 @@ class Moving(Runbook):
 
     def step(self, plan: PlanReference, *, is_rollback: bool = False) -> MoveStep:
         return MoveStep(
-            token=self.token, plan=plan, throttle=self.asked.throttle, limits=self.asked.limits, is_rollback=is_rollback
+            token=self.token,
+            plan=plan,
+            throttle=self.asked.throttle,
+            limits=self.asked.limits,
+            change_windows=self.asked.change_windows,
+            is_rollback=is_rollback,
         )
 
     async def carry_out(self, plan_activity: Any) -> bool:

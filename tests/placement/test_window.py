@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from kafka_runbooks.models.cluster import Broker, ClusterSnapshot, Partition, Reassignment, TopicPartition
 from kafka_runbooks.models.moves import Move, MoveLimits, MovePlan
-from kafka_runbooks.placement.window import Decision, Seen, decide
+from kafka_runbooks.placement.window import ChangeWindowState, Decision, Seen, decide
 from tests.placement.window_checker import check
 
 BROKERS = (1, 2, 3, 4, 5, 6)
@@ -313,3 +313,25 @@ def test_no_space_is_waited_for() -> None:
     decision = decide(plan, replace(world.seen(), headroom_bytes={3: 50}), MoveLimits())
     assert decision.submit == () and decision.hold is not None and "space" in decision.hold.reason
     assert len(decide(plan, replace(world.seen(), headroom_bytes={3: 100}), MoveLimits()).submit) == 1
+
+
+def test_a_closed_change_window_starts_nothing_and_lets_in_flight_end() -> None:
+    plan = plan_of(move(0, (1, 2), (3, 2)), move(1, (1, 2), (3, 2)), move(2, (2, 1), (1, 2), batch=1))
+    world = Simulated({one.name: one.before for one in plan.moves})
+    closed = ChangeWindowState(False, None, "the change window is closed", "it opens at Mon 22:00 UTC")
+    decision = decide(plan, replace(world.seen(), change_window=closed), MoveLimits())
+    assert decision.submit == () and decision.hold is not None and "opens" in decision.hold.unblocks
+    world.submit(name(0), (3, 2))
+    decision = decide(plan, replace(world.seen(), change_window=closed), MoveLimits())
+    assert decision.submit == () and decision.cancel == () and [one.name for one in decision.in_flight] == [name(0)]
+
+
+def test_what_cannot_end_inside_the_change_window_is_not_started() -> None:
+    plan = plan_of(move(0, (1, 2), (3, 2), 100), move(1, (1, 2), (4, 2), 30), move(2, (1, 2), (5, 2), 30))
+    world = Simulated({one.name: one.before for one in plan.moves})
+    soon = ChangeWindowState(True, 50, "the change window is open until Mon 04:00 UTC", "it opens")
+    decision = decide(plan, replace(world.seen(), change_window=soon), MoveLimits())
+    assert [one.name for one in decision.submit] == [name(1)]
+    sooner = replace(soon, left_bytes=20)
+    decision = decide(plan, replace(world.seen(), change_window=sooner), MoveLimits())
+    assert decision.submit == () and decision.hold is not None and "t-0 is 100 bytes" in decision.hold.reason

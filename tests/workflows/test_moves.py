@@ -5,18 +5,21 @@ import json
 import time
 from collections import Counter
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 from temporalio.client import WorkflowFailureError, WorkflowHandle
 from temporalio.exceptions import ApplicationError
 
+from kafka_runbooks.clients import records
 from kafka_runbooks.clients.errors import Unreachable
 from kafka_runbooks.models.cluster import ThrottleRates, TopicPartition
+from kafka_runbooks.models.moves import MovePlan
 from kafka_runbooks.models.runbooks import Abort, Approval, Outcome, RunbookResult, Word
 from kafka_runbooks.models.status import Status
 from kafka_runbooks.workflows.moving import Rebalance
-from tests.fakes import FakeKafka
+from tests.fakes import FakeKafka, FakeKubernetes
 from tests.fakes.world import MEGABYTE, World
 from tests.temporal_env import Bench
 from tests.workflows.test_replace_broker import nothing_is_left
@@ -545,3 +548,48 @@ async def test_an_aborted_decommission_gives_the_log_directories_back(runbooks: 
     assert assignment(world) == before
     assert world.cordoned[1003] == "/data/old"
     nothing_is_left(world)
+
+
+async def test_a_worker_that_dies_while_it_cancels_leaves_no_order_that_nobody_planned(runbooks: Bench) -> None:
+    world = runbooks.world
+    before = assignment(world)
+    handle = await runbooks.start_runbook("Rebalance", map="events", **SLOW)
+    await until(handle, lambda _: any(partition.adding for partition in world.partitions.values()))
+    cut: list[str] = []
+
+    def dies(act: str) -> None:
+        if act == "alter_reassignments" and not cut and not any(partition.adding for partition in world.partitions.values()):
+            cut.append(act)
+            raise Unreachable("cut off after the cancel")
+
+    world.after_act = dies
+    await handle.execute_update(Rebalance.abort, Abort(by="alice", reason="enough"))
+    result = await failure(handle)
+    assert result.outcome is Outcome.ABORTED and result.plan is not None
+    assert cut
+    plan = records.load(FakeKubernetes(world), result.plan.plan_id, MovePlan)
+    assert plan is not None
+    after = {move.name: list(move.after) for move in plan.moves}
+    for name, row in assignment(world).items():
+        assert row in (before[name], after.get(name)), name
+    nothing_is_left(world)
+
+
+async def test_a_change_window_that_is_closed_is_waited_for_and_said(runbooks: Bench) -> None:
+    now = datetime.now(UTC)
+    opens, closes = now + timedelta(hours=2), now + timedelta(hours=4)
+    window = {"start": f"{opens:%H:%M}", "end": f"{closes:%H:%M}"}
+    handle = await runbooks.start_runbook("Rebalance", map="events", change_windows=[window], **FAST)
+    status = await until(handle, lambda status: status.waiting is not None and "change window" in status.waiting.reason)
+    assert status.waiting is not None and f"{opens:%H:%M} UTC" in status.waiting.reason
+    assert "alter_reassignments" not in runbooks.world.acts
+    await handle.execute_update(Rebalance.abort, Abort(by="alice", reason="not tonight"))
+    assert (await failure(handle)).outcome is Outcome.ABORTED
+    nothing_is_left(runbooks.world)
+
+
+async def test_a_change_window_that_is_open_is_used(runbooks: Bench) -> None:
+    now = datetime.now(UTC)
+    window = {"start": f"{now - timedelta(hours=1):%H:%M}", "end": f"{now + timedelta(hours=3):%H:%M}"}
+    result = await (await runbooks.start_runbook("Rebalance", map="events", change_windows=[window], **FAST)).result()
+    assert result.outcome is Outcome.DONE, result.summary
