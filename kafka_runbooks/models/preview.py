@@ -1,9 +1,18 @@
 """What a runbook would do, told before it is started."""
 
+from typing import Any
+
 from kafka_runbooks.models.base import Model
 from kafka_runbooks.models.moves import MoveSummary
 from kafka_runbooks.models.plans import PlanSummary
 from kafka_runbooks.models.runbooks import Reason
+
+
+class MovesToPreview(Model):
+    """Which runbook that moves data, and its input as JSON."""
+
+    runbook: str
+    request: dict[str, Any]
 
 
 class Preview(Model):

@@ -28,8 +28,9 @@ from temporalio.service import RPCError, RPCStatusCode
 
 from kafka_runbooks.clients.errors import ClientError
 from kafka_runbooks.clients.open import ConfiguredClusters
+from kafka_runbooks.models.move_inputs import MovingInput
 from kafka_runbooks.models.preview import Preview
-from kafka_runbooks.models.runbooks import Approval, Outcome, ReplaceBrokerInput, RunbookResult, Word
+from kafka_runbooks.models.runbooks import Abort, Approval, Outcome, ReplaceBrokerInput, RunbookResult, Word
 from kafka_runbooks.models.status import Status
 from kafka_runbooks.worker import equivalents, inputs, place, printing, watching
 from kafka_runbooks.worker.inputs import BadInput
@@ -253,20 +254,23 @@ def list_runs(output: OutputOption = Format.TEXT) -> None:
 def plan(runbook: RunbookArgument, input: InputOption, output: OutputOption = Format.TEXT) -> None:
     """What a runbook would do, and every reason against it. Changes nothing."""
     name, request = _typed(runbook, input)
-    if not isinstance(request, ReplaceBrokerInput):
+    if not isinstance(request, ReplaceBrokerInput | MovingInput):
         _end(BAD_INPUT, f"RUNBOOK: {name} has no plan; it acts on what other runs left")
     console, task_queue = _console(output), WorkerSettings().task_queue
     workflow_id = f"{request.cluster}/plan/{uuid.uuid4()}"
     data = request.model_dump(mode="json", exclude_unset=True)
-    _equivalent(console, equivalents.start("PlanOnly", data, workflow_id, task_queue, waits=True))
+    planner, asked = "PlanOnly", data
+    if isinstance(request, MovingInput):
+        planner, asked = "PlanMoves", {"runbook": name, "request": data}
+    _equivalent(console, equivalents.start(planner, asked, workflow_id, task_queue, waits=True))
 
     async def work() -> Preview:
         client = await _connect()
         timeout = timedelta(seconds=PLAN_SECONDS)
         try:
             handle = await client.start_workflow(
-                "PlanOnly",
-                request,
+                planner,
+                asked,
                 id=workflow_id,
                 task_queue=task_queue,
                 result_type=Preview,
@@ -381,9 +385,16 @@ def resume(id: IdArgument, reason: ReasonOption, by: ByOption, output: OutputOpt
 
 
 @app.command()
-def abort(id: IdArgument, reason: ReasonOption, by: ByOption, output: OutputOption = Format.TEXT) -> None:
-    """Give back what was set, and end."""
-    _say("abort", id, _word(Word, by=by, reason=reason), output)
+def abort(
+    id: IdArgument,
+    reason: ReasonOption,
+    by: ByOption,
+    rollback: Annotated[bool, typer.Option("--rollback", help="First move everything back to where it was, throttled.")] = False,
+    output: OutputOption = Format.TEXT,
+) -> None:
+    """Give back what was set, and end. What is in flight is cancelled; what has arrived stays, but for --rollback."""
+    more: dict[str, Any] = {"rollback": True} if rollback else {}
+    _say("abort", id, _word(Abort, by=by, reason=reason, **more), output)
 
 
 @app.command()

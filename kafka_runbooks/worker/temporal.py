@@ -39,7 +39,7 @@ from kafka_runbooks.workflows.clear_leftovers import ClearLeftovers
 from kafka_runbooks.workflows.decommission import Decommission
 from kafka_runbooks.workflows.moving import EvacuateLeaders, Rebalance, RunPlan, ScaleUp, SetReplicationFactor
 from kafka_runbooks.workflows.permit import ClusterPermit
-from kafka_runbooks.workflows.plan_only import PlanOnly
+from kafka_runbooks.workflows.plan_only import PlanMoves, PlanOnly
 from kafka_runbooks.workflows.replace_broker import ReplaceBroker
 
 DEPLOYMENT = "kafka-runbooks"
@@ -66,6 +66,7 @@ WORKFLOWS: list[type] = [
     ClearLeftovers,
     ClusterPermit,
     PlanOnly,
+    PlanMoves,
 ]
 
 GRACE = timedelta(seconds=45)

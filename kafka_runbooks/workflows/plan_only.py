@@ -1,4 +1,5 @@
-"""`PlanOnly`: what `ReplaceBroker` would do, and every reason that speaks against it. Changes nothing.
+"""`PlanOnly` and `PlanMoves`: what `ReplaceBroker`, or a runbook that moves data, would do, and every reason that speaks against
+it. Neither changes anything.
 
 A workflow and not a command, for whoever asks can reach Temporal, but often not the Kafka cluster: the worker can. It takes no
 permit, so it may run beside a runbook; what it tells is true for the moment of its look.
@@ -7,8 +8,10 @@ permit, so it may run beside a runbook; what it tells is true for the moment of 
 from temporalio import workflow
 
 with workflow.unsafe.imports_passed_through():
+    from kafka_runbooks.activities.planning_moves import PlanningActivities
     from kafka_runbooks.activities.survey import SurveyActivities
-    from kafka_runbooks.models.preview import Preview
+    from kafka_runbooks.models.moves import MoveSurvey
+    from kafka_runbooks.models.preview import MovesToPreview, Preview
     from kafka_runbooks.models.runbooks import ReplaceBrokerInput
     from kafka_runbooks.models.steps import Survey
     from kafka_runbooks.workflows import options
@@ -30,3 +33,18 @@ class PlanOnly:
                 SurveyActivities.preview_replacement, args=[request, survey.place], **options.act("the plan, not kept")
             )
         return Preview(plan=plan, reasons=survey.reasons, notes=survey.notes, nothing_to_do=survey.nothing_to_do)
+
+
+@workflow.defn
+class PlanMoves:
+    """See the module."""
+
+    @workflow.run
+    async def run(self, asked: MovesToPreview) -> Preview:
+        """Look, plan, tell."""
+        found: MoveSurvey = await workflow.execute_activity_method(
+            PlanningActivities.preview_moves,
+            args=[asked.runbook, asked.request],
+            **options.act("the plan, not kept, and every reason not to start"),
+        )
+        return Preview(plan=found.summary, reasons=found.reasons, nothing_to_do=found.nothing_to_do)

@@ -204,3 +204,36 @@ async def test_the_installed_command_ends_with_its_code(runbooks: Bench) -> None
     _, err = await process.communicate()
     assert process.returncode == 2
     assert b"no/such/run" in err
+
+
+async def test_a_plan_of_moves_is_shown_and_an_abort_may_roll_back(runbooks: Bench) -> None:
+    world = runbooks.world
+    world.add_broker("events", "zone-a")
+    before = {name: list(partition.replicas) for name, partition in world.partitions.items()}
+    fields = {"cluster": runbooks.cluster, "requester": "test", "brokers": [1007]}
+    shown = await run(runbooks, "plan", "ScaleUp", "--input", json.dumps(fields))
+    assert shown.exit_code == 0, shown.output
+    assert "scale up with brokers 1007" in shown.output and "abort with rollback" in shown.output
+    assert not [name for name, (kind, _) in world.records.items() if kind == "plan"]
+    refused = await run(runbooks, "plan", "ScaleUp", "--input", json.dumps({**fields, "brokers": [77]}))
+    assert refused.exit_code == 3 and "77" in refused.output
+    slow = {**fields, "wait_for_approval": False, "throttle": {"mode": "fixed", "rate_bytes_per_s": 1_000_000}}
+    done = await run(runbooks, "start", "scale-up", "--input", json.dumps(slow), "-o", "json")
+    assert done.exit_code == 0, done.output
+    workflow_id = json.loads(done.stdout)["workflow_id"]
+    await status_when(runbooks, workflow_id, "steps")
+    aborted = await run(runbooks, "abort", workflow_id, "--reason", "wrong night", "--by", "alice", "--rollback")
+    assert aborted.exit_code == 0 and '"rollback":true' in aborted.output.replace(" ", ""), aborted.output
+    ended = await run(runbooks, "status", workflow_id, "--watch")
+    assert ended.exit_code == 1 and "rolled back" in ended.output
+    assert {name: list(partition.replicas) for name, partition in world.partitions.items()} == before
+
+
+async def test_an_abort_of_a_runbook_without_rollback_says_so(runbooks: Bench) -> None:
+    lose(runbooks.world)
+    workflow_id = await started(runbooks, wait_for_approval=True)
+    await status_when(runbooks, workflow_id, "gate")
+    refused = await run(runbooks, "abort", workflow_id, "--reason", "r", "--by", "alice", "--rollback")
+    assert refused.exit_code == 2 and "rollback" in refused.output
+    aborted = await run(runbooks, "abort", workflow_id, "--reason", "r", "--by", "alice")
+    assert aborted.exit_code == 0
