@@ -26,7 +26,7 @@ from kafka_runbooks.models.steps import StepRequest
 from kafka_runbooks.models.throttles import Rates
 from kafka_runbooks.models.traffic import TrafficReport
 from kafka_runbooks.safety.availability import not_led_by_preferred, only_copy_on
-from kafka_runbooks.throttle import adapting, leases, measuring
+from kafka_runbooks.throttle import adapting, feasibility, leases, measuring
 from kafka_runbooks.throttle.headroom import Capacity, capacity_of
 from kafka_runbooks.throttle.pace import Pace
 
@@ -50,6 +50,8 @@ class Throttling:
         self._sizes: tuple[float, ReplicaSizes] | None = None
         self._due = 0.0
         self.highest_bytes_per_s = 0
+        self.too_slow: tuple[str, ...] = ()
+        """Rates at which replicas never catch up, in words, as of the last look."""
 
     @property
     def rate_bytes_per_s(self) -> int:
@@ -59,7 +61,8 @@ class Throttling:
 
     @property
     def why(self) -> str:
-        return (self._now and self._now.why()) or "to begin with"
+        why = (self._now and self._now.why()) or "to begin with"
+        return "; ".join((why, *self.too_slow[:2]))
 
     def wanted(self, moves: Sequence[tuple[Partition, Sequence[int]]], live: frozenset[int]) -> dict[int, ThrottleRates]:
         """The rates in force, and for brokers that take part only now the rate to begin with."""
@@ -85,47 +88,59 @@ class Throttling:
         if time.monotonic() < self._due:
             return
         self._due = time.monotonic() + ADAPT_SECONDS
-        ledger = ledgers.read(self._clients.kubernetes, self._step.token)
+        kafka, kubernetes = self._clients.kafka, self._clients.kubernetes
+        ledger = ledgers.read(kubernetes, self._step.token)
         if self._now is None:
             self._now = leases.rates_in_force(ledger.rates)
         participants = self._participants(moves, live)
+        before, seen_at = self._sizes, time.monotonic()
+        taking_part = sorted({*leases.sources_of(moves, live), *leases.destinations_of(moves, live)})
+        sizes = kafka.replica_sizes(taking_part)
+        self._sizes = (seen_at, sizes)
         seen = adapting.Look(at=datetime.now(UTC), traffic=TrafficReport())
         if isinstance(self._step.throttle, AdaptiveThrottle):
-            seen = self._see(moves, live, participants, partitions, hold_at_floor)
+            pods = [pod for pod in kubernetes.broker_pods() if pod.broker_id in live]
+            seen = adapting.Look(
+                at=datetime.now(UTC),
+                traffic=self._traffic(pods),
+                moved=None if before is None else measuring.moved(before[1], sizes, seen_at - before[0], moves),
+                lag=measuring.lag(sizes.size_bytes, moves),
+                capacities=capacities(self._clients, pods),
+                waits_for=measuring.waits_for(partitions, participants.follower),
+                held_at_floor="another broker is down" if hold_at_floor else "",
+            )
         self._now = adapting.adapt(self._step.throttle, self._now, participants, seen)
         self.highest_bytes_per_s = max(self.highest_bytes_per_s, self.rate_bytes_per_s)
         ensure_held(self._link, self._step.token)
-        ledgers.throttle(self._clients.kafka, self._clients.kubernetes, ledger, moves, live, self._now.wanted())
+        ledger = ledgers.renewed(kubernetes, ledger)
+        ledger = ledgers.strike_entries(kafka, kubernetes, ledger, {partition.name for partition, _ in moves})
+        ledger = ledgers.throttle(kafka, kubernetes, ledger, moves, live, self._now.wanted())
+        if before is not None:
+            produced = measuring.produced(before[1], sizes, seen_at - before[0], (partition for partition, _ in moves))
+            copying = feasibility.copying_of(moves, sizes.size_bytes, produced)
+            # The rates as they are on the brokers: one that somebody else set is the one that nothing here can raise.
+            verdict = feasibility.judge(copying, self._in_force(taking_part))
+            self.too_slow = verdict.report() if verdict.never_ends else ()
+
+    def _in_force(self, brokers: Iterable[int]) -> dict[int, ThrottleRates]:
+        rates: dict[int, ThrottleRates] = {}
+        for broker in brokers:
+            try:
+                rates |= self._clients.kafka.throttle_rates([broker])
+            except ClientError:
+                continue
+        return rates
+
+    def _traffic(self, pods: Sequence[BrokerPod]) -> TrafficReport:
+        try:
+            return self._clients.metrics.traffic(pods)
+        except ClientError as error:
+            return TrafficReport(problems={pod.broker_id: str(error) for pod in pods if pod.broker_id is not None})
 
     def _participants(self, moves: Sequence[tuple[Partition, Sequence[int]]], live: frozenset[int]) -> adapting.Participants:
         # A fixed rate is by its definition what each source sends.
         into = leases.destinations_of(moves, live) if isinstance(self._step.throttle, AdaptiveThrottle) else ()
         return adapting.Participants(frozenset(leases.sources_of(moves, live)), frozenset(into))
-
-    def _see(
-        self,
-        moves: Sequence[tuple[Partition, Sequence[int]]],
-        live: frozenset[int],
-        participants: adapting.Participants,
-        partitions: Iterable[Partition],
-        hold_at_floor: bool,
-    ) -> adapting.Look:
-        pods = [pod for pod in self._clients.kubernetes.broker_pods() if pod.broker_id in live]
-        try:
-            traffic = self._clients.metrics.traffic(pods)
-        except ClientError as error:
-            traffic = TrafficReport(problems=dict.fromkeys(live, str(error)))
-        before, now = self._sizes, time.monotonic()
-        sizes = self._clients.kafka.replica_sizes(sorted(participants.follower))
-        self._sizes = (now, sizes)
-        return adapting.Look(
-            at=datetime.now(UTC),
-            traffic=traffic,
-            moved=None if before is None else measuring.moved(before[1], sizes, now - before[0], moves),
-            capacities=capacities(self._clients, pods),
-            waits_for=measuring.waits_for(partitions, participants.follower),
-            held_at_floor="another broker is down" if hold_at_floor else "",
-        )
 
 
 def capacities(clients: ClusterClients, pods: Iterable[BrokerPod]) -> dict[int, Capacity]:

@@ -4,7 +4,7 @@ These are parts of activities, called with the permit checked. Each can be broke
 it reads the ledger and looks at the cluster, and does what is still to do.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 
 from kafka_runbooks.clients import records
@@ -45,6 +45,13 @@ def write(kubernetes: Kubernetes, ledger: Ledger) -> Ledger:
     return ledger
 
 
+def renewed(kubernetes: Kubernetes, ledger: Ledger) -> Ledger:
+    """The ledger with half of its lease time left at least: called at every look, written a few times an hour."""
+    if ledger.is_empty or ledger.owner.expires_at - datetime.now(UTC) > LEASE_TIME / 2:
+        return ledger
+    return write(kubernetes, ledger)
+
+
 def throttle(
     kafka: Kafka,
     kubernetes: Kubernetes,
@@ -68,9 +75,10 @@ def list_entries(kafka: Kafka, kubernetes: Kubernetes, ledger: Ledger, wanted: M
     """Add entries to topics' throttled replica lists; those that are there already stay whose they are."""
     lists, ours = {}, dict(ledger.entries)
     for topic, observed in kafka.throttled_replicas(wanted).items():
-        lists[topic], added = leases.add_entries(observed, wanted[topic])
+        together, added = leases.add_entries(observed, wanted[topic])
         if not (added.leader or added.follower):
             continue
+        lists[topic] = together
         held = ours.get(topic, EntryLease())
         ours[topic] = EntryLease(
             leader=tuple(dict.fromkeys([*held.leader, *added.leader])),
@@ -80,6 +88,25 @@ def list_entries(kafka: Kafka, kubernetes: Kubernetes, ledger: Ledger, wanted: M
         ledger = write(kubernetes, ledger.model_copy(update={"entries": ours}))
     kafka.set_throttled_replicas(lists)
     return ledger
+
+
+def strike_entries(kafka: Kafka, kubernetes: Kubernetes, ledger: Ledger, moving: Collection[TopicPartition]) -> Ledger:
+    """Take the entries of partitions that don't move any more out of the topics' lists, and strike them out."""
+    done = leases.entries_to_strike(ledger.entries, moving)
+    if not done:
+        return ledger
+    lists = kafka.throttled_replicas(done)
+    kafka.set_throttled_replicas({topic: leases.remove_entries(lists[topic], done[topic]) for topic in lists})
+    left = {}
+    for topic, held in ledger.entries.items():
+        gone = done.get(topic, EntryLease())
+        lease = EntryLease(
+            leader=tuple(entry for entry in held.leader if entry not in gone.leader),
+            follower=tuple(entry for entry in held.follower if entry not in gone.follower),
+        )
+        if lease.leader or lease.follower:
+            left[topic] = lease
+    return write(kubernetes, ledger.model_copy(update={"entries": left}))
 
 
 def set_rates(kafka: Kafka, kubernetes: Kubernetes, ledger: Ledger, wanted: Mapping[int, ThrottleRates]) -> Ledger:
@@ -173,9 +200,18 @@ def _cancel(kafka: Kafka, kubernetes: Kubernetes, ledger: Ledger) -> Ledger:
     running: list[TopicPartition] = [
         move.name for move in kafka.reassignments() if move.name in ours and frozenset(move.target) == ours[move.name]
     ]
+    # A cancelled reassignment leaves the replicas in the order of old and new together: another preferred leader. So does one that
+    # an attempt before this one has cancelled, when it was cut off before it had put that right.
+    moves = {move.name: move for move in ledger.reassignments}
+    disordered = [
+        partition.name
+        for partition in kafka.snapshot().partitions
+        if partition.name in moves
+        and partition.replicas not in (moves[partition.name].before, moves[partition.name].after)
+        and set(partition.replicas) == set(moves[partition.name].before)
+    ]
     if running:
         kafka.alter_reassignments(dict.fromkeys(running))
-        # A cancelled reassignment leaves the replicas in the order of old and new together: another preferred leader.
-        before = {move.name: move.before for move in ledger.reassignments}
-        kafka.alter_reassignments({name: before[name] for name in running})
+    if running or disordered:
+        kafka.alter_reassignments({name: moves[name].before for name in {*running, *disordered}})
     return write(kubernetes, ledger.model_copy(update={"reassignments": ()}))

@@ -155,10 +155,12 @@ def _next(throttle: AdaptiveThrottle, direction: Direction, broker: int, before:
         return decide(halved, f"down to the floor: {what}, {blind} looks in a row", blind)
 
     ours = _sound(look.moved, direction, broker)
-    if capacity is None or carried is None or traffic is None:
+    replicated = None
+    if carried is not None and traffic is not None:
+        replicated = traffic.replication_out_bytes_per_s if direction is Direction.LEADER else traffic.replication_in_bytes_per_s
+    if capacity is None or carried is None:
         target, room = float(highest), "capacity not known"
     else:
-        replicated = traffic.replication_out_bytes_per_s if direction is Direction.LEADER else traffic.replication_in_bytes_per_s
         target = headroom(capacity, carried, min(ours or 0.0, replicated or 0.0), share)
         room = f"{_mega(carried)} of {_mega(capacity)} MB/s are used, {_mega(ours or 0.0)} by us"
     target = min(max(target, floor), highest)
@@ -171,8 +173,10 @@ def _next(throttle: AdaptiveThrottle, direction: Direction, broker: int, before:
         return decide(rate, f"stays: {finding.why}")
     if ours is None:
         return decide(rate, "stays: how much arrives is not known")
-    if ours < USED_SHARE * rate:
-        return decide(rate, f"stays: only {_mega(ours)} of {_mega(rate)} MB/s are used")
+    # In-sync followers' fetches count against the same quota (`feasibility`): a rate can be used up and nothing of it be ours.
+    used = max(ours, replicated or 0.0)
+    if used < USED_SHARE * rate:
+        return decide(rate, f"stays: only {_mega(used)} of {_mega(rate)} MB/s are used")
     step = max(1.0, (highest - floor) / STEPS_FROM_FLOOR_TO_CEILING)
     why = f"up: request times are in bounds, {room}"
     good = known_good(learned, look.at)

@@ -13,10 +13,10 @@ The last is exact for one bottleneck, and the least that any way of sharing need
 carry these bytes whatever the others do.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
-from kafka_runbooks.models.cluster import Direction, ThrottleRates, TopicPartition
+from kafka_runbooks.models.cluster import Direction, Partition, Replica, ThrottleRates, TopicPartition
 from kafka_runbooks.throttle.measuring import is_sound
 
 
@@ -113,6 +113,34 @@ class Feasibility(NamedTuple):
             names = ", ".join(map(str, self.unknown[:5]))
             lines.append(f"the produce rate of {len(self.unknown)} partitions is not known: {names}")
         return tuple(lines)
+
+
+def copying_of(
+    moves: Iterable[tuple[Partition, Sequence[int]]], sizes: Mapping[Replica, int], produced: Mapping[TopicPartition, float]
+) -> tuple[Copying, ...]:
+    """What moves, from what was measured. A partition without a leader, or whose leader's size isn't known, is left out.
+
+    Args:
+        moves: partitions, each with the brokers that its data arrives on.
+        sizes: bytes of replicas (DescribeLogDirs), of the leaders and the destinations.
+        produced: bytes per second by partition (`measuring.produced`).
+    """
+    found = []
+    for partition, destinations in moves:
+        whole = sizes.get(Replica(partition.topic, partition.partition, -1 if partition.leader is None else partition.leader))
+        if partition.leader is None or whole is None:
+            continue
+        held = {broker: sizes.get(Replica(partition.topic, partition.partition, broker), 0) for broker in destinations}
+        found.append(
+            Copying(
+                partition.name,
+                partition.leader,
+                {broker: 0 if broker in partition.in_sync else max(0, whole - held[broker]) for broker in destinations},
+                produced.get(partition.name),
+                len({*partition.in_sync} - {partition.leader, *destinations}),
+            )
+        )
+    return tuple(found)
 
 
 def judge(moving: Iterable[Copying], rates: Mapping[int, ThrottleRates]) -> Feasibility:

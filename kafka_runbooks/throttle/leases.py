@@ -9,9 +9,9 @@ person may have set them before us, or change them under us. The rules here:
 - What was ours but reads differently now has been taken over by somebody: it is theirs, and we leave it.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
-from kafka_runbooks.models.cluster import Direction, Partition, ThrottledReplicas, ThrottleRates
+from kafka_runbooks.models.cluster import Direction, Partition, ThrottledReplicas, ThrottleRates, TopicPartition
 from kafka_runbooks.models.ledger import EntryLease, RateLease
 from kafka_runbooks.models.throttles import Rate, Rates
 
@@ -65,6 +65,22 @@ def add_entries(observed: ThrottledReplicas, wanted: EntryLease) -> tuple[Thrott
     leader, our_leader = _added(observed.leader, wanted.leader)
     follower, our_follower = _added(observed.follower, wanted.follower)
     return ThrottledReplicas(leader=leader, follower=follower), EntryLease(leader=our_leader, follower=our_follower)
+
+
+def entries_to_strike(held: Mapping[str, EntryLease], moving: Collection[TopicPartition]) -> dict[str, EntryLease]:
+    """Our entries of partitions that don't move any more: topic -> entries.
+
+    While they are in the lists, what in-sync followers of these partitions fetch uses up the rate of those that still move.
+    """
+    still = {(name.topic, str(name.partition)) for name in moving}
+
+    def done(topic: str, entries: Sequence[str]) -> tuple[str, ...]:
+        return tuple(entry for entry in entries if (topic, entry.split(":")[0]) not in still)
+
+    found = {
+        topic: EntryLease(leader=done(topic, lease.leader), follower=done(topic, lease.follower)) for topic, lease in held.items()
+    }
+    return {topic: lease for topic, lease in found.items() if lease.leader or lease.follower}
 
 
 def remove_entries(observed: ThrottledReplicas, ours: EntryLease) -> ThrottledReplicas:

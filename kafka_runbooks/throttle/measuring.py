@@ -17,7 +17,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
-from kafka_runbooks.models.cluster import Direction, Partition, Replica, ReplicaSizes
+from kafka_runbooks.models.cluster import Direction, Partition, Replica, ReplicaSizes, TopicPartition
 from kafka_runbooks.models.traffic import BrokerTraffic
 
 STALE_AFTER = timedelta(seconds=60)
@@ -121,6 +121,22 @@ def lag(sizes: Mapping[Replica, int], moves: Sequence[tuple[Partition, Sequence[
             leader[partition.leader] = leader.get(partition.leader, 0.0) + left
             follower[destination] = follower.get(destination, 0.0) + left
     return PerBroker(leader, follower)
+
+
+def produced(
+    before: ReplicaSizes, after: ReplicaSizes, seconds: float, partitions: Iterable[Partition]
+) -> dict[TopicPartition, float]:
+    """Bytes per second by which the leaders' logs grew. A partition whose leader's log shrank or isn't known is left out."""
+    found = {}
+    for partition in partitions:
+        if partition.leader is None or seconds <= 0:
+            continue
+        replica = Replica(partition.topic, partition.partition, partition.leader)
+        if replica in before.size_bytes and replica in after.size_bytes:
+            grown = after.size_bytes[replica] - before.size_bytes[replica]
+            if grown >= 0:
+                found[partition.name] = grown / seconds
+    return found
 
 
 def waits_for(partitions: Iterable[Partition], destinations: Collection[int]) -> dict[int, frozenset[int]]:

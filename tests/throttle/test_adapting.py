@@ -187,12 +187,28 @@ def test_one_broker_without_metrics_holds_back_nobody_else() -> None:
 
 def test_a_rate_that_is_not_used_does_not_rise() -> None:
     now = at_rate(20 * MEGABYTE)
+    quiet = traffic(1001, replication_out_bytes_per_s=1e6)
     look = good_look(now)
-    idle = PerBroker({1001: 1e6, 1002: 20e6}, {1003: 20e6})
-    after = adapt(THROTTLE, now, TWO, look._replace(moved=idle))
+    look = look._replace(
+        traffic=TrafficReport(by_broker={**look.traffic.by_broker, 1001: quiet}),
+        moved=PerBroker({1001: 1e6, 1002: 20e6}, {1003: 20e6}),
+    )
+    after = adapt(THROTTLE, now, TWO, look)
     assert after.leader[1001].bytes_per_s == 20 * MEGABYTE
     assert "only 1.0 of 20.0 MB/s are used" in after.leader[1001].why
     assert after.leader[1002].bytes_per_s > 20 * MEGABYTE
+
+
+def test_a_rate_that_in_sync_followers_use_up_rises() -> None:
+    """Their fetches of listed partitions count against the leader's quota and aren't held back by it: nothing of it is ours."""
+    now = at_rate(20 * MEGABYTE)
+    busy = traffic(1001, replication_out_bytes_per_s=30e6)
+    look = good_look(now)
+    look = look._replace(
+        traffic=TrafficReport(by_broker={**look.traffic.by_broker, 1001: busy}),
+        moved=PerBroker({1001: 0.0, 1002: 20e6}, {1003: 20e6}),
+    )
+    assert adapt(THROTTLE, now, TWO, look).leader[1001].bytes_per_s > 20 * MEGABYTE
 
 
 def test_a_destination_that_falls_behind_rises_twice_as_fast() -> None:

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kafka_runbooks.models.cluster import Direction, ThrottleRates, TopicPartition
-from kafka_runbooks.throttle.feasibility import Copying, Feasibility, judge
+from kafka_runbooks.models.cluster import Direction, Partition, Replica, ThrottleRates, TopicPartition
+from kafka_runbooks.throttle.feasibility import Copying, Feasibility, copying_of, judge
 
 MEGABYTE = 1_000_000
 
@@ -159,3 +159,13 @@ def test_an_unknown_produce_rate_is_named(produced: float | None) -> None:
 def test_a_deadline_that_is_over_is_an_error(deadline: float) -> None:
     with pytest.raises(ValueError, match="deadline_seconds is"):
         judge(one_source(5, 1e6, 1, 1), {}).too_slow_for(deadline)
+
+
+def test_what_moves_is_told_from_what_was_measured() -> None:
+    both = Partition(topic="t", partition=0, leader=1, replicas=(1, 2, 3, 4), in_sync=(1, 2, 4))
+    headless = Partition(topic="t", partition=1, leader=None, replicas=(1, 3), in_sync=(1,))
+    unasked = Partition(topic="t", partition=2, leader=2, replicas=(2, 3), in_sync=(2,))
+    sizes = {Replica("t", 0, 1): 900, Replica("t", 0, 3): 300, Replica("t", 0, 4): 880}
+    moves = [(both, (3, 4)), (headless, (3,)), (unasked, (3,))]
+    assert copying_of(moves, sizes, {partition(0): 7.0}) == (Copying(partition(0), 1, {3: 600, 4: 0}, 7.0, 1),)
+    assert copying_of(moves, sizes, {})[0].produced_bytes_per_s is None

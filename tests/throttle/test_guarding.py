@@ -9,7 +9,17 @@ from kafka_runbooks.models.cluster import Partition, Replica, ReplicaSizes
 from kafka_runbooks.models.runbooks import AdaptiveThrottle
 from kafka_runbooks.models.throttles import Slowness
 from kafka_runbooks.throttle.guarding import ECHO, Finding, News, judge, mean_limit_ms
-from kafka_runbooks.throttle.measuring import RequestTimes, RequestTotals, RequestWindow, lag, moved, trouble, window
+from kafka_runbooks.throttle.measuring import (
+    RequestTimes,
+    RequestTotals,
+    RequestWindow,
+    lag,
+    moved,
+    produced,
+    trouble,
+    waits_for,
+    window,
+)
 from tests.throttle.looks import LOOK, START, traffic
 
 THROTTLE = AdaptiveThrottle(produce_p99_limit_ms=250)
@@ -140,3 +150,18 @@ def test_lag_is_what_the_leader_has_more() -> None:
     moves = [(partition(0, 1, 1, 3), (3,)), (partition(1, None, 2, 3), (3,)), (partition(2, 2, 2, 4), (4,))]
     sizes = {Replica("t", 0, 1): 500, Replica("t", 0, 3): 200, Replica("t", 2, 4): 5}
     assert lag(sizes, moves) == ({1: 300.0}, {3: 300.0})
+
+
+def test_what_is_produced_is_what_the_leaders_logs_grew_by() -> None:
+    partitions = [partition(0, 1, 1, 3), partition(1, 2, 2, 3), partition(2, None, 2, 3), partition(3, 1, 1, 3)]
+    before = ReplicaSizes(size_bytes={Replica("t", 0, 1): 100, Replica("t", 1, 2): 500})
+    after = ReplicaSizes(size_bytes={Replica("t", 0, 1): 160, Replica("t", 1, 2): 400, Replica("t", 3, 1): 9})
+    assert produced(before, after, 6.0, partitions) == {("t", 0): 10.0}, "1 lost a segment to retention, 3 was not there before"
+    assert produced(before, after, 0.0, partitions) == {}
+
+
+def test_leaders_wait_for_destinations_that_are_in_sync() -> None:
+    one = Partition(topic="t", partition=0, leader=1, replicas=(1, 3), in_sync=(1, 3))
+    late = Partition(topic="t", partition=1, leader=2, replicas=(2, 3), in_sync=(2,))
+    led_there = Partition(topic="t", partition=2, leader=3, replicas=(3, 2), in_sync=(3, 2))
+    assert waits_for([one, late, led_there], {3}) == {1: frozenset({3})}

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kafka_runbooks.models.cluster import Direction, Partition, ThrottledReplicas, ThrottleRates
+from kafka_runbooks.models.cluster import Direction, Partition, ThrottledReplicas, ThrottleRates, TopicPartition
 from kafka_runbooks.models.ledger import EntryLease, Ledger, RateLease
 from kafka_runbooks.throttle import leases
 
@@ -171,3 +171,10 @@ def test_the_ledger_says_which_rates_it_holds() -> None:
         directions=(Direction.LEADER, Direction.FOLLOWER),
     )
     assert lease.describe() == "leader replication throttle 5 B/s, follower replication throttle 7 B/s"
+
+
+def test_entries_of_what_no_longer_moves_are_struck_out() -> None:
+    held = {"a": EntryLease(leader=("0:1", "10:1"), follower=("0:3", "1:3")), "b": EntryLease(follower=("0:3",))}
+    moving = {TopicPartition("a", 0), TopicPartition("b", 0)}
+    assert leases.entries_to_strike(held, moving) == {"a": EntryLease(leader=("10:1",), follower=("1:3",))}
+    assert leases.entries_to_strike(held, set()) == held

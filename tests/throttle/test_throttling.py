@@ -1,0 +1,166 @@
+"""The rates on the brokers of a world in memory, look by look, as the activities set them."""
+
+import pytest
+
+from kafka_runbooks.activities import catch_up, ledgers
+from kafka_runbooks.activities.catch_up import Throttling
+from kafka_runbooks.clients.open import ClusterClients, ClusterSettings
+from kafka_runbooks.models.cluster import Partition, ThrottledReplicas, ThrottleRates, TopicPartition
+from kafka_runbooks.models.plans import PlanReference
+from kafka_runbooks.models.runbooks import AdaptiveThrottle, FixedThrottle
+from kafka_runbooks.models.steps import BrokerPlace, StepRequest, Token
+from tests.fakes.kafka import FakeKafka
+from tests.fakes.kubernetes import FakeKubernetes
+from tests.fakes.metrics import FakeMetrics
+from tests.fakes.world import World
+
+MEGABYTE = 1_000_000
+TOKEN = Token(cluster="main", workflow_id="w", run_id="r", permit_run_id="p")
+FLOOR = MEGABYTE
+ADAPTIVE = AdaptiveThrottle(floor_bytes_per_s=FLOOR, ceiling_bytes_per_s=13 * MEGABYTE)
+STEP = MEGABYTE
+
+
+class Clock:
+    now = 1_000.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+
+class Site:
+    """1003 has lost its copies of two partitions that 1001 and 1002 lead, and gets them back."""
+
+    def __init__(self, clock: Clock) -> None:
+        self.clock = clock
+        self.world = World(advance_at_look=False, step_s=6.0, link_bytes_per_s=50 * MEGABYTE)
+        self.world.add_topic("events.a", 2, (1001, 1002, 1003), size_bytes=2_000 * MEGABYTE)
+        disk = self.world.disk_of(1003)
+        assert disk is not None
+        disk.clear()
+        for partition in self.world.partitions.values():
+            partition.in_sync.discard(1003)
+        self.metrics = FakeMetrics(self.world)
+        settings = ClusterSettings(bootstrap_servers="none:9092", namespace="kafka")
+        self.kafka, self.kubernetes = FakeKafka(self.world), FakeKubernetes(self.world)
+        self.clients = ClusterClients(self.kafka, self.kubernetes, self.metrics, settings)
+
+    def throttling(self, throttle: AdaptiveThrottle | FixedThrottle = ADAPTIVE) -> Throttling:
+        step = StepRequest(
+            token=TOKEN,
+            place=BrokerPlace(broker_id=1003, pod="p", claim="c"),
+            plan=PlanReference(plan_id="p", sha256="0"),
+            throttle=throttle,
+        )
+        return Throttling(self.clients, None, step)  # type: ignore[arg-type]
+
+    def moves(self) -> list[tuple[Partition, tuple[int, ...]]]:
+        return [(partition, (1003,)) for partition in self.kafka.snapshot().partitions if 1003 not in partition.in_sync]
+
+    def look(self, throttling: Throttling) -> None:
+        """Six seconds of copying, then a look."""
+        self.clock.now += 6.0
+        self.world.advance()
+        snapshot = self.kafka.snapshot()
+        throttling.look(self.moves(), snapshot.live_broker_ids, partitions=snapshot.partitions)
+
+    def rates(self) -> tuple[int | None, int | None, int | None]:
+        """Out of 1001, out of 1002, into 1003."""
+        now = {broker: self.world.rates.get(broker, ThrottleRates()) for broker in (1001, 1002, 1003)}
+        return now[1001].leader_bytes_per_s, now[1002].leader_bytes_per_s, now[1003].follower_bytes_per_s
+
+
+@pytest.fixture
+def site(monkeypatch: pytest.MonkeyPatch) -> Site:
+    clock = Clock()
+    monkeypatch.setattr(catch_up, "time", clock)
+    monkeypatch.setattr(catch_up, "ensure_held", lambda link, token: None)
+    return Site(clock)
+
+
+def test_sources_and_the_destination_begin_at_the_floor_and_rise_by_steps(site: Site) -> None:
+    throttling = site.throttling()
+    site.look(throttling)
+    assert site.rates() == (FLOOR, FLOOR, FLOOR)
+    for _ in range(3):
+        site.look(throttling)
+    assert site.rates()[2] == FLOOR + 3 * STEP
+    assert "up: request times are in bounds" in throttling.why
+    assert throttling.highest_bytes_per_s == throttling.rate_bytes_per_s > FLOOR
+
+
+def test_the_next_attempt_goes_on_from_what_is_in_force(site: Site) -> None:
+    first = site.throttling()
+    for _ in range(5):
+        site.look(first)
+    before = site.rates()
+    site.look(site.throttling())
+    assert site.rates() == before, "its first look has nothing to compare with yet"
+    assert before[2] == FLOOR + 4 * STEP
+
+
+def test_a_backend_that_is_away_leaves_rates_and_then_takes_them_to_the_floor(site: Site) -> None:
+    throttling = site.throttling()
+    for _ in range(6):
+        site.look(throttling)
+    before = site.rates()
+    site.metrics.is_away = True
+    site.look(throttling)
+    assert site.rates() == before
+    assert "the metrics backend is away" in throttling.why
+    for _ in range(6):
+        site.look(throttling)
+    assert site.rates() == (FLOOR, FLOOR, FLOOR)
+
+
+def test_a_slow_destination_is_slowed_down(site: Site) -> None:
+    throttling = site.throttling()
+    for _ in range(8):
+        site.look(throttling)
+    before = site.rates()[2]
+    site.world.produce_p99_ms[1003] = 4_000.0
+    site.look(throttling)
+    assert before is not None and site.rates()[2] == before // 2
+
+
+def test_somebody_else_s_follower_rate_is_obeyed_and_said_to_be_too_slow(site: Site) -> None:
+    site.world.rates[1003] = ThrottleRates(follower_bytes_per_s=100_000)
+    throttling = site.throttling()
+    for _ in range(3):
+        site.look(throttling)
+        for name, partition in site.world.partitions.items():
+            partition.size_bytes += 6 * 100_000
+            leader = site.world.disk_of(partition.leader or 0)
+            assert leader is not None
+            leader[name] = partition.size_bytes
+    site.look(throttling)
+    assert site.rates()[2] == 100_000
+    expected = "broker 1003: follower replication throttle 0.10 MB/s never catches up: 0.20 MB/s are needed only to keep up"
+    assert expected in throttling.why
+
+
+def test_a_fixed_rate_is_each_source_s_and_leaves_the_destination_alone(site: Site) -> None:
+    throttling = site.throttling(FixedThrottle(rate_bytes_per_s=4 * MEGABYTE))
+    for _ in range(3):
+        site.look(throttling)
+    assert site.rates() == (4 * MEGABYTE, 4 * MEGABYTE, None)
+
+
+def test_what_is_in_sync_leaves_the_lists_and_in_the_end_all_is_as_before(site: Site) -> None:
+    site.world.lists["events.a"] = ThrottledReplicas(leader="0:1001")
+    throttling = site.throttling()
+    for _ in range(2):
+        site.look(throttling)
+    assert site.world.lists["events.a"].follower == "0:1003,1:1003"
+    disk = site.world.disk_of(1003)
+    assert disk is not None
+    disk[TopicPartition("events.a", 0)] = site.world.partitions[TopicPartition("events.a", 0)].size_bytes
+    site.look(throttling)
+    assert site.world.lists["events.a"].follower == "1:1003"
+    assert site.world.lists["events.a"].leader.split(",") == ["0:1001", "1:1001", "1:1002"]
+    ledger = ledgers.read(site.kubernetes, TOKEN)
+    released = ledgers.give_back(site.kafka, site.kubernetes, ledger, site.kafka.snapshot().live_broker_ids)
+    assert site.rates() == (None, None, None)
+    assert site.world.lists["events.a"] == ThrottledReplicas(leader="0:1001")
+    assert released.left_behind == ()
+    assert 1003 not in released.rates_bytes_per_s
