@@ -133,8 +133,8 @@ def cheapest_window(relaxed: Relaxation, spread: float) -> tuple[float, float, E
 
 def least_moved(relaxed: Relaxation, spread: float) -> int:
     """The load that any map with this spread (or a smaller one) must move."""
-    # A hair wider: the levels of a real map are ratios of integers, and rounding must not make its own window impossible.
-    found = cheapest_window(relaxed, spread + 1e-9)
+    # Two bytes wider: levels of a real map are ratios of integers, and the search must not miss its window by rounding.
+    found = cheapest_window(relaxed, spread + 1e-9 + 2 / float(relaxed.width.min(initial=np.inf)))
     return relaxed.placed if found is None else max(relaxed.placed, found[2].moved)
 
 

@@ -32,12 +32,7 @@ def best_spread(problem: Problem, kept: Indices, *, moves_allowed: bool) -> floa
     cluster = problem.cluster
     fixed = problem.base + loads(kept[~problem.scope], problem.weight[~problem.scope], cluster.broker_count)
     had = (cluster.replicas != NONE).sum(axis=1)
-    solver = _solver()
-    solver.setOptionValue("output_flag", False)
-    solver.setOptionValue("threads", 1)
-    solver.setOptionValue("mip_max_nodes", MOST_NODES)
-    solver.setOptionValue("mip_rel_gap", 0.0)
-    solver.setOptionValue("mip_abs_gap", 1e-9)
+    program = solver(MOST_NODES)
 
     # Levels relative to the mean, so that the program's numbers are near 1 whatever the unit.
     total = float(fixed[brokers].sum() + (problem.weight[rows] * problem.replication[rows]).sum())
@@ -54,48 +49,52 @@ def best_spread(problem: Problem, kept: Indices, *, moves_allowed: bool) -> floa
                 high = float(broker in cluster.replicas[row].tolist())
             elif broker in members:
                 low = 1.0
-        solver.addVar(low, high)
-        solver.changeColIntegrality(i, highspy.HighsVarType.kInteger)
+        program.addVar(low, high)
+        program.changeColIntegrality(i, highspy.HighsVarType.kInteger)
     for cost in (-1.0, 1.0):
-        solver.addVar(-highspy.kHighsInf, highspy.kHighsInf)
-        solver.changeColCost(solver.getNumCol() - 1, cost)
+        program.addVar(-highspy.kHighsInf, highspy.kHighsInf)
+        program.changeColCost(program.getNumCol() - 1, cost)
 
     for i, row in enumerate(rows):
         own = np.arange(len(brokers), dtype=np.int32) + i * len(brokers)
         factor = float(problem.replication[row])
-        solver.addRow(factor, factor, len(own), own, np.ones(len(own)))
-        _racks(solver, problem, brokers, own, int(problem.spread[row]))
+        program.addRow(factor, factor, len(own), own, np.ones(len(own)))
+        _racks(program, problem, brokers, own, int(problem.spread[row]))
     for j, broker in enumerate(brokers):
         column = np.arange(len(rows), dtype=np.int32) * len(brokers) + j
         share = problem.weight[rows] / (problem.width[broker] * mean)
         level = float(fixed[broker] / (problem.width[broker] * mean))
         for edge, low, high in ((lowest, -level, highspy.kHighsInf), (highest, -highspy.kHighsInf, -level)):
-            solver.addRow(low, high, len(column) + 1, np.append(column, edge).astype(np.int32), np.append(share, -1.0))
+            program.addRow(low, high, len(column) + 1, np.append(column, edge).astype(np.int32), np.append(share, -1.0))
         if cluster.capacity_bytes[broker] > 0:
             room = float(cluster.capacity_bytes[broker] - cluster.unexplained_bytes[broker])
             held = loads(kept[~problem.scope], cluster.size_bytes[~problem.scope], cluster.broker_count)
             scale = max(room, 1.0)
-            solver.addRow(
+            program.addRow(
                 -highspy.kHighsInf, (room - float(held[broker])) / scale, len(column), column, cluster.size_bytes[rows] / scale
             )
-    solver.run()
-    if solver.getModelStatus() != highspy.HighsModelStatus.kOptimal:
+    program.run()
+    if program.getModelStatus() != highspy.HighsModelStatus.kOptimal:
         return None
-    return max(0.0, float(solver.getInfo().objective_function_value)) * mean
+    return max(0.0, float(program.getInfo().objective_function_value)) * mean
 
 
-def _solver() -> Any:
-    """A silent solver. Its constructor prints a banner to the process's standard output, which may be somebody's JSON."""
+def solver(most_nodes: int) -> Any:
+    """A silent solver of one thread. Its constructor prints a banner to standard output, which may be somebody's JSON."""
     make: Any = highspy.Highs
     sys.stdout.flush()
     kept = os.dup(1)
     try:
         with open(os.devnull, "wb") as nowhere:
             os.dup2(nowhere.fileno(), 1)
-            return make()
+            made = make()
     finally:
         os.dup2(kept, 1)
         os.close(kept)
+    for option, value in (("output_flag", False), ("threads", 1), ("mip_max_nodes", most_nodes), ("mip_rel_gap", 0.0),
+                          ("mip_abs_gap", 1e-9)):  # fmt: skip
+        made.setOptionValue(option, value)
+    return made
 
 
 def _racks(solver: Any, problem: Problem, brokers: list[int], own: "np.typing.NDArray[np.int32]", spread: int) -> None:

@@ -70,6 +70,7 @@ class Shelves:
         racks = sorted({state.racks[b] for b in brokers})
         self.shelf_of = {rack: i if len(racks) <= MOST_HEAPS else 0 for i, rack in enumerate(racks)}
         self.racks = state.racks
+        self.all_racks = set(racks)
         self.heaps: list[list[Key]] = [[] for _ in set(self.shelf_of.values())]
         self.now: dict[int, Key] = {}
         for broker in brokers:

@@ -20,11 +20,15 @@ from kafka_runbooks.placement.shifting import evict_oversized, shift, water_leve
 from kafka_runbooks.placement.state import State
 
 DEFAULT_SPREAD = 0.005
-"""Half a percent of capacity above the best possible spread: below it, brokers drift apart within a day anyway."""
+"""Half a percent of capacity: below it, brokers drift apart within a day anyway."""
+NARROWEST = 0.001
+"""Tolerance where half a percent is just possible."""
 AIM = 0.8
 """Part of the tolerance that the window uses; most of the rest absorbs that replicas can't be cut in pieces."""
 LEEWAY = 0.18
 """Part of the tolerance by which a broker may miss the window before anything more is moved to help it."""
+CLOSE = 1.02
+"""Bytes over their quick lower bound up to which no better bound is looked for."""
 ATTEMPTS = 3
 """A window that replicas can't be fitted into is widened to what was reached, and planned again, so that no byte is wasted."""
 
@@ -68,19 +72,28 @@ def solve(
     fill(state, affinity)
     base = sets if sets is not None else problem.cluster.replicas
     forced = _forced_bytes(problem, kept)
+    wished = default_tolerance(best) if target_spread is None else target_spread
     already = moved_bytes(problem.cluster.replicas, base, problem.cluster.size_bytes) if sets is not None else 0
     if moves:
         _level(state, target_spread, None if max_moved_bytes is None else max_moved_bytes - forced)
     else:
         _steer(state, relaxed)
     spread = _spread(state)
+    in_bytes = problem.measure in ("utilisation", "used bytes")
+    moved = moved_bytes(state.before, state.sets, problem.cluster.size_bytes) - already
+    lower = min(moved, lower_bound(problem, relaxed, kept, spread) if moves else forced)
+    if moves and in_bytes and (spread > best + wished or moved > CLOSE * lower):
+        # Not seen to be good: a bound that costs more to find may show that it is.
+        from kafka_runbooks.placement import fluid
+
+        best = max(best, min(spread, fluid.best_spread(problem, kept)))
+        lower = max(lower, min(moved, fluid.least_moved(problem, kept, spread)))
     proven, exactly = best, False
     if prove and spread > best + 1e-9:
         from kafka_runbooks.placement import exact
 
         found = exact.best_spread(problem, kept, moves_allowed=moves)
         proven, exactly = (best, False) if found is None else (max(best, found), True)
-    moved = moved_bytes(state.before, state.sets, problem.cluster.size_bytes) - already
     return Solution(
         sets=state.sets,
         before=state.before,
@@ -89,8 +102,13 @@ def solve(
         best_is_exact=exactly or spread <= proven + 1e-9,
         moved_bytes=moved,
         forced_bytes=forced,
-        lower_bound_bytes=min(moved, lower_bound(problem, relaxed, kept, spread) if moves else forced),
+        lower_bound_bytes=lower,
     )
+
+
+def default_tolerance(best: float) -> float:
+    """How far above the best possible spread is level enough: to half a percent in all where that is possible, else by it."""
+    return max(NARROWEST, DEFAULT_SPREAD - best) if best < DEFAULT_SPREAD else DEFAULT_SPREAD
 
 
 def lower_bound(problem: Problem, relaxed: relaxing.Relaxation, kept: Indices, spread: float) -> int:
@@ -130,9 +148,9 @@ def _level(state: State, target_spread: float | None, budget: int | None) -> Non
     problem = state.problem
     relaxed = relaxing.relax(problem, state.sets, moves_allowed=True)
     best = bounds.best_spread(relaxed)
-    tolerance = DEFAULT_SPREAD if target_spread is None else target_spread
+    tolerance = default_tolerance(best) if target_spread is None else target_spread
     if problem.measure != "utilisation" and target_spread is None:
-        tolerance *= max(1.0, float(np.mean(relaxed.kept))) if problem.measure != "replica count" else 0.0
+        tolerance = DEFAULT_SPREAD * max(1.0, float(np.mean(relaxed.kept))) if problem.measure != "replica count" else 0.0
     if problem.measure == "replica count":
         # Counts are whole: one replica's difference is as level as it gets.
         tolerance = max(tolerance, 1.0 / AIM)
@@ -185,7 +203,7 @@ def _reach(state: State, relaxed: relaxing.Relaxation, spread: float, leeway: fl
     for _ in range(2):
         relaxed = relaxing.relax(problem, state.sets, moves_allowed=True)
         wanted = bounds.exchange(relaxed, lowest, highest) or wanted
-        cross(state, net(wanted), left())
+        cross(state, net(wanted), high, left())
     relaxed = relaxing.relax(problem, state.sets, moves_allowed=True)
     wanted = bounds.exchange(relaxed, lowest, highest) or wanted
     brokers = np.nonzero(problem.allowed)[0].tolist()

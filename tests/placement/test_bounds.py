@@ -5,9 +5,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from kafka_runbooks.placement import bounds, exact, keeping, planners, problems, relaxing
-from kafka_runbooks.placement.arrays import Cluster
+from kafka_runbooks.placement import bounds, exact, fluid, keeping, planners, problems, relaxing
+from kafka_runbooks.placement.arrays import Cluster, moved_bytes
+from kafka_runbooks.placement.filling import fill
 from kafka_runbooks.placement.frontier import frontier, lower_curve
+from kafka_runbooks.placement.state import State
 from tests.placement import builders
 from tests.placement.strategies import clusters
 
@@ -27,6 +29,46 @@ def test_no_map_beats_the_exact_spread_and_that_not_the_bound(cluster: Cluster, 
     assert bounds.best_spread(relaxing.relax(problem, kept, moves_allowed=moves)) <= proven + 1e-6
     if moves:
         assert planners.rebalance(cluster, planners.Options(target_spread=0.0)).spread_after >= proven - 1e-6, "none beats it"
+
+
+@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(cluster=clusters(offline=False, most_partitions=12), data=st.data(), between_brokers=st.booleans())
+def test_no_walk_through_valid_maps_moves_less_than_the_bounds(
+    cluster: Cluster, data: st.DataObject, between_brokers: bool
+) -> None:
+    problem, kept = posed(cluster)
+    state = State(problem, kept)
+    fill(state)
+    for _ in range(data.draw(st.integers(0, 12))):
+        partition = data.draw(st.integers(0, cluster.partition_count - 1))
+        source, destination = (data.draw(st.integers(0, cluster.broker_count - 1)) for _ in range(2))
+        if source in state.sets[partition] and state.may_move(np.array([partition]), source, destination)[0]:
+            state.move(partition, source, destination)
+    at = problems.levels(problem, np.array(state.load, dtype=np.int64))
+    reached, moved = float(at.max() - at.min()), moved_bytes(state.before, state.sets, cluster.size_bytes)
+    relaxed = relaxing.relax(problem, kept, moves_allowed=True)
+    assert bounds.best_spread(relaxed) <= reached + 1e-9 and bounds.least_moved(relaxed, reached) <= moved
+    with pytest.MonkeyPatch.context() as patch:
+        if not between_brokers:
+            patch.setattr(fluid, "MOST_FLOWS", 0)
+        assert fluid.best_spread(problem, kept) <= reached + 1e-9
+        assert fluid.least_moved(problem, kept, reached) <= moved
+
+
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(cluster=clusters(offline=False, most_partitions=6))
+def test_the_fluid_bound_is_none_of_pieces_where_every_partition_is_whole(cluster: Cluster) -> None:
+    problem, kept = posed(cluster)
+    proven = exact.best_spread(problem, kept, moves_allowed=True)
+    if proven is None or cluster.broker_count > 6:
+        return
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(fluid, "HEAVY", 0.0)
+        found = fluid.best_spread(problem, kept)
+    assert found <= proven + 1e-6
+    widest = float(problem.width[problem.allowed].max())
+    if (problem.spread == problem.replication).all() and (problem.cluster.capacity_bytes > 1000).all():
+        assert found >= proven - 1e-3 - 1 / widest
 
 
 def test_one_huge_partition_bounds_the_spread() -> None:

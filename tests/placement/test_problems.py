@@ -27,7 +27,7 @@ TOPICMAPPR = {
 }
 
 
-def judge(problem: dict[str, Any], plan: Plan, times_bound: float = 1.05) -> None:
+def judge(problem: dict[str, Any], plan: Plan) -> None:
     """Valid, at the bound of bytes, and as level as can be."""
     wrong = checker.check_map(
         checker.facts(plan.cluster), after(plan), brokers=problem["target_brokers"], replication=problem.get("replication")
@@ -38,8 +38,9 @@ def judge(problem: dict[str, Any], plan: Plan, times_bound: float = 1.05) -> Non
     if problem["family"] in benchmark.FORCED:
         assert figures.moved_bytes == figures.lower_bound_bytes == _must_move(problem)
     else:
-        assert figures.spread_after <= figures.best_possible_spread + 0.005
-        assert figures.moved_bytes <= figures.lower_bound_bytes * times_bound
+        best = figures.best_possible_spread
+        assert figures.spread_after <= (0.005 if best < 0.004 else best + 0.005)
+        assert figures.moved_bytes <= figures.lower_bound_bytes * 1.05
 
 
 def _moved(problem: dict[str, Any], plan: Plan) -> int:
@@ -92,17 +93,24 @@ def test_other_problems_of_the_same_kinds(family: str, seed: int) -> None:
         Shape("scale_up", (6, 6, 6), 900, seed=8, replication=(1, 2, 3)),
         Shape("replace", (5, 5, 5), 300, seed=9, offline=0.02),
         Shape("rebalance", (5, 5, 5), 900, seed=10, offline=0.02),
+        # Replicas leave their rack through a third one only.
+        Shape("scale_up", (6, 4, 3), 2000, seed=250219, replication=(1, 2, 3), fill=0.3, partitions_per_topic=10),
+        Shape("rebalance", (1, 2, 3), 2000, seed=607730, replication=(1, 2, 3, 4), zero_sized=0.3, partitions_per_topic=10),
+        # Two brokers in a rack: how much of a set may be where, each broker decides.
+        Shape("rebalance", (2, 3), 400, seed=645721, replication=(1, 2, 3, 4), zero_sized=0.3, fill=0.8),
+        Shape("rebalance_hetero", (3, 2), 2000, seed=728613, replication=(1, 2, 3), huge=0.3, fill=0.3),
+        # One partition of most of a disk.
+        Shape("rebalance_hetero", (4, 1, 3, 4, 1), 900, seed=338736, replication=(1, 2, 3), huge=0.7, partitions_per_topic=10),
     ],
     ids=lambda shape: f"{shape.family}-{shape.seed}",
 )
 def test_odd_problems(shape: Shape) -> None:
     """Uneven racks, empty partitions, a huge one, mixed replication factors, offline replicas."""
-    # Where one partition is larger than most brokers' share, the bound doesn't see all that must give way for it.
-    _judge_generated(generate(shape), 1.25 if shape.huge > 0.5 else 1.05)
+    _judge_generated(generate(shape))
 
 
-def _judge_generated(problem: dict[str, Any], times_bound: float = 1.05) -> None:
-    judge(problem, benchmark.plan(problem, benchmark.cluster_of(problem)), times_bound)
+def _judge_generated(problem: dict[str, Any]) -> None:
+    judge(problem, benchmark.plan(problem, benchmark.cluster_of(problem)))
 
 
 def test_same_input_same_map_whatever_the_order_of_the_file() -> None:
