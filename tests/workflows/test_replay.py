@@ -19,7 +19,17 @@ HISTORIES = sorted(Path(__file__).with_name("histories").glob("*.json.gz"))
 
 def test_there_are_histories_of_every_outcome() -> None:
     names = " ".join(path.name for path in HISTORIES)
-    for outcome in ("comes_back", "refused", "only_one_at_a_time", "abort", "cancel", "leftovers", "substitution", "drained"):
+    for outcome in (
+        "comes_back",
+        "refused",
+        "only_one_at_a_time",
+        "abort",
+        "cancel",
+        "leftovers",
+        "substitution",
+        "drained",
+        "rollback",
+    ):
         assert outcome in names
 
 
