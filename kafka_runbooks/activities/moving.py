@@ -16,12 +16,12 @@ from kafka_runbooks.activities import evacuations, ledgers
 from kafka_runbooks.activities.catch_up import Throttling, brokers_down
 from kafka_runbooks.activities.permits import ensure_held
 from kafka_runbooks.activities.running import Link, Reporter, alive, looks
-from kafka_runbooks.activities.survey import PLAN_DRIFT
+from kafka_runbooks.activities.survey import PLAN_DRIFT, load_plan
 from kafka_runbooks.clients import records
 from kafka_runbooks.clients.open import ClusterClients, Clusters
 from kafka_runbooks.models.cluster import ClusterSnapshot, Partition, Reassignment, Replica, ReplicaSizes, TopicPartition
 from kafka_runbooks.models.ledger import Ledger, OwnedReassignment
-from kafka_runbooks.models.moves import Move, MoveChecks, MovePlan, MoveProof, MoveStep
+from kafka_runbooks.models.moves import Move, MoveChecks, MovePlan, MoveProof, MoveStep, of_replacement
 from kafka_runbooks.models.runbooks import Check
 from kafka_runbooks.models.status import Progress
 from kafka_runbooks.models.steps import BrokerPlace, StepRequest, Token
@@ -45,6 +45,8 @@ def load_moves(clients: ClusterClients, step: MoveStep) -> MovePlan:
     Raises:
         ApplicationError: it is gone, or is not what was approved; not retryable.
     """
+    if step.is_replacement:
+        return of_replacement(load_plan(clients, step.plan))
     plan = records.load(clients.kubernetes, step.plan.plan_id, MovePlan)
     if plan is None or plan.sha256() != step.plan.sha256:
         raise ApplicationError(
@@ -203,6 +205,8 @@ class Mover:
 
     def _dead(self, snapshot: ClusterSnapshot) -> frozenset[int]:
         """Brokers that have been away from look to look for `DEAD_SECONDS`."""
+        if self._step.is_replacement:
+            return frozenset()
         down, now = brokers_down(snapshot), time.monotonic()
         down |= {broker for move in self._plan.moves for broker in move.arriving} - snapshot.live_broker_ids
         self._down_since = {broker: self._down_since.get(broker, now) for broker in down}

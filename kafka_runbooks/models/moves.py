@@ -13,7 +13,7 @@ from pydantic import Field
 from kafka_runbooks.models.base import Model, OperatorInput
 from kafka_runbooks.models.cluster import ThrottledReplicas, TopicPartition
 from kafka_runbooks.models.ledger import EntryLease
-from kafka_runbooks.models.plans import PlannedPartition, PlanReference
+from kafka_runbooks.models.plans import PlannedPartition, PlanReference, ReplacementPlan
 from kafka_runbooks.models.runbooks import Check, Reason, Throttle
 from kafka_runbooks.models.steps import Token
 from kafka_runbooks.models.windows import ChangeWindow
@@ -134,6 +134,20 @@ class MovePlan(Model):
         return all((move.name, move.after) in wanted for move in self.moves)
 
 
+def of_replacement(plan: ReplacementPlan) -> MovePlan:
+    """The moves of a substitution: another broker takes over one that leaves."""
+    return MovePlan(
+        cluster=plan.cluster,
+        kind="ReplaceBroker",
+        title=f"replace broker {plan.broker_id} by broker {plan.replacement_broker_id}",
+        moves=tuple(Move(**partition.model_dump()) for partition in plan.partitions),
+        leaving=(plan.broker_id,),
+        made_at=plan.made_at,
+        lists_before=plan.lists_before,
+        rates_before=plan.rates_before,
+    )
+
+
 class BatchWhatIf(Model):
     """One batch while it runs: what it copies, and how full it makes the fullest broker while both copies exist."""
 
@@ -205,6 +219,8 @@ class MoveStep(Model):
     limits: MoveLimits
     change_windows: tuple[ChangeWindow, ...] = ()
     is_rollback: bool = False
+    is_replacement: bool = False
+    """The plan is a `ReplacementPlan`: everything goes onto the one broker that an operator named, which is waited for."""
 
 
 class MoveProof(Model):

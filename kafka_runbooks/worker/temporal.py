@@ -21,7 +21,6 @@ from kafka_runbooks.activities.moving import MovingActivities
 from kafka_runbooks.activities.permits import PermitActivities
 from kafka_runbooks.activities.planning_moves import PlanningActivities
 from kafka_runbooks.activities.pods import PodActivities
-from kafka_runbooks.activities.reassigning import ReassigningActivities
 from kafka_runbooks.activities.running import Link
 from kafka_runbooks.activities.survey import SurveyActivities
 from kafka_runbooks.clients.open import Clusters
@@ -98,11 +97,7 @@ def activities(client: Client, clusters: Clusters, loop: asyncio.AbstractEventLo
     """Every activity, on these clusters."""
     link = Link(client, loop)
     survey, pods, catch_up = SurveyActivities(clusters), PodActivities(clusters, link), CatchUpActivities(clusters, link)
-    reassigning, ending, permits = (
-        ReassigningActivities(clusters, link),
-        EndingActivities(clusters, link),
-        PermitActivities(client),
-    )
+    ending, permits = EndingActivities(clusters, link), PermitActivities(client)
     planning, moving = PlanningActivities(clusters, link), MovingActivities(clusters, link)
     leaving = LeavingActivities(clusters, link)
     return [
@@ -133,7 +128,6 @@ def activities(client: Client, clusters: Clusters, loop: asyncio.AbstractEventLo
         catch_up.take_throttle_leases,
         catch_up.follow_catch_up,
         catch_up.elect_preferred_leaders,
-        reassigning.reassign_partitions,
         ending.give_back,
         ending.clear_leftovers,
         ending.prove_exit,

@@ -158,25 +158,7 @@ class Moving(Runbook):
                 return False
 
     async def _reassign(self, step: MoveStep, name: str) -> None:
-        """A pause cancels the activity, not what it has submitted: reassignments in flight end by themselves, throttled."""
-        with self.timed(name):
-            while True:
-                await self.pause_point()
-                moving = workflow.start_activity_method(MovingActivities.move_partitions, step, **options.wait(name))
-                paused = asyncio.create_task(workflow.wait_condition(lambda: self._is_paused))
-                try:
-                    await workflow.wait([moving, paused], return_when=asyncio.FIRST_COMPLETED)
-                except asyncio.CancelledError:
-                    moving.cancel()
-                    await workflow.wait([moving])
-                    raise
-                finally:
-                    paused.cancel()
-                if moving.done():
-                    self._moved = await moving
-                    return
-                moving.cancel()
-                await workflow.wait([moving])
+        self._moved = await self.pausable(name, MovingActivities.move_partitions, step)
 
     async def _elect(self, step: MoveStep) -> None:
         with self.timed(ELECT):

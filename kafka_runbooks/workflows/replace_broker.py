@@ -16,9 +16,10 @@ from temporalio.exceptions import ActivityError
 with workflow.unsafe.imports_passed_through():
     from kafka_runbooks.activities.catch_up import CatchUpActivities
     from kafka_runbooks.activities.ending import EndingActivities, ProofRequest
+    from kafka_runbooks.activities.moving import MovingActivities
     from kafka_runbooks.activities.pods import PodActivities
-    from kafka_runbooks.activities.reassigning import ReassigningActivities
     from kafka_runbooks.activities.survey import COPY_STEPS, PLAN_DRIFT, SurveyActivities
+    from kafka_runbooks.models.moves import MoveLimits, MoveStep
     from kafka_runbooks.models.runbooks import NodeState, Outcome, Reason, ReplaceBrokerInput, RunbookResult
     from kafka_runbooks.models.status import Progress
     from kafka_runbooks.models.steps import BrokerPlace, Landing, NodeChoice, PlanRequest, StepRequest, Survey
@@ -45,6 +46,8 @@ with workflow.unsafe.imports_passed_through():
     PROVE,
 ) = COPY_STEPS
 REASSIGN = "reassign partitions"
+MOVES_AT_ONCE = 10
+"""Onto the one broker that takes over: few enough that a pause is soon felt, enough to keep the sources busy."""
 
 NODE_CHECK_FIRST = timedelta(seconds=30)
 NODE_CHECK_LONGEST = timedelta(minutes=5)
@@ -263,29 +266,16 @@ class ReplaceBroker(Runbook):
             )
 
     async def _reassign(self, place: BrokerPlace) -> None:
-        """A pause cancels the activity, not what it has submitted: reassignments in flight end by themselves, throttled."""
-        with self.timed(REASSIGN):
-            while True:
-                await self.pause_point()
-                moving = workflow.start_activity_method(
-                    ReassigningActivities.reassign_partitions,
-                    self._request_for(place),
-                    **options.wait(f"reassign from broker {place.broker_id} to {self.asked.replacement_broker_id}"),
-                )
-                paused = asyncio.create_task(workflow.wait_condition(lambda: self._is_paused))
-                try:
-                    await workflow.wait([moving, paused], return_when=asyncio.FIRST_COMPLETED)
-                except asyncio.CancelledError:
-                    moving.cancel()
-                    await workflow.wait([moving])
-                    raise
-                finally:
-                    paused.cancel()
-                if moving.done():
-                    self._copied = await moving
-                    return
-                moving.cancel()
-                await workflow.wait([moving])
+        """By the mover, as every runbook that moves data; reassignments in flight go on in a pause."""
+        request = self._request_for(place)
+        step = MoveStep(
+            token=request.token,
+            plan=request.plan,
+            throttle=request.throttle,
+            limits=MoveLimits(moves_in_per_broker=MOVES_AT_ONCE),
+            is_replacement=True,
+        )
+        self._copied = await self.pausable(REASSIGN, MovingActivities.move_partitions, step)
 
     # The end
 

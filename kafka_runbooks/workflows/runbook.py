@@ -9,6 +9,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
+from typing import Any
 from urllib.parse import quote
 
 from temporalio import workflow
@@ -294,6 +295,29 @@ class Runbook:
             self.wait_for("paused by an operator", "resume", *(decision.by for decision in self._decisions[-1:]))
             await workflow.wait_condition(lambda: not self._is_paused, timeout_summary="paused")
             self._waiting = None
+
+    async def pausable(self, step: str, method: Any, request: Any) -> Any:
+        """A long activity that a pause cancels and a resume starts anew: it looks at the world, not at memory, and goes on.
+
+        What it has started (reassignments in flight) goes on while it is paused.
+        """
+        with self.timed(step):
+            while True:
+                await self.pause_point()
+                acting = workflow.start_activity_method(method, request, **options.wait(step))
+                paused = asyncio.create_task(workflow.wait_condition(lambda: self._is_paused))
+                try:
+                    await workflow.wait([acting, paused], return_when=asyncio.FIRST_COMPLETED)
+                except asyncio.CancelledError:
+                    acting.cancel()
+                    await workflow.wait([acting])
+                    raise
+                finally:
+                    paused.cancel()
+                if acting.done():
+                    return await acting
+                acting.cancel()
+                await workflow.wait([acting])
 
     async def gate(self, question: str) -> Approval:
         """Wait until somebody approves.
