@@ -24,7 +24,7 @@ from kafka_runbooks.models.runbooks import AdaptiveThrottle
 from kafka_runbooks.models.status import Progress, Waiting
 from kafka_runbooks.models.steps import StepRequest
 from kafka_runbooks.models.throttles import Rates
-from kafka_runbooks.models.traffic import TrafficReport
+from kafka_runbooks.models.traffic import BrokerTraffic, TrafficReport
 from kafka_runbooks.safety.availability import not_led_by_preferred, only_copy_on
 from kafka_runbooks.throttle import adapting, feasibility, leases, measuring
 from kafka_runbooks.throttle.headroom import Capacity, capacity_of
@@ -48,6 +48,7 @@ class Throttling:
         self._step = step
         self._now: Rates | None = None
         self._sizes: tuple[float, ReplicaSizes] | None = None
+        self._traffic_before: dict[int, BrokerTraffic] = {}
         self._due = 0.0
         self.highest_bytes_per_s = 0
         self.too_slow: tuple[str, ...] = ()
@@ -100,15 +101,21 @@ class Throttling:
         seen = adapting.Look(at=datetime.now(UTC), traffic=TrafficReport())
         if isinstance(self._step.throttle, AdaptiveThrottle):
             pods = [pod for pod in kubernetes.broker_pods() if pod.broker_id in live]
+            traffic = self._traffic(pods)
             seen = adapting.Look(
                 at=datetime.now(UTC),
-                traffic=self._traffic(pods),
+                traffic=traffic,
+                times={
+                    broker: measuring.request_times(self._traffic_before.get(broker), found)
+                    for broker, found in traffic.by_broker.items()
+                },
                 moved=None if before is None else measuring.moved(before[1], sizes, seen_at - before[0], moves),
                 lag=measuring.lag(sizes.size_bytes, moves),
                 capacities=capacities(self._clients, pods),
                 waits_for=measuring.waits_for(partitions, participants.follower),
                 held_at_floor="another broker is down" if hold_at_floor else "",
             )
+            self._traffic_before |= traffic.by_broker
         self._now = adapting.adapt(self._step.throttle, self._now, participants, seen)
         self.highest_bytes_per_s = max(self.highest_bytes_per_s, self.rate_bytes_per_s)
         ensure_held(self._link, self._step.token)

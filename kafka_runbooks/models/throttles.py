@@ -35,6 +35,8 @@ class Rate(Model):
 class Slowness(Model):
     """What is remembered of one broker's request times, because the percentiles forget late and the window at once."""
 
+    measured_at: datetime | None = None
+    """When the figures that were judged last had been measured."""
     window_slow_at: datetime | None = None
     """When the mean of a window was last over its limit."""
     p99_cut_at: datetime | None = None

@@ -58,33 +58,44 @@ def judge(
 ) -> tuple[Finding, Slowness]:
     """One broker's request times at one look, and what must be remembered of them."""
     wrong = trouble(traffic, at)
-    usable = None if wrong else traffic
-    slow_window, memory = _window(times.produce, mean_limit_ms(throttle), before, at)
-    findings = [slow_window]
-    tails = [("produce", None if usable is None else usable.produce_p99_ms, throttle.produce_p99_limit_ms)]
+    if wrong is not None or traffic is None:
+        return Finding(News.UNKNOWN, wrong or "no metrics"), before
+    if before.measured_at == traffic.measured_at:
+        return Finding(News.UNSURE, "nothing was measured since the last look"), before
+    was_slow_at = before.window_slow_at
+    memory = before.model_copy(update={"measured_at": traffic.measured_at})
+    found, memory = _window("produce", times.produce, mean_limit_ms(throttle), memory, at)
+    findings = [found]
+    measured = [("produce", traffic.produce_p99_ms, throttle.produce_p99_limit_ms, times.produce)]
     if throttle.fetch_p99_limit_ms is not None:
-        tails.append(("fetch", None if usable is None else usable.fetch_p99_ms, throttle.fetch_p99_limit_ms))
-    is_echo = times.produce is not None and before.window_slow_at is not None and at - before.window_slow_at < ECHO
-    tail, memory = _tails([tail for tail in tails if not (is_echo and tail[0] == "produce")], memory, at)
-    findings.append(tail)
-    missing = [name for name, p99, _ in tails if p99 is None]
+        # Consumers' fetches wait for data by design, so that only a mean beyond the percentile's own limit says something.
+        found, memory = _window("fetch", times.fetch, throttle.fetch_p99_limit_ms, memory, at)
+        findings.append(found)
+        measured.append(("fetch", traffic.fetch_p99_ms, throttle.fetch_p99_limit_ms, times.fetch))
+    is_echo = was_slow_at is not None and at - was_slow_at < ECHO
+    tails = [(name, p99_ms, limit_ms) for name, p99_ms, limit_ms, seen in measured if not (is_echo and seen is not None)]
+    found, memory = _tails(tails, memory, at)
+    findings.append(found)
+    missing = [name for name, p99_ms, *_ in measured if p99_ms is None]
     if missing:
-        findings.append(Finding(News.UNKNOWN, wrong or f"its {missing[0]} p99 is not known"))
+        findings.append(Finding(News.UNKNOWN, f"its {missing[0]} p99 is not known"))
     return max(findings, key=lambda finding: finding.news), memory
 
 
-def _window(seen: RequestWindow | None, limit_ms: float, memory: Slowness, at: datetime) -> tuple[Finding, Slowness]:
+def _window(name: str, seen: RequestWindow | None, limit_ms: float, memory: Slowness, at: datetime) -> tuple[Finding, Slowness]:
     if seen is None:
         return Finding(News.GOOD), memory
+    is_produce = name == "produce"
     if seen.mean_ms is None:
-        if memory.produced_at is not None and at - memory.produced_at < SILENCE:
+        if is_produce and memory.produced_at is not None and at - memory.produced_at < SILENCE:
             since = (at - memory.produced_at).total_seconds()
             return Finding(News.UNSURE, f"no produce request has completed for {since:.0f} s"), memory
         return Finding(News.GOOD), memory
-    memory = memory.model_copy(update={"produced_at": at})
+    if is_produce:
+        memory = memory.model_copy(update={"produced_at": at})
     if seen.mean_ms <= limit_ms:
         return Finding(News.GOOD), memory
-    why = f"produce took {seen.mean_ms:.0f} ms on average since the last look, limit {limit_ms:.0f} ms"
+    why = f"{name} took {seen.mean_ms:.0f} ms on average since the last look, limit {limit_ms:.0f} ms"
     return Finding(News.SLOW, why), memory.model_copy(update={"window_slow_at": at})
 
 

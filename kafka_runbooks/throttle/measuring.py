@@ -56,6 +56,22 @@ class PerBroker(NamedTuple):
         return (self.leader if direction is Direction.LEADER else self.follower).get(broker)
 
 
+def request_times(before: BrokerTraffic | None, after: BrokerTraffic | None) -> RequestTimes:
+    """What completed on one broker between two readings of it."""
+    if before is None or after is None or after.measured_at <= before.measured_at:
+        return RequestTimes()
+    return RequestTimes(
+        produce=window(
+            _totals(before.produce_requests, before.produce_mean_ms), _totals(after.produce_requests, after.produce_mean_ms)
+        ),
+        fetch=window(_totals(before.fetch_requests, before.fetch_mean_ms), _totals(after.fetch_requests, after.fetch_mean_ms)),
+    )
+
+
+def _totals(requests: int | None, mean_ms: float | None) -> RequestTotals | None:
+    return None if requests is None or mean_ms is None else RequestTotals(requests, mean_ms)
+
+
 def window(before: RequestTotals | None, after: RequestTotals | None) -> RequestWindow | None:
     """What completed between two readings of one broker's histogram."""
     if before is None or after is None or after.requests < before.requests:

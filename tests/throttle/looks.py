@@ -13,7 +13,7 @@ LOOK = timedelta(seconds=6)
 MEGABYTE = 1_000_000
 
 
-def traffic(broker_id: int, at: datetime = START, **figures: float | None) -> BrokerTraffic:
+def traffic(broker_id: int, at: datetime = START, **figures: float | int | None) -> BrokerTraffic:
     """A broker that is well and idle, but for these figures."""
     idle = dict.fromkeys(("in_bytes_per_s", "out_bytes_per_s", "replication_in_bytes_per_s", "replication_out_bytes_per_s"), 0.0)
     return BrokerTraffic.model_validate(

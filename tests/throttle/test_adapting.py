@@ -166,14 +166,16 @@ def test_without_metrics_it_stays_and_then_falls_look_by_look_to_the_floor() -> 
     assert "exporter: refused, 6 looks in a row" in now.leader[1001].why
 
 
-def test_metrics_that_stand_still_are_no_metrics() -> None:
+def test_metrics_that_stand_still_are_soon_no_metrics() -> None:
+    """A backend that scrapes less often than we look lets a rate rise once a scrape; one that has stopped, not at all."""
     now, seen = at_rate(80 * MEGABYTE), []
     for number in range(14):
-        look = good_look(now, START)._replace(at=START + number * LOOK)
-        now = adapt(THROTTLE, now, TWO, look)
+        now = adapt(THROTTLE, now, TWO, good_look(now, START)._replace(at=START + number * LOOK))
         seen.append(now.leader[1001].bytes_per_s)
-    assert seen[9] == max(seen) and seen[-1] < seen[9], "they were measured at the start; after a minute they are old"
-    assert "s old" in now.leader[1001].why
+        if number == 5:
+            assert now.leader[1001].why == "stays: nothing was measured since the last look"
+    assert seen[:11] == [87_500_000] * 11, "one step, for the one time that something was measured"
+    assert seen[-1] < seen[0] and "s old" in now.leader[1001].why
 
 
 def test_one_broker_without_metrics_holds_back_nobody_else() -> None:
@@ -213,8 +215,8 @@ def test_a_rate_that_in_sync_followers_use_up_rises() -> None:
 
 def test_a_destination_that_falls_behind_rises_twice_as_fast() -> None:
     now = at_rate(20 * MEGABYTE)
-    for lag in (1e9, 1.1e9):
-        look = good_look(now)._replace(lag=PerBroker({}, {1003: lag}))
+    for number, lag in enumerate((1e9, 1.1e9)):
+        look = good_look(now, START + number * LOOK)._replace(lag=PerBroker({}, {1003: lag}))
         before, now = now, adapt(THROTTLE, now, TWO, look)
     assert now.follower[1003].bytes_per_s - before.follower[1003].bytes_per_s == 2 * STEP
     assert now.leader[1001].bytes_per_s - before.leader[1001].bytes_per_s == STEP

@@ -16,6 +16,7 @@ from kafka_runbooks.throttle.measuring import (
     lag,
     moved,
     produced,
+    request_times,
     trouble,
     waits_for,
     window,
@@ -105,6 +106,32 @@ def test_requests_that_hang_are_no_good_news_until_it_is_clear_that_nobody_produ
         news.append(finding.news)
     assert news == [News.UNSURE] * 6 + [News.GOOD] * 2
     assert judge(THROTTLE, traffic(1001), RequestTimes(RequestWindow(0, None)), Slowness(), START)[0].news is News.GOOD
+
+
+def test_fetches_are_slow_where_even_their_mean_is_beyond_the_percentile_s_limit() -> None:
+    """Half a second is what a consumer's fetch waits for data by design."""
+    waiting, stuck = RequestWindow(100, 480.0), RequestWindow(5, 4_000.0)
+    assert judge(THROTTLE, traffic(1001), RequestTimes(None, waiting), Slowness(), START)[0].news is News.GOOD
+    finding = judge(THROTTLE, traffic(1001), RequestTimes(None, stuck), Slowness(), START)[0]
+    assert finding == Finding(News.SLOW, "fetch took 4000 ms on average since the last look, limit 1000 ms")
+
+
+def test_the_same_reading_twice_is_nothing_new() -> None:
+    """A backend that scrapes every 15 s is looked at every 6: no request completed in between is no stall."""
+    seen = traffic(1001, START, produce_requests=100, produce_mean_ms=5.0)
+    assert request_times(seen, seen) == RequestTimes()
+    memory = judge(THROTTLE, seen, RequestTimes(RequestWindow(9, 5.0)), Slowness(), START)[1]
+    again = judge(THROTTLE, seen, RequestTimes(), memory, START + LOOK)
+    assert again == (Finding(News.UNSURE, "nothing was measured since the last look"), memory)
+
+
+def test_windows_come_from_two_readings_of_what_the_broker_counts() -> None:
+    first = traffic(1001, START, produce_requests=100, produce_mean_ms=5.0, fetch_requests=10, fetch_mean_ms=400.0)
+    second = traffic(1001, START + LOOK, produce_requests=110, produce_mean_ms=50.0, fetch_requests=10, fetch_mean_ms=400.0)
+    assert request_times(first, second) == (RequestWindow(10, 500.0), RequestWindow(0, None))
+    assert request_times(None, second) == request_times(second, first) == RequestTimes()
+    without = traffic(1001, START + LOOK)
+    assert request_times(first, without) == RequestTimes()
 
 
 def test_the_limit_of_the_mean_follows_that_of_the_percentile() -> None:

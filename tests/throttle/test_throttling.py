@@ -123,6 +123,25 @@ def test_a_slow_destination_is_slowed_down(site: Site) -> None:
     assert before is not None and site.rates()[2] == before // 2
 
 
+def test_a_stall_cuts_in_the_look_after_it_and_is_over_in_the_look_after_that(site: Site) -> None:
+    """The percentile stays at 8 s all the while; what completed between two looks tells when it is over."""
+    throttling = site.throttling()
+    requests, spent_ms, seen = 0, 0.0, []
+    for number in range(10):
+        took_ms = 6_000.0 if number == 6 else 4.0
+        requests, spent_ms = requests + 100, spent_ms + 100 * took_ms
+        site.metrics.changed[1003] = {
+            "produce_requests": requests,
+            "produce_mean_ms": spent_ms / requests,
+            "produce_p99_ms": 8_000.0 if number >= 6 else 5.0,
+            "replication_in_bytes_per_s": float(site.rates()[2] or 0),
+        }
+        site.look(throttling)
+        seen.append(site.rates()[2] or 0)
+    assert seen[6] == seen[5] // 2
+    assert seen[7:] == [4 * STEP, 5 * STEP, 5.25 * STEP], "by whole steps up to what went well, and carefully beyond"
+
+
 def test_somebody_else_s_follower_rate_is_obeyed_and_said_to_be_too_slow(site: Site) -> None:
     site.world.rates[1003] = ThrottleRates(follower_bytes_per_s=100_000)
     throttling = site.throttling()
