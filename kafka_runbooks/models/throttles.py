@@ -10,6 +10,9 @@ from pydantic import Field
 from kafka_runbooks.models.base import Model
 from kafka_runbooks.models.cluster import Direction, ThrottleRates
 
+SHOWN = 4
+"""Reasons, and brokers of each, that are said: a note for people, which heartbeats and histories carry."""
+
 
 class Learned(Model):
     """The most traffic that one broker was measured to carry in one direction while its request times were in bounds."""
@@ -67,11 +70,13 @@ class Rates(Model):
         }
 
     def why(self) -> str:
-        """The reasons in words, each once, with the brokers that it holds for."""
+        """The reasons in words, each once, with the brokers that it holds for; the first few, and those that go up last."""
         brokers: dict[str, list[str]] = {}
         for direction in Direction:
             for broker, rate in sorted(self.of(direction).items()):
                 brokers.setdefault(rate.why, []).append(f"{broker} {'out' if direction is Direction.LEADER else 'in'}")
         if len(brokers) == 1:
             return next(iter(brokers))
-        return "; ".join(f"{', '.join(names)}: {why}" for why, names in brokers.items())
+        reasons = sorted(brokers.items(), key=lambda reason: reason[0].startswith("up"))
+        said = [f"{', '.join(names[:SHOWN])}{', …' if len(names) > SHOWN else ''}: {why}" for why, names in reasons[:SHOWN]]
+        return "; ".join([*said, *([f"and {len(reasons) - SHOWN} more"] if len(reasons) > SHOWN else [])])

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from kafka_runbooks.models.cluster import Direction
 from kafka_runbooks.models.runbooks import AdaptiveThrottle, FixedThrottle
-from kafka_runbooks.models.throttles import Rates
+from kafka_runbooks.models.throttles import Rate, Rates
 from kafka_runbooks.models.traffic import TrafficReport
 from kafka_runbooks.throttle.adapting import FIXED, Look, Participants, adapt, ceiling, with_participants
 from kafka_runbooks.throttle.headroom import Capacity
@@ -282,3 +282,12 @@ def test_time_may_go_backwards() -> None:
     for at in (START, earlier, START):
         now = adapt(THROTTLE, now, TWO, good_look(now, at))
     assert all(FLOOR <= rate <= CEILING for rate in numbers(now).values())
+
+
+def test_the_reasons_of_a_hundred_brokers_are_a_note_of_some_lines() -> None:
+    each = {broker: Rate(bytes_per_s=1, why=f"{'up: ' if broker % 2 else 'halved: '}{broker} of them") for broker in range(100)}
+    assert Rates(leader=each).why() == (
+        "0 out: halved: 0 of them; 2 out: halved: 2 of them; 4 out: halved: 4 of them; 6 out: halved: 6 of them; and 96 more"
+    )
+    alike = {broker: Rate(bytes_per_s=1, why="halved" if broker else "up") for broker in range(100)}
+    assert Rates(leader=alike).why() == "1 out, 2 out, 3 out, 4 out, …: halved; 0 out: up"
