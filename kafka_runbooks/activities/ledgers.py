@@ -4,6 +4,7 @@ These are parts of activities, called with the permit checked. Each can be broke
 it reads the ledger and looks at the cluster, and does what is still to do.
 """
 
+import time
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 
@@ -17,6 +18,8 @@ from kafka_runbooks.throttle import leases
 
 LEASE_TIME = timedelta(minutes=30)
 EVERY_LOG_DIRECTORY = "*"
+SETTLE_LOOKS, SETTLE_SECONDS = 20, 0.25
+"""So long brokers may take to hear of a cancelled reassignment."""
 
 
 def name_of(run_id: str) -> str:
@@ -196,22 +199,40 @@ def give_back(kafka: Kafka, kubernetes: Kubernetes, ledger: Ledger, live: frozen
 def _cancel(kafka: Kafka, kubernetes: Kubernetes, ledger: Ledger) -> Ledger:
     if not ledger.reassignments:
         return ledger
-    ours = {move.name: frozenset(move.after) for move in ledger.reassignments}
-    running: list[TopicPartition] = [
-        move.name for move in kafka.reassignments() if move.name in ours and frozenset(move.target) == ours[move.name]
-    ]
-    # A cancelled reassignment leaves the replicas in the order of old and new together: another preferred leader. So does one that
-    # an attempt before this one has cancelled, when it was cut off before it had put that right.
     moves = {move.name: move for move in ledger.reassignments}
-    disordered = [
-        partition.name
-        for partition in kafka.snapshot().partitions
-        if partition.name in moves
-        and partition.replicas not in (moves[partition.name].before, moves[partition.name].after)
-        and set(partition.replicas) == set(moves[partition.name].before)
-    ]
+    running = {
+        moving.name
+        for moving in kafka.reassignments()
+        if moving.name in moves and set(moving.target) == set(moves[moving.name].after)
+    }
     if running:
-        kafka.alter_reassignments(dict.fromkeys(running))
-    if running or disordered:
-        kafka.alter_reassignments({name: moves[name].before for name in {*running, *disordered}})
+        kafka.alter_reassignments(dict.fromkeys(sorted(running)))
+    _restore_order(kafka, moves, running)
     return write(kubernetes, ledger.model_copy(update={"reassignments": ()}))
+
+
+def _restore_order(
+    kafka: Kafka, moves: Mapping[TopicPartition, OwnedReassignment], cancelled: Collection[TopicPartition]
+) -> None:
+    """A cancelled reassignment leaves the replicas in the order of old and new together: another preferred leader.
+
+    So does one that an attempt before this one has cancelled, when it was cut off here. One that ended before the cancel reached
+    it is where it was to go, and stays: to ask for its old replicas would copy them anew.
+    """
+    disordered: list[TopicPartition] = []
+    for look in range(SETTLE_LOOKS):
+        if look:
+            time.sleep(SETTLE_SECONDS)
+        found = {partition.name: partition.replicas for partition in kafka.snapshot().partitions if partition.name in moves}
+        disordered = [
+            name
+            for name, replicas in found.items()
+            if set(replicas) == set(moves[name].before)
+            and replicas != moves[name].after
+            and (name in cancelled or replicas != moves[name].before)
+        ]
+        # A broker that hasn't heard yet of the cancel still tells the old and the new replicas together.
+        if all(set(found[name]) in (set(moves[name].before), set(moves[name].after)) for name in found.keys() & set(cancelled)):
+            break
+    if disordered:
+        kafka.alter_reassignments({name: moves[name].before for name in sorted(disordered)})

@@ -35,6 +35,7 @@ DEAD_SECONDS = 60.0
 """A destination that is away for so long is given up; one that only restarts is back before."""
 STILL_SECONDS = 60.0
 """No byte arrives for so long although moves are in flight: that is said."""
+PROOF_PATIENCE_SECONDS = 10.0
 ELECTIONS_AT_ONCE = 500
 ELECTION_PATIENCE_SECONDS = 120.0
 
@@ -123,25 +124,35 @@ class MovingActivities:
         step = proof.step
         clients = self._clusters.open(step.token.cluster)
         with alive():
-            plan = load_moves(clients, step)
-            snapshot = clients.kafka.snapshot()
-            ledger = records.load(clients.kubernetes, ledgers.name_of(step.token.run_id), Ledger)
-            rated = [broker for broker in proof.our_rates_bytes_per_s if broker in snapshot.live_broker_ids]
-            checks: list[Check] = [exit_contract.replicas_as_planned(snapshot, plan.moves)] if proof.as_planned else []
-            checks += [
-                exit_contract.in_sync_no_worse(snapshot, plan.moves),
-                exit_contract.preferred_leaders_lead(snapshot, plan.moves),
-                exit_contract.no_reassignment_of_ours(clients.kafka.reassignments(), ledger),
-                exit_contract.no_throttle_of_ours(
-                    ledger,
-                    plan,
-                    clients.kafka.throttled_replicas({move.topic for move in plan.moves}),
-                    clients.kafka.throttle_rates(rated),
-                    proof.our_rates_bytes_per_s,
-                ),
-            ]
-            checks += [exit_contract.is_empty(snapshot, broker) for broker in plan.leaving]
-            return MoveChecks(checks=tuple(checks))
+            plan, began = load_moves(clients, step), time.monotonic()
+            while True:
+                checks = self._checks(clients, proof, plan)
+                # Any broker is asked, and one may not have heard yet of what ended a moment ago.
+                if all(check.holds for check in checks) or time.monotonic() - began > PROOF_PATIENCE_SECONDS:
+                    return MoveChecks(checks=checks)
+                time.sleep(1.0)
+
+    @staticmethod
+    def _checks(clients: ClusterClients, proof: MoveProof, plan: MovePlan) -> tuple[Check, ...]:
+        step = proof.step
+        snapshot = clients.kafka.snapshot()
+        ledger = records.load(clients.kubernetes, ledgers.name_of(step.token.run_id), Ledger)
+        rated = [broker for broker in proof.our_rates_bytes_per_s if broker in snapshot.live_broker_ids]
+        checks: list[Check] = [exit_contract.replicas_as_planned(snapshot, plan.moves)] if proof.as_planned else []
+        checks += [
+            exit_contract.in_sync_no_worse(snapshot, plan.moves),
+            exit_contract.preferred_leaders_lead(snapshot, plan.moves),
+            exit_contract.no_reassignment_of_ours(clients.kafka.reassignments(), ledger),
+            exit_contract.no_throttle_of_ours(
+                ledger,
+                plan,
+                clients.kafka.throttled_replicas({move.topic for move in plan.moves}),
+                clients.kafka.throttle_rates(rated),
+                proof.our_rates_bytes_per_s,
+            ),
+        ]
+        checks += [exit_contract.is_empty(snapshot, broker) for broker in plan.leaving]
+        return tuple(checks)
 
 
 class Mover:
@@ -253,6 +264,13 @@ class Mover:
             return
         ensure_held(self._link, self._step.token)
         refused = self._clients.kafka.alter_reassignments(targets)
+        try:
+            ensure_held(self._link, self._step.token)
+        except ApplicationError:
+            # Fenced off between asking and submitting: whoever cleared our ledger may have looked before this arrived.
+            self._clients.kafka.alter_reassignments(dict.fromkeys((move.name for move in decision.submit), None))
+            self._clients.kafka.alter_reassignments({move.name: partitions[move.name].replicas for move in decision.submit})
+            raise
         # A topic that was deleted just now is less to do; the next look sees it.
         refused = {name: why for name, why in refused.items() if "UnknownTopic" not in why}
         if refused:

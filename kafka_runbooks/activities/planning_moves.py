@@ -40,6 +40,7 @@ from kafka_runbooks.placement.plan import Plan
 from kafka_runbooks.placement.wishes import Options
 from kafka_runbooks.safety.moving import foreign_reassignments, reasons_not_to_move, reasons_not_to_remove
 
+MOST_REASONS = 100
 Request = TypeVar("Request", bound=MovingInput)
 
 
@@ -176,7 +177,19 @@ def _look(
         )
         if isinstance(request, EvacuateLeadersInput) and not request.back:
             evacuations.remember(clients, request.brokers, plan)
-    return MoveSurvey(summary=summary, reasons=tuple(reasons))
+    return MoveSurvey(summary=summary, reasons=bounded(reasons))
+
+
+def bounded(reasons: Sequence[Reason]) -> tuple[Reason, ...]:
+    """At most so many as the history can hold. What isn't shown can't be acknowledged either."""
+    if len(reasons) <= MOST_REASONS:
+        return tuple(reasons)
+    more = Reason(
+        name="more-reasons",
+        message=f"{len(reasons) - MOST_REASONS} more reasons like these",
+        clears="clear these first, or plan for fewer topics at once",
+    )
+    return (*reasons[:MOST_REASONS], more)
 
 
 def _rebalance(clients: ClusterClients, view: View, request: RebalanceInput) -> Made:

@@ -12,8 +12,8 @@ from kafka_runbooks.models.windows import ChangeWindow
 
 Level = Literal["utilisation", "used bytes", "replica count"]
 BrokerIds = Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(min_length=1, max_length=1000)]
-Topics = Annotated[tuple[Name, ...], Field(max_length=1000)]
-MOST_INLINE_PARTITIONS = 500
+Topics = Annotated[tuple[Name, ...], Field(max_length=300)]
+MOST_INLINE_PARTITIONS = 300
 """Of a reassignment JSON inside an input: the history keeps it."""
 
 

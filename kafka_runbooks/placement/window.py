@@ -121,7 +121,7 @@ def decide(plan: MovePlan, seen: Seen, limits: MoveLimits) -> Decision:
         elif not _is_expected(partition.replicas, move, seen.ours):
             drifted.add(move.name)
             drift.append(f"{move.name}: replicas are {list(partition.replicas)}, planned from {list(move.before)}")
-        elif dead := seen.dead & set(_arriving(move, partition)):
+        elif dead := seen.dead & set(move.arriving):
             lost |= dead
             if set(partition.replicas) == set(move.before) and partition.replicas != move.before:
                 restore.append(move)
@@ -190,10 +190,13 @@ def _grown(plan: MovePlan, snapshot: ClusterSnapshot) -> Iterable[str]:
 
 
 def _is_expected(replicas: tuple[int, ...], move: Move, ours: Mapping[TopicPartition, tuple[int, ...]]) -> bool:
-    """As planned from; or one of ours that was taken back, whose order is another until it is restored."""
+    """As planned from; or one of ours that was taken back, whose order is another until it is restored; or one that has just
+    ended, seen by a broker that still knows both sets (brokers learn of a change after the controller has answered).
+    """
     if replicas == move.before:
         return True
-    return move.name in ours and set(replicas) in (set(move.before), set(move.after))
+    before, after = set(move.before), set(move.after)
+    return move.name in ours and set(replicas) in (before, after, before | after)
 
 
 def _arriving(move: Move, partition: Partition) -> list[int]:

@@ -21,11 +21,13 @@ from tests.fakes.world import World
 class FakeKafka:
     def __init__(self, world: World) -> None:
         self.world = world
+        self._seen: list[ClusterSnapshot] = []
 
     def snapshot(self) -> ClusterSnapshot:
         self._ask()
         self.world.look()
-        return self._snapshot()
+        self._seen = [*self._seen, self._snapshot()][-1 - self.world.metadata_lag :]
+        return self._seen[0]
 
     def _snapshot(self) -> ClusterSnapshot:
         world = self.world

@@ -109,6 +109,8 @@ class World:
         self.cordoned: dict[int, str] = {}
         """Broker -> its cordoned log directories (KIP-1066)."""
         self.unregistered: set[int] = set()
+        self.metadata_lag = 0
+        """By so many looks the brokers' metadata are behind the controller, which alone knows reassignments at once."""
         self.is_kafka_away = False
         self.is_kubernetes_away = False
         self.acts: list[str] = []

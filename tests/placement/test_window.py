@@ -335,3 +335,13 @@ def test_what_cannot_end_inside_the_change_window_is_not_started() -> None:
     sooner = replace(soon, left_bytes=20)
     decision = decide(plan, replace(world.seen(), change_window=sooner), MoveLimits())
     assert decision.submit == () and decision.hold is not None and "t-0 is 100 bytes" in decision.hold.reason
+
+
+def test_a_broker_that_has_not_heard_yet_that_a_move_ended_is_no_drift() -> None:
+    plan = plan_of(move(0, (1, 2), (3, 2)), leaving=(1,))
+    world = Simulated({name(0): (3, 2, 1)}, ours={name(0): (3, 2)})
+    decision = decide(plan, world.seen(), MoveLimits())
+    assert decision.drift == () and not decision.is_done
+    assert [one.name for one in decision.submit] == [name(0)], "which the controller takes for done"
+    somebody_s = Simulated({name(0): (3, 2, 1)})
+    assert decide(plan, somebody_s.seen(), MoveLimits()).drift

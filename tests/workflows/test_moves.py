@@ -12,12 +12,16 @@ import pytest
 from temporalio.client import WorkflowFailureError, WorkflowHandle
 from temporalio.exceptions import ApplicationError
 
+from kafka_runbooks.activities import ledgers
+from kafka_runbooks.activities import moving as moving_activities
 from kafka_runbooks.clients import records
 from kafka_runbooks.clients.errors import Unreachable
 from kafka_runbooks.models.cluster import ThrottleRates, TopicPartition
+from kafka_runbooks.models.ledger import OwnedReassignment
 from kafka_runbooks.models.moves import MovePlan
 from kafka_runbooks.models.runbooks import Abort, Approval, Outcome, RunbookResult, Word
 from kafka_runbooks.models.status import Status
+from kafka_runbooks.models.steps import Token
 from kafka_runbooks.workflows.moving import Rebalance
 from tests.fakes import FakeKafka, FakeKubernetes
 from tests.fakes.world import MEGABYTE, World
@@ -602,3 +606,83 @@ async def test_a_change_window_that_is_open_is_used(runbooks: Bench) -> None:
     window = {"start": f"{now - timedelta(hours=1):%H:%M}", "end": f"{now + timedelta(hours=3):%H:%M}"}
     result = await (await runbooks.start_runbook("Rebalance", map="events", change_windows=[window], **FAST)).result()
     assert result.outcome is Outcome.DONE, result.summary
+
+
+@pytest.mark.parametrize("rolls_back", [False, True])
+async def test_brokers_whose_metadata_lag_behind_the_controller(runbooks: Bench, rolls_back: bool) -> None:
+    world = runbooks.world
+    world.metadata_lag = 2
+    before = assignment(world)
+    fields = {"limits": {"moves_in_per_broker": 2}, **SLOW, "wait_for_approval": True}
+    handle = await runbooks.start_runbook("Rebalance", map="events", **fields)
+    await until(handle, lambda status: status.phase == "gate" and status.waiting is not None)
+    await handle.execute_update(Rebalance.approve, Approval(by="alice", reason="go"))
+    if rolls_back:
+        await moving(handle)
+        await handle.execute_update(Rebalance.abort, Abort(by="alice", reason="wrong night", rollback=True))
+        result = await failure(handle)
+        assert assignment(world) == before, result.summary
+    else:
+        result = await handle.result()
+        assert result.outcome is Outcome.DONE, result.summary
+    assert len([one for one in result.decisions if one.action == "approve"]) == 1, "nothing was taken for drift"
+    holds(result)
+    nothing_is_left(world)
+
+
+async def test_a_dead_broker_is_decommissioned_from_the_other_replicas(runbooks: Bench) -> None:
+    world = runbooks.world
+    world.kill_broker(1003)
+    result = await (await runbooks.start_runbook("Decommission", brokers=[1003], **FAST)).result()
+    assert result.outcome is Outcome.DONE, result.summary
+    holds(result)
+    assert not any(1003 in row for row in assignment(world).values())
+    nothing_is_left(world)
+
+
+async def test_a_terminated_decommission_s_leftovers_are_cleared_by_the_next_run(runbooks: Bench) -> None:
+    world = runbooks.world
+    handle = await runbooks.start_runbook("Decommission", brokers=[1003], **SLOW)
+    await moving(handle)
+    await handle.terminate("for the test")
+    assert world.cordoned[1003] == "*" and any(partition.adding for partition in world.partitions.values())
+    cleared = await (await runbooks.start_runbook("ClearLeftovers", when_busy="wait")).result()
+    assert cleared.outcome is Outcome.DONE, cleared.summary
+    assert world.cordoned[1003] == ""
+    nothing_is_left(world)
+    result = await (await runbooks.start_runbook("Decommission", brokers=[1003], **FAST)).result()
+    assert result.outcome is Outcome.DONE, result.summary
+
+
+async def test_a_mover_that_is_fenced_off_as_it_submits_takes_it_back(runbooks: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The permit is lost between question and request: nobody would know of the reassignments, for the ledger is cleared."""
+    world = runbooks.world
+    before = assignment(world)
+    lost: list[str] = []
+
+    def ensure_held(link: object, token: Token) -> None:
+        if "alter_reassignments" in world.acts:
+            lost.append(token.run_id)
+            raise ApplicationError("the permit is lost", type="PermitLost", non_retryable=True)
+
+    monkeypatch.setattr(moving_activities, "ensure_held", ensure_held)
+    handle = await runbooks.start_runbook("Rebalance", map="events", **SLOW)
+    assert (await failure(handle)).outcome is Outcome.FAILED
+    assert lost and assignment(world) == before
+    assert not any(partition.adding or partition.removing for partition in world.partitions.values())
+
+
+def test_a_move_that_ends_before_its_cancel_arrives_stays_where_it_is(world: World) -> None:
+    """To ask for its old replicas would copy them anew, unthrottled, and nobody would own it."""
+    kafka, kubernetes, name = FakeKafka(world), FakeKubernetes(world), TopicPartition("events.a", 0)
+    world.advance_at_look = False
+    token = Token(cluster="c", workflow_id="w", run_id="r", permit_run_id="p")
+    owned = OwnedReassignment(topic=name.topic, partition=name.partition, before=(1001, 1002), after=(1007, 1002))
+    ledger = ledgers.own_reassignments(kubernetes, ledgers.read(kubernetes, token), [owned])
+    kafka.alter_reassignments({name: owned.after})
+    world.before_act = lambda act: world.advance(5) if act == "alter_reassignments" else None
+    released = ledgers.give_back(kafka, kubernetes, ledger, kafka.snapshot().live_broker_ids)
+    assert world.partitions[name].replicas == [1007, 1002]
+    assert not world.partitions[name].adding and not world.partitions[name].removing
+    assert released.left_behind == ()
+    nothing_is_left(world)
