@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from temporalio import activity
 from temporalio.exceptions import ApplicationError
 
-from kafka_runbooks.activities import ledgers
+from kafka_runbooks.activities import ledgers, overriding
 from kafka_runbooks.activities.permits import ensure_held
 from kafka_runbooks.activities.running import Link, Reporter, alive, looks
 from kafka_runbooks.activities.survey import load_plan, planned_now
@@ -26,7 +26,7 @@ from kafka_runbooks.models.steps import StepRequest
 from kafka_runbooks.models.throttles import Rates
 from kafka_runbooks.models.traffic import BrokerTraffic, TrafficReport
 from kafka_runbooks.safety.availability import not_led_by_preferred, only_copy_on
-from kafka_runbooks.throttle import adapting, feasibility, leases, measuring
+from kafka_runbooks.throttle import adapting, feasibility, leases, measuring, overrides
 from kafka_runbooks.throttle.headroom import Capacity, capacity_of
 from kafka_runbooks.throttle.pace import Pace
 
@@ -116,7 +116,8 @@ class Throttling:
                 held_at_floor="another broker is down" if hold_at_floor else "",
             )
             self._traffic_before |= traffic.by_broker
-        self._now = adapting.adapt(self._step.throttle, self._now, participants, seen)
+        computed = adapting.adapt(self._step.throttle, self._now, participants, seen)
+        self._now = overrides.apply(computed, overriding.in_force(kubernetes, self._step.token))
         self.highest_bytes_per_s = max(self.highest_bytes_per_s, self.rate_bytes_per_s)
         ensure_held(self._link, self._step.token)
         ledger = ledgers.renewed(kubernetes, ledger)

@@ -74,10 +74,7 @@ def for_broker(overrides: Overrides, broker_id: int) -> Override | None:
 
 
 def apply(rates: Rates, overrides: Overrides) -> Rates:
-    """The computed rates with what people want in their place; what is computed next goes on from these.
-
-    A broker with an override of its own that takes no part gets a follower rate: it catches up.
-    """
+    """The computed rates with what people want in their place; what is computed next goes on from these."""
 
     def overridden(direction: Direction) -> dict[int, Rate]:
         found = {}
@@ -86,11 +83,18 @@ def apply(rates: Rates, overrides: Overrides) -> Rates:
             found[broker] = rate if override is None else _rate(override, rate)
         return found
 
-    leader, follower = overridden(Direction.LEADER), overridden(Direction.FOLLOWER)
-    for override in overrides:
-        if override.broker_id is not None and override.broker_id not in {*leader, *follower}:
-            follower[override.broker_id] = _rate(override, Rate(bytes_per_s=override.rate_bytes_per_s))
-    return rates.model_copy(update={"leader": leader, "follower": follower})
+    return rates.model_copy(update={"leader": overridden(Direction.LEADER), "follower": overridden(Direction.FOLLOWER)})
+
+
+def for_recovery(overrides: Overrides, participants: Collection[int]) -> Rates:
+    """Follower rates of brokers that have an override of their own and take no part in any reassignment: they catch up."""
+    return Rates(
+        follower={
+            override.broker_id: _rate(override, Rate(bytes_per_s=override.rate_bytes_per_s))
+            for override in overrides
+            if override.broker_id is not None and override.broker_id not in participants
+        }
+    )
 
 
 def entries_for(partitions: Iterable[Partition], overrides: Overrides, participants: Collection[int]) -> dict[str, EntryLease]:

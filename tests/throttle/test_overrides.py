@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from kafka_runbooks.models.cluster import ThrottleRates
 from kafka_runbooks.models.throttles import Rate, Rates
 from kafka_runbooks.throttle import overrides
 from kafka_runbooks.throttle.overrides import Override
@@ -38,10 +39,10 @@ def test_a_broker_s_own_comes_before_the_one_for_all_and_both_say_whose_they_are
 
 
 def test_a_broker_that_takes_no_part_catches_up_at_its_override() -> None:
-    after = overrides.apply(Rates(), (override(50), override(7, 9)))
-    assert after.wanted()[9].follower_bytes_per_s == 7 * MEGABYTE
-    assert after.wanted()[9].leader_bytes_per_s is None
-    assert set(after.wanted()) == {9}
+    by_hand = (override(50), override(7, 9), override(8, 1))
+    assert set(overrides.apply(rates(), by_hand).wanted()) == {1, 2, 3}
+    after = overrides.for_recovery(by_hand, participants={1, 2, 3})
+    assert after.wanted() == {9: ThrottleRates(follower_bytes_per_s=7 * MEGABYTE)}
 
 
 def test_it_ends_by_itself() -> None:

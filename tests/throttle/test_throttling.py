@@ -1,18 +1,23 @@
 """The rates on the brokers of a world in memory, look by look, as the activities set them."""
 
 import pytest
+from temporalio.exceptions import ApplicationError
+from temporalio.testing import ActivityEnvironment
 
-from kafka_runbooks.activities import catch_up, ledgers
+from kafka_runbooks.activities import catch_up, ledgers, overriding
 from kafka_runbooks.activities.catch_up import Throttling
+from kafka_runbooks.activities.overriding import ClearRequest, OverrideRequest, OverridingActivities
 from kafka_runbooks.clients.open import ClusterClients, ClusterSettings
 from kafka_runbooks.models.cluster import Partition, ThrottledReplicas, ThrottleRates, TopicPartition
 from kafka_runbooks.models.plans import PlanReference
 from kafka_runbooks.models.runbooks import AdaptiveThrottle, FixedThrottle
 from kafka_runbooks.models.steps import BrokerPlace, StepRequest, Token
+from kafka_runbooks.throttle.overrides import Override
 from tests.fakes.kafka import FakeKafka
 from tests.fakes.kubernetes import FakeKubernetes
 from tests.fakes.metrics import FakeMetrics
 from tests.fakes.world import World
+from tests.temporal_env import WorldClusters
 
 MEGABYTE = 1_000_000
 TOKEN = Token(cluster="main", workflow_id="w", run_id="r", permit_run_id="p")
@@ -156,6 +161,40 @@ def test_somebody_else_s_follower_rate_is_obeyed_and_said_to_be_too_slow(site: S
     assert site.rates()[2] == 100_000
     expected = "broker 1003: follower replication throttle 0.10 MB/s never catches up: 0.20 MB/s are needed only to keep up"
     assert expected in throttling.why
+
+
+def test_what_a_person_sets_holds_from_the_next_look_on_until_it_is_cleared(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(overriding, "ensure_held", lambda link, token: None)
+    acts = OverridingActivities(WorldClusters(site.world, "main"), None)  # type: ignore[arg-type]
+    environment = ActivityEnvironment()
+
+    def by_hand(rate_bytes_per_s: int, broker_id: int | None = None, **more: object) -> OverrideRequest:
+        values = {"rate_bytes_per_s": rate_bytes_per_s, "broker_id": broker_id, "by": "ana", "reason": "INC-7", **more}
+        return OverrideRequest(token=TOKEN, override=Override.model_validate(values))
+
+    throttling = site.throttling()
+    site.look(throttling)
+    said = environment.run(acts.set_throttle, by_hand(40 * MEGABYTE))
+    assert said == "throttle successfully set to 40MB/s, autoremove==false"
+    environment.run(acts.set_throttle, by_hand(200_000, 1003, ends_with_moves=True))
+    site.look(throttling)
+    assert site.rates() == (40 * MEGABYTE, 40 * MEGABYTE, 200_000)
+    assert "override for broker 1003: 0.2 MB/s set by ana, until nothing moves: INC-7" in throttling.why
+    site.look(site.throttling())
+    assert site.rates() == (40 * MEGABYTE, 40 * MEGABYTE, 200_000), "the next attempt reads it too"
+    another_run = TOKEN.model_copy(update={"run_id": "another"})
+    assert [one.broker_id for one in overriding.in_force(site.kubernetes, another_run)] == [None], "it ended with the moves"
+
+    assert environment.run(acts.clear_throttle, ClearRequest(token=TOKEN, broker_id=7)) == (
+        "broker 7: no throttle override is set"
+    )
+    said = environment.run(acts.clear_throttle, ClearRequest(token=TOKEN, everything=True))
+    assert said == "throttle removed\nbroker 1003: throttle removed\n"
+    site.look(throttling)
+    assert site.rates() == (13 * MEGABYTE, 13 * MEGABYTE, FLOOR + STEP), "back within floor and ceiling"
+    assert overriding.NAME not in site.world.records
+    with pytest.raises(ApplicationError, match="expires_at is 2020-01-01 00:00:00 UTC, which is over"):
+        environment.run(acts.set_throttle, by_hand(5_000, expires_at="2020-01-01T00:00:00Z"))
 
 
 def test_a_fixed_rate_is_each_source_s_and_leaves_the_destination_alone(site: Site) -> None:
