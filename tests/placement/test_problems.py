@@ -8,8 +8,10 @@ from typing import Any
 import pytest
 
 from benchmarks import placement as benchmark
+from benchmarks import placement_fuzz
 from benchmarks.placement_generator import FAMILIES, Shape, generate
 from kafka_runbooks.placement import checker, planners
+from kafka_runbooks.placement.errors import NoMap
 from kafka_runbooks.placement.plan import Plan
 from tests.placement.builders import after
 
@@ -107,6 +109,23 @@ def test_other_problems_of_the_same_kinds(family: str, seed: int) -> None:
 def test_odd_problems(shape: Shape) -> None:
     """Uneven racks, empty partitions, a huge one, mixed replication factors, offline replicas."""
     _judge_generated(generate(shape))
+
+
+def test_odd_problems_at_random() -> None:
+    """As the fuzzer draws them, from 60 replicas a broker on and without a partition of most of a disk: none misses."""
+    drawn = [shape for shape in placement_fuzz.shapes(150, 4) if not shape.huge and _replicas_per_broker(shape) >= 55]
+    missed, refused = {}, 0
+    for shape in drawn[:30]:
+        try:
+            if wrong := placement_fuzz.faults(generate(shape)):
+                missed[str(shape)] = wrong
+        except NoMap:
+            refused += 1
+    assert missed == {} and refused < 5
+
+
+def _replicas_per_broker(shape: Shape) -> float:
+    return shape.partitions * sum(shape.replication) / len(shape.replication) / sum(shape.racks)
 
 
 def _judge_generated(problem: dict[str, Any]) -> None:
