@@ -15,6 +15,8 @@ with workflow.unsafe.imports_passed_through():
     from kafka_runbooks.models.runbooks import ReplaceBrokerInput
     from kafka_runbooks.models.steps import Survey
     from kafka_runbooks.workflows import options
+    from kafka_runbooks.workflows.decommission import EMPTY_STEPS, REMOVE_STEPS
+    from kafka_runbooks.workflows.moving import MOVE_STEPS
 
 
 @workflow.defn
@@ -47,4 +49,8 @@ class PlanMoves:
             args=[asked.runbook, asked.request],
             **options.act("the plan, not kept, and every reason not to start"),
         )
-        return Preview(plan=found.summary, reasons=found.reasons, nothing_to_do=found.nothing_to_do)
+        steps: tuple[str, ...] = MOVE_STEPS
+        if asked.runbook == "Decommission":
+            steps = REMOVE_STEPS if asked.request.get("remove_pods") else EMPTY_STEPS
+        plan = found.summary.model_copy(update={"steps": steps}) if found.summary is not None else None
+        return Preview(plan=plan, reasons=found.reasons, nothing_to_do=found.nothing_to_do)

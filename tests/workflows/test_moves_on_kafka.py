@@ -186,4 +186,8 @@ async def test_a_broker_leaves_for_good(real: Bench, admin: KafkaAdmin, kafka: L
     admin.unregister_broker(1004)
     kafka.start_broker(1004)
     kafka.wait_for_brokers(4)
-    eventually(lambda: admin.log_directory_cordons([1004]) == {1004: ""})  # Whoever comes with this id is not cordoned.
+    fresh = KafkaAdmin(kafka.bootstrap_servers)
+    try:  # Whoever comes with this id is not cordoned.
+        eventually(lambda: fresh.log_directory_cordons([1004]) == {1004: ""}, 120)
+    finally:
+        fresh.close()
