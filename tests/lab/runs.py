@@ -63,7 +63,7 @@ admin.create_topics([topic])[name].result(30)
 
 
 def fill(lab: Lab, name: str, records: int) -> None:
-    """Records of 10 kB."""
+    """Records of 10 kB, evenly over the partitions."""
     kafka(
         lab,
         """
@@ -71,8 +71,9 @@ import os, sys
 from confluent_kafka import Producer
 bootstrap, name, records = sys.argv[1], sys.argv[2], int(sys.argv[3])
 producer = Producer({'bootstrap.servers': bootstrap, 'acks': 'all'})
+partitions = len(producer.list_topics(name, timeout=20).topics[name].partitions)
 for n in range(records):
-    producer.produce(name, value=os.urandom(10_000)); producer.poll(0)
+    producer.produce(name, value=os.urandom(10_000), partition=n % partitions); producer.poll(0)
     if n % 500 == 0: producer.flush(60)
 assert producer.flush(60) == 0
 """,
@@ -100,6 +101,55 @@ for future in admin.delete_topics(sys.argv[2:]).values(): future.result(30)
 """,
         *names,
     )
+
+
+def add_partitions(lab: Lab, topic: str, replicas: list[list[int]]) -> None:
+    """More partitions for a topic, on these brokers."""
+    kafka(
+        lab,
+        """
+import json, sys
+from confluent_kafka.admin import AdminClient, NewPartitions
+admin = AdminClient({'bootstrap.servers': sys.argv[1]})
+more = json.loads(sys.argv[3])
+total = len(admin.list_topics(topic=sys.argv[2], timeout=20).topics[sys.argv[2]].partitions) + len(more)
+wanted = NewPartitions(sys.argv[2], total, replica_assignment=more)
+for future in admin.create_partitions([wanted]).values(): future.result(30)
+""",
+        topic,
+        json.dumps(replicas),
+    )
+
+
+def active_controller(lab: Lab) -> str | None:
+    """The pod of the active KRaft controller (node id 1 is the first), or None while there is none."""
+    code = "print(admin.describe_metadata_quorum()['topics'][0]['partitions'][0]['leader_id'])"
+    try:
+        found = int(kafka(lab, f"{_CLIENT}\n{code}"))
+    except AssertionError:
+        return None
+    return f"kafka-controller-{found - 1}" if found > 0 else None
+
+
+def config_map(name: str, text: str) -> str:
+    """A manifest."""
+    return json.dumps({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name}, "data": {"plan.json": text}})
+
+
+def largest_payload_bytes(run: str) -> int:
+    """The largest payload anywhere in a run's history."""
+
+    def payloads(node: Any) -> Iterator[int]:
+        if isinstance(node, dict):
+            if isinstance(node.get("data"), str) and "metadata" in node:
+                yield len(node["data"]) * 3 // 4
+            for value in node.values():
+                yield from payloads(value)
+        elif isinstance(node, list):
+            for value in node:
+                yield from payloads(value)
+
+    return max(payloads(json.loads(temporal("workflow", "show", "-w", run, "-o", "json").stdout)))
 
 
 def set_config(lab: Lab, kind: str, name: str, key: str, value: str) -> None:
@@ -152,6 +202,13 @@ metadata = AdminClient({'bootstrap.servers': sys.argv[1]}).list_topics(timeout=2
 
 def brokers(lab: Lab) -> list[int]:
     found: list[int] = json.loads(kafka(lab, f"{_METADATA}\nprint(json.dumps(sorted(metadata.brokers)))"))
+    return found
+
+
+def assignment(lab: Lab) -> dict[str, list[int]]:
+    """Partition -> its replica list, of the whole cluster."""
+    code = "print(json.dumps({f'{t.topic}-{p.id}': p.replicas for t in metadata.topics.values() for p in t.partitions.values()}))"
+    found: dict[str, list[int]] = json.loads(kafka(lab, f"{_METADATA}\n{code}"))
     return found
 
 
@@ -252,19 +309,17 @@ def temporal(*argv: str, seconds: float = 60) -> subprocess.CompletedProcess[str
     return done
 
 
-def start(run: str, asked: str) -> None:
-    """Start `ReplaceBroker` by the `temporal` command and come back at once."""
+def start(run: str, asked: str, runbook: str = "ReplaceBroker") -> None:
+    """Start a runbook by the `temporal` command and come back at once."""
     temporal(
-        *("workflow", "start", "--type", "ReplaceBroker", "--task-queue", "kafka-runbooks"),
+        *("workflow", "start", "--type", runbook, "--task-queue", "kafka-runbooks"),
         *("--workflow-id", run, "--input", asked, "--fail-existing"),
     )
 
 
 def outcome(run: str, seconds: float = 300) -> dict[str, Any]:
-    """The result, once it has one."""
-    found: dict[str, Any] = json.loads(temporal("workflow", "result", "-w", run, "-o", "json", seconds=seconds).stdout)
-    result: dict[str, Any] = found.get("result", found)
-    return result
+    """The result, once it has one, whichever way it ended."""
+    return result_of(runbook("status", run, "--watch", "-o", "json", seconds=seconds))
 
 
 def status(run: str) -> dict[str, Any]:
@@ -288,6 +343,12 @@ def until_status(run: str, holds: Callable[[dict[str, Any]], Any], seconds: floa
 def is_closed(run: str) -> bool:
     described = json.loads(temporal("workflow", "describe", "-w", run, "-o", "json").stdout)
     return "RUNNING" not in described["workflowExecutionInfo"]["status"]
+
+
+def update(run: str, name: str, **word: Any) -> None:
+    """An update by the `temporal` command: approve, pause, resume, abort…"""
+    asked = json.dumps({"by": "ana", "reason": "test", **word})
+    temporal("workflow", "update", "execute", "-w", run, "--name", name, "--input", asked)
 
 
 def completed(run: str) -> set[str]:

@@ -1,0 +1,284 @@
+"""The runbooks that move data, on the lab: real Kafka and Kubernetes, with checked traffic running all the while."""
+
+import json
+import uuid
+from collections import Counter
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from kafka_runbooks_lab.lab import Lab
+
+from tests.lab import runs
+from tests.lab.runs import ask, checked_traffic, eventually, holds, leftovers, place_of
+
+pytestmark = [pytest.mark.lab, pytest.mark.timeout(600)]
+
+FAST = {"throttle": {"mode": "fixed", "rate_bytes_per_s": 50_000_000}}
+SLOW = {"throttle": {"mode": "fixed", "rate_bytes_per_s": 300_000}, "limits": {"moves_in_per_broker": 2}}
+LEVEL = {"level": "replica count", "target_spread": 1}
+"""By count: the brokers of the lab share one disk, whose use is the same for all of them."""
+EVENTS = (1001, 1002, 1003)
+MOVING_STEPS = ("plan_rebalance", "move_partitions", "elect_planned_leaders", "give_back")
+
+
+def fresh() -> str:
+    return f"lab/test/{uuid.uuid4().hex[:8]}"
+
+
+@pytest.fixture
+def topic(lab: Lab) -> Iterator[str]:
+    """An uneven map: twelve partitions of 5 MB on two of its three brokers, in two copies; and a topic for traffic."""
+    lab.wait_ready()
+    name = f"events.{uuid.uuid4().hex[:8]}"
+    runs.create_topic(lab, name, [[1001, 1002] if n % 2 else [1002, 1001] for n in range(12)])
+    runs.fill(lab, name, 6_000)
+    runs.create_topic(lab, f"{name}.traffic", [[1001, 1002], [1002, 1003], [1003, 1001]])
+    yield name
+    runs.delete_topics(lab, name, f"{name}.traffic")
+
+
+@pytest.fixture(scope="module")
+def fourth(lab: Lab) -> Iterator[int]:
+    """The id of a fourth broker of the events map, empty, for as long as these tests take."""
+    lab.wait_ready()
+    _, _, zone = place_of(lab, 1003)
+    node = lab.add_node(zone, "events")
+    lab.kubectl("-n", "kafka", "scale", "statefulset", "kafka-events", "--replicas=4")
+    try:
+        eventually("a fourth broker", 90, lambda: len(runs.brokers(lab)) == 7)
+        yield max(runs.brokers(lab))
+    finally:
+        lab.kubectl("-n", "kafka", "scale", "statefulset", "kafka-events", "--replicas=3")
+        lab.kubectl("-n", "kafka", "wait", "--for=delete", "pod/kafka-events-3", "--timeout=90s")
+        lab.kubectl("-n", "kafka", "delete", "pvc", "data-kafka-events-3", "--ignore-not-found", "--wait=false")
+        lab.kill_node(node)
+        lab.delete_node(node)
+        eventually("six brokers", 60, lambda: len(runs.brokers(lab)) == 6)
+
+
+def counts(lab: Lab, topic: str) -> Counter[int]:
+    """Broker -> how many replicas of the topic it has."""
+    named = {name: row for name, row in runs.assignment(lab).items() if name.rsplit("-", 1)[0] == topic}
+    return Counter(broker for row in named.values() for broker in row)
+
+
+def intact(traffic: dict[str, Any]) -> None:
+    assert traffic["acknowledged"] > 100
+    assert (traffic["lost"], traffic["produce_errors"]) == (0, 0), traffic
+
+
+def under_way(run: str, at_least: int = 1) -> dict[str, Any]:
+    """Some partitions are there, others are not."""
+    return runs.until_status(
+        run,
+        lambda status: (
+            status["step"] == "reassign partitions" and (status["progress"] or {}).get("done_partitions", 0) >= at_least
+        ),
+    )
+
+
+def rebalance(run: str, **fields: Any) -> None:
+    runs.start(run, ask(**{"map": "events", **LEVEL, **FAST, **fields}), "Rebalance")
+
+
+def test_an_uneven_map_is_levelled(lab: Lab, topic: str) -> None:
+    run = fresh()
+    with checked_traffic(lab, f"{topic}.traffic") as traffic:
+        rebalance(run)
+        result = runs.outcome(run)
+    holds(result)
+    intact(traffic)
+    assert result["copied_bytes"] >= result["lower_bound_bytes"] * 0.9 > 10_000_000
+    assert set(counts(lab, topic)) == set(EVENTS) and min(counts(lab, topic).values()) >= 6
+    assert leftovers(lab) == {}
+
+
+def test_an_abort_half_way_rolls_back_to_the_byte_exact_start(lab: Lab, topic: str) -> None:
+    before = runs.assignment(lab)
+    run = fresh()
+    with checked_traffic(lab, f"{topic}.traffic") as traffic:
+        rebalance(run, **SLOW)
+        under_way(run)
+        assert runs.assignment(lab) != before
+        runs.update(run, "abort", rollback=True)
+        result = runs.outcome(run)
+    assert result["outcome"] == "aborted" and "rolled back" in result["summary"], result
+    assert runs.assignment(lab) == before
+    intact(traffic)
+    assert leftovers(lab) == {} and not runs.moving(lab)
+
+
+def test_the_worker_is_killed_in_every_phase(lab: Lab, topic: str) -> None:
+    run = fresh()
+    with checked_traffic(lab, f"{topic}.traffic") as traffic:
+        rebalance(run, throttle={"mode": "fixed", "rate_bytes_per_s": 400_000})
+        eventually("planned", 90, lambda: "plan_rebalance" in runs.completed(run))
+        runs.kill_worker(lab)
+        under_way(run)
+        runs.kill_worker(lab)
+        for activity in MOVING_STEPS[1:]:
+            eventually(activity, 120, lambda activity=activity: activity in runs.completed(run))  # type: ignore[misc]
+            runs.kill_worker(lab)
+        result = runs.outcome(run)
+    holds(result)
+    intact(traffic)
+    assert min(counts(lab, topic)[broker] for broker in EVENTS) >= 6
+    assert leftovers(lab) == {}
+
+
+def test_the_replication_factor_goes_up_and_down(lab: Lab, topic: str) -> None:
+    with checked_traffic(lab, f"{topic}.traffic") as traffic:
+        for factor in (3, 2):
+            run = fresh()
+            runs.start(run, ask(topics=[topic], replication_factor=factor, **FAST), "SetReplicationFactor")
+            holds(runs.outcome(run))
+            assert sum(counts(lab, topic).values()) == 12 * factor
+    intact(traffic)
+    assert leftovers(lab) == {}
+
+
+def test_the_controller_fails_over_while_data_moves(lab: Lab, topic: str) -> None:
+    run = fresh()
+    with checked_traffic(lab, f"{topic}.traffic") as traffic:
+        rebalance(run, throttle={"mode": "fixed", "rate_bytes_per_s": 500_000})
+        under_way(run)
+        active = runs.active_controller(lab)
+        lab.kubectl("-n", "kafka", "delete", "pod", str(active), "--force", "--grace-period=0")
+        eventually("another controller", 60, lambda: runs.active_controller(lab) not in (None, active))
+        holds(runs.outcome(run))
+    intact(traffic)
+    lab.wait_ready()
+    assert leftovers(lab) == {}
+
+
+def test_a_person_changes_a_throttle_and_another_tool_starts_a_reassignment(lab: Lab, topic: str) -> None:
+    """Theirs stay and are waited for; what was ours and isn't any more is not taken back."""
+    theirs = f"check_runs.{uuid.uuid4().hex[:8]}"
+    runs.create_topic(lab, theirs, [[1004, 1005]])
+    runs.fill(lab, theirs, 1_000)
+    run = fresh()
+    key = "leader.replication.throttled.rate"
+    try:
+        runs.set_config(lab, "broker", "1004", key, "1000")
+        runs.set_config(lab, "topic", theirs, "leader.replication.throttled.replicas", "0:1004,0:1005")
+        rebalance(run, throttle={"mode": "fixed", "rate_bytes_per_s": 500_000})
+        under_way(run)
+        runs.set_config(lab, "broker", "1001", key, "77000000")
+        runs.move(lab, theirs, [[1004, 1006]])
+        holds(runs.outcome(run))
+        assert theirs in runs.moving(lab)
+        left = leftovers(lab)
+        assert left.pop(f"1001 {key}") == "77000000"
+        assert set(left) == {f"1004 {key}", f"{theirs} leader.replication.throttled.replicas"}
+    finally:
+        for broker in ("1001", "1004"):
+            runs.set_config(lab, "broker", broker, key, "")
+        runs.set_config(lab, "topic", theirs, "leader.replication.throttled.replicas", "")
+        eventually("their reassignment ends", 90, lambda: not runs.moving(lab))
+        runs.delete_topics(lab, theirs)
+    assert leftovers(lab) == {}
+
+
+def test_partitions_that_are_added_and_a_topic_that_goes_ask_for_a_new_approval(lab: Lab, topic: str) -> None:
+    """The rest is planned anew, and waits at the gate again."""
+    run = fresh()
+    rebalance(run, **SLOW, wait_for_approval=True)
+    runs.until_status(run, lambda status: status["phase"] == "gate")
+    runs.update(run, "approve")
+    first = under_way(run)["plan"]["reference"]
+    runs.add_partitions(lab, topic, [[1001, 1002]] * 4)
+    status = runs.until_status(run, lambda status: status["phase"] == "gate")
+    assert status["plan"]["reference"] != first
+    runs.update(run, "approve")
+    gone = f"{topic}.traffic"
+    runs.delete_topics(lab, gone)
+    runs.create_topic(lab, gone, [[1001, 1002]])
+    runs.update(run, "abort", rollback=True)
+    result = runs.outcome(run)
+    assert result["outcome"] == "aborted", result
+    assert leftovers(lab) == {} and not runs.moving(lab)
+
+
+def test_two_thousand_partitions_in_one_plan(lab: Lab) -> None:
+    """No payload of the history is over 100 kB."""
+    lab.wait_ready()
+    name = f"events.{uuid.uuid4().hex[:8]}"
+    runs.create_topic(lab, name, [[1001 + n % 2] for n in range(2_000)])
+    plan = {"version": 1, "partitions": [{"topic": name, "partition": n, "replicas": [1003]} for n in range(2_000)]}
+    lab.kubectl("-n", "kafka", "create", "-f", "-", input=runs.config_map("large-plan", json.dumps(plan)))
+    run = fresh()
+    try:
+        limits = {"moves_in_per_broker": 400, "moves_out_per_broker": 400, "moves_at_once": 400}
+        risks = [f"below-minimum:{name}"]
+        runs.start(run, ask(config_map="large-plan", limits=limits, acknowledged_risks=risks, **FAST), "RunPlan")
+        holds(runs.outcome(run, 400))
+        assert counts(lab, name) == {1003: 2_000}
+        assert runs.largest_payload_bytes(run) < 100_000
+    finally:
+        lab.kubectl("-n", "kafka", "delete", "configmap", "large-plan")
+        runs.delete_topics(lab, name)
+    assert leftovers(lab) == {}
+
+
+def test_two_of_six_are_decommissioned_at_once(lab: Lab, topic: str) -> None:
+    """One of each map; they stay, empty and cordoned, until their log directories are given back."""
+    zones = {broker: place_of(lab, broker)[2] for broker in (*EVENTS, 1004, 1005, 1006)}
+    other = next(broker for broker in (1004, 1005, 1006) if zones[broker] != zones[1003])
+    # Three copies on three brokers can't lose one: the consumers' offsets take the whole cluster first.
+    there = [1003, *(broker for broker in EVENTS if zones[broker] not in (zones[1003], zones[other])), other]
+    offsets = [int(name.rsplit("-", 1)[1]) for name in runs.assignment(lab) if name.startswith("__consumer_offsets-")]
+    spread = [{"topic": "__consumer_offsets", "partition": number, "replicas": there} for number in offsets]
+    first, run = fresh(), fresh()
+    runs.start(first, ask(plan={"version": 1, "partitions": spread}, **FAST), "RunPlan")
+    holds(runs.outcome(first))
+    with checked_traffic(lab, f"{topic}.traffic") as traffic:
+        runs.start(run, ask(brokers=[1003, other], **FAST), "Decommission")
+        result = runs.outcome(run)
+        holds(result)
+        assert not runs.replicas_on(lab, 1003) and not runs.replicas_on(lab, other)
+        for broker in ("1003", str(other)):
+            runs.set_config(lab, "broker", broker, "cordoned.log.dirs", "")
+        back = fresh()
+        runs.start(back, ask(**LEVEL, **FAST), "Rebalance")
+        holds(runs.outcome(back))
+    intact(traffic)
+    assert leftovers(lab) == {}
+
+
+def test_a_destination_s_node_dies(lab: Lab, topic: str, fourth: int) -> None:
+    """Its moves are cancelled, and the rest waits for a new approval."""
+    run = fresh()
+    _, node, _ = place_of(lab, fourth)
+    with checked_traffic(lab, f"{topic}.traffic") as traffic:
+        runs.start(run, ask(brokers=[fourth], **LEVEL, **SLOW, wait_for_approval=True), "ScaleUp")
+        runs.until_status(run, lambda status: status["phase"] == "gate")
+        runs.update(run, "approve")
+        under_way(run)
+        lab.kill_node(node)
+        status = runs.until_status(run, lambda status: status["phase"] == "gate" or status["phase"] == "failed", 150)
+        assert any(str(fourth) in reason["message"] for reason in status["reasons"]), status
+        assert not runs.moving(lab)
+        lab.start_node(node)
+        runs.update(run, "abort", rollback=True)
+        result = runs.outcome(run)
+    assert result["outcome"] == "aborted", result
+    intact(traffic)
+    lab.wait_ready()
+    eventually("nothing on it", 60, lambda: not runs.replicas_on(lab, fourth))
+    assert leftovers(lab) == {}
+
+
+def test_three_brokers_become_four_and_three_again(lab: Lab, topic: str, fourth: int) -> None:
+    up, down = fresh(), fresh()
+    with checked_traffic(lab, f"{topic}.traffic") as traffic:
+        runs.start(up, ask(brokers=[fourth], **LEVEL, **FAST), "ScaleUp")
+        holds(runs.outcome(up))
+        assert counts(lab, topic)[fourth] > 0
+        runs.start(down, ask(brokers=[fourth], remove_pods=True, **FAST), "Decommission")
+        holds(runs.outcome(down))
+        assert lab.kubectl("-n", "kafka", "get", "statefulset", "kafka-events", "-o", "jsonpath={.spec.replicas}") == "3"
+        assert fourth not in runs.brokers(lab)
+        assert not lab.kubectl("-n", "kafka", "get", "pvc", "data-kafka-events-3", "--ignore-not-found").strip()
+    intact(traffic)
+    assert leftovers(lab) == {}
