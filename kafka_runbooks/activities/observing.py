@@ -5,17 +5,21 @@ where their replicas are: a topic whose replicas lie on brokers of one map belon
 (`__consumer_offsets`) belongs to all of these together. So no plan takes a topic off its map.
 """
 
+import time
 from collections.abc import Collection
 from dataclasses import dataclass
 
 import numpy as np
 
+from kafka_runbooks.activities.running import LOOK_SECONDS
 from kafka_runbooks.clients.open import ClusterClients
 from kafka_runbooks.models.cluster import ClusterSnapshot, Reassignment, Replica, ReplicaSizes
 from kafka_runbooks.models.placement import Snapshot, SnapshotBroker, SnapshotPartition
 from kafka_runbooks.placement import maps, snapshots
 from kafka_runbooks.placement.arrays import Cluster
 from kafka_runbooks.placement.errors import BadWish
+
+SILENT_SECONDS = 60.0
 
 
 @dataclass(frozen=True)
@@ -35,15 +39,20 @@ class View:
 
 
 def observe(clients: ClusterClients) -> View:
-    """Look at the cluster.
+    """Look at the cluster. A broker that has only just joined is waited for: others may not know its name yet.
 
     :raises BadWish: a live broker didn't tell its replicas' sizes, and its load would be guessed
     """
-    snapshot = clients.kafka.snapshot()
-    sizes = clients.kafka.replica_sizes(sorted(snapshot.live_broker_ids))
-    silent = sorted(set(sizes.unanswered_broker_ids) & snapshot.live_broker_ids)
-    if silent:
-        raise BadWish(f"brokers {silent} did not tell their replicas' sizes (DescribeLogDirs)")
+    gives_up = time.monotonic() + SILENT_SECONDS
+    while True:
+        snapshot = clients.kafka.snapshot()
+        sizes = clients.kafka.replica_sizes(sorted(snapshot.live_broker_ids))
+        silent = sorted(set(sizes.unanswered_broker_ids) & snapshot.live_broker_ids)
+        if not silent:
+            break
+        if time.monotonic() > gives_up:
+            raise BadWish(f"brokers {silent} did not tell their replicas' sizes (DescribeLogDirs) for {SILENT_SECONDS:.0f} s")
+        time.sleep(LOOK_SECONDS)
     reassignments = clients.kafka.reassignments()
     map_of = {
         pod.broker_id: pod.map for pod in clients.kubernetes.broker_pods() if pod.broker_id is not None and pod.map is not None
