@@ -75,6 +75,7 @@ class KafkaAdmin:
         self._python_lock = threading.Lock()
         self._admin: AdminClient | None = None
         self._python: KafkaAdminClient | None = None
+        self._known_to_python: frozenset[tuple[int, str, int]] = frozenset()
 
     def snapshot(self) -> ClusterSnapshot:
         metadata = self._metadata()
@@ -125,6 +126,7 @@ class KafkaAdmin:
         disks: dict[int, tuple[int, int]] = {}
         unanswered = []
         metadata = self._metadata()
+        self._forget_python_unless_it_knows(addresses(metadata))
         held: dict[int, dict[str, list[int]]] = {broker_id: {} for broker_id in wanted}
         for topic in metadata.topics.values():
             for partition in topic.partitions.values():
@@ -379,11 +381,19 @@ class KafkaAdmin:
             with mapped(what):
                 yield self._kafka_python()
         except Unreachable:
-            with self._python_lock:
-                python, self._python = self._python, None
-            if python is not None:
-                python.close()
+            self._forget_python()
             raise
+
+    def _forget_python_unless_it_knows(self, brokers: frozenset[tuple[int, str, int]]) -> None:
+        """kafka-python asks for the brokers every five minutes: one that has joined since is nobody to it."""
+        if not brokers <= self._known_to_python:
+            self._forget_python()
+
+    def _forget_python(self) -> None:
+        with self._python_lock:
+            python, self._python = self._python, None
+        if python is not None:
+            python.close()
 
     def _kafka_python(self) -> Any:
         """Its calls may come from several threads: they run on an I/O thread of its own.
@@ -392,7 +402,7 @@ class KafkaAdmin:
         """
         with self._python_lock:
             if self._python is None:
-                self._metadata()
+                self._known_to_python = addresses(self._metadata())
                 with mapped("connect"):
                     self._python = KafkaAdminClient(
                         bootstrap_servers=self._bootstrap_servers.split(","),
@@ -401,6 +411,11 @@ class KafkaAdmin:
                         bootstrap_timeout_ms=10_000,
                     )
             return self._python
+
+
+def addresses(metadata: ClusterMetadata) -> frozenset[tuple[int, str, int]]:
+    """Id, host and port of every broker that is up."""
+    return frozenset((broker.id, broker.host, broker.port) for broker in metadata.brokers.values())
 
 
 class _Unknown(Refused):
