@@ -115,7 +115,7 @@ class PlacementSummary(Model):
     """The part that any valid map must move: lost or leaving replicas, added ones, rack repairs."""
     levelled: Literal["utilisation", "used bytes", "replica count", "bytes in", "bytes out"]
     spread_before: float
-    """Highest minus lowest over target brokers: a fraction of capacity for utilisation, else bytes, replicas or bytes a second."""
+    """Highest minus lowest a fraction of capacity for utilisation, else bytes, replicas or bytes per second."""
     spread_after: float
     best_possible_spread: float
     best_possible_is_exact: bool = False
