@@ -1,22 +1,34 @@
-"""What `feasibility` says of Kafka's quotas, on a real one: in-sync followers' fetches of a listed partition use up the rate."""
+"""On a real Kafka: what `feasibility` says of its quotas, and rates that adapt to what its brokers measure."""
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
 from confluent_kafka import Producer
 from confluent_kafka.admin import AdminClient, NewTopic
 
+from kafka_runbooks.activities import catch_up, ledgers
+from kafka_runbooks.activities.catch_up import Throttling
 from kafka_runbooks.clients.kafka import KafkaAdmin
+from kafka_runbooks.clients.metrics_exporter import ExporterMetrics
+from kafka_runbooks.clients.open import ClusterClients, ClusterSettings
 from kafka_runbooks.models.cluster import Partition, ReplicaSizes, ThrottledReplicas, ThrottleRates, TopicPartition
+from kafka_runbooks.models.plans import PlanReference
+from kafka_runbooks.models.pods import BrokerPod
+from kafka_runbooks.models.runbooks import AdaptiveThrottle
+from kafka_runbooks.models.steps import BrokerPlace, StepRequest, Token
 from kafka_runbooks.throttle import feasibility, leases, measuring
 from tests.clients.local_kafka import LocalKafka
+from tests.fakes.kubernetes import FakeKubernetes
+from tests.fakes.world import World
 
 MEGABYTE = 1_000_000
 TOPIC = "events.a"
 NAME = TopicPartition(TOPIC, 0)
+TOKEN = Token(cluster="main", workflow_id="w", run_id="r", permit_run_id="p")
 LEFT_BYTES = 30 * MEGABYTE
 PRODUCED_BYTES_PER_S = MEGABYTE
 
@@ -24,14 +36,15 @@ PRODUCED_BYTES_PER_S = MEGABYTE
 class Producing:
     """A steady producer, in a thread of its own."""
 
-    def __init__(self, bootstrap_servers: str) -> None:
+    def __init__(self, bootstrap_servers: str, topic: str) -> None:
+        self._topic = topic
         self._producer = Producer({"bootstrap.servers": bootstrap_servers, "acks": "all", "compression.type": "none"})
         self._done = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
 
     def fill(self, size_bytes: int) -> None:
         for _ in range(size_bytes // 50_000):
-            self._producer.produce(TOPIC, b"x" * 50_000)
+            self._producer.produce(self._topic, b"x" * 50_000)
             self._producer.poll(0)
         assert self._producer.flush(60) == 0
 
@@ -47,15 +60,27 @@ class Producing:
         began, sent = time.monotonic(), 0
         while not self._done.wait(0.02):
             while sent < (time.monotonic() - began) * PRODUCED_BYTES_PER_S:
-                self._producer.produce(TOPIC, b"x" * 20_000)
+                self._producer.produce(self._topic, b"x" * 20_000)
                 sent += 20_000
             self._producer.poll(0)
+
+
+class Pods(FakeKubernetes):
+    """The world's pods, with the addresses at which the real brokers' exporters listen."""
+
+    def __init__(self, world: World, hosts: Mapping[int, str]) -> None:
+        super().__init__(world)
+        self._hosts = hosts
+
+    def broker_pods(self) -> tuple[BrokerPod, ...]:
+        found = super().broker_pods()
+        return tuple(pod.model_copy(update={"pod_ip": self._hosts[pod.broker_id or 0]}) for pod in found)
 
 
 @pytest.fixture(scope="module")
 def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalKafka]:
     folder: Path = tmp_path_factory.mktemp("kafka")
-    cluster = LocalKafka(folder)
+    cluster = LocalKafka(folder, exporter=True)
     try:
         cluster.start()
         yield cluster
@@ -81,12 +106,84 @@ def judged(admin: KafkaAdmin, seconds: float, rate_bytes_per_s: int) -> tuple[fe
     return feasibility.judge(copying, rates), lags[0], lags[1]
 
 
-def test_a_rate_between_the_produce_rate_and_twice_that_never_ends_and_a_higher_one_ends_when_it_says(kafka: LocalKafka) -> None:
-    topic = NewTopic(TOPIC, replica_assignment=[[1001, 1002]], num_partitions=1)
+def create(kafka: LocalKafka, topic: str) -> None:
     creating = AdminClient({"bootstrap.servers": kafka.bootstrap_servers})
-    for future in creating.create_topics([topic]).values():
+    new = NewTopic(topic, replica_assignment=[[1001, 1002]], num_partitions=1)
+    for future in creating.create_topics([new]).values():
         future.result()
-    producing = Producing(kafka.bootstrap_servers)
+
+
+def test_rates_adapt_to_what_real_brokers_measure_and_are_given_back(kafka: LocalKafka, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(catch_up, "ADAPT_SECONDS", 2.0)
+    monkeypatch.setattr(catch_up, "ensure_held", lambda link, token: None)
+    name = TopicPartition("events.b", 0)
+    create(kafka, name.topic)
+    producing = Producing(kafka.bootstrap_servers, name.topic)
+    producing.fill(LEFT_BYTES)
+    admin = KafkaAdmin(kafka.bootstrap_servers)
+    kubernetes = Pods(World(maps=("events",), advance_at_look=False), kafka.metrics_hosts)
+    settings = ClusterSettings(bootstrap_servers=kafka.bootstrap_servers, namespace="kafka")
+    clients = ClusterClients(admin, kubernetes, ExporterMetrics(kafka.metrics_port), settings)
+    relaxed = AdaptiveThrottle(
+        floor_bytes_per_s=MEGABYTE,
+        ceiling_bytes_per_s=13 * MEGABYTE,
+        produce_p99_limit_ms=600_000,
+        fetch_p99_limit_ms=600_000,
+    )
+
+    def throttling(throttle: AdaptiveThrottle) -> Throttling:
+        place = BrokerPlace(broker_id=1003, pod="p", claim="c")
+        step = StepRequest(token=TOKEN, place=place, plan=PlanReference(plan_id="p", sha256="0"), throttle=throttle)
+        return Throttling(clients, None, step)  # type: ignore[arg-type]
+
+    def rates() -> tuple[int | None, int | None]:
+        now = admin.throttle_rates([1001, 1003])
+        return now[1001].leader_bytes_per_s, now[1003].follower_bytes_per_s
+
+    try:
+        with producing:
+            going, seen = throttling(relaxed), []
+            is_moving = False
+            began = time.monotonic()
+            while time.monotonic() - began < 120:
+                snapshot = admin.snapshot()
+                (partition,) = [partition for partition in snapshot.partitions if partition.name == name]
+                if 1003 in partition.in_sync:
+                    break
+                going.look([(partition, (1003,))], snapshot.live_broker_ids, partitions=snapshot.partitions)
+                if not is_moving:
+                    admin.alter_reassignments({name: [1001, 1002, 1003]})
+                    is_moving = True
+                seen.append(rates())
+                time.sleep(0.5)
+            took = time.monotonic() - began
+            assert 1003 in partition.in_sync, (seen, going.why)
+            assert seen[0] == (MEGABYTE, MEGABYTE)
+            into = [follower or 0 for _, follower in seen]
+            assert max(into) > 3 * MEGABYTE, (seen, going.why)
+            assert all(after - before <= 2 * MEGABYTE for before, after in pairwise(into)), seen
+            assert took > LEFT_BYTES / max(into), "it was never faster than the highest rate"
+
+            strict = throttling(relaxed.model_copy(update={"produce_mean_limit_ms": 0.001}))
+            monkeypatch.setattr(catch_up, "ADAPT_SECONDS", 0.0)
+            whys = []
+            for _ in range(3):
+                time.sleep(2)
+                strict.look([(partition, (1003,))], admin.snapshot().live_broker_ids)
+                whys.append(strict.why)
+            assert "produce took" in whys[-1] and "since the last look" in whys[-1], whys
+            assert (rates()[0] or 0) <= max(MEGABYTE, (seen[-1][0] or 0) // 2), whys
+        ledger = ledgers.read(kubernetes, TOKEN)
+        assert ledgers.give_back(admin, kubernetes, ledger, frozenset(kafka.racks)).left_behind == ()
+        assert rates() == (None, None)
+        assert admin.throttled_replicas([name.topic])[name.topic] == ThrottledReplicas()
+    finally:
+        admin.close()
+
+
+def test_a_rate_between_the_produce_rate_and_twice_that_never_ends_and_a_higher_one_ends_when_it_says(kafka: LocalKafka) -> None:
+    create(kafka, TOPIC)
+    producing = Producing(kafka.bootstrap_servers, TOPIC)
     producing.fill(LEFT_BYTES)
     admin = KafkaAdmin(kafka.bootstrap_servers)
     try:
