@@ -95,6 +95,11 @@ def storage(free_bytes: Mapping[int, int]) -> Storage:
     )
 
 
+def difference(before: int, after: int) -> tuple[int, float]:
+    """What a broker's free bytes change by, and that in percent of what they were (0 where there were none)."""
+    return after - before, (after - before) / before * 100 if before > 0 else 0.0
+
+
 def beyond(free_bytes: Mapping[int, int], level: float, share: float, *, above: bool) -> list[int]:
     """Brokers whose free bytes are more than `share` above (or below) a level such as the mean."""
     if above:

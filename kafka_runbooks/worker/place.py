@@ -8,6 +8,7 @@ import inspect
 from collections.abc import Callable
 from dataclasses import MISSING, dataclass, fields
 from enum import StrEnum
+from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Any, get_type_hints
 
@@ -139,6 +140,12 @@ def _targets(cluster: Cluster, brokers: str | None) -> list[int] | None:
         return None
     ids = _ids(brokers, "--brokers")
     return None if planners.ALL_KNOWN in ids else [b for b in ids if b != planners.ALL_MAPPED] + place_inputs.mapped(cluster, ids)
+
+
+@app.command("version")
+def show_version() -> None:
+    """The version of kafka-runbooks."""
+    typer.echo(version("kafka-runbooks"))
 
 
 @_command("rebuild")

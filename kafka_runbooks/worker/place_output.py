@@ -179,13 +179,13 @@ def _show_storage(console: Console, summary: PlacementSummary) -> None:
     )
     table = Table("broker", "free before", "free after", "difference", "utilisation")
     for broker in brokers:
-        free = [broker.capacity_bytes - used for used in (broker.used_bytes_before, broker.used_bytes_after)]
-        share = (free[1] - free[0]) / free[0] * 100 if free[0] > 0 else 0.0
+        free = (broker.capacity_bytes - broker.used_bytes_before, broker.capacity_bytes - broker.used_bytes_after)
+        change, share = statistics.difference(*free)
         table.add_row(
             _name(broker),
             f"{free[0] / GB:.2f} GB",
             f"{free[1] / GB:.2f} GB",
-            f"{(free[1] - free[0]) / GB:+.2f} GB, {share:+.1f} %",
+            f"{change / GB:+.2f} GB, {share:+.1f} %",
             f"{broker.used_bytes_before / broker.capacity_bytes:.1%} -> {broker.used_bytes_after / broker.capacity_bytes:.1%}",
         )
     console.print(table)

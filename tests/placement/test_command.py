@@ -2,10 +2,13 @@
 
 import gzip
 import json
+import re
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import pytest
+import typer
 from typer.testing import CliRunner, Result
 
 from kafka_runbooks.models.placement import ReassignmentMap
@@ -91,6 +94,58 @@ def test_maps_are_written_with_rollback_and_steps(tmp_path: Path) -> None:
     assert sorted(made["files"]) == sorted(str(path) for path in tmp_path.iterdir())
 
 
+def replicas_in(path: Path) -> dict[tuple[str, int], list[int]]:
+    """A reassignment JSON, read strictly: the keys that `kafka-reassign-partitions` knows and no other."""
+    raw = json.loads(path.read_text())
+    assert set(raw) == {"version", "partitions"} and raw["version"] == 1
+    assert all(set(p) == {"topic", "partition", "replicas"} for p in raw["partitions"])
+    return {(p["topic"], p["partition"]): p["replicas"] for p in raw["partitions"]}
+
+
+@pytest.mark.parametrize("cut", [["--phased"], ["--step-bytes", 10**11], ["--step-moves", 40], ["--step-brokers", 4]], ids=str)
+def test_rollbacks_undo_phases_and_steps(tmp_path: Path, cut: list[object]) -> None:
+    raw = json.loads(gzip.decompress(REBALANCE.read_bytes()))
+    state = before = {(p["topic"], p["partition"]): p["replicas"] for p in raw["partitions"]}
+    made = planned("rebalance", "--snapshot", REBALANCE, "--out-path", tmp_path, "--out-file", "all", *cut)
+    word = "phase" if cut == ["--phased"] else "step"
+    parts = [f"-{word}{number}" for number in range(len(made["steps"]))]
+    assert len(parts) > 1 and any(
+        path.name.startswith("t") and path.name.endswith("-rollback.json") for path in tmp_path.iterdir()
+    )
+    whole = replicas_in(tmp_path / "all.json")
+    for part in parts:
+        per_topic = [replicas_in(path) for path in tmp_path.glob(f"t*{part}.json")]
+        assert {name: row for topic in per_topic for name, row in topic.items()} == replicas_in(tmp_path / f"all{part}.json")
+        state = state | replicas_in(tmp_path / f"all{part}.json")
+    assert state == before | whole
+    assert state | replicas_in(tmp_path / "all-rollback.json") == before
+    for part in reversed(parts):
+        state = state | replicas_in(tmp_path / f"all{part}-rollback.json")
+    assert state == before
+
+
+def test_whole_maps_name_unchanged_partitions_too(tmp_path: Path) -> None:
+    planned("rebalance", "--snapshot", REBALANCE, "--out-path", tmp_path, "--out-file", "all", "--whole")
+    assert len(replicas_in(tmp_path / "all.json")) == 400
+
+
+def test_the_documentation_names_commands_and_flags_that_exist() -> None:
+    text = (Path(__file__).parents[2] / "docs" / "placement.md").read_text()
+    ours, theirs = text.split("## Coming from topicmappr")
+    ours += "".join("|".join(line.split("|")[2:]) for line in theirs.splitlines())
+    commands: dict[str, Any] = typer.main.get_command(place.app).commands  # type: ignore[attr-defined]
+    known = {flag for command in commands.values() for parameter in command.params for flag in parameter.opts}
+    assert set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", ours)) - {"--json"} <= known
+    named = set(re.findall(r"kafka-runbooks place ([a-z-]+)", ours)) | set(re.findall(r"^\| `([a-z-]+)", ours, re.MULTILINE))
+    assert set(commands) - {"version"} <= named
+    missing = known - set(re.findall(r"--[a-z][a-z-]+", ours)) - {"--no-leaders"}
+    assert {flag for flag in missing if flag.startswith("--") and not flag.startswith("--no-")} == {"--help"} & missing
+
+
+def test_version() -> None:
+    assert re.fullmatch(r"\d+\.\d+\S*", run("version").output.strip())
+
+
 def test_phases_keep_the_old_leader_in_front(tmp_path: Path) -> None:
     shrink = PROBLEMS / "shrink-12x400.json.gz"
     planned("decommission", "--leaving", 1002, "--snapshot", shrink, "--phased", "--out-path", tmp_path, "--out-file", "all.json")
@@ -104,7 +159,11 @@ def test_phases_keep_the_old_leader_in_front(tmp_path: Path) -> None:
 def test_plots(tmp_path: Path, name: str) -> None:
     result = run("rebalance", "--snapshot", REBALANCE, "--plot", tmp_path / name, "--frontier", tmp_path / f"f-{name}")
     assert result.exit_code == 0
-    assert (tmp_path / name).stat().st_size > 5_000 and (tmp_path / f"f-{name}").stat().st_size > 5_000
+    for path in (tmp_path / name, tmp_path / f"f-{name}"):
+        if path.suffix == ".png":
+            assert path.read_bytes().startswith(b"\x89PNG\r\n") and path.stat().st_size > 5_000
+        else:
+            assert ElementTree.parse(path).getroot().tag == "{http://www.w3.org/2000/svg}svg"
 
 
 @pytest.mark.parametrize(

@@ -1,9 +1,9 @@
 """topicmappr's behaviour, case by case (kafka-kit v4.2.1): the same result, or ours with the reason why it differs.
 
-Cases 22 (equality of maps) and 3 (broker orders) have no function of their own here: maps are pydantic values, and brokers wait
-in `filling.Shelves`.
+Cases 1-31 and 47 concern mapping; the others throttles, metrics and the registry.
 """
 
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -98,11 +98,21 @@ def test_case_6_means_and_who_is_beyond_them() -> None:
     assert statistics.beyond(free, figures.mean, 0.6, above=False) == [1001]
 
 
-def test_case_7_and_8_range_deviation_and_differences() -> None:
+def test_every_case_is_here() -> None:
+    found = {int(case) for name in globals() if name.startswith("test_case_") for case in re.findall(r"_(\d+)(?=_)", name)}
+    assert {*range(1, 32), 47} <= found
+
+
+def test_case_7_range_and_deviation() -> None:
     figures = statistics.storage({b: free for b, (_, free) in B4.items()})
     assert (figures.range, figures.range_spread_percent) == (300, 300.0)
     assert figures.standard_deviation == pytest.approx(111.803, abs=1e-3)
-    # Case 8, differences per broker, are columns of the printed table: tests/placement/test_command.py.
+
+
+def test_case_8_differences() -> None:
+    assert statistics.difference(100, 200) == (100, 100.0)
+    assert statistics.difference(200, 100) == (-100, -50.0)
+    assert statistics.difference(0, 5) == (5, 0.0), "a full broker's percentage has no meaning"
 
 
 def test_case_9_degree() -> None:
