@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -343,6 +344,12 @@ def until_status(run: str, holds: Callable[[dict[str, Any]], Any], seconds: floa
 def is_closed(run: str) -> bool:
     described = json.loads(temporal("workflow", "describe", "-w", run, "-o", "json").stdout)
     return "RUNNING" not in described["workflowExecutionInfo"]["status"]
+
+
+def closed_at(run: str) -> float:
+    """When a run closed, by Temporal, in seconds since the epoch."""
+    described = json.loads(temporal("workflow", "describe", "-w", run, "-o", "json").stdout)
+    return datetime.fromisoformat(described["workflowExecutionInfo"]["closeTime"].replace("Z", "+00:00")).timestamp()
 
 
 def update(run: str, name: str, **word: Any) -> None:
