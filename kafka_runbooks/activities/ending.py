@@ -1,5 +1,7 @@
 """The end of every run, however it ends: what was set is given back, and what must hold is looked at on the live cluster."""
 
+from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import Any
 
 from temporalio import activity
@@ -17,6 +19,7 @@ from kafka_runbooks.models.ledger import Ledger
 from kafka_runbooks.models.runbooks import Check
 from kafka_runbooks.models.steps import Released, StepRequest, Token
 from kafka_runbooks.safety import exit_contract
+from kafka_runbooks.throttle import janitor
 
 
 class ProofRequest(Model):
@@ -44,7 +47,21 @@ class EndingActivities:
 
     @activity.defn(no_thread_cancel_exception=True)
     def clear_leftovers(self, token: Token) -> Released:
-        """Take back what other runs left: ledgers whose owner's run has closed, or is unknown and past its expiry."""
+        """Take back what other runs left: ledgers whose owner's run has closed, or that Temporal has forgotten."""
+        return self._clear(token, lambda ledger: ledger.owner.run_id != token.run_id and not self._runs(ledger))
+
+    @activity.defn(no_thread_cancel_exception=True)
+    def sweep_expired(self, token: Token) -> Released:
+        """Of that, only what is past its lease: a run that was closed a moment ago may still be giving back."""
+
+        def may(ledger: Ledger) -> bool:
+            state = janitor.RunState.OPEN if self._runs(ledger) else janitor.RunState.CLOSED
+            (verdict,) = janitor.judge([ledger], token.cluster, datetime.now(UTC), {str(ledger.owner): state})
+            return verdict.sweep
+
+        return self._clear(token, may)
+
+    def _clear(self, token: Token, may: Callable[[Ledger], bool]) -> Released:
         clients = self._clusters.open(token.cluster)
         given: list[str] = []
         left: list[str] = []
@@ -52,7 +69,7 @@ class EndingActivities:
             live = clients.kafka.snapshot().live_broker_ids
             for name in clients.kubernetes.records(records.LEDGER):
                 ledger = records.load(clients.kubernetes, name, Ledger)
-                if ledger is None or ledger.owner.run_id == token.run_id or self._runs(ledger):
+                if ledger is None or not may(ledger):
                     continue
                 ensure_held(self._link, token)
                 released = ledgers.give_back(clients.kafka, clients.kubernetes, ledger, live)

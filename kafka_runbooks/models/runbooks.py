@@ -112,6 +112,15 @@ class ReplaceBrokerInput(RunbookInput):
 class ClearLeftoversInput(RunbookInput):
     """Give back what runs that were terminated or died have left on a cluster: throttles, reassignments, cordons."""
 
+    only_expired: bool = Field(default=False, description="only what is past its lease, for a schedule that runs often")
+
+
+class ThrottleRecoveryInput(RunbookInput):
+    """Throttle brokers that catch up by themselves, without any reassignment, until they are in sync."""
+
+    brokers: tuple[Annotated[int, Field(ge=0)], ...] = Field(min_length=1, max_length=1000, description="ids of the brokers")
+    throttle: Throttle = Field(default_factory=AdaptiveThrottle)
+
 
 class Reason(Model):
     """One reason not to start. `name` is what an operator acknowledges, where a person's word is enough."""
@@ -185,6 +194,13 @@ class Abort(Word):
     """End, and give back what was set. What is in flight is cancelled; what has arrived stays, unless it is rolled back."""
 
     rollback: bool = Field(default=False, description="move everything back to where it was at the start, throttled")
+
+
+class ClearThrottle(Word):
+    """Take overrides of the throttle back: one broker's, the one for all brokers (no `broker_id`), or every one."""
+
+    broker_id: int | None = Field(default=None, ge=0, description="default: the override for all brokers")
+    everything: bool = Field(default=False, description="every override, whatever it is for")
 
 
 class Approval(Word):

@@ -61,6 +61,14 @@ class StepRequest(Model):
     allow_other_rack: bool = False
 
 
+class RecoveryStep(Model):
+    """Brokers that catch up, and how fast they may."""
+
+    token: Token
+    brokers: tuple[int, ...]
+    throttle: Throttle
+
+
 class NodeChoice(Model):
     """Where the broker can come back. `rack` differs from the broker's where only another rack has a free node."""
 

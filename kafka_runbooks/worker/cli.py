@@ -12,7 +12,7 @@ import os
 import sys
 import uuid
 from collections.abc import Coroutine
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Annotated, Any, NoReturn, TypeVar
 
@@ -30,9 +30,10 @@ from kafka_runbooks.clients.errors import ClientError
 from kafka_runbooks.clients.open import ConfiguredClusters
 from kafka_runbooks.models.move_inputs import MovingInput
 from kafka_runbooks.models.preview import Preview
-from kafka_runbooks.models.runbooks import Abort, Approval, Outcome, ReplaceBrokerInput, RunbookResult, Word
+from kafka_runbooks.models.runbooks import Abort, Approval, ClearThrottle, Outcome, ReplaceBrokerInput, RunbookResult, Word
 from kafka_runbooks.models.status import Status
-from kafka_runbooks.worker import equivalents, inputs, place, printing, watching
+from kafka_runbooks.throttle.overrides import Override
+from kafka_runbooks.worker import equivalents, inputs, place, printing, schedules, watching
 from kafka_runbooks.worker.inputs import BadInput
 from kafka_runbooks.worker.process import run_worker
 from kafka_runbooks.worker.settings import WorkerSettings
@@ -52,8 +53,13 @@ PLAN_SECONDS = 120.0
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help=__doc__, pretty_exceptions_enable=False)
 app.add_typer(place.app, name="place")
+throttle_app = typer.Typer(
+    no_args_is_help=True, help="Take the throttle of a running runbook into your own hands, and give it back."
+)
+app.add_typer(throttle_app, name="throttle")
 
 T = TypeVar("T")
+Said = TypeVar("Said", Word, Approval, Abort, ClearThrottle, Override)
 
 
 class Format(StrEnum):
@@ -311,7 +317,7 @@ def schema(runbook: RunbookArgument) -> None:
     print(json.dumps(model.model_json_schema(), indent=2))
 
 
-def _say(name: str, id: str, word: Word, output: Format) -> None:
+def _say(name: str, id: str, word: Word | Override, output: Format) -> None:
     """Send an update and show the status it answers with."""
     console = _console(output)
     data = word.model_dump(mode="json", exclude_unset=True)
@@ -338,7 +344,7 @@ def _say(name: str, id: str, word: Word, output: Format) -> None:
         console.print(Text(f"{name}: recorded; it is in phase {answer.phase}: {answer.step}"))
 
 
-def _word(model: type[Word], **fields: Any) -> Word:
+def _word(model: type[Said], **fields: Any) -> Said:
     try:
         return inputs.validate(model, fields)
     except BadInput as error:
@@ -395,6 +401,60 @@ def abort(
     """Give back what was set, and end. What is in flight is cancelled; what has arrived stays, but for --rollback."""
     more: dict[str, Any] = {"rollback": True} if rollback else {}
     _say("abort", id, _word(Abort, by=by, reason=reason, **more), output)
+
+
+@throttle_app.command("set")
+def set_throttle(
+    id: IdArgument,
+    reason: ReasonOption,
+    by: ByOption,
+    rate: Annotated[int, typer.Option(min=1_000, help="Bytes per second, in both directions.")],
+    broker: Annotated[int | None, typer.Option(min=0, help="Only this broker; default: all that take part.")] = None,
+    minutes: Annotated[int | None, typer.Option(min=1, help="Removed after so long; default: until it is cleared.")] = None,
+    ends_with_moves: Annotated[bool, typer.Option("--ends-with-moves", help="Removed when this run ends.")] = False,
+    output: OutputOption = Format.TEXT,
+) -> None:
+    """Hold brokers at a rate, whatever is measured."""
+    fields: dict[str, Any] = {"rate_bytes_per_s": rate, "by": by, "reason": reason}
+    if broker is not None:
+        fields["broker_id"] = broker
+    if minutes is not None:
+        fields["expires_at"] = datetime.now(UTC) + timedelta(minutes=minutes)
+    if ends_with_moves:
+        fields["ends_with_moves"] = True
+    _say("set_throttle", id, _word(Override, **fields), output)
+
+
+@throttle_app.command("clear")
+def clear_throttle(
+    id: IdArgument,
+    reason: ReasonOption,
+    by: ByOption,
+    broker: Annotated[int | None, typer.Option(min=0, help="This broker's; default: the one for all.")] = None,
+    everything: Annotated[bool, typer.Option("--everything", help="Whatever was set by hand.")] = False,
+    output: OutputOption = Format.TEXT,
+) -> None:
+    """Give the throttle back to what is measured; rates go on from where they are."""
+    more: dict[str, Any] = {} if broker is None else {"broker_id": broker}
+    if everything:
+        more["everything"] = True
+    _say("clear_throttle", id, _word(ClearThrottle, by=by, reason=reason, **more), output)
+
+
+@app.command()
+def janitor(
+    cluster: Annotated[str, typer.Argument(help="The cluster's name.")],
+    every_minutes: Annotated[int, typer.Option(min=1, help="How often.")] = 15,
+) -> None:
+    """Schedule ClearLeftovers: what runs left that were terminated goes once its lease has ended. Again: changes how often."""
+
+    async def work() -> None:
+        await schedules.janitor(await _connect(), cluster, WorkerSettings().task_queue, timedelta(minutes=every_minutes))
+
+    _run(work())
+    console = _console()
+    _equivalent(console, equivalents.describe_schedule(schedules.janitor_id(cluster)))
+    console.print(f"schedule {schedules.janitor_id(cluster)}: every {every_minutes} min")
 
 
 @app.command()

@@ -31,3 +31,7 @@ def status(workflow_id: str) -> str:
 
 def listing(query: str) -> str:
     return _line("list", "--query", query)
+
+
+def describe_schedule(schedule_id: str) -> str:
+    return shlex.join(["temporal", "schedule", "describe", "--schedule-id", schedule_id])

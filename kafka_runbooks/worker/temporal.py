@@ -18,9 +18,11 @@ from kafka_runbooks.activities.catch_up import CatchUpActivities
 from kafka_runbooks.activities.ending import EndingActivities
 from kafka_runbooks.activities.leaving import LeavingActivities
 from kafka_runbooks.activities.moving import MovingActivities
+from kafka_runbooks.activities.overriding import OverridingActivities
 from kafka_runbooks.activities.permits import PermitActivities
 from kafka_runbooks.activities.planning_moves import PlanningActivities
 from kafka_runbooks.activities.pods import PodActivities
+from kafka_runbooks.activities.recovering import RecoveringActivities
 from kafka_runbooks.activities.running import Link
 from kafka_runbooks.activities.survey import SurveyActivities
 from kafka_runbooks.clients.open import Clusters
@@ -32,7 +34,7 @@ from kafka_runbooks.models.move_inputs import (
     ScaleUpInput,
     SetReplicationFactorInput,
 )
-from kafka_runbooks.models.runbooks import ClearLeftoversInput, ReplaceBrokerInput, RunbookInput
+from kafka_runbooks.models.runbooks import ClearLeftoversInput, ReplaceBrokerInput, RunbookInput, ThrottleRecoveryInput
 from kafka_runbooks.worker.settings import WorkerSettings
 from kafka_runbooks.workflows.clear_leftovers import ClearLeftovers
 from kafka_runbooks.workflows.decommission import Decommission
@@ -40,6 +42,7 @@ from kafka_runbooks.workflows.moving import EvacuateLeaders, Rebalance, RunPlan,
 from kafka_runbooks.workflows.permit import ClusterPermit
 from kafka_runbooks.workflows.plan_only import PlanMoves, PlanOnly
 from kafka_runbooks.workflows.replace_broker import ReplaceBroker
+from kafka_runbooks.workflows.throttle_recovery import ThrottleRecovery
 
 DEPLOYMENT = "kafka-runbooks"
 RUNBOOKS: dict[str, type[RunbookInput]] = {
@@ -50,6 +53,7 @@ RUNBOOKS: dict[str, type[RunbookInput]] = {
     "SetReplicationFactor": SetReplicationFactorInput,
     "EvacuateLeaders": EvacuateLeadersInput,
     "RunPlan": RunPlanInput,
+    "ThrottleRecovery": ThrottleRecoveryInput,
     "ClearLeftovers": ClearLeftoversInput,
 }
 """Workflow type -> what it is asked with. The names that `kafka-runbooks start` and `temporal workflow start --type` take."""
@@ -62,6 +66,7 @@ WORKFLOWS: list[type] = [
     SetReplicationFactor,
     EvacuateLeaders,
     RunPlan,
+    ThrottleRecovery,
     ClearLeftovers,
     ClusterPermit,
     PlanOnly,
@@ -99,8 +104,11 @@ def activities(client: Client, clusters: Clusters, loop: asyncio.AbstractEventLo
     survey, pods, catch_up = SurveyActivities(clusters), PodActivities(clusters, link), CatchUpActivities(clusters, link)
     ending, permits = EndingActivities(clusters, link), PermitActivities(client)
     planning, moving = PlanningActivities(clusters, link), MovingActivities(clusters, link)
-    leaving = LeavingActivities(clusters, link)
+    leaving, overriding = LeavingActivities(clusters, link), OverridingActivities(clusters, link)
     return [
+        overriding.set_throttle,
+        overriding.clear_throttle,
+        RecoveringActivities(clusters, link).follow_recovery,
         leaving.cordon_log_directories,
         leaving.keep_log_directories_cordoned,
         leaving.remove_pods,
@@ -130,6 +138,7 @@ def activities(client: Client, clusters: Clusters, loop: asyncio.AbstractEventLo
         catch_up.elect_preferred_leaders,
         ending.give_back,
         ending.clear_leftovers,
+        ending.sweep_expired,
         ending.prove_exit,
         permits.permit_holder,
         permits.wait_until_free,

@@ -20,13 +20,14 @@ class ClearLeftovers(Runbook):
     @workflow.run
     async def run(self, request: ClearLeftoversInput) -> RunbookResult:
         """Clear what other runs left; see `ClearLeftoversInput`."""
-        return await self.conduct(request, self._clear)
+        return await self.conduct(request, lambda: self._clear(request))
 
-    async def _clear(self) -> RunbookResult:
+    async def _clear(self, request: ClearLeftoversInput) -> RunbookResult:
         self.enter("clear leftovers", phase="steps")
         with self.timed("clear leftovers"):
+            clear = EndingActivities.sweep_expired if request.only_expired else EndingActivities.clear_leftovers
             cleared: Released = await workflow.execute_activity_method(
-                EndingActivities.clear_leftovers, self.token, **options.act("give back what other runs left")
+                clear, self.token, **options.act("give back what other runs left")
             )
         self._released = cleared
         if cleared.left_behind:

@@ -17,11 +17,13 @@ from temporalio.exceptions import ActivityError, ApplicationError, FailureError,
 
 with workflow.unsafe.imports_passed_through():
     from kafka_runbooks.activities.ending import EndingActivities
+    from kafka_runbooks.activities.overriding import ClearRequest, OverrideRequest, OverridingActivities
     from kafka_runbooks.models.moves import MoveSummary
     from kafka_runbooks.models.plans import PlanSummary
     from kafka_runbooks.models.runbooks import (
         Abort,
         Approval,
+        ClearThrottle,
         Decision,
         Outcome,
         PhaseTime,
@@ -32,6 +34,8 @@ with workflow.unsafe.imports_passed_through():
     )
     from kafka_runbooks.models.status import Progress, Status, Waiting
     from kafka_runbooks.models.steps import Released, Token
+    from kafka_runbooks.throttle import overrides
+    from kafka_runbooks.throttle.overrides import Override
     from kafka_runbooks.workflows import options, permit
     from kafka_runbooks.workflows.details import markdown
 
@@ -177,11 +181,45 @@ class Runbook:
         if word.rollback and self._abort is not None:
             raise ApplicationError("it is being aborted already")
 
+    @workflow.update
+    async def set_throttle(self, override: Override) -> Status:
+        """Hold a broker, or all that take part, at a rate from the next look on; instead of what is computed."""
+        self._note("throttle set", override)
+        asked = OverrideRequest(token=self.token, override=override)
+        await workflow.execute_activity_method(
+            OverridingActivities.set_throttle, asked, **options.act(f"throttle: {override}"[:200])
+        )
+        return self.status()
+
+    @set_throttle.validator
+    def _may_set_throttle(self, override: Override) -> None:
+        self._must_hold_the_cluster()
+        try:
+            overrides.with_override((), override, workflow.now())
+        except ValueError as error:
+            raise ApplicationError(str(error)) from error
+
+    @workflow.update
+    async def clear_throttle(self, word: ClearThrottle) -> Status:
+        """Take what was set by hand back; rates then go on from where they are, by steps."""
+        self._note("throttle clear", word)
+        asked = ClearRequest(token=self.token, broker_id=word.broker_id, everything=word.everything)
+        await workflow.execute_activity_method(OverridingActivities.clear_throttle, asked, **options.act("throttle: clear"))
+        return self.status()
+
+    @clear_throttle.validator
+    def _may_clear_throttle(self, word: ClearThrottle) -> None:
+        self._must_hold_the_cluster()
+
+    def _must_hold_the_cluster(self) -> None:
+        if self._work is None or self._work.done():
+            raise ApplicationError("it doesn't hold the cluster: it has not begun, or is at its end")
+
     def _must_be_at_gate(self) -> None:
         if self._gate_is_open is None:
             raise ApplicationError("nothing waits for a decision now")
 
-    def _note(self, action: str, word: Word) -> None:
+    def _note(self, action: str, word: Word | Override) -> None:
         self._decisions.append(Decision(action=action, by=word.by, reason=word.reason, at=workflow.now()))
 
     # What a runbook's own module calls

@@ -1,0 +1,65 @@
+"""Brokers that catch up by themselves: throttled from look to look, by the same rates as whatever a runbook copies."""
+
+from collections.abc import Sequence
+
+from temporalio import activity
+from temporalio.exceptions import ApplicationError
+
+from kafka_runbooks.activities.catch_up import Throttling, brokers_down
+from kafka_runbooks.activities.running import Link, Reporter, looks
+from kafka_runbooks.clients.open import Clusters
+from kafka_runbooks.models.cluster import Partition
+from kafka_runbooks.models.plans import PlanReference
+from kafka_runbooks.models.status import Progress
+from kafka_runbooks.models.steps import BrokerPlace, RecoveryStep, StepRequest
+
+
+class RecoveringActivities:
+    def __init__(self, clusters: Clusters, link: Link) -> None:
+        self._clusters = clusters
+        self._link = link
+
+    @activity.defn(no_thread_cancel_exception=True)
+    def follow_recovery(self, step: RecoveryStep) -> Progress:
+        """Throttle what the brokers fetch, from look to look, until every replica on them is in sync.
+
+        Raises:
+            ApplicationError: `NoSuchBroker`, not retryable: none of them holds a replica.
+        """
+        clients = self._clusters.open(step.token.cluster)
+        place = BrokerPlace(broker_id=-1, pod="", claim="")
+        copying = StepRequest(token=step.token, place=place, plan=PlanReference(plan_id="", sha256=""), throttle=step.throttle)
+        reporter, throttling = Reporter(self._link, step.token), Throttling(clients, self._link, copying)
+        for _ in looks():
+            snapshot = clients.kafka.snapshot()
+            held = [(broker, partition) for broker in step.brokers for partition in snapshot.on_broker(broker)]
+            if not held:
+                names = ", ".join(map(str, step.brokers))
+                raise ApplicationError(f"brokers: {names} hold no replica", type="NoSuchBroker", non_retryable=True)
+            moves: list[tuple[Partition, Sequence[int]]] = []
+            for partition in snapshot.partitions:
+                late = tuple(
+                    broker for broker in step.brokers if broker in partition.replicas and broker not in partition.in_sync
+                )
+                if late:
+                    moves.append((partition, late))
+            away = sorted(set(step.brokers) - snapshot.live_broker_ids)
+            down = brokers_down(snapshot) - set(step.brokers)
+            throttling.look(moves, snapshot.live_broker_ids, hold_at_floor=bool(down), partitions=snapshot.partitions)
+            missing = sum(len(late) for _, late in moves)
+            waiting = None
+            if away:
+                names = ", ".join(map(str, away))
+                waiting = reporter.waiting(f"broker {names} is not registered with the controller", f"broker {names} starts")
+            progress = Progress(
+                done_partitions=len(held) - missing,
+                total_partitions=len(held),
+                throttle_bytes_per_s=throttling.rate_bytes_per_s,
+                highest_throttle_bytes_per_s=throttling.highest_bytes_per_s,
+                waiting=waiting,
+                note=f"throttle: {throttling.why}",
+            )
+            reporter.report(progress)
+            if not missing:
+                return progress
+        raise AssertionError("looks never end by themselves")
