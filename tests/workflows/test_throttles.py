@@ -1,11 +1,13 @@
 """The throttle in an operator's hands, recovery that nothing moves, and the janitor's schedule."""
 
 import asyncio
+import uuid
 from datetime import UTC, datetime, timedelta
 
 import pytest
 from temporalio.client import WorkflowUpdateFailedError
 
+from kafka_runbooks.activities import ledgers
 from kafka_runbooks.clients import records
 from kafka_runbooks.models.cluster import ThrottleRates
 from kafka_runbooks.models.ledger import Ledger, Owner, RateLease
@@ -76,24 +78,25 @@ async def test_recovery_that_nothing_moves_is_throttled_until_it_is_in_sync(runb
 async def test_the_janitor_takes_what_is_past_its_lease_and_only_that(runbooks: Bench) -> None:
     world = runbooks.world
     kubernetes = FakeKubernetes(world)
-    for run, broker, age in (("long-gone", 1002, timedelta(hours=1)), ("just-now", 1003, timedelta(minutes=-20))):
+    gone, recent = str(uuid.uuid4()), str(uuid.uuid4())
+    for run, broker, age in ((gone, 1002, timedelta(hours=1)), (recent, 1003, timedelta(minutes=-20))):
         ours = ThrottleRates(leader_bytes_per_s=MEGABYTE)
         world.rates[broker] = ours
-        owner = Owner(workflow_id=run, run_id="11111111-1111-4111-8111-111111111111", expires_at=datetime.now(UTC) - age)
+        owner = Owner(workflow_id="terminated", run_id=run, expires_at=datetime.now(UTC) - age)
         lease = RateLease(previous=ThrottleRates(), ours=ours)
         ledger = Ledger(owner=owner, cluster=runbooks.cluster, rates={broker: lease})
-        records.save(kubernetes, records.LEDGER, f"kafka-runbooks-ledger-{run}", ledger, "test")
+        records.save(kubernetes, records.LEDGER, ledgers.name_of(run), ledger, "test")
     await schedules.janitor(runbooks.client, runbooks.cluster, runbooks.task_queue, timedelta(hours=1))
     await schedules.janitor(runbooks.client, runbooks.cluster, runbooks.task_queue, timedelta(hours=2))
     schedule = runbooks.client.get_schedule_handle(schedules.janitor_id(runbooks.cluster))
     try:
         await schedule.trigger()
         async with asyncio.timeout(20):
-            while "kafka-runbooks-ledger-long-gone" in world.records:
+            while ledgers.name_of(gone) in world.records:
                 await asyncio.sleep(0.1)
         described = await schedule.describe()
         assert described.schedule.spec.intervals[0].every == timedelta(hours=2)
     finally:
         await schedule.delete()
     assert world.rates[1002].leader_bytes_per_s is None and world.rates[1003].leader_bytes_per_s == MEGABYTE
-    assert [name for name, (kind, _) in world.records.items() if kind == "ledger"] == ["kafka-runbooks-ledger-just-now"]
+    assert [name for name, (kind, _) in world.records.items() if kind == "ledger"] == [ledgers.name_of(recent)]
