@@ -57,10 +57,12 @@ def observe(clients: ClusterClients) -> View:
     map_of = {
         pod.broker_id: pod.map for pod in clients.kubernetes.broker_pods() if pod.broker_id is not None and pod.map is not None
     }
-    return View(snapshot, sizes, reassignments, map_of, _cluster(snapshot, sizes, reassignments))
+    cluster = snapshots.from_snapshot(picture(snapshot, sizes, reassignments))
+    return View(snapshot, sizes, reassignments, map_of, cluster)
 
 
-def _cluster(snapshot: ClusterSnapshot, sizes: ReplicaSizes, reassignments: tuple[Reassignment, ...]) -> Cluster:
+def picture(snapshot: ClusterSnapshot, sizes: ReplicaSizes, reassignments: tuple[Reassignment, ...]) -> Snapshot:
+    """What placement plans from: a partition's size is its largest replica's (KIP-113), disks are what brokers tell (KIP-827)."""
     largest: dict[tuple[str, int], int] = {}
     for replica, size in sizes.size_bytes.items():
         name = (replica.topic, replica.partition)
@@ -89,7 +91,7 @@ def _cluster(snapshot: ClusterSnapshot, sizes: ReplicaSizes, reassignments: tupl
         )
         for broker in snapshot.brokers
     )
-    return snapshots.from_snapshot(Snapshot(brokers=brokers, partitions=tuple(partitions)))
+    return Snapshot(brokers=brokers, partitions=tuple(partitions))
 
 
 def regions(view: View, only: Collection[str] | None = None) -> maps.Regions | None:

@@ -10,10 +10,11 @@ import numpy as np
 import yaml
 from pydantic import Field, TypeAdapter, ValidationError
 
+from kafka_runbooks.activities.observing import picture
 from kafka_runbooks.clients.protocols import Kafka
 from kafka_runbooks.models.base import OperatorInput
 from kafka_runbooks.models.maps import TopicMap
-from kafka_runbooks.models.placement import Snapshot, SnapshotBroker, SnapshotPartition
+from kafka_runbooks.models.placement import Snapshot
 from kafka_runbooks.placement import maps, planners, snapshots
 from kafka_runbooks.placement.arrays import Cluster
 from kafka_runbooks.placement.errors import BadWish
@@ -84,40 +85,17 @@ def look(kafka: Kafka, capacity_bytes: int) -> Snapshot:
     sizes = kafka.replica_sizes(sorted(seen.live_broker_ids))
     if sizes.unanswered_broker_ids:
         raise BadWish(f"--bootstrap: brokers {list(sizes.unanswered_broker_ids)} did not report their replicas' sizes; try again")
-    largest: dict[tuple[str, int], int] = {}
+    found = picture(seen, sizes, kafka.reassignments())
+    if not capacity_bytes:
+        return found
     used: dict[int, int] = {}
     for replica, size in sizes.size_bytes.items():
-        name = (replica.topic, replica.partition)
-        largest[name] = max(largest.get(name, 0), size)
         used[replica.broker_id] = used.get(replica.broker_id, 0) + size
-    moving = {reassignment.name: reassignment for reassignment in kafka.reassignments()}
-    partitions = []
-    for partition in seen.partitions:
-        change = moving.get(partition.name)
-        partitions.append(
-            SnapshotPartition(
-                topic=partition.topic,
-                partition=partition.partition,
-                replicas=partition.replicas if change is None else change.replicas,
-                size=largest.get((partition.topic, partition.partition), 0),
-                in_sync=partition.in_sync,
-                adding=() if change is None else change.adding,
-                removing=() if change is None else change.removing,
-            )
-        )
-
-    def disks(broker_id: int) -> tuple[int, int]:
-        """(capacity, free bytes): what was said on the command line, else what the broker tells."""
-        if capacity_bytes:
-            return capacity_bytes, max(0, capacity_bytes - used.get(broker_id, 0))
-        return sizes.total_bytes.get(broker_id, 0), sizes.usable_bytes.get(broker_id, 0)
-
     brokers = tuple(
-        SnapshotBroker(id=b.id, rack=b.rack, capacity=capacity, free=free)
-        for b in seen.brokers
-        for capacity, free in [disks(b.id)]
+        broker.model_copy(update={"capacity": capacity_bytes, "free": max(0, capacity_bytes - used.get(broker.id, 0))})
+        for broker in found.brokers
     )
-    return Snapshot(brokers=brokers, partitions=tuple(partitions))
+    return found.model_copy(update={"brokers": brokers})
 
 
 def options(cluster: Cluster, common: "Common") -> planners.Options:
