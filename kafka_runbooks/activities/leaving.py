@@ -71,17 +71,17 @@ class LeavingActivities:
         clients = self._clusters.open(step.token.cluster)
         leaving = set(load_moves(clients, step).leaving)
         reporter = Reporter(self._link, step.token)
-        gone: list[str] = []
+        # By the ids that were given out: an attempt before this one may have scaled down already.
+        names = tuple(sorted(pod for pod, broker in clients.kubernetes.broker_ids().items() if broker in leaving))
         for _ in looks():
             pods = [pod for pod in clients.kubernetes.broker_pods() if pod.broker_id in leaving]
             live = clients.kafka.snapshot().live_broker_ids
             if not pods and not live & leaving:
-                return tuple(sorted(gone))
-            gone += [pod.name for pod in pods if pod.name not in gone]
+                return names
             self._scale_down(clients, step, leaving)
-            names = ", ".join(pod.name for pod in pods) or f"brokers {', '.join(map(str, sorted(live & leaving)))}"
+            there = ", ".join(pod.name for pod in pods) or f"brokers {', '.join(map(str, sorted(live & leaving)))}"
             reporter.report(
-                Progress(waiting=reporter.waiting(f"{names} not gone yet", "the pods end, and their sessions expire"))
+                Progress(waiting=reporter.waiting(f"{there} not gone yet", "the pods end, and their sessions expire"))
             )
         raise AssertionError("looks never end by themselves")
 

@@ -3,7 +3,7 @@
 Pure: from the plan and what was observed to reasons. Why no plan exists at all (no space, too few racks) is placement's to say.
 """
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 from kafka_runbooks.models.cluster import ClusterSnapshot, Reassignment, TopicPartition
 from kafka_runbooks.models.moves import Move, MovePlan
@@ -62,6 +62,19 @@ def reasons_not_to_move(
             ]
         ).items()
     ]
+    if plan.kind == "RunPlan":  # Planners see to the racks; whoever brings a plan may not have.
+        racks = {broker.id: broker.rack or f"(broker {broker.id})" for broker in snapshot.brokers}
+        found += [
+            Reason(
+                name=f"fewer-racks:{topic}",
+                message=f"topic {topic}, partition {listed(numbers)}: its replicas would span fewer racks than now",
+                clears=f'spread them over racks, or acknowledge with acknowledged_risks ["fewer-racks:{topic}"]',
+                can_be_acknowledged=True,
+            )
+            for topic, numbers in _by_topic(
+                [move for move in plan.moves if _racks(move.after, racks) < min(_racks(move.before, racks), len(move.after))]
+            ).items()
+        ]
     return [reason for reason in found if not (reason.can_be_acknowledged and reason.name in acknowledged_risks)]
 
 
@@ -121,6 +134,10 @@ def foreign_reassignments(moving: Sequence[Reassignment]) -> list[Reason]:
             clears='wait until they end (when_busy "wait" does), or cancel them where they were started',
         )
     ]
+
+
+def _racks(brokers: Sequence[int], racks: Mapping[int, str]) -> int:
+    return len({racks.get(broker, f"(broker {broker})") for broker in brokers})
 
 
 def _names(moves: Sequence[Move]) -> str:

@@ -64,7 +64,9 @@ class FakeKafka:
                 continue
             for (topic, partition), size_bytes in disk.items():
                 sizes[Replica(topic, partition, broker_id)] = size_bytes
-        return ReplicaSizes(size_bytes=sizes, unanswered_broker_ids=tuple(unanswered))
+        total = {broker_id: size for broker_id, size in self.world.capacity_bytes.items() if broker_id not in unanswered}
+        usable = {broker_id: size - sum((self.world.disk_of(broker_id) or {}).values()) for broker_id, size in total.items()}
+        return ReplicaSizes(size_bytes=sizes, unanswered_broker_ids=tuple(unanswered), total_bytes=total, usable_bytes=usable)
 
     def reassignments(self) -> tuple[Reassignment, ...]:
         self._ask()

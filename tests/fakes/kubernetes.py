@@ -60,7 +60,7 @@ class FakeKubernetes:
 
     def broker_ids(self) -> dict[str, int]:
         self._ask()
-        return {pod.name: pod.broker_id for pod in self.world.pods.values()}
+        return dict(self.world.broker_ids)
 
     def nodes(self) -> tuple[Node, ...]:
         self._ask()

@@ -103,12 +103,16 @@ class World:
         """Brokers whose process is down and stays down until `revive_broker`."""
         self.frozen: set[int] = set()
         """Brokers that are up but fetch nothing: overloaded, or with a sick disk."""
+        self.broker_ids: dict[str, int] = {}
+        """Pod -> broker id, as they were given out; a pod that is gone keeps its entry."""
         self.stateful_sets: dict[str, int] = {}
         """Name -> how many pods it wants."""
         self.knows_cordoned_log_directories = True
         self.cordoned: dict[int, str] = {}
         """Broker -> its cordoned log directories (KIP-1066)."""
         self.unregistered: set[int] = set()
+        self.capacity_bytes: dict[int, int] = {}
+        """Broker -> size of its disk; one that isn't here doesn't tell (Kafka < 3.3)."""
         self.metadata_lag = 0
         """By so many looks the brokers' metadata are behind the controller, which alone knows reassignments at once."""
         self.is_kafka_away = False
@@ -333,6 +337,7 @@ class World:
 
     def _create_pod(self, name: str, stateful_set: str, map_name: str, broker_id: int) -> None:
         claim = f"data-{name}"
+        self.broker_ids[name] = broker_id
         ordinal = int(name.rsplit("-", 1)[1])
         self.stateful_sets[stateful_set] = max(ordinal + 1, self.stateful_sets.get(stateful_set, 0))
         self.claims.setdefault(claim, WorldClaim(claim, self.new_uid()))

@@ -18,7 +18,7 @@ from kafka_runbooks.clients import records
 from kafka_runbooks.clients.errors import Unreachable
 from kafka_runbooks.models.cluster import ThrottleRates, TopicPartition
 from kafka_runbooks.models.ledger import OwnedReassignment
-from kafka_runbooks.models.moves import MovePlan
+from kafka_runbooks.models.moves import MovePlan, MoveSummary
 from kafka_runbooks.models.runbooks import Abort, Approval, Outcome, RunbookResult, Word
 from kafka_runbooks.models.status import Status
 from kafka_runbooks.models.steps import Token
@@ -105,7 +105,18 @@ async def test_the_plan_waits_at_the_gate_with_its_what_if(runbooks: Bench) -> N
     handle = await runbooks.start_runbook("Rebalance", wait_for_approval=True)
     status = await until(handle, lambda status: status.phase == "gate" and status.waiting is not None)
     plan = status.plan
-    assert plan is not None and plan.__class__.__name__ == "MoveSummary"
+    assert isinstance(plan, MoveSummary)
+    assert plan.lower_bound_bytes <= plan.bytes_to_copy == sum(batch.copied_bytes for batch in plan.what_if) > 0
+    assert sum(batch.partitions for batch in plan.what_if) == plan.partitions
+    assert max(batch.fullest_bytes for batch in plan.what_if) >= max(broker.used_bytes_after for broker in plan.brokers)
+    assert sum(broker.arriving_bytes for broker in plan.brokers) == plan.bytes_to_copy
+    assert plan.spread_after < plan.spread_before and plan.eta_seconds > 0
+    assert plan.steps == (
+        "reassign partitions",
+        "elect preferred leaders",
+        "give back throttles and cordon",
+        "prove the exit contract",
+    )
     assert assignment(runbooks.world) == before and runbooks.world.rates == {}
     await handle.execute_update(Rebalance.reject, ME)
     assert (await failure(handle)).outcome is Outcome.REJECTED
@@ -433,8 +444,15 @@ async def test_leases_are_taken_before_each_move(runbooks: Bench) -> None:
 
 
 @pytest.mark.parametrize("when", ["before", "after"])
-async def test_each_change_is_cut_off_once(runbooks: Bench, when: str) -> None:
+@pytest.mark.parametrize("runbook", ["Rebalance", "Decommission"])
+async def test_each_change_is_cut_off_once(runbooks: Bench, when: str, runbook: str) -> None:
     world = runbooks.world
+    fields: dict[str, Any] = {"map": "events"}
+    acts = {"write_record", "alter_reassignments", "set_throttle_rates", "set_throttled_replicas", "delete_record"}
+    if runbook == "Decommission":
+        world.add_topic("events.c", 4, (1007, 1001), replication_factor=2, minimum_in_sync=1, size_bytes=10 * MEGABYTE)
+        fields = {"brokers": [1007], "remove_pods": True}
+        acts |= {"cordon_log_directories", "scale", "delete_claim", "unregister_broker"}
     tries: Counter[str] = Counter()
 
     def cut(name: str) -> None:
@@ -446,11 +464,32 @@ async def test_each_change_is_cut_off_once(runbooks: Bench, when: str) -> None:
         world.before_act = cut
     else:
         world.after_act = cut
-    result = await (await runbooks.start_runbook("Rebalance", map="events", **FAST)).result()
+    result = await (await runbooks.start_runbook(runbook, **fields, **FAST)).result()
     assert result.outcome is Outcome.DONE, result.summary
     holds(result)
-    assert set(tries) >= {"write_record", "alter_reassignments", "set_throttle_rates", "set_throttled_replicas", "delete_record"}
+    assert set(tries) >= acts
     nothing_is_left(world)
+    if runbook == "Decommission":
+        assert "events-3" not in world.pods and "data-events-3" not in world.claims
+        assert world.unregistered == {1007} and world.cordoned.get(1007, "") == ""
+
+
+async def test_what_fits_no_disk_is_refused_with_what_would_help(runbooks: Bench) -> None:
+    world = runbooks.world
+    used = used_bytes(world)
+    world.capacity_bytes = {broker: used[broker] + 20 * MEGABYTE for broker in (1001, 1002, 1003, 1007)}
+    result = await failure(await runbooks.start_runbook("Decommission", brokers=[1002], **FAST))
+    assert result.outcome is Outcome.REFUSED
+    assert "no-map:capacity" in [reason.name for reason in result.reasons], result.reasons
+    assert "bytes" in result.summary
+
+
+async def test_a_given_plan_over_fewer_racks_needs_a_word(runbooks: Bench) -> None:
+    wanted = [{"topic": "events.a", "partition": 0, "replicas": [1001, 1007]}]
+    refused = await failure(await runbooks.start_runbook("RunPlan", plan={"partitions": wanted}, **FAST))
+    assert [reason.name for reason in refused.reasons] == ["fewer-racks:events.a"]
+    fields = {"plan": {"partitions": wanted}, "acknowledged_risks": ["fewer-racks:events.a"], **FAST}
+    assert (await (await runbooks.start_runbook("RunPlan", **fields)).result()).outcome is Outcome.DONE
 
 
 async def test_two_thousand_partitions_leave_no_large_payload_in_the_history(runbooks: Bench) -> None:
