@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from kafka_runbooks.models.cluster import Broker, ClusterSnapshot, Partition, Reassignment, TopicPartition
 from kafka_runbooks.models.moves import Move, MoveLimits, MovePlan
-from kafka_runbooks.placement.window import ChangeWindowState, Decision, Seen, decide
+from kafka_runbooks.placement.fitting import ChangeWindowState, Seen
+from kafka_runbooks.placement.window import Decision, decide
 from tests.placement.window_checker import check
 
 BROKERS = (1, 2, 3, 4, 5, 6)

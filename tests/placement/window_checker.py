@@ -3,7 +3,8 @@
 from collections import defaultdict
 
 from kafka_runbooks.models.moves import MoveLimits, MovePlan
-from kafka_runbooks.placement.window import Decision, Seen
+from kafka_runbooks.placement.fitting import Seen
+from kafka_runbooks.placement.window import Decision
 
 
 def check(plan: MovePlan, seen: Seen, limits: MoveLimits, decision: Decision) -> list[str]:

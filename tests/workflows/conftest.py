@@ -8,7 +8,7 @@ import pytest
 import pytest_asyncio
 from temporalio.testing import WorkflowEnvironment
 
-from kafka_runbooks.activities import catch_up, moving, pods, running
+from kafka_runbooks.activities import catch_up, mover, pods, running
 from tests.fakes.world import World
 from tests.temporal_env import Bench, bench, make_world, start_server, start_time_skipping_server
 
@@ -32,7 +32,7 @@ def in_a_hurry(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(running, "TELL_SECONDS", 0.1)
     monkeypatch.setattr(running, "BEAT_SECONDS", 0.2)
     monkeypatch.setattr(catch_up, "ADAPT_SECONDS", 0.1)
-    monkeypatch.setattr(moving, "DEAD_SECONDS", 1.0)
+    monkeypatch.setattr(mover, "DEAD_SECONDS", 1.0)
     monkeypatch.setattr(pods, "SECONDS_BETWEEN_OBSERVATIONS", 0.5)
 
 

@@ -12,8 +12,7 @@ import pytest
 from temporalio.client import WorkflowFailureError, WorkflowHandle
 from temporalio.exceptions import ApplicationError
 
-from kafka_runbooks.activities import ledgers
-from kafka_runbooks.activities import moving as moving_activities
+from kafka_runbooks.activities import ledgers, mover
 from kafka_runbooks.clients import records
 from kafka_runbooks.clients.errors import Unreachable
 from kafka_runbooks.models.cluster import ThrottleRates, TopicPartition
@@ -704,7 +703,7 @@ async def test_a_mover_that_is_fenced_off_as_it_submits_takes_it_back(runbooks: 
             lost.append(token.run_id)
             raise ApplicationError("the permit is lost", type="PermitLost", non_retryable=True)
 
-    monkeypatch.setattr(moving_activities, "ensure_held", ensure_held)
+    monkeypatch.setattr(mover, "ensure_held", ensure_held)
     handle = await runbooks.start_runbook("Rebalance", map="events", **SLOW)
     assert (await failure(handle)).outcome is Outcome.FAILED
     assert lost and assignment(world) == before
