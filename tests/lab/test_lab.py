@@ -140,7 +140,7 @@ def test_a_frozen_api_server_answers_nobody_and_then_goes_on(lab: Lab) -> None:
             lab.kubectl("get", "nodes", "--request-timeout=2s")
     finally:
         lab.resume_api_server()
-    assert "events-a" in lab.kubectl("get", "nodes")
+    assert "system-a" in lab.kubectl("get", "nodes")
 
 
 def test_no_second_broker_of_a_map_is_evicted(lab: Lab) -> None:
