@@ -91,6 +91,13 @@ def make_topic(lab: Lab, name: str, records: int = 2_000) -> None:
         fill(lab, name, records)
 
 
+def purge(lab: Lab) -> None:
+    """Every topic but the consumers' offsets goes."""
+    names = {name.rsplit("-", 1)[0] for name in assignment(lab)} - {"__consumer_offsets"}
+    if names:
+        delete_topics(lab, *sorted(names))
+
+
 def delete_topics(lab: Lab, *names: str) -> None:
     kafka(
         lab,
@@ -104,18 +111,23 @@ for future in admin.delete_topics(sys.argv[2:]).values(): future.result(30)
     )
 
 
-def add_partitions(lab: Lab, topic: str, replicas: list[list[int]]) -> None:
-    """More partitions for a topic, on these brokers."""
-    kafka(
+def add_partitions(lab: Lab, topic: str, replicas: list[list[int]]) -> bool:
+    """More partitions for a topic, on these brokers; False while Kafka refuses, because its first partition is moving."""
+    return "added" in kafka(
         lab,
         """
 import json, sys
+from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient, NewPartitions
 admin = AdminClient({'bootstrap.servers': sys.argv[1]})
 more = json.loads(sys.argv[3])
 total = len(admin.list_topics(topic=sys.argv[2], timeout=20).topics[sys.argv[2]].partitions) + len(more)
 wanted = NewPartitions(sys.argv[2], total, replica_assignment=more)
-for future in admin.create_partitions([wanted]).values(): future.result(30)
+try:
+    for future in admin.create_partitions([wanted]).values(): future.result(30)
+    print("added")
+except KafkaException as error:
+    if error.args[0].name() != "INVALID_REPLICA_ASSIGNMENT": raise
 """,
         topic,
         json.dumps(replicas),

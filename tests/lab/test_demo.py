@@ -11,6 +11,7 @@ from kafka_runbooks_lab.lab import Lab
 from kafka_runbooks_lab.traffic import Ledger
 
 from kafka_runbooks.models.runbooks import Check, Outcome, RunbookResult
+from tests.lab import runs
 
 HERE = ("events.payments", 0)
 
@@ -72,3 +73,4 @@ def test_the_demo(lab: Lab) -> None:
     assert set(found["traffic"]["p99_ms"]) == {"before", "during", "runbook", "after"}
     assert found["copied_bytes"] >= 0.9 * found["lower_bound_bytes"] > 0
     assert lab.is_up(), "a lab that was up stays up"
+    runs.purge(lab)

@@ -188,7 +188,7 @@ def test_partitions_that_are_added_and_a_topic_that_goes_ask_for_a_new_approval(
     runs.until_status(run, lambda status: status["phase"] == "gate")
     runs.update(run, "approve")
     first = under_way(run)["plan"]["reference"]
-    runs.add_partitions(lab, topic, [[1001, 1002]] * 4)
+    eventually("partitions added", 60, lambda: runs.add_partitions(lab, topic, [[1001, 1002]] * 4))
     status = runs.until_status(run, lambda status: status["phase"] == "gate")
     assert status["plan"]["reference"] != first
     runs.update(run, "approve")
