@@ -67,8 +67,12 @@ class Relaxation:
         return sum_by(self.rack, values, len(self.rack_least))
 
 
-def relax(problem: Problem, kept: Indices, *, moves_allowed: bool) -> Relaxation:
-    """Relax a problem. Without `moves_allowed` only what must be placed can go anywhere: kept replicas stay for good."""
+def relax(problem: Problem, kept: Indices, *, moves_allowed: bool, heavy_stay: bool = False) -> Relaxation:
+    """Relax a problem. Without `moves_allowed` only what must be placed can go anywhere: kept replicas stay for good.
+
+    :param heavy_stay: replicas so heavy that they alone lift their broker above the average stay; not a bound any more, but what
+        a plan does that has better things to do than to move them
+    """
     cluster, weight = problem.cluster, problem.weight
     brokers = np.nonzero(problem.allowed)[0]
     count = cluster.broker_count
@@ -99,6 +103,9 @@ def relax(problem: Problem, kept: Indices, *, moves_allowed: bool) -> Relaxation
     heaviest = int(np.argmax(w)) if len(w) else 0
     average = float(kept_load[brokers].sum() + int((weight * slots).sum())) / float(problem.width[brokers].sum())
     holder, heavy = _heavy(problem, kept, fixed, brokers, average)
+    if heavy_stay:
+        least = least.copy()
+        np.maximum.at(least, brokers[holder], fixed[brokers[holder]] + heavy)
     return Relaxation(
         width=problem.width[brokers],
         rack=rack.astype(np.int64),

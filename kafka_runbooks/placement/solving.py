@@ -87,7 +87,7 @@ def solve(
         from kafka_runbooks.placement import fluid
 
         best = max(best, min(spread, fluid.best_spread(problem, kept)))
-        lower = max(lower, min(moved, fluid.least_moved(problem, kept, spread)))
+        lower = max(lower, min(moved, fluid.least_moved(problem, kept, spread) - dropped_bytes(problem, kept)))
     proven, exactly = best, False
     if prove and spread > best + 1e-9:
         from kafka_runbooks.placement import exact
@@ -115,8 +115,19 @@ def lower_bound(problem: Problem, relaxed: relaxing.Relaxation, kept: Indices, s
     """Bytes that any map with this spread must copy."""
     forced = _forced_bytes(problem, kept)
     if problem.measure in ("utilisation", "used bytes"):
-        return max(forced, bounds.least_moved(relaxed, spread))
+        return max(forced, bounds.least_moved(relaxed, spread) - dropped_bytes(problem, kept))
     return forced + bounds.least_bytes_shed(problem, relaxed, kept, spread)
+
+
+def dropped_bytes(problem: Problem, kept: Indices) -> int:
+    """Bytes of observed replicas that could stay and weren't kept: of two in one rack, or of too many, which goes is a choice.
+
+    The bounds count a replica that isn't kept as copied, wherever it is; a map that chose otherwise has that for nothing.
+    """
+    observed = problem.cluster.replicas
+    could = ((observed >= 0) & problem.allowed[np.maximum(observed, 0)]).sum(axis=1)
+    dropped = np.where(problem.scope, np.maximum(could - (kept >= 0).sum(axis=1), 0), 0)
+    return int((problem.cluster.size_bytes * dropped).sum())
 
 
 def _forced_bytes(problem: Problem, kept: Indices) -> int:
@@ -163,6 +174,29 @@ def _level(state: State, target_spread: float | None, budget: int | None) -> Non
     if observed <= best + tolerance:
         return
     start = state.sets.copy()
+    found = []
+    if len(relaxed.heavy_holder):
+        # First with the heaviest replicas where they are: what they need of their rack, others don't get.
+        staying = relaxing.relax(problem, start, moves_allowed=True, heavy_stay=True)
+        found.append(_attempts(state, staying, tolerance, observed, budget))
+    if not found or found[0][0] > best + tolerance:
+        state.sets[:] = start
+        state.recount()
+        found.append(_attempts(state, relaxed, tolerance, observed, budget))
+    narrowest, size = min(reached for reached, _ in found), problem.cluster.size_bytes
+    enough = best + tolerance if narrowest <= best + tolerance else narrowest + tolerance
+    near = [outcome for outcome in found if outcome[0] <= enough]
+    reached, sets = min(near, key=lambda outcome: moved_bytes(state.before, outcome[1], size))
+    # Moves that leave the spread as it was are worth nothing.
+    state.sets[:] = sets if reached < observed else start
+    state.recount()
+
+
+def _attempts(
+    state: State, relaxed: relaxing.Relaxation, tolerance: float, observed: float, budget: int | None
+) -> tuple[float, Indices]:
+    """(spread, sets) of the best of some attempts, each asking for no more than the one before it reached."""
+    start, best = state.sets.copy(), bounds.best_spread(relaxed)
     goal, outcomes = best + tolerance * AIM, []
     while goal < observed and bounds.cheapest_window(relaxed, goal) is None:
         # No window of whole replicas is this narrow; the bound is one of pieces.
@@ -177,10 +211,7 @@ def _level(state: State, target_spread: float | None, budget: int | None) -> Non
         state.sets[:] = start
         state.recount()
     # The last attempt asked for no more than an earlier one had reached; it is cheaper, unless it reached less.
-    reached, sets = min(reversed(outcomes), key=lambda outcome: outcome[0] > outcomes[0][0] * (1 + 1e-9) + tolerance)
-    # Moves that leave the spread as it was are worth nothing.
-    state.sets[:] = sets if reached < observed else start
-    state.recount()
+    return min(reversed(outcomes), key=lambda outcome: outcome[0] > outcomes[0][0] * (1 + 1e-9) + tolerance)
 
 
 def _reach(state: State, relaxed: relaxing.Relaxation, spread: float, leeway: float, budget: int | None) -> None:
@@ -201,10 +232,10 @@ def _reach(state: State, relaxed: relaxing.Relaxation, spread: float, leeway: fl
 
     evict_oversized(state, high, budget)
     for _ in range(2):
-        relaxed = relaxing.relax(problem, state.sets, moves_allowed=True)
+        relaxed = relaxing.relax(problem, state.sets, moves_allowed=True, heavy_stay=True)
         wanted = bounds.exchange(relaxed, lowest, highest) or wanted
         cross(state, net(wanted), high, left())
-    relaxed = relaxing.relax(problem, state.sets, moves_allowed=True)
+    relaxed = relaxing.relax(problem, state.sets, moves_allowed=True, heavy_stay=True)
     wanted = bounds.exchange(relaxed, lowest, highest) or wanted
     brokers = np.nonzero(problem.allowed)[0].tolist()
     give, take = (dict(zip(brokers, amounts.tolist(), strict=True)) for amounts in water_levels(relaxed, wanted))
