@@ -27,7 +27,9 @@ from kafka_runbooks.throttle import windows
 from kafka_runbooks.throttle.pace import Pace
 
 DEAD_SECONDS = 60.0
-"""A destination that is away for so long is given up; one that only restarts is back before."""
+"""A destination that is away for so long, with its node or its pod, is given up."""
+RESTART_SECONDS = 900.0
+"""One whose pod is on a Ready node restarts: it recovers its logs, and is waited for so much longer."""
 STILL_SECONDS = 60.0
 """No byte arrives for so long although moves are in flight: that is said."""
 
@@ -92,13 +94,23 @@ class Mover:
         return ChangeWindowState(True, max(0, left), opening.why, unblocks)
 
     def _dead(self, snapshot: ClusterSnapshot) -> frozenset[int]:
-        """Brokers that have been away from look to look for `DEAD_SECONDS`."""
+        """Brokers that have been away from look to look for so long that nobody expects them back soon."""
         if self._step.is_replacement:
             return frozenset()
         down, now = brokers_down(snapshot), time.monotonic()
         down |= {broker for move in self._plan.moves for broker in move.arriving} - snapshot.live_broker_ids
         self._down_since = {broker: self._down_since.get(broker, now) for broker in down}
-        return frozenset(broker for broker, since in self._down_since.items() if now - since >= DEAD_SECONDS)
+        away = {broker: now - since for broker, since in self._down_since.items() if now - since >= DEAD_SECONDS}
+        restarting = self._on_ready_nodes() if away else frozenset()
+        return frozenset(broker for broker, seconds in away.items() if broker not in restarting or seconds >= RESTART_SECONDS)
+
+    def _on_ready_nodes(self) -> frozenset[int]:
+        """Brokers whose pods are where a kubelet can start them again."""
+        ready = {node.name for node in self._clients.kubernetes.nodes() if node.is_ready}
+        pods = self._clients.kubernetes.broker_pods()
+        return frozenset(
+            pod.broker_id for pod in pods if pod.broker_id is not None and pod.node in ready and not pod.is_terminating
+        )
 
     def _act(
         self,

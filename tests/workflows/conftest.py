@@ -33,6 +33,7 @@ def in_a_hurry(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(running, "BEAT_SECONDS", 0.2)
     monkeypatch.setattr(catch_up, "ADAPT_SECONDS", 0.1)
     monkeypatch.setattr(mover, "DEAD_SECONDS", 1.0)
+    monkeypatch.setattr(mover, "RESTART_SECONDS", 1.5)
     monkeypatch.setattr(pods, "SECONDS_BETWEEN_OBSERVATIONS", 0.5)
 
 

@@ -330,6 +330,30 @@ async def test_a_destination_that_dies_is_planned_around_and_asked_about(runbook
     nothing_is_left(world)
 
 
+async def test_a_destination_whose_node_is_lost_is_given_up_sooner_than_one_that_restarts(
+    runbooks: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = runbooks.world
+    monkeypatch.setattr(mover, "RESTART_SECONDS", 60.0)
+    handle = await runbooks.start_runbook("Rebalance", map="events", **{**SLOW, "wait_for_approval": True})
+    await until(handle, lambda status: status.phase == "gate" and status.waiting is not None)
+    await handle.execute_update(Rebalance.approve, Approval(by="alice", reason="go"))
+    await until(handle, lambda _: any(1007 in one.adding for one in world.partitions.values()))
+    world.kill_broker(1007)
+    await asyncio.sleep(2.0)
+    assert any(1007 in one.adding for one in world.partitions.values()), "its pod is on a Ready node: it restarts"
+    world.revive_broker(1007)
+    await until(handle, lambda _: any(1007 in one.adding and 1007 not in one.in_sync for one in world.partitions.values()))
+    pod = world.pod_of(1007)
+    assert pod is not None and pod.node is not None
+    world.lose_node(pod.node)
+    began = time.monotonic()
+    await until(handle, lambda status: status.phase == "gate" and status.waiting is not None)
+    assert time.monotonic() - began < 30
+    await handle.execute_update(Rebalance.reject, ME)
+    assert (await failure(handle)).outcome is Outcome.REJECTED
+
+
 async def test_a_topic_that_is_deleted_is_less_to_do(runbooks: Bench) -> None:
     world = runbooks.world
     handle = await runbooks.start_runbook("Rebalance", map="events", **SLOW)
