@@ -7,6 +7,7 @@ from kafka_runbooks.activities.observing import View
 from kafka_runbooks.activities.survey import ceiling_for
 from kafka_runbooks.clients.open import ClusterClients
 from kafka_runbooks.models.cluster import TopicPartition
+from kafka_runbooks.models.ledger import EntryLease, Ledger
 from kafka_runbooks.models.move_inputs import MovingInput
 from kafka_runbooks.models.moves import BatchWhatIf, BrokerWhatIf, Move, MovePlan, MoveSummary
 from kafka_runbooks.models.placement import PlacementSummary
@@ -22,9 +23,18 @@ SHOWN_BATCHES, SHOWN_BROKERS, SHOWN_LINES = 30, 50, 20
 
 
 def freeze(
-    clients: ClusterClients, view: View, request: MovingInput, kind: str, title: str, made: Plan, leaving: Sequence[int] = ()
+    clients: ClusterClients,
+    view: View,
+    request: MovingInput,
+    kind: str,
+    title: str,
+    made: Plan,
+    leaving: Sequence[int],
+    ours: Ledger | None,
 ) -> MovePlan:
     """The plan, not yet kept anywhere. Its batches are steps that are each valid by themselves (`placement.steps`).
+
+    :param ours: what this run has set already, where it plans anew: that was not there before it
 
     :raises NoMap: what is left fits no broker's disk while both copies exist
     """
@@ -51,6 +61,7 @@ def freeze(
     topics = sorted({move.topic for move in moves})
     brokers = sorted({broker for move in moves for broker in (*move.before, *move.after)} & view.snapshot.live_broker_ids)
     rates = clients.kafka.throttle_rates(brokers)
+    entries = ours.entries if ours else {}
     return MovePlan(
         cluster=request.cluster,
         kind=kind,
@@ -59,8 +70,11 @@ def freeze(
         leaving=tuple(sorted(leaving)),
         partition_counts=_counts(now, topics),
         made_at=datetime.now(UTC).isoformat(timespec="seconds"),
-        lists_before=clients.kafka.throttled_replicas(topics),
-        rates_before={broker: rate.leader_bytes_per_s for broker, rate in rates.items() if rate.leader_bytes_per_s is not None},
+        lists_before={
+            topic: leases.remove_entries(lists, entries.get(topic, EntryLease()))
+            for topic, lists in clients.kafka.throttled_replicas(topics).items()
+        },
+        rates_before=leases.foreign_rates(rates, ours.rates if ours else {}),
     )
 
 
@@ -73,7 +87,13 @@ def _counts(names: Mapping[TopicPartition, object], topics: Sequence[str]) -> di
 
 
 def summarise(
-    clients: ClusterClients, view: View, request: MovingInput, plan: MovePlan, made: Plan, approved: MovePlan | None
+    clients: ClusterClients,
+    view: View,
+    request: MovingInput,
+    plan: MovePlan,
+    made: Plan,
+    approved: MovePlan | None,
+    ours: Ledger | None,
 ) -> MoveSummary:
     """The plan in figures, bounded whatever its size."""
     figures = made.summary()
@@ -116,7 +136,7 @@ def summarise(
         brokers=_brokers(plan, figures),
         foreign_throttles=tuple(
             f"broker {broker}: {foreign} B/s set by somebody else; it stays and is obeyed"
-            for broker, foreign in list(leases.foreign_rates(observed, {}).items())[:SHOWN_LINES]
+            for broker, foreign in list(leases.foreign_rates(observed, ours.rates if ours else {}).items())[:SHOWN_LINES]
         ),
         notices=tuple(notice[:500] for notice in notices[:SHOWN_LINES]),
         inverse=f"abort with rollback takes {len(plan.moves)} partitions back to where they are now, order included",

@@ -8,7 +8,7 @@ from typing import Any, Generic, TypeVar
 
 from temporalio import activity
 
-from kafka_runbooks.activities import evacuations, making
+from kafka_runbooks.activities import evacuations, ledgers, making
 from kafka_runbooks.activities.freezing import freeze, summarise
 from kafka_runbooks.activities.observing import View, observe
 from kafka_runbooks.activities.running import Link, Reporter, alive, looks
@@ -123,10 +123,11 @@ def _look(
     make: Callable[[ClusterClients, View, Request], making.Made],
 ) -> MoveSurvey:
     request = asked.request
+    ours = None if asked.token is None else ledgers.read(clients.kubernetes, asked.token)
     try:
         view = observe(clients)
         made = make(clients, view, request)
-        plan = freeze(clients, view, request, kind, made.title, made.plan, made.leaving)
+        plan = freeze(clients, view, request, kind, made.title, made.plan, made.leaving, ours)
     except InFlight:
         return MoveSurvey(reasons=tuple(foreign_reassignments(clients.kafka.reassignments())))
     except NoMap as error:
@@ -142,7 +143,7 @@ def _look(
         return MoveSurvey(nothing_to_do=made.nothing)
     reasons = [*made.reasons, *reasons_not_to_move(plan, view.snapshot, view.reassignments, request.acknowledged_risks)]
     approved = None if asked.approved is None else records.load(clients.kubernetes, asked.approved.plan_id, MovePlan)
-    summary = summarise(clients, view, request, plan, made.plan, approved)
+    summary = summarise(clients, view, request, plan, made.plan, approved, ours)
     if asked.token is not None:
         records.save(
             clients.kubernetes,

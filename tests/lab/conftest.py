@@ -13,6 +13,7 @@ import pytest
 from kafka_runbooks_lab.errors import Unsupported
 from kafka_runbooks_lab.lab import Lab
 
+from tests.lab import runs
 from tests.lab.host import Host
 
 KEEP = os.environ.get("KAFKA_RUNBOOKS_LAB_KEEP") == "1"
@@ -37,6 +38,13 @@ def _cannot(reason: str) -> None:
 def host_before() -> Host | None:
     """The host without a lab, or nothing if one was up when the tests began."""
     return None if Lab().is_up() else Host.now()
+
+
+@pytest.fixture(autouse=True)
+def no_run_stays_open(request: pytest.FixtureRequest) -> Iterator[None]:
+    yield
+    if "lab" in request.fixturenames and Lab().is_up():
+        runs.end_open()
 
 
 @pytest.fixture(scope="session")
