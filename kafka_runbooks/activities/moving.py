@@ -24,6 +24,8 @@ from kafka_runbooks.safety import exit_contract
 from kafka_runbooks.safety.availability import not_led_by_preferred
 
 PROOF_PATIENCE_SECONDS = 10.0
+SETTLED_LOOKS = 3
+"""A rollback is over when everything is back at so many looks in a row."""
 ELECTIONS_AT_ONCE = 500
 ELECTION_PATIENCE_SECONDS = 120.0
 
@@ -62,10 +64,15 @@ class MovingActivities:
         clients = self._clusters.open(step.token.cluster)
         plan = load_moves(clients, step)
         mover = Mover(clients, self._link, step, plan)
+        done_looks = 0
         for _ in looks():
             decision, progress = mover.look()
-            if decision.is_done:
+            done_looks = done_looks + 1 if decision.is_done else 0
+            # At the start of a way back a broker whose metadata lag still shows what was there before the moves.
+            if done_looks >= (SETTLED_LOOKS if step.is_rollback else 1):
                 return progress
+            if decision.is_done:
+                continue
             if decision.must_replan:
                 why = [f"broker {broker} is dead" for broker in decision.lost] + list(decision.drift)
                 raise ApplicationError("; ".join(why[:5]), type=PLAN_DRIFT, non_retryable=True)

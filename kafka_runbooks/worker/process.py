@@ -60,4 +60,5 @@ async def run_worker(settings: WorkerSettings, clusters: Clusters) -> None:
         log.info("worker ends", grace_seconds=GRACE.total_seconds())
         threading.Timer(HARD_EXIT_SECONDS, lambda: os._exit(1)).start()
     health.shutdown()
+    health.server_close()
     os._exit(0)
