@@ -96,7 +96,7 @@ class LocalKafka:
     def stop(self) -> None:
         for broker_id in list(self.processes):
             self.kill(broker_id)
-        # kafka-python leaves sockets to brokers that went away for the garbage collector: it shall find them now, not in some test.
+        # kafka-python leaves sockets to brokers that went away for the garbage collector: it shall find them here.
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ResourceWarning)
             gc.collect()
