@@ -47,6 +47,8 @@ from kafka_runbooks.models.cluster import (
 TIMEOUT_SECONDS = 15.0
 BROKER_TIMEOUT_SECONDS = 5.0
 """For what one broker answers: a dead one is noticed soon."""
+SOCKET_TIMEOUT_MS = 4_000
+"""Less than that: librdkafka drops a broker that hangs before our call gives up, and so the next try asks another one."""
 METADATA_ATTEMPTS = 3
 
 TOPICS_A_CALL = 200
@@ -351,7 +353,11 @@ class KafkaAdmin:
         with self._lock:
             if self._admin is None:
                 self._admin = AdminClient(
-                    {"bootstrap.servers": self._bootstrap_servers, "socket.timeout.ms": 10_000, "client.id": "kafka-runbooks"},
+                    {
+                        "bootstrap.servers": self._bootstrap_servers,
+                        "socket.timeout.ms": SOCKET_TIMEOUT_MS,
+                        "client.id": "kafka-runbooks",
+                    },
                 )
             return self._admin
 
