@@ -4,13 +4,11 @@ Four JVMs, started in about ten seconds. The jars come from Maven by the lab's o
 run the same version.
 """
 
-import gc
 import os
 import signal
 import socket
 import subprocess
 import time
-import warnings
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -96,10 +94,6 @@ class LocalKafka:
     def stop(self) -> None:
         for broker_id in list(self.processes):
             self.kill(broker_id)
-        # kafka-python leaves sockets to brokers that went away for the garbage collector: it shall find them here.
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", ResourceWarning)
-            gc.collect()
 
     def _start_node(self, node_id: int, role: str, port: int, more: str) -> None:
         data = self.folder / str(node_id)
