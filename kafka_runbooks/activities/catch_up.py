@@ -20,9 +20,9 @@ from kafka_runbooks.clients.open import ClusterClients, Clusters
 from kafka_runbooks.models.cluster import ClusterSnapshot, Partition, Replica, ReplicaSizes, ThrottleRates, TopicPartition
 from kafka_runbooks.models.plans import ReplacementPlan
 from kafka_runbooks.models.pods import BrokerPod
-from kafka_runbooks.models.runbooks import AdaptiveThrottle
+from kafka_runbooks.models.runbooks import AdaptiveThrottle, Throttle
 from kafka_runbooks.models.status import Progress, Waiting
-from kafka_runbooks.models.steps import StepRequest
+from kafka_runbooks.models.steps import StepRequest, Token
 from kafka_runbooks.models.throttles import Rates
 from kafka_runbooks.models.traffic import BrokerTraffic, TrafficReport
 from kafka_runbooks.safety.availability import not_led_by_preferred, only_copy_on
@@ -42,10 +42,11 @@ class Throttling:
     An attempt that comes after a crash goes on from the rates that its ledger says are in force.
     """
 
-    def __init__(self, clients: ClusterClients, link: Link, step: StepRequest) -> None:
+    def __init__(self, clients: ClusterClients, link: Link, token: Token, throttle: Throttle) -> None:
         self._clients = clients
         self._link = link
-        self._step = step
+        self._token = token
+        self._throttle = throttle
         self._now: Rates | None = None
         self._sizes: tuple[float, ReplicaSizes] | None = None
         self._traffic_before: dict[int, BrokerTraffic] = {}
@@ -58,7 +59,7 @@ class Throttling:
     def rate_bytes_per_s(self) -> int:
         """The highest that a source may send now."""
         rates = [rate.bytes_per_s for rate in self._now.leader.values()] if self._now else []
-        return max(rates, default=adapting.first_rate(self._step.throttle))
+        return max(rates, default=adapting.first_rate(self._throttle))
 
     @property
     def why(self) -> str:
@@ -68,7 +69,7 @@ class Throttling:
     def wanted(self, moves: Sequence[tuple[Partition, Sequence[int]]], live: frozenset[int]) -> dict[int, ThrottleRates]:
         """The rates in force, and for brokers that take part only now the rate to begin with."""
         now = self._now or Rates()
-        return adapting.with_participants(self._step.throttle, now, self._participants(moves, live)).wanted()
+        return adapting.with_participants(self._throttle, now, self._participants(moves, live)).wanted()
 
     def look(
         self,
@@ -90,7 +91,7 @@ class Throttling:
             return
         self._due = time.monotonic() + ADAPT_SECONDS
         kafka, kubernetes = self._clients.kafka, self._clients.kubernetes
-        ledger = ledgers.read(kubernetes, self._step.token)
+        ledger = ledgers.read(kubernetes, self._token)
         if self._now is None:
             self._now = leases.rates_in_force(ledger.rates)
         participants = self._participants(moves, live)
@@ -99,7 +100,7 @@ class Throttling:
         sizes = kafka.replica_sizes(taking_part)
         self._sizes = (seen_at, sizes)
         seen = adapting.Look(at=datetime.now(UTC), traffic=TrafficReport())
-        if isinstance(self._step.throttle, AdaptiveThrottle):
+        if isinstance(self._throttle, AdaptiveThrottle):
             pods = [pod for pod in kubernetes.broker_pods() if pod.broker_id in live]
             traffic = self._traffic(pods)
             seen = adapting.Look(
@@ -116,10 +117,10 @@ class Throttling:
                 held_at_floor="another broker is down" if hold_at_floor else "",
             )
             self._traffic_before |= traffic.by_broker
-        computed = adapting.adapt(self._step.throttle, self._now, participants, seen)
-        self._now = overrides.apply(computed, overriding.in_force(kubernetes, self._step.token))
+        computed = adapting.adapt(self._throttle, self._now, participants, seen)
+        self._now = overrides.apply(computed, overriding.in_force(kubernetes, self._token))
         self.highest_bytes_per_s = max(self.highest_bytes_per_s, self.rate_bytes_per_s)
-        ensure_held(self._link, self._step.token)
+        ensure_held(self._link, self._token)
         ledger = ledgers.renewed(kubernetes, ledger)
         ledger = ledgers.strike_entries(kafka, kubernetes, ledger, {partition.name for partition, _ in moves})
         ledger = ledgers.throttle(kafka, kubernetes, ledger, moves, live, self._now.wanted())
@@ -147,7 +148,7 @@ class Throttling:
 
     def _participants(self, moves: Sequence[tuple[Partition, Sequence[int]]], live: frozenset[int]) -> adapting.Participants:
         # A fixed rate is by its definition what each source sends.
-        into = leases.destinations_of(moves, live) if isinstance(self._step.throttle, AdaptiveThrottle) else ()
+        into = leases.destinations_of(moves, live) if isinstance(self._throttle, AdaptiveThrottle) else ()
         return adapting.Participants(frozenset(leases.sources_of(moves, live)), frozenset(into))
 
 
@@ -203,7 +204,11 @@ class CatchUpActivities:
         """Return when every replica of the broker is in sync. Never gives up by itself: it says why nothing moves."""
         clients = self._clusters.open(step.token.cluster)
         plan = load_plan(clients, step.plan)
-        reporter, throttling, pace = Reporter(self._link, step.token), Throttling(clients, self._link, step), Pace()
+        reporter, throttling, pace = (
+            Reporter(self._link, step.token),
+            Throttling(clients, self._link, step.token, step.throttle),
+            Pace(),
+        )
         broker_id = step.place.broker_id
         for _ in looks():
             snapshot = clients.kafka.snapshot()

@@ -20,7 +20,6 @@ from kafka_runbooks.models.cluster import ClusterSnapshot, Partition, Reassignme
 from kafka_runbooks.models.ledger import Ledger, OwnedReassignment
 from kafka_runbooks.models.moves import Move, MovePlan, MoveStep
 from kafka_runbooks.models.status import Progress
-from kafka_runbooks.models.steps import BrokerPlace, StepRequest
 from kafka_runbooks.placement.fitting import ChangeWindowState, Seen
 from kafka_runbooks.placement.window import Decision, decide
 from kafka_runbooks.throttle import windows
@@ -42,9 +41,7 @@ class Mover:
         self._link = link
         self._step = step
         self._plan = plan
-        place = BrokerPlace(broker_id=-1, pod="", claim="")
-        copying = StepRequest(token=step.token, place=place, plan=step.plan, throttle=step.throttle)
-        self._throttling = Throttling(clients, link, copying)
+        self._throttling = Throttling(clients, link, step.token, step.throttle)
         self._reporter = Reporter(link, step.token)
         self._pace = Pace()
         self._eta = EtaError()

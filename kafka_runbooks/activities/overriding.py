@@ -73,14 +73,14 @@ def _keep(kubernetes: Kubernetes, token: Token, wanted: Overrides) -> None:
 
 
 class OverridingActivities:
-    """For a runbook's updates. The answers are what a person reads."""
+    """For a runbook's updates."""
 
     def __init__(self, clusters: Clusters, link: Link) -> None:
         self._clusters = clusters
         self._link = link
 
     @activity.defn
-    def set_throttle(self, request: OverrideRequest) -> str:
+    def set_throttle(self, request: OverrideRequest) -> None:
         """Hold a broker, or all that take part, at a rate from the next look on.
 
         Raises:
@@ -95,16 +95,13 @@ class OverridingActivities:
             except ValueError as error:
                 raise ApplicationError(str(error), type="BadOverride", non_retryable=True) from error
             _keep(kubernetes, request.token, wanted)
-            return overrides.told_set(request.override)
 
     @activity.defn
-    def clear_throttle(self, request: ClearRequest) -> str:
+    def clear_throttle(self, request: ClearRequest) -> None:
         """Take overrides back; rates then go on from where they are, by steps."""
         kubernetes = self._clusters.open(request.token.cluster).kubernetes
         with alive():
             ensure_held(self._link, request.token)
             held = in_force(kubernetes, request.token)
             wanted = () if request.everything else overrides.without(held, request.broker_id)
-            gone = [override.broker_id for override in held if override not in wanted]
             _keep(kubernetes, request.token, wanted)
-            return overrides.told_removed(gone) if gone else overrides.told(None, request.broker_id)

@@ -1,17 +1,14 @@
 """Brokers that catch up by themselves: throttled from look to look, by the same rates as whatever a runbook copies."""
 
-from collections.abc import Sequence
-
 from temporalio import activity
 from temporalio.exceptions import ApplicationError
 
 from kafka_runbooks.activities.catch_up import Throttling, brokers_down
 from kafka_runbooks.activities.running import Link, Reporter, looks
 from kafka_runbooks.clients.open import Clusters
-from kafka_runbooks.models.cluster import Partition
-from kafka_runbooks.models.plans import PlanReference
 from kafka_runbooks.models.status import Progress
-from kafka_runbooks.models.steps import BrokerPlace, RecoveryStep, StepRequest
+from kafka_runbooks.models.steps import RecoveryStep
+from kafka_runbooks.throttle import leases
 
 
 class RecoveringActivities:
@@ -27,22 +24,15 @@ class RecoveringActivities:
             ApplicationError: `NoSuchBroker`, not retryable: none of them holds a replica.
         """
         clients = self._clusters.open(step.token.cluster)
-        place = BrokerPlace(broker_id=-1, pod="", claim="")
-        copying = StepRequest(token=step.token, place=place, plan=PlanReference(plan_id="", sha256=""), throttle=step.throttle)
-        reporter, throttling = Reporter(self._link, step.token), Throttling(clients, self._link, copying)
+        reporter = Reporter(self._link, step.token)
+        throttling = Throttling(clients, self._link, step.token, step.throttle)
         for _ in looks():
             snapshot = clients.kafka.snapshot()
             held = [(broker, partition) for broker in step.brokers for partition in snapshot.on_broker(broker)]
             if not held:
                 names = ", ".join(map(str, step.brokers))
                 raise ApplicationError(f"brokers: {names} hold no replica", type="NoSuchBroker", non_retryable=True)
-            moves: list[tuple[Partition, Sequence[int]]] = []
-            for partition in snapshot.partitions:
-                late = tuple(
-                    broker for broker in step.brokers if broker in partition.replicas and broker not in partition.in_sync
-                )
-                if late:
-                    moves.append((partition, late))
+            moves = leases.catching_up(snapshot.partitions, step.brokers)
             away = sorted(set(step.brokers) - snapshot.live_broker_ids)
             down = brokers_down(snapshot) - set(step.brokers)
             throttling.look(moves, snapshot.live_broker_ids, hold_at_floor=bool(down), partitions=snapshot.partitions)

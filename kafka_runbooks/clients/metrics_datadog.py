@@ -16,7 +16,6 @@ from kafka_runbooks.clients.errors import Refused, Unreachable
 from kafka_runbooks.clients.metrics import Sample, Samples, at, broker_id_in, ids, report
 from kafka_runbooks.clients.metrics_http import TIMEOUT_SECONDS, get_json
 from kafka_runbooks.clients.metrics_settings import DatadogSource, asked
-from kafka_runbooks.clients.protocols import BrokerMetrics
 from kafka_runbooks.models.pods import BrokerPod
 from kafka_runbooks.models.traffic import Figure, TrafficReport
 
@@ -31,7 +30,7 @@ METRICS: dict[Figure, str] = {
 """As Datadog's Kafka integration calls them; it lacks the two of replication, and `docs/metrics.md` has the lines to add."""
 
 
-class DatadogMetrics(BrokerMetrics):
+class DatadogMetrics:
     """Asks for all brokers in one request."""
 
     def __init__(self, settings: DatadogSource) -> None:

@@ -13,7 +13,6 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from kafka_runbooks.clients.errors import Unreachable
 from kafka_runbooks.clients.metrics import Sample, Samples, report
-from kafka_runbooks.clients.protocols import BrokerMetrics
 from kafka_runbooks.models.pods import BrokerPod
 from kafka_runbooks.models.traffic import Figure, TrafficReport
 
@@ -43,7 +42,7 @@ MAX_AGE_SECONDS = 60.0
 """Never reached: the exporter reads the MBeans when it is asked."""
 
 
-class ExporterMetrics(BrokerMetrics):
+class ExporterMetrics:
     """Asks every broker's `/metrics` at once."""
 
     def __init__(self, port: int) -> None:

@@ -14,14 +14,13 @@ from pydantic import AwareDatetime, TypeAdapter, ValidationError
 from kafka_runbooks.clients.errors import Unreachable
 from kafka_runbooks.clients.metrics import Sample, Samples, ids, report
 from kafka_runbooks.clients.metrics_settings import FileSource
-from kafka_runbooks.clients.protocols import BrokerMetrics
 from kafka_runbooks.models.pods import BrokerPod
 from kafka_runbooks.models.traffic import FIGURES, TOTALS, TrafficReport
 
 _TIME = TypeAdapter(AwareDatetime)
 
 
-class FileMetrics(BrokerMetrics):
+class FileMetrics:
     """Reads the file at every look. Its writer should rename a whole file into place: half a file is no answer."""
 
     def __init__(self, settings: FileSource) -> None:

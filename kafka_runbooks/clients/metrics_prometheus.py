@@ -16,7 +16,6 @@ from kafka_runbooks.clients.metrics import Sample, Samples, at, broker_id_in, id
 from kafka_runbooks.clients.metrics_exporter import METRICS
 from kafka_runbooks.clients.metrics_http import TIMEOUT_SECONDS, get_json
 from kafka_runbooks.clients.metrics_settings import PrometheusSource, asked
-from kafka_runbooks.clients.protocols import BrokerMetrics
 from kafka_runbooks.models.pods import BrokerPod
 from kafka_runbooks.models.traffic import TrafficReport
 
@@ -33,7 +32,7 @@ class Vector(NamedTuple):
     """The server's own clock, where it answered anything."""
 
 
-class PrometheusMetrics(BrokerMetrics):
+class PrometheusMetrics:
     """Asks for all brokers at once; series of others than the asked ones are ignored."""
 
     def __init__(self, settings: PrometheusSource) -> None:

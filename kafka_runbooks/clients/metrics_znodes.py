@@ -38,7 +38,6 @@ from kafka_runbooks.clients.errors import Conflict, Refused, Unreachable
 from kafka_runbooks.clients.metrics import at, ids, report
 from kafka_runbooks.clients.metrics_file import read_traffic
 from kafka_runbooks.clients.metrics_settings import ZookeeperSource
-from kafka_runbooks.clients.protocols import BrokerMetrics
 from kafka_runbooks.models.cluster import TopicPartition
 from kafka_runbooks.models.pods import BrokerPod
 from kafka_runbooks.models.traffic import FIGURES, TOTALS, BrokerTraffic, StorageReport, TrafficReport
@@ -60,7 +59,7 @@ class Znode(NamedTuple):
     modified_at: datetime
 
 
-class ZnodeMetrics(BrokerMetrics):
+class ZnodeMetrics:
     """Connects for each look, a few milliseconds: no session is left behind."""
 
     def __init__(self, settings: ZookeeperSource) -> None:

@@ -7,7 +7,6 @@ effects. Acting methods are idempotent: acting twice, or on what is gone already
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Protocol
 
-from kafka_runbooks.clients.errors import ClientError
 from kafka_runbooks.models.cluster import (
     ClusterSnapshot,
     Reassignment,
@@ -125,11 +124,3 @@ class BrokerMetrics(Protocol):
             Refused: the backend says that the query or its credentials are wrong.
         """
         ...
-
-    def produce_p99_ms(self, pods: Iterable[BrokerPod]) -> dict[int, float]:
-        """The 99th percentile of produce requests' total time, by broker; one that isn't known is left out."""
-        try:
-            by_broker = self.traffic(pods).by_broker.values()
-        except ClientError:
-            return {}
-        return {found.broker_id: found.produce_p99_ms for found in by_broker if found.produce_p99_ms is not None}

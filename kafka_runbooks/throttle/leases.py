@@ -38,6 +38,15 @@ def entries_for(moves: Iterable[tuple[Partition, Sequence[int]]], live: frozense
     return {topic: EntryLease(leader=_entries(leader[topic]), follower=_entries(follower[topic])) for topic in sorted(leader)}
 
 
+def catching_up(partitions: Iterable[Partition], brokers: Collection[int]) -> list[tuple[Partition, Sequence[int]]]:
+    """What brokers copy with no reassignment: partitions, each with those of the brokers that are not in sync on it."""
+    late = (
+        (partition, tuple(one for one in partition.replicas if one in brokers and one not in partition.in_sync))
+        for partition in partitions
+    )
+    return [(partition, arriving) for partition, arriving in late if arriving]
+
+
 def sources_of(moves: Iterable[tuple[Partition, Sequence[int]]], live: frozenset[int]) -> tuple[int, ...]:
     """The live brokers that any of this data may come from."""
     return tuple(

@@ -40,7 +40,6 @@ def test_a_report_as_we_write_it_is_read_as_it_was(path: Path) -> None:
     path.write_text(written.model_dump_json())
     found = opened(path).traffic([*PODS, pod(None)])
     assert found == TrafficReport(by_broker={1001: written.by_broker[1001]}, problems={1002: "disk on fire"})
-    assert opened(path).produce_p99_ms(PODS) == {1001: 2.5}
 
 
 def test_a_broker_that_its_writer_calls_a_problem_is_one_though_it_has_figures(path: Path) -> None:

@@ -151,7 +151,6 @@ def test_no_exporter_at_all_is_a_backend_that_is_away_and_no_broker_is_no_questi
     with pytest.raises(Unreachable, match=r"broker 1001: .*127\.0\.9\.9:1/metrics doesn't answer"):
         metrics.traffic([pod(1002), pod(1001, "127.0.9.9")])
     assert metrics.traffic([pod(None)]) == TrafficReport()
-    assert metrics.produce_p99_ms([pod(1001, "127.0.9.9")]) == {}
 
 
 class Silent(FakeKafka):

@@ -117,7 +117,6 @@ def test_the_exporter_of_each_broker_gives_traffic_by_direction_and_latency(kafk
     assert not found.problems
     check_directions(found.by_broker[LEADER], found.by_broker[FOLLOWER])
     assert abs((datetime.now(UTC) - found.by_broker[LEADER].measured_at).total_seconds()) < 30
-    assert set(metrics.produce_p99_ms(pods(kafka))) == {LEADER, FOLLOWER}
 
 
 @pytest.mark.usefixtures("traffic")
@@ -246,7 +245,6 @@ def test_a_prometheus_that_stops_scraping_is_stale_and_one_that_is_down_unreacha
     metrics: BrokerMetrics = PrometheusMetrics(source(prometheus))
     with pytest.raises(Unreachable, match=f"Prometheus {prometheus.url}/ doesn't answer"):
         metrics.traffic(pods(kafka))
-    assert metrics.produce_p99_ms(pods(kafka)) == {}
     prometheus.configuration["scrape_configs"] = []
     prometheus.start()
     prometheus.wait_for(METRICS["in_bytes_per_s"] + f'{{broker_id="{LEADER}"}}', 1)

@@ -132,7 +132,6 @@ def test_traffic_is_carried_beside_the_free_bytes_that_kafka_kit_reads(metrics: 
     assert found.by_broker == {1001: written.by_broker[1001]}
     assert set(found.problems) == {1002, 1003}
     assert "in_bytes_per_s (/topicmappr/brokermetrics Traffic.in_bytes_per_s): missing" in found.problems[1002]
-    assert metrics.produce_p99_ms([pod(1001), pod(1002)]) == {1001: 4.25}
 
 
 def test_stale_or_half_traffic_is_a_problem(metrics: ZnodeMetrics) -> None:

@@ -4,7 +4,6 @@ from collections.abc import Iterable
 from datetime import UTC, datetime
 
 from kafka_runbooks.clients.errors import Unreachable
-from kafka_runbooks.clients.protocols import BrokerMetrics
 from kafka_runbooks.models.pods import BrokerPod
 from kafka_runbooks.models.traffic import BrokerTraffic, TrafficReport
 from tests.fakes.world import World
@@ -42,13 +41,3 @@ class FakeMetrics:
                     fetch_p99_ms=5.0,
                 ).model_copy(update=self.changed.get(broker_id, {}))
         return TrafficReport(by_broker=by_broker, problems=problems)
-
-    def produce_p99_ms(self, pods: Iterable[BrokerPod]) -> dict[int, float]:
-        if self.is_away:
-            return {}
-        found = self.traffic(pods).by_broker
-        return {broker_id: one.produce_p99_ms for broker_id, one in found.items() if one.produce_p99_ms is not None}
-
-
-def _conforms(world: World) -> BrokerMetrics:
-    return FakeMetrics(world)

@@ -15,7 +15,7 @@ from kafka_runbooks.models.ledger import EntryLease
 from kafka_runbooks.models.runbooks import AdaptiveThrottle
 from kafka_runbooks.models.throttles import Rate, Rates
 from kafka_runbooks.models.traffic import Figure
-from kafka_runbooks.throttle import leases, measuring, overrides
+from kafka_runbooks.throttle import leases, measuring
 from kafka_runbooks.throttle.adapting import Look, Participants, adapt, with_participants
 from kafka_runbooks.throttle.headroom import Capacity, headroom
 from kafka_runbooks.throttle.overrides import Override
@@ -103,38 +103,27 @@ def by_hand(broker_id: int | None, bytes_per_s: int = 50 * MEGABYTE, *, ends_wit
     return Override(rate_bytes_per_s=bytes_per_s, broker_id=broker_id, by="ana", reason="a test", ends_with_moves=ends_with_moves)
 
 
-def test_36_an_override_for_a_broker_outside_any_reassignment_lists_what_it_follows() -> None:
+def test_36_a_broker_that_catches_up_outside_any_reassignment_lists_what_it_follows() -> None:
+    """`ThrottleRecovery` of 1001 alone. Ours lists sources too, and only replicas that are not in sync."""
     topics = [
-        Partition(topic=topic, partition=0, leader=1000, replicas=replicas, in_sync=(1000,))
-        for topic, replicas in (("a", (1000, 1001)), ("b", (1000, 1002)), ("c", (1000, 1001, 1002)))
+        Partition(topic=topic, partition=0, leader=1000, replicas=replicas, in_sync=in_sync)
+        for topic, replicas, in_sync in (
+            ("a", (1000, 1001), (1000,)),
+            ("b", (1000, 1002), (1000,)),
+            ("c", (1000, 1001, 1002), (1000,)),
+            ("d", (1000, 1001), (1000, 1001)),
+        )
     ]
-    entries = overrides.entries_for(topics, (by_hand(1001), by_hand(1002)), participants={1002})
-    assert entries == {"a": EntryLease(follower=("0:1001",)), "c": EntryLease(follower=("0:1001",))}
+    entries = leases.entries_for(leases.catching_up(topics, {1001}), frozenset({1000, 1001, 1002}))
+    assert {topic: lease.follower for topic, lease in entries.items()} == {"a": ("0:1001",), "c": ("0:1001",)}
+    assert entries["a"].leader == ("0:1000",)
 
 
-@pytest.mark.parametrize(
-    ("text", "found"),
-    [("", "must be specified"), ("0", "must be >0"), ("text", "must be supplied as an integer"), ("100", 100 * MEGABYTE)],
-)
-def test_37_rates_as_the_api_reads_them(text: str, found: str | int) -> None:
-    if isinstance(found, int):
-        assert overrides.rate_from(text) == found
-    else:
-        with pytest.raises(ValueError, match=found):
-            overrides.rate_from(text)
-
-
-def test_37_and_the_api_s_words() -> None:
-    assert overrides.told(None) == "no throttle override is set"
-    assert overrides.told(None, 123) == "broker 123: no throttle override is set"
-    everywhere = by_hand(None, ends_with_moves=True)
-    assert overrides.told(everywhere) == "a throttle override is configured at 50MB/s, autoremove==true"
-    assert overrides.told_set(by_hand(123)) == "broker 123: throttle successfully set to 50MB/s, autoremove==false"
-    assert overrides.told_removed([123, 456]) == "broker 123: throttle removed\nbroker 456: throttle removed\n"
-    assert overrides.told_removed([None]) == "throttle removed\n"
-    assert overrides.broker_from("all") is None and overrides.broker_from("123") == 123
-    with pytest.raises(ValueError, match="integer or the string 'all'"):
-        overrides.broker_from("12x")
+@pytest.mark.parametrize("rate", ["", "0", "text", None])
+def test_37_a_rate_that_is_none_is_refused_by_name(rate: str | None) -> None:
+    with pytest.raises(ValidationError) as refused:
+        Override.model_validate({"rate_bytes_per_s": rate, "by": "ana", "reason": "a test"})
+    assert [error["loc"] for error in refused.value.errors()] == [("rate_bytes_per_s",)]
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ import contextlib
 from collections.abc import Iterator
 
 import pytest
+from pydantic import ValidationError
 
 from kafka_runbooks.activities import ledgers
 from kafka_runbooks.clients.errors import ClientError, Unreachable
@@ -17,6 +18,7 @@ from kafka_runbooks.throttle import overrides
 from kafka_runbooks.throttle.adapting import Look, Participants, adapt
 from kafka_runbooks.throttle.headroom import Capacity, capacity_of, headroom
 from kafka_runbooks.throttle.measuring import PerBroker
+from kafka_runbooks.throttle.overrides import Override
 from tests.fakes.kafka import FakeKafka
 from tests.fakes.kubernetes import FakeKubernetes
 from tests.fakes.world import World
@@ -84,23 +86,23 @@ def test_a_null_in_the_metrics_is_an_unknown_figure() -> None:
     assert after.leader[1001].why == "stays: its traffic is not known"
 
 
-@pytest.mark.parametrize("text", ["-5", "0", "1e3", "٣x"])
+@pytest.mark.parametrize("text", ["-5", "0", "1e1", "٣x"])
 def test_a_rate_that_is_not_positive_is_refused(text: str) -> None:
     """Only the string "0" was rejected."""
-    with pytest.raises(ValueError, match="rate param"):
-        overrides.rate_from(text)
+    with pytest.raises(ValidationError, match="rate_bytes_per_s"):
+        Override.model_validate({"rate_bytes_per_s": text, "by": "ana", "reason": "a test"})
 
 
 def test_all_is_all_brokers_and_never_a_broker_of_its_own() -> None:
     """`POST /throttle/all` made a child znode `all`, which was then read as broker 0."""
-    assert overrides.broker_from("all") is None
-    with pytest.raises(ValueError, match="broker param"):
-        overrides.broker_from("")
+    everywhere = Override(rate_bytes_per_s=5_000, by="ana", reason="a test")
+    assert overrides.for_broker((everywhere,), 0) == overrides.for_broker((everywhere,), 7) == everywhere
+    with pytest.raises(ValidationError, match="broker_id"):
+        Override.model_validate({"rate_bytes_per_s": 5_000, "broker_id": "all", "by": "ana", "reason": "a test"})
 
 
 def test_megabytes_are_megabytes_on_both_sides() -> None:
-    """Metrics were MiB, rates were MB: 4.9 % too much. Here everything is bytes, and a typed megabyte is 10^6 of them."""
-    assert overrides.rate_from("100") == 100_000_000
+    """Metrics were MiB, rates were MB: 4.9 % too much. Here everything is bytes."""
     now = Rates(leader={1001: Rate(bytes_per_s=40 * MEGABYTE)})
     throttle = THROTTLE.model_copy(update={"source_share": 0.5, "change_threshold": 0.0})
     seen = report(traffic(1001, out_bytes_per_s=20e6, replication_out_bytes_per_s=40e6))

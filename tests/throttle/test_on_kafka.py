@@ -16,10 +16,9 @@ from kafka_runbooks.clients.kafka import KafkaAdmin
 from kafka_runbooks.clients.metrics_exporter import ExporterMetrics
 from kafka_runbooks.clients.open import ClusterClients, ClusterSettings
 from kafka_runbooks.models.cluster import Partition, ReplicaSizes, ThrottledReplicas, ThrottleRates, TopicPartition
-from kafka_runbooks.models.plans import PlanReference
 from kafka_runbooks.models.pods import BrokerPod
 from kafka_runbooks.models.runbooks import AdaptiveThrottle
-from kafka_runbooks.models.steps import BrokerPlace, StepRequest, Token
+from kafka_runbooks.models.steps import Token
 from kafka_runbooks.throttle import feasibility, leases, measuring
 from tests.clients.local_kafka import LocalKafka
 from tests.fakes.kubernetes import FakeKubernetes
@@ -132,9 +131,7 @@ def test_rates_adapt_to_what_real_brokers_measure_and_are_given_back(kafka: Loca
     )
 
     def throttling(throttle: AdaptiveThrottle) -> Throttling:
-        place = BrokerPlace(broker_id=1003, pod="p", claim="c")
-        step = StepRequest(token=TOKEN, place=place, plan=PlanReference(plan_id="p", sha256="0"), throttle=throttle)
-        return Throttling(clients, None, step)  # type: ignore[arg-type]
+        return Throttling(clients, None, TOKEN, throttle)  # type: ignore[arg-type]
 
     def rates() -> tuple[int | None, int | None]:
         now = admin.throttle_rates([1001, 1003])

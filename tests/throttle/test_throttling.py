@@ -9,9 +9,8 @@ from kafka_runbooks.activities.catch_up import Throttling
 from kafka_runbooks.activities.overriding import ClearRequest, OverrideRequest, OverridingActivities
 from kafka_runbooks.clients.open import ClusterClients, ClusterSettings
 from kafka_runbooks.models.cluster import Partition, ThrottledReplicas, ThrottleRates, TopicPartition
-from kafka_runbooks.models.plans import PlanReference
 from kafka_runbooks.models.runbooks import AdaptiveThrottle, FixedThrottle
-from kafka_runbooks.models.steps import BrokerPlace, StepRequest, Token
+from kafka_runbooks.models.steps import Token
 from kafka_runbooks.throttle.overrides import Override
 from tests.fakes.kafka import FakeKafka
 from tests.fakes.kubernetes import FakeKubernetes
@@ -51,13 +50,7 @@ class Site:
         self.clients = ClusterClients(self.kafka, self.kubernetes, self.metrics, settings)
 
     def throttling(self, throttle: AdaptiveThrottle | FixedThrottle = ADAPTIVE) -> Throttling:
-        step = StepRequest(
-            token=TOKEN,
-            place=BrokerPlace(broker_id=1003, pod="p", claim="c"),
-            plan=PlanReference(plan_id="p", sha256="0"),
-            throttle=throttle,
-        )
-        return Throttling(self.clients, None, step)  # type: ignore[arg-type]
+        return Throttling(self.clients, None, TOKEN, throttle)  # type: ignore[arg-type]
 
     def moves(self) -> list[tuple[Partition, tuple[int, ...]]]:
         return [(partition, (1003,)) for partition in self.kafka.snapshot().partitions if 1003 not in partition.in_sync]
@@ -174,8 +167,7 @@ def test_what_a_person_sets_holds_from_the_next_look_on_until_it_is_cleared(site
 
     throttling = site.throttling()
     site.look(throttling)
-    said = environment.run(acts.set_throttle, by_hand(40 * MEGABYTE))
-    assert said == "throttle successfully set to 40MB/s, autoremove==false"
+    environment.run(acts.set_throttle, by_hand(40 * MEGABYTE))
     environment.run(acts.set_throttle, by_hand(200_000, 1003, ends_with_moves=True))
     site.look(throttling)
     assert site.rates() == (40 * MEGABYTE, 40 * MEGABYTE, 200_000)
@@ -185,11 +177,10 @@ def test_what_a_person_sets_holds_from_the_next_look_on_until_it_is_cleared(site
     another_run = TOKEN.model_copy(update={"run_id": "another"})
     assert [one.broker_id for one in overriding.in_force(site.kubernetes, another_run)] == [None], "it ended with the moves"
 
-    assert environment.run(acts.clear_throttle, ClearRequest(token=TOKEN, broker_id=7)) == (
-        "broker 7: no throttle override is set"
-    )
-    said = environment.run(acts.clear_throttle, ClearRequest(token=TOKEN, everything=True))
-    assert said == "throttle removed\nbroker 1003: throttle removed\n"
+    environment.run(acts.clear_throttle, ClearRequest(token=TOKEN, broker_id=7))
+    site.look(throttling)
+    assert site.rates() == (40 * MEGABYTE, 40 * MEGABYTE, 200_000), "there was none for broker 7"
+    environment.run(acts.clear_throttle, ClearRequest(token=TOKEN, everything=True))
     site.look(throttling)
     assert site.rates() == (13 * MEGABYTE, 13 * MEGABYTE, FLOOR + STEP), "back within floor and ceiling"
     assert overriding.NAME not in site.world.records
