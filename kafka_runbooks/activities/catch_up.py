@@ -14,7 +14,7 @@ from temporalio.exceptions import ApplicationError
 from kafka_runbooks.activities import ledgers, overriding
 from kafka_runbooks.activities.permits import ensure_held
 from kafka_runbooks.activities.running import Link, Reporter, alive, looks
-from kafka_runbooks.activities.survey import load_plan, planned_now
+from kafka_runbooks.activities.survey import load_frozen, planned_now
 from kafka_runbooks.clients.errors import ClientError
 from kafka_runbooks.clients.open import ClusterClients, Clusters
 from kafka_runbooks.models.cluster import ClusterSnapshot, Partition, Replica, ReplicaSizes, ThrottleRates, TopicPartition
@@ -191,7 +191,7 @@ class CatchUpActivities:
         clients = self._clusters.open(step.token.cluster)
         with alive():
             ensure_held(self._link, step.token)
-            plan = load_plan(clients, step.plan)
+            plan = load_frozen(clients, step.plan, ReplacementPlan)
             snapshot = clients.kafka.snapshot()
             moves = moves_to(planned_now(plan, snapshot), plan.destination)
             ledger = ledgers.read(clients.kubernetes, step.token)
@@ -203,7 +203,7 @@ class CatchUpActivities:
     def follow_catch_up(self, step: StepRequest) -> Progress:
         """Return when every replica of the broker is in sync. Never gives up by itself: it says why nothing moves."""
         clients = self._clusters.open(step.token.cluster)
-        plan = load_plan(clients, step.plan)
+        plan = load_frozen(clients, step.plan, ReplacementPlan)
         reporter, throttling, pace = (
             Reporter(self._link, step.token),
             Throttling(clients, self._link, step.token, step.throttle),
@@ -244,7 +244,7 @@ class CatchUpActivities:
     def elect_preferred_leaders(self, step: StepRequest) -> int:
         """Give leadership back to the first replicas of the plan's partitions; returns how many lead now."""
         clients = self._clusters.open(step.token.cluster)
-        plan = load_plan(clients, step.plan)
+        plan = load_frozen(clients, step.plan, ReplacementPlan)
         reporter = Reporter(self._link, step.token)
         began = time.monotonic()
         for _ in looks(1.0):

@@ -11,11 +11,12 @@ from temporalio.service import RPCError, RPCStatusCode
 from kafka_runbooks.activities import ledgers
 from kafka_runbooks.activities.permits import ensure_held
 from kafka_runbooks.activities.running import Link, alive
-from kafka_runbooks.activities.survey import load_plan
+from kafka_runbooks.activities.survey import load_frozen
 from kafka_runbooks.clients import records
 from kafka_runbooks.clients.open import Clusters
 from kafka_runbooks.models.base import Model
 from kafka_runbooks.models.ledger import Ledger
+from kafka_runbooks.models.plans import ReplacementPlan
 from kafka_runbooks.models.runbooks import Check
 from kafka_runbooks.models.steps import Released, StepRequest, Token
 from kafka_runbooks.safety import exit_contract
@@ -97,7 +98,7 @@ class EndingActivities:
         step = proof.step
         clients = self._clusters.open(step.token.cluster)
         with alive():
-            plan = load_plan(clients, step.plan)
+            plan = load_frozen(clients, step.plan, ReplacementPlan)
             snapshot = clients.kafka.snapshot()
             ledger = records.load(clients.kubernetes, ledgers.name_of(step.token.run_id), Ledger)
             topics = {partition.topic for partition in plan.partitions}

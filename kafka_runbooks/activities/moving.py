@@ -12,11 +12,12 @@ from kafka_runbooks.activities import evacuations, ledgers
 from kafka_runbooks.activities.mover import Mover
 from kafka_runbooks.activities.permits import ensure_held
 from kafka_runbooks.activities.running import Link, Reporter, alive, looks
-from kafka_runbooks.activities.survey import PLAN_DRIFT, load_plan
+from kafka_runbooks.activities.survey import PLAN_DRIFT, load_frozen
 from kafka_runbooks.clients import records
 from kafka_runbooks.clients.open import ClusterClients, Clusters
 from kafka_runbooks.models.ledger import Ledger
 from kafka_runbooks.models.moves import MoveChecks, MovePlan, MoveProof, MoveStep, of_replacement
+from kafka_runbooks.models.plans import ReplacementPlan
 from kafka_runbooks.models.runbooks import Check
 from kafka_runbooks.models.status import Progress
 from kafka_runbooks.models.steps import Token
@@ -37,12 +38,8 @@ def load_moves(clients: ClusterClients, step: MoveStep) -> MovePlan:
         ApplicationError: it is gone, or is not what was approved; not retryable.
     """
     if step.is_replacement:
-        return of_replacement(load_plan(clients, step.plan))
-    plan = records.load(clients.kubernetes, step.plan.plan_id, MovePlan)
-    if plan is None or plan.sha256() != step.plan.sha256:
-        raise ApplicationError(
-            f"plan {step.plan.plan_id} is gone or is not the one approved", type="InvalidPlan", non_retryable=True
-        )
+        return of_replacement(load_frozen(clients, step.plan, ReplacementPlan))
+    plan = load_frozen(clients, step.plan, MovePlan)
     return plan.inverse() if step.is_rollback else plan
 
 

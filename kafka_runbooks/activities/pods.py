@@ -9,8 +9,9 @@ from temporalio.exceptions import ApplicationError
 from kafka_runbooks.activities import ledgers
 from kafka_runbooks.activities.permits import ensure_held
 from kafka_runbooks.activities.running import Link, Reporter, alive, looks
-from kafka_runbooks.activities.survey import PLAN_DRIFT, drift, load_plan
+from kafka_runbooks.activities.survey import PLAN_DRIFT, drift, load_frozen
 from kafka_runbooks.clients.open import ClusterClients, Clusters
+from kafka_runbooks.models.plans import ReplacementPlan
 from kafka_runbooks.models.pods import BrokerPod
 from kafka_runbooks.models.status import Progress, Waiting
 from kafka_runbooks.models.steps import Landing, NodeChoice, StepRequest
@@ -117,7 +118,7 @@ class PodActivities:
         """
         clients = self._clusters.open(step.token.cluster)
         reporter = Reporter(self._link, step.token)
-        plan = load_plan(clients, step.plan)
+        plan = load_frozen(clients, step.plan, ReplacementPlan)
         for _ in looks():
             claim = clients.kubernetes.claim(step.place.claim)
             if claim is None or claim.uid != step.place.claim_uid:

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from typing import TypeVar
 
 from pydantic import ValidationError
 from temporalio import activity
@@ -13,6 +14,7 @@ from kafka_runbooks.clients import records
 from kafka_runbooks.clients.open import ClusterClients, Clusters
 from kafka_runbooks.models.cluster import ClusterSnapshot, Partition, Replica, TopicPartition
 from kafka_runbooks.models.force_ready import ForceReady
+from kafka_runbooks.models.moves import MovePlan
 from kafka_runbooks.models.plans import PlannedPartition, PlanReference, PlanSummary, ReplacementPlan
 from kafka_runbooks.models.pods import BrokerPod, Node
 from kafka_runbooks.models.runbooks import AdaptiveThrottle, NodeState, Reason, ReplaceBrokerInput
@@ -23,6 +25,8 @@ from kafka_runbooks.throttle import adapting, leases
 from kafka_runbooks.throttle.pace import copy_seconds
 
 PLAN_DRIFT = "PlanDrift"
+
+Frozen = TypeVar("Frozen", ReplacementPlan, MovePlan)
 
 SILENT_SECONDS = 60.0
 """A node without power is NotReady, and its broker unregistered, well before (40 s and 9 s by default)."""
@@ -233,13 +237,13 @@ def ceiling_for(clients: ClusterClients, throttle: AdaptiveThrottle, sources: tu
     return adapting.ceiling(throttle, [known[name] for name in types if name in known])
 
 
-def load_plan(clients: ClusterClients, reference: PlanReference) -> ReplacementPlan:
+def load_frozen(clients: ClusterClients, reference: PlanReference, model: type[Frozen]) -> Frozen:
     """The frozen plan.
 
     Raises:
         ApplicationError: it is gone, or is not what was approved; not retryable.
     """
-    plan = records.load(clients.kubernetes, reference.plan_id, ReplacementPlan)
+    plan = records.load(clients.kubernetes, reference.plan_id, model)
     if plan is None or plan.sha256() != reference.sha256:
         raise ApplicationError(
             f"plan {reference.plan_id} is gone or is not the one approved", type="InvalidPlan", non_retryable=True
