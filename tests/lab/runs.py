@@ -98,6 +98,25 @@ def purge(lab: Lab) -> None:
         delete_topics(lab, *sorted(names))
 
 
+def ensure_offsets_topic(lab: Lab) -> None:
+    """Kafka makes it for the first group of consumers, on whatever brokers there are then: not on one that is to go again."""
+    kafka(
+        lab,
+        """
+import sys, time
+from confluent_kafka import Consumer, KafkaException, TopicPartition
+consumer = Consumer({'bootstrap.servers': sys.argv[1], 'group.id': 'offsets-topic'})
+for attempt in range(30):
+    try:
+        consumer.committed([TopicPartition('any', 0)], timeout=10)
+        break
+    except KafkaException:
+        time.sleep(1)
+consumer.close()
+""",
+    )
+
+
 def delete_topics(lab: Lab, *names: str) -> None:
     kafka(
         lab,

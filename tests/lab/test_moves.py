@@ -4,6 +4,7 @@ import json
 import uuid
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
@@ -42,6 +43,7 @@ def topic(lab: Lab) -> Iterator[str]:
 def fourth(lab: Lab) -> Iterator[int]:
     """The id of a fourth broker of the events map, empty, for as long as these tests take."""
     lab.wait_ready()
+    runs.ensure_offsets_topic(lab)
     _, _, zone = place_of(lab, 1003)
     node = lab.add_node(zone, "events")
     lab.kubectl("-n", "kafka", "scale", "statefulset", "kafka-events", "--replicas=4")
@@ -248,7 +250,7 @@ def test_two_of_six_are_decommissioned_at_once(lab: Lab, topic: str) -> None:
 
 def test_a_destination_s_node_dies(lab: Lab, topic: str, fourth: int) -> None:
     """Its moves are cancelled, and the rest waits for a new approval."""
-    run = fresh()
+    run, before = fresh(), runs.assignment(lab)
     _, node, _ = place_of(lab, fourth)
     with checked_traffic(lab, f"{topic}.traffic") as traffic:
         rebalance(run, **SLOW, wait_for_approval=True)
@@ -267,7 +269,7 @@ def test_a_destination_s_node_dies(lab: Lab, topic: str, fourth: int) -> None:
     assert result["outcome"] == "aborted", result
     intact(traffic)
     lab.wait_ready()
-    eventually("nothing on it", 60, lambda: not runs.replicas_on(lab, fourth))
+    assert runs.assignment(lab) == before
     assert leftovers(lab) == {}
 
 
@@ -282,5 +284,33 @@ def test_three_brokers_become_four_and_three_again(lab: Lab, topic: str, fourth:
         assert lab.kubectl("-n", "kafka", "get", "statefulset", "kafka-events", "-o", "jsonpath={.spec.replicas}") == "3"
         assert fourth not in runs.brokers(lab)
         assert not lab.kubectl("-n", "kafka", "get", "pvc", "data-kafka-events-3", "--ignore-not-found").strip()
+    intact(traffic)
+    assert leftovers(lab) == {}
+
+
+@contextmanager
+def without_metrics(lab: Lab) -> Iterator[None]:
+    """Nobody reaches the brokers' exporters."""
+    rule = ["FORWARD", "-p", "tcp", "--dport", "9404", "-j", "REJECT"]
+    done = lab.exec(["iptables", "-I", *rule])
+    assert done.returncode == 0, done.stderr
+    try:
+        yield
+    finally:
+        assert lab.exec(["iptables", "-D", *rule]).returncode == 0
+
+
+def test_the_metrics_go_away_while_data_moves(lab: Lab, topic: str) -> None:
+    """Unknown is no headroom: the rate goes down to the floor and says why; the data still arrives."""
+    run = fresh()
+    floor = 300_000
+    throttle = {"mode": "adapt", "floor_bytes_per_s": floor, "ceiling_bytes_per_s": 1_000_000, "fetch_p99_limit_ms": None}
+    with checked_traffic(lab, f"{topic}.traffic") as traffic:
+        rebalance(run, throttle=throttle)
+        under_way(run)
+        with without_metrics(lab):
+            status = runs.until_status(run, lambda status: "floor" in ((status["progress"] or {}).get("note") or ""), 90)
+            assert status["progress"]["throttle_bytes_per_s"] == floor, status["progress"]
+        holds(runs.outcome(run))
     intact(traffic)
     assert leftovers(lab) == {}
