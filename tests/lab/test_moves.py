@@ -303,11 +303,11 @@ def without_metrics(lab: Lab) -> Iterator[None]:
 def test_the_metrics_go_away_while_data_moves(lab: Lab, topic: str) -> None:
     """Unknown is no headroom: the rate goes down to the floor and says why; the data still arrives."""
     run = fresh()
-    floor = 300_000
-    throttle = {"mode": "adapt", "floor_bytes_per_s": floor, "ceiling_bytes_per_s": 1_000_000, "fetch_p99_limit_ms": None}
+    floor = 200_000
+    throttle = {"mode": "adapt", "floor_bytes_per_s": floor, "ceiling_bytes_per_s": 600_000, "fetch_p99_limit_ms": None}
     with checked_traffic(lab, f"{topic}.traffic") as traffic:
         rebalance(run, throttle=throttle)
-        under_way(run)
+        runs.until_status(run, lambda status: (status["progress"] or {}).get("done_bytes", 0) > 2_000_000)
         with without_metrics(lab):
             status = runs.until_status(run, lambda status: "floor" in ((status["progress"] or {}).get("note") or ""), 90)
             assert status["progress"]["throttle_bytes_per_s"] == floor, status["progress"]
