@@ -122,9 +122,13 @@ class Moving(Runbook):
         return True
 
     def _refusal(self, reasons: tuple[Reason, ...]) -> RunbookResult:
+        """Nothing was changed yet; or, where a plan was begun, its rest can't be planned any more."""
         self._reasons = reasons
-        summary = "refused: " + "; ".join(f"{reason.message} ({reason.clears})" for reason in reasons[:10])
-        return RunbookResult(outcome=Outcome.REFUSED, summary=summary, reasons=reasons[:100])
+        outcome, begins = Outcome.REFUSED, "refused: "
+        if self._begun:
+            outcome, begins = Outcome.FAILED, "what has arrived stays, the rest can't be planned: "
+        summary = begins + "; ".join(f"{reason.message} ({reason.clears})" for reason in reasons[:10])
+        return RunbookResult(outcome=outcome, summary=summary, reasons=reasons[:100])
 
     # Steps
 

@@ -354,6 +354,17 @@ async def test_a_destination_whose_node_is_lost_is_given_up_sooner_than_one_that
     assert (await failure(handle)).outcome is Outcome.REJECTED
 
 
+async def test_the_only_new_broker_that_dies_leaves_what_has_arrived(runbooks: Bench) -> None:
+    world = runbooks.world
+    handle = await runbooks.start_runbook("ScaleUp", brokers=[1007], **SLOW)
+    await moving(handle)
+    world.kill_broker(1007)
+    result = await failure(handle)
+    assert result.outcome is Outcome.FAILED
+    assert "the rest can't be planned" in result.summary and "1007" in result.summary
+    assert not any(partition.adding for partition in world.partitions.values())
+
+
 async def test_a_topic_that_is_deleted_is_less_to_do(runbooks: Bench) -> None:
     world = runbooks.world
     handle = await runbooks.start_runbook("Rebalance", map="events", **SLOW)
