@@ -35,6 +35,9 @@ STILL_SECONDS = 60.0
 """Bytes and in-sync replicas that don't change for so long are an alarm, however long the copy has taken."""
 ELECTION_PATIENCE_SECONDS = 120.0
 
+SOLE_REPLICA_PATIENCE_SECONDS = 15.0
+"""How long the controller may take to make a partition's only replica lead again on its empty disk."""
+
 
 class Throttling:
     """The rates in force for one copy, by broker and direction, adapted at each look that is due.
@@ -223,6 +226,9 @@ class CatchUpActivities:
             late = [partition for partition in assigned if partition.name not in in_sync]
             throttling.look(moves_to(late, broker_id), live, hold_at_floor=bool(down), partitions=snapshot.partitions)
             waiting = why_still(reporter, snapshot, broker_id, late, down, pace.still_for_seconds(now))
+            if pace.still_for_seconds(now) > SOLE_REPLICA_PATIENCE_SECONDS and (lost := given_up(step, late)):
+                ensure_held(self._link, step.token)
+                clients.kafka.elect_unclean_leaders(lost)
             progress = Progress(
                 done_bytes=done,
                 total_bytes=plan.total_bytes,
@@ -269,6 +275,22 @@ class CatchUpActivities:
 def brokers_down(snapshot: ClusterSnapshot) -> set[int]:
     """Brokers that partitions are assigned to but that are not up."""
     return {broker for partition in snapshot.partitions for broker in partition.replicas} - snapshot.live_broker_ids
+
+
+def given_up(step: StepRequest, late: Iterable[Partition]) -> list[TopicPartition]:
+    """Leaderless partitions that have no replica but on this broker, and whose records somebody has acknowledged as lost.
+
+    With KIP-966 the controller makes their last leader lead again, on its empty disk, as it is unfenced; but not always (seen on
+    4.3.1, where the replica was not yet assigned to the new disk's log directory by then), and nothing makes it try again. Where
+    another replica exists, however old, an unclean election could prefer the empty one: that is left to people.
+    """
+    return [
+        partition.name
+        for partition in late
+        if partition.leader is None
+        and partition.replicas == (step.place.broker_id,)
+        and f"data-loss:{partition.topic}" in step.acknowledged_risks
+    ]
 
 
 def why_still(

@@ -25,6 +25,7 @@ from kafka_runbooks.models.steps import Token
 SIGNAL = "report_progress"
 BEAT_SECONDS = 2.0
 LOOK_SECONDS = 2.0
+LONGEST_PAUSE_SECONDS = 15.0
 TELL_SECONDS = 5.0
 """At most one signal in this time, but for a change of what is waited for."""
 TELL_SHARE = 0.05
@@ -102,7 +103,8 @@ class Reporter:
 def looks(every_seconds: float | None = None) -> Iterator[None]:
     """Look after look, until the caller breaks off; ends with an error on cancellation and on shutdown of the worker.
 
-    The pause grows with what a look costs, so that watching a large cluster never takes more than a fifth of a broker's time.
+    The pause grows with what a look costs, so that watching a large cluster takes no more than a fifth of a broker's time. Not
+    beyond `LONGEST_PAUSE_SECONDS`: a look is also slow because a broker has just died, and then the next one is urgent.
 
     Raises:
         CancelledError: the workflow cancelled the step.
@@ -112,7 +114,8 @@ def looks(every_seconds: float | None = None) -> Iterator[None]:
         while True:
             began = time.monotonic()
             yield
-            pause = max(LOOK_SECONDS if every_seconds is None else every_seconds, 4 * (time.monotonic() - began))
+            shortest = LOOK_SECONDS if every_seconds is None else every_seconds
+            pause = max(shortest, min(4 * (time.monotonic() - began), LONGEST_PAUSE_SECONDS))
             ends = time.monotonic() + pause
             while True:
                 stop_if_told()

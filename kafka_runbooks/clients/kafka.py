@@ -186,11 +186,17 @@ class KafkaAdmin:
         return refused
 
     def elect_preferred_leaders(self, partitions: Iterable[TopicPartition]) -> dict[TopicPartition, str]:
+        return self._elect(ElectionType.PREFERRED, partitions)
+
+    def elect_unclean_leaders(self, partitions: Iterable[TopicPartition]) -> dict[TopicPartition, str]:
+        return self._elect(ElectionType.UNCLEAN, partitions)
+
+    def _elect(self, kind: ElectionType, partitions: Iterable[TopicPartition]) -> dict[TopicPartition, str]:
         asked = [ConfluentPartition(*name) for name in partitions]
         if not asked:
             return {}
-        with mapped("elect preferred leaders"):
-            future = self._for_controller().elect_leaders(ElectionType.PREFERRED, asked)
+        with mapped(f"elect {kind.name.lower()} leaders"):
+            future = self._for_controller().elect_leaders(kind, asked)
             answers = future.result(2 * TIMEOUT_SECONDS)
         return {
             TopicPartition(name.topic, name.partition): error.str()

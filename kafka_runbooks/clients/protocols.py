@@ -40,6 +40,9 @@ class Kafka(Protocol):
     def elect_preferred_leaders(self, partitions: Iterable[TopicPartition]) -> dict[TopicPartition, str]:
         """Preferred leader election; returns the refused ones with Kafka's reason (led already: not refused)."""
 
+    def elect_unclean_leaders(self, partitions: Iterable[TopicPartition]) -> dict[TopicPartition, str]:
+        """Lead leaderless partitions by a live replica that may lack records; returns the refused ones (led already: not)."""
+
     def throttle_rates(self, broker_ids: Iterable[int]) -> dict[int, ThrottleRates]:
         """The rates set dynamically on each broker itself (not default or static ones). Raises for a broker that is down."""
 

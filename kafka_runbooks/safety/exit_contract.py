@@ -15,6 +15,8 @@ from kafka_runbooks.models.runbooks import Check
 from kafka_runbooks.models.steps import BrokerPlace
 from kafka_runbooks.safety.availability import not_led_by_preferred, out_of_sync
 
+ONE_READY_POD = "one Ready pod"
+
 
 def replicas_in_sync(snapshot: ClusterSnapshot, broker_id: int) -> Check:
     """Every replica of the broker is in sync, topics that were made meanwhile included."""
@@ -125,7 +127,7 @@ def one_ready_pod(pods: Sequence[BrokerPod], nodes: Sequence[Node], place: Broke
         node.name for node in nodes if node.broker_id == place.broker_id and node.is_ready and node.name not in nodes_of_pods
     ]
     return [
-        Check(name="one Ready pod", holds=len(carriers) == 1 and len(ready) == 1, detail=where or "no pod"),
+        Check(name=ONE_READY_POD, holds=len(carriers) == 1 and len(ready) == 1, detail=where or "no pod"),
         Check(name="no stray node label", holds=not stray, detail=", ".join(stray) or "none"),
     ]
 

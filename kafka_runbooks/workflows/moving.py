@@ -56,6 +56,7 @@ class Moving(Runbook):
         self._begun: list[PlanReference] = []
         self._moved = Progress()
         self._moved_before_bytes = 0
+        self._goes_on_without_a_broker = False
 
     @property
     def asked(self) -> MovingInput:
@@ -117,7 +118,8 @@ class Moving(Runbook):
         if self.asked.wait_for_approval and (survey.reasons or not survey.summary.is_within_approved):
             with self.timed("approval"):
                 self._phase = "gate"
-                await self.gate(question(self._moves))
+                approval = await self.gate(question(self._moves))
+            self._goes_on_without_a_broker = any(risk.startswith("broker-is-down:") for risk in approval.acknowledged_risks)
         self._reasons = ()
         return True
 
@@ -151,7 +153,8 @@ class Moving(Runbook):
             try:
                 await self._reassign(self.step(self._moves.reference), REASSIGN)
                 await self.pause_point()
-                await self._elect(self.step(self._moves.reference))
+                with self.timed(ELECT):
+                    await self._elect(self.step(self._moves.reference))
                 return True
             except ActivityError as error:
                 if not is_type(error, PLAN_DRIFT):
@@ -165,17 +168,20 @@ class Moving(Runbook):
         self._moved = await self.pausable(name, MovingActivities.move_partitions, step)
 
     async def _elect(self, step: MoveStep) -> None:
-        with self.timed(ELECT):
-            await workflow.execute_activity_method(MovingActivities.elect_planned_leaders, step, **options.wait(ELECT))
+        await workflow.execute_activity_method(MovingActivities.elect_planned_leaders, step, **options.wait(ELECT))
 
     # The end
 
     async def finish(self, *, as_planned: bool = True, did: str = "") -> RunbookResult:
         """Give back, and prove that the plan holds."""
         assert self._moves is not None, "planned before"
+        step = self.step(self._moves.reference)
         with self.timed(GIVE_BACK):
-            released = await self.give_back()
-        proven = await self._prove(self.step(self._moves.reference), released, as_planned=as_planned)
+            if self._goes_on_without_a_broker:
+                released = await self.give_back()
+            else:
+                released = await self.give_back_all(lambda: self._elect(step))
+        proven = await self._prove(step, released, as_planned=as_planned)
         copied = self._moved_before_bytes + self._moved.done_bytes
         seconds = sum(time.seconds for time in self._times if time.step == REASSIGN)
         what = f"{self._moves.title}: {self._moves.partitions} partitions, {size(copied)} in {duration(seconds)}{did}"
@@ -213,7 +219,8 @@ class Moving(Runbook):
         for plan in reversed(self._begun):
             step = self.step(plan, is_rollback=True)
             await self._reassign(step, ROLL_BACK)
-            await self._elect(step)
+            with self.timed(ELECT):
+                await self._elect(step)
         with self.timed(GIVE_BACK):
             released = await self.give_back()
         first = self.step(self._begun[0], is_rollback=True)

@@ -174,9 +174,7 @@ class ReplaceBroker(Runbook):
             await self._catch_up(place)
         await self.pause_point()
         with self.timed(ELECT):
-            await workflow.execute_activity_method(
-                CatchUpActivities.elect_preferred_leaders, self._request_for(place), **options.wait("elect preferred leaders")
-            )
+            await self._elect(place)
 
     async def _bring_back_on_new_disk(self, place: BrokerPlace) -> None:
         await self.pause_point()
@@ -279,10 +277,15 @@ class ReplaceBroker(Runbook):
 
     # The end
 
+    async def _elect(self, place: BrokerPlace) -> None:
+        await workflow.execute_activity_method(
+            CatchUpActivities.elect_preferred_leaders, self._request_for(place), **options.wait("elect preferred leaders")
+        )
+
     async def _finish(self, place: BrokerPlace) -> RunbookResult:
         assert self._plan is not None, "planned before"
         with self.timed(GIVE_BACK):
-            released = await self.give_back()
+            released = await self.give_back_all(lambda: self._elect(place))
         with self.timed(PROVE):
             checks = await workflow.execute_activity_method(
                 EndingActivities.prove_exit,

@@ -8,7 +8,7 @@ success, failure, cancel and abort; after a terminate the permit closes by itsel
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 from urllib.parse import quote
 
@@ -38,6 +38,11 @@ with workflow.unsafe.imports_passed_through():
     from kafka_runbooks.throttle.overrides import Override
     from kafka_runbooks.workflows import options, permit
     from kafka_runbooks.workflows.details import markdown
+
+
+DEAD_BROKER_PATIENCE = timedelta(minutes=5)
+"""How long an end waits for a broker that died meanwhile and still has a throttle of ours. The permit is held that long, and that
+broker's own replacement needs it: longer helps nobody."""
 
 
 class Ended(Exception):
@@ -382,6 +387,29 @@ class Runbook:
         )
         self._owned = self._released.left_behind
         return self._released
+
+    async def give_back_all(self, elect: Callable[[], Awaitable[None]] | None) -> Released:
+        """After success: also what is on a broker that died meanwhile, once it is back. Only a live one's configs can be set.
+
+        Args:
+            elect: gives leadership back, to the broker that was waited for too.
+        """
+        released = await self.give_back()
+        rates = released.rates_bytes_per_s
+        if not released.left_behind:
+            return released
+        deadline = workflow.now() + DEAD_BROKER_PATIENCE
+        while released.left_behind and workflow.now() < deadline:
+            self.wait_for(
+                "what is ours on a broker that is down can't be given back: " + "; ".join(released.left_behind[:10]),
+                f"the broker comes back; from {deadline:%H:%M:%S} UTC on, or after an abort, ClearLeftovers does it",
+                *released.left_behind[:10],
+            )
+            await workflow.sleep(timedelta(seconds=10), summary="a broker that holds what is ours is down")
+            released = await self.give_back()
+        if elect is not None:
+            await elect()
+        return released.model_copy(update={"rates_bytes_per_s": {**released.rates_bytes_per_s, **rates}})
 
     async def _give_back_at_the_end(self) -> None:
         """After any end but success. What can't be given back is said, and stays in the ledger for whoever comes next."""

@@ -121,6 +121,16 @@ class FakeKafka:
                     refused[name] = "PreferredLeaderNotAvailableError"
         return refused
 
+    def elect_unclean_leaders(self, partitions: Iterable[TopicPartition]) -> dict[TopicPartition, str]:
+        self._ask()
+        with self.world.act("elect_unclean_leaders"):
+            for name in partitions:
+                self.world.not_elected.discard(name)
+                partition = self.world.partitions[name]
+                partition.in_sync = {broker_id for broker_id in partition.replicas if self.world.is_up(broker_id)}
+            self.world.settle()
+        return {}
+
     def throttle_rates(self, broker_ids: Iterable[int]) -> dict[int, ThrottleRates]:
         self._ask()
         rates: dict[int, ThrottleRates] = {}

@@ -115,6 +115,8 @@ class World:
         """Broker -> size of its disk; one that isn't here doesn't tell (Kafka < 3.3)."""
         self.metadata_lag = 0
         """By so many looks the brokers' metadata are behind the controller, which alone knows reassignments at once."""
+        self.not_elected: set[TopicPartition] = set()
+        """Partitions that the controller leaves without a leader, once theirs is gone, until somebody asks for an unclean one."""
         self.is_kafka_away = False
         self.is_kubernetes_away = False
         self.acts: list[str] = []
@@ -305,6 +307,8 @@ class World:
             whole = {broker_id for broker_id in up if (self.disk_of(broker_id) or {}).get(name, -1) >= partition.size_bytes}
             partition.in_sync = partition.in_sync & whole or partition.in_sync
             self._elect(partition, up)
+            if name in self.not_elected and (partition.leader is None or not (self.disk_of(partition.leader) or {}).get(name)):
+                partition.leader, partition.in_sync = None, set()
             if partition.leader is not None:
                 # A leader on an emptied disk has lost what nobody else had: the log is as long as its own from now on.
                 disk = self.disk_of(partition.leader)

@@ -7,6 +7,7 @@ import pytest
 from temporalio.client import WorkflowFailureError, WorkflowHandle, WorkflowUpdateFailedError
 from temporalio.exceptions import ApplicationError, CancelledError
 
+from kafka_runbooks.activities import catch_up
 from kafka_runbooks.models.cluster import ThrottledReplicas, ThrottleRates, TopicPartition
 from kafka_runbooks.models.runbooks import Abort, Approval, Outcome, RunbookResult, Word
 from kafka_runbooks.models.status import Status
@@ -237,6 +238,40 @@ async def test_the_gate(runbooks: Bench) -> None:
     result = await handle.result()
     assert result.outcome is Outcome.DONE, result
     assert [(decision.action, decision.by) for decision in result.decisions] == [("approve", "alice")]
+
+
+async def test_a_sole_replica_whose_loss_was_acknowledged_is_led_again(runbooks: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(catch_up, "SOLE_REPLICA_PATIENCE_SECONDS", 0.3)
+    world = runbooks.world
+    world.add_topic("single", 2, (1001,), replication_factor=1, minimum_in_sync=1)
+    world.not_elected = {TopicPartition("single", 1)}
+    lose(world)
+    world.add_node("spare", "zone-a", "events")
+    result = await (await runbooks.start(acknowledged_risks=["data-loss:single"])).result()
+    assert result.outcome is Outcome.DONE, result
+    assert world.partitions[TopicPartition("single", 1)].leader == 1001
+    assert world.acts.count("elect_unclean_leaders") == 1
+
+
+async def test_a_broker_that_is_down_at_the_end_is_waited_for_with_what_is_ours(runbooks: Bench) -> None:
+    world = runbooks.world
+    lose(world)
+    world.add_node("spare", "zone-a", "events")
+
+    def dies(name: str) -> None:
+        if name == "elect_preferred_leaders":
+            world.kill_broker(1003)
+
+    world.after_act = dies
+    handle = await runbooks.start()
+    status = await until(handle, lambda status: status.step == "give back throttles and cordon" and status.waiting is not None)
+    assert status.waiting is not None and "broker 1003: leader replication throttle" in status.waiting.reason
+    assert "ClearLeftovers" in status.waiting.unblocks
+    world.after_act = lambda name: None
+    world.revive_broker(1003)
+    result = await handle.result()
+    assert result.outcome is Outcome.DONE, result
+    nothing_is_left(world)
 
 
 async def test_a_risk_that_nobody_acknowledged_is_refused_and_nothing_is_touched(runbooks: Bench) -> None:
