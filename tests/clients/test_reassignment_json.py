@@ -24,7 +24,7 @@ LEFT_RIGHT = {"left": UNEVEN, "right": UNEVEN}
 def topics(kafka: LocalKafka) -> Iterator[Places]:
     """Two topics of which broker 1003 holds nothing; how they were laid out."""
     confluent = AdminClient({"bootstrap.servers": kafka.bootstrap_servers})
-    made = [NewTopic(name, replica_assignment=replicas) for name, replicas in LEFT_RIGHT.items()]
+    made = [NewTopic(name, len(replicas), replica_assignment=replicas) for name, replicas in LEFT_RIGHT.items()]
     for future in confluent.create_topics(made).values():
         future.result(30)
     yield {(name, number): ids for name, replicas in LEFT_RIGHT.items() for number, ids in enumerate(replicas)}
