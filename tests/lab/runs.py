@@ -14,6 +14,8 @@ from typing import Any
 
 from kafka_runbooks_lab.lab import Lab
 
+from tests.lab.traffic import WARM_UP_SECONDS
+
 BOOTSTRAP = "kafka-bootstrap.kafka.svc.cluster.local:9092"
 
 
@@ -287,7 +289,7 @@ def checked_traffic(lab: Lab, topic: str) -> Iterator[dict[str, Any]]:
     process = lab.popen([sys.executable, script, BOOTSTRAP, topic, "200"], stdout=subprocess.PIPE, stdin=subprocess.DEVNULL)
     report: dict[str, Any] = {}
     try:
-        time.sleep(3)
+        time.sleep(WARM_UP_SECONDS)
         yield report
         process.send_signal(signal.SIGTERM)
         out, _ = process.communicate(timeout=200)
