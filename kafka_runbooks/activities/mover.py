@@ -6,6 +6,7 @@ ledger and goes on.
 """
 
 import time
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 
@@ -29,6 +30,8 @@ DEAD_SECONDS = 60.0
 """A destination that is away for so long, with its node or its pod, is given up."""
 RESTART_SECONDS = 900.0
 """One whose pod is on a Ready node restarts: it recovers its logs, and is waited for so much longer."""
+SETTLED_LOOKS = 3
+"""On the way back, what a broker with old metadata tells is believed if it is told so often in turn."""
 STILL_SECONDS = 60.0
 """No byte arrives for so long although moves are in flight: that is said."""
 
@@ -46,6 +49,7 @@ class Mover:
         self._pace = Pace()
         self._eta = EtaError()
         self._down_since: dict[int, float] = {}
+        self._drifted_looks: Counter[TopicPartition] = Counter()
 
     def look(self) -> tuple[Decision, Progress]:
         """Look, decide, act."""
@@ -62,8 +66,9 @@ class Mover:
         decision = decide(self._plan, seen, self._step.limits)
         if self._step.is_rollback and decision.drifted:
             # What somebody else moved meanwhile is theirs: the way back leaves it, and the exit contract names it.
-            self._plan = self._plan.without(decision.drifted)
-            decision = decide(self._plan, seen, self._step.limits)
+            self._drifted_looks = Counter({name: self._drifted_looks[name] + 1 for name in decision.drifted})
+            self._plan = self._plan.without([name for name, told in self._drifted_looks.items() if told >= SETTLED_LOOKS])
+            decision = decide(self._plan.without(decision.drifted), seen, self._step.limits)
         self._act(decision, ledger, snapshot, moving)
         return decision, self._report(decision, snapshot, moving, sizes)
 

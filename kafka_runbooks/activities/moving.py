@@ -9,7 +9,7 @@ from temporalio import activity
 from temporalio.exceptions import ApplicationError
 
 from kafka_runbooks.activities import evacuations, ledgers
-from kafka_runbooks.activities.mover import Mover
+from kafka_runbooks.activities.mover import SETTLED_LOOKS, Mover
 from kafka_runbooks.activities.permits import ensure_held
 from kafka_runbooks.activities.running import Link, Reporter, alive, looks
 from kafka_runbooks.activities.survey import PLAN_DRIFT, load_frozen
@@ -25,8 +25,6 @@ from kafka_runbooks.safety import exit_contract
 from kafka_runbooks.safety.availability import not_led_by_preferred
 
 PROOF_PATIENCE_SECONDS = 10.0
-SETTLED_LOOKS = 3
-"""A rollback is over when everything is back at so many looks in a row."""
 ELECTIONS_AT_ONCE = 500
 ELECTION_PATIENCE_SECONDS = 120.0
 

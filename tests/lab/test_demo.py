@@ -70,7 +70,7 @@ def test_the_demo(lab: Lab) -> None:
     found = json.loads((paths.CHECKOUT / "build/demo/report.json").read_text())
     assert found["ok"] and found["left_behind"] == []
     assert found["traffic"]["acknowledged"] > 1_000 and found["traffic"]["lost"] == 0
-    assert set(found["traffic"]["p99_ms"]) == {"before", "during", "runbook", "after"}
+    assert set(found["traffic"]["p99_ms"]) == {"before", "during", "catch-up", "after"}
     assert found["copied_bytes"] >= 0.9 * found["lower_bound_bytes"] > 0
     assert lab.is_up(), "a lab that was up stays up"
     runs.purge(lab)

@@ -72,7 +72,7 @@ def show(console: Console, report: dict[str, Any]) -> None:
     rows.append(("  lost, duplicated, out of order", f"{traffic['lost']}, {traffic['duplicated']}, {traffic['out_of_order']}"))
     rows.append(("  produce errors", str(traffic["produce_errors"])))
     rows.append(("  longest time without one acknowledged", f"{traffic['longest_gap_s']} s"))
-    # "during" begins with the power cut, when Kafka itself takes seconds to elect; "runbook" is what recovery cost producers.
+    # "during" begins with the power cut, when Kafka itself takes seconds to elect; "catch-up" is what recovery costs producers.
     p99 = ", ".join(f"{name} {value if value is not None else '-'} ms" for name, value in traffic["p99_ms"].items())
     rows.append(("  p99 produce latency", p99))
     for check in report["exit_contract"]:
