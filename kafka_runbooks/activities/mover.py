@@ -31,7 +31,8 @@ DEAD_SECONDS = 60.0
 RESTART_SECONDS = 900.0
 """One whose pod is on a Ready node restarts: it recovers its logs, and is waited for so much longer."""
 SETTLED_LOOKS = 3
-"""On the way back, what a broker with old metadata tells is believed if it is told so often in turn."""
+"""On the way back, a broker with old metadata shows a partition where it was before it began to move, as if it had arrived. That
+is believed if it is told so often in turn."""
 STILL_SECONDS = 60.0
 """No byte arrives for so long although moves are in flight: that is said."""
 
@@ -49,7 +50,7 @@ class Mover:
         self._pace = Pace()
         self._eta = EtaError()
         self._down_since: dict[int, float] = {}
-        self._drifted_looks: Counter[TopicPartition] = Counter()
+        self._arrived_looks: Counter[TopicPartition] = Counter()
 
     def look(self) -> tuple[Decision, Progress]:
         """Look, decide, act."""
@@ -66,9 +67,9 @@ class Mover:
         decision = decide(self._plan, seen, self._step.limits)
         if self._step.is_rollback and decision.drifted:
             # What somebody else moved meanwhile is theirs: the way back leaves it, and the exit contract names it.
-            self._drifted_looks = Counter({name: self._drifted_looks[name] + 1 for name in decision.drifted})
-            self._plan = self._plan.without([name for name, told in self._drifted_looks.items() if told >= SETTLED_LOOKS])
-            decision = decide(self._plan.without(decision.drifted), seen, self._step.limits)
+            self._plan = self._plan.without(decision.drifted)
+            decision = decide(self._plan, seen, self._step.limits)
+        self._arrived_looks = Counter({name: self._arrived_looks[name] + 1 for name in decision.arrived})
         self._act(decision, ledger, snapshot, moving)
         return decision, self._report(decision, snapshot, moving, sizes)
 
@@ -114,6 +115,10 @@ class Mover:
             pod.broker_id for pod in pods if pod.broker_id is not None and pod.node in ready and not pod.is_terminating
         )
 
+    def _settled(self, arrived: frozenset[TopicPartition]) -> set[TopicPartition]:
+        """Those that can be struck out of the ledger: what is not in it any more and elsewhere, somebody else has moved."""
+        return {name for name in arrived if not self._step.is_rollback or self._arrived_looks[name] >= SETTLED_LOOKS}
+
     def _act(
         self,
         decision: Decision,
@@ -130,7 +135,7 @@ class Mover:
                 OwnedReassignment(topic=move.topic, partition=move.partition, before=move.before, after=move.after)
                 for move in decision.submit
             ]
-            names = {move.name for move in owned} | decision.arrived
+            names = {move.name for move in owned} | self._settled(decision.arrived)
             kept = [move for move in ledger.reassignments if move.name not in names]
             reassignments = tuple(sorted([*kept, *owned], key=lambda move: move.name))
             ledgers.write(self._clients.kubernetes, ledger.model_copy(update={"reassignments": reassignments}))
