@@ -16,6 +16,17 @@ from kafka_runbooks_lab.lab import Lab
 URL = "http://prometheus.kafka.svc.cluster.local:9090"
 OVERLAY = paths.LAB / "prometheus"
 
+ANSWERS = """
+import sys, time, urllib.request
+for _ in range(60):
+    try:
+        sys.exit(0 if urllib.request.urlopen(sys.argv[1], timeout=2).status == 200 else 1)
+    except OSError as error:
+        why = error
+        time.sleep(0.5)
+sys.exit(str(why))
+"""
+
 
 def deploy(lab: Lab, say: builds.Say) -> None:
     """Return when Prometheus is ready. Deploying again changes nothing.
@@ -26,6 +37,10 @@ def deploy(lab: Lab, say: builds.Say) -> None:
     folder = builds.ensure_prometheus(say)
     lab.kubectl("apply", "--server-side", "--force-conflicts", "-f", "-", input=fill_in(lab, folder))
     lab.kubectl("-n", "kafka", "rollout", "status", "deployment/prometheus", "--timeout=120s")
+    # The pod is ready; kube-proxy leads the Service's address to it a moment later.
+    answer = lab.exec([sys.executable, "-c", ANSWERS, f"{URL}/-/ready"], timeout=180)
+    if answer.returncode:
+        raise LabError(f"Prometheus at {URL} doesn't answer: {answer.stderr.strip()}")
 
 
 def remove(lab: Lab) -> None:
