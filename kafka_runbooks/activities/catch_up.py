@@ -207,11 +207,8 @@ class CatchUpActivities:
         """Return when every replica of the broker is in sync. Never gives up by itself: it says why nothing moves."""
         clients = self._clusters.open(step.token.cluster)
         plan = load_frozen(clients, step.plan, ReplacementPlan)
-        reporter, throttling, pace = (
-            Reporter(self._link, step.token),
-            Throttling(clients, self._link, step.token, step.throttle),
-            Pace(),
-        )
+        reporter, pace = Reporter(self._link, step.token), Pace()
+        throttling = Throttling(clients, self._link, step.token, step.throttle)
         broker_id = step.place.broker_id
         for _ in looks():
             snapshot = clients.kafka.snapshot()
@@ -226,9 +223,11 @@ class CatchUpActivities:
             late = [partition for partition in assigned if partition.name not in in_sync]
             throttling.look(moves_to(late, broker_id), live, hold_at_floor=bool(down), partitions=snapshot.partitions)
             waiting = why_still(reporter, snapshot, broker_id, late, down, pace.still_for_seconds(now))
+            note = f"throttle: {throttling.why}"
             if pace.still_for_seconds(now) > SOLE_REPLICA_PATIENCE_SECONDS and (lost := given_up(step, late)):
                 ensure_held(self._link, step.token)
                 clients.kafka.elect_unclean_leaders(lost)
+                note += f"; unclean election asked for {', '.join(map(str, lost[:5]))}, whose loss was acknowledged"
             progress = Progress(
                 done_bytes=done,
                 total_bytes=plan.total_bytes,
@@ -239,7 +238,7 @@ class CatchUpActivities:
                 throttle_bytes_per_s=throttling.rate_bytes_per_s,
                 highest_throttle_bytes_per_s=throttling.highest_bytes_per_s,
                 waiting=waiting,
-                note=f"throttle: {throttling.why}",
+                note=note,
             )
             reporter.report(progress)
             if broker_id in live and not late:

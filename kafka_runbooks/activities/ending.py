@@ -1,6 +1,5 @@
 """The end of every run, however it ends: what was set is given back, and what must hold is looked at on the live cluster."""
 
-import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
@@ -11,7 +10,8 @@ from temporalio.service import RPCError, RPCStatusCode
 
 from kafka_runbooks.activities import ledgers
 from kafka_runbooks.activities.permits import ensure_held
-from kafka_runbooks.activities.running import Link, alive, looks
+from kafka_runbooks.activities.proving import kept, proven
+from kafka_runbooks.activities.running import Link, alive
 from kafka_runbooks.activities.survey import load_frozen
 from kafka_runbooks.clients import records
 from kafka_runbooks.clients.open import Clusters
@@ -22,8 +22,6 @@ from kafka_runbooks.models.runbooks import Check
 from kafka_runbooks.models.steps import Released, StepRequest, Token
 from kafka_runbooks.safety import exit_contract
 from kafka_runbooks.throttle import janitor
-
-READY_PATIENCE_SECONDS = 60.0
 
 
 class ProofRequest(Model):
@@ -95,45 +93,25 @@ class EndingActivities:
                 return False
             raise
 
-    @activity.defn
+    @activity.defn(no_thread_cancel_exception=True)
     def prove_exit(self, proof: ProofRequest) -> tuple[Check, ...]:
-        """Every assertion of the exit contract, on the cluster as it is now.
-
-        A pod is Ready some seconds after its broker is in sync, when the kubelet has asked the agent: that alone is waited for.
-        """
-        began = time.monotonic()
-        for _ in looks():
-            checks = self._look(proof)
-            broken = {check.name for check in checks if not check.holds}
-            if broken != {exit_contract.ONE_READY_POD} or time.monotonic() - began > READY_PATIENCE_SECONDS:
-                return checks
-        raise AssertionError("looks never end by themselves")
-
-    def _look(self, proof: ProofRequest) -> tuple[Check, ...]:
+        """Every assertion of the exit contract, on the cluster as it is now."""
         step = proof.step
         clients = self._clusters.open(step.token.cluster)
         plan = load_frozen(clients, step.plan, ReplacementPlan)
-        snapshot = clients.kafka.snapshot()
-        ledger = records.load(clients.kubernetes, ledgers.name_of(step.token.run_id), Ledger)
-        topics = {partition.topic for partition in plan.partitions}
-        rated = [broker for broker in proof.our_rates_bytes_per_s if broker in snapshot.live_broker_ids]
-        checks = [
-            exit_contract.replicas_in_sync(snapshot, plan.destination),
-            exit_contract.in_sync_no_worse(snapshot, plan.partitions),
-            exit_contract.preferred_leaders_lead(snapshot, plan.partitions),
-            exit_contract.no_reassignment_of_ours(clients.kafka.reassignments(), ledger),
-            exit_contract.no_throttle_of_ours(
-                ledger,
-                plan,
-                clients.kafka.throttled_replicas(topics),
-                clients.kafka.throttle_rates(rated),
-                proof.our_rates_bytes_per_s,
-            ),
-        ]
-        if plan.replacement_broker_id is not None:
-            checks.append(exit_contract.replicas_moved(snapshot, plan.broker_id))
-        else:
-            checks += exit_contract.one_ready_pod(clients.kubernetes.broker_pods(), clients.kubernetes.nodes(), step.place)
-            claim = clients.kubernetes.claim(step.place.claim)
-            checks.append(exit_contract.claim_is_sound(claim, step.place, disk_is_lost=plan.copies_everything))
-        return tuple(checks)
+
+        def look() -> tuple[Check, ...]:
+            snapshot = clients.kafka.snapshot()
+            checks = [
+                exit_contract.replicas_in_sync(snapshot, plan.destination),
+                *kept(clients, step.token, snapshot, plan, proof.our_rates_bytes_per_s),
+            ]
+            if plan.replacement_broker_id is not None:
+                checks.append(exit_contract.replicas_moved(snapshot, plan.broker_id))
+            else:
+                checks += exit_contract.one_ready_pod(clients.kubernetes.broker_pods(), clients.kubernetes.nodes(), step.place)
+                claim = clients.kubernetes.claim(step.place.claim)
+                checks.append(exit_contract.claim_is_sound(claim, step.place, disk_is_lost=plan.copies_everything))
+            return tuple(checks)
+
+        return proven(look)

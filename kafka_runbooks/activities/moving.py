@@ -8,14 +8,13 @@ import time
 from temporalio import activity
 from temporalio.exceptions import ApplicationError
 
-from kafka_runbooks.activities import evacuations, ledgers
+from kafka_runbooks.activities import evacuations
 from kafka_runbooks.activities.mover import SETTLED_LOOKS, Mover
 from kafka_runbooks.activities.permits import ensure_held
+from kafka_runbooks.activities.proving import kept, proven
 from kafka_runbooks.activities.running import Link, Reporter, alive, looks
 from kafka_runbooks.activities.survey import PLAN_DRIFT, load_frozen
-from kafka_runbooks.clients import records
 from kafka_runbooks.clients.open import ClusterClients, Clusters
-from kafka_runbooks.models.ledger import Ledger
 from kafka_runbooks.models.moves import MoveChecks, MovePlan, MoveProof, MoveStep, of_replacement
 from kafka_runbooks.models.plans import ReplacementPlan
 from kafka_runbooks.models.runbooks import Check
@@ -24,7 +23,6 @@ from kafka_runbooks.models.steps import Token
 from kafka_runbooks.safety import exit_contract
 from kafka_runbooks.safety.availability import not_led_by_preferred
 
-PROOF_PATIENCE_SECONDS = 10.0
 ELECTIONS_AT_ONCE = 500
 ELECTION_PATIENCE_SECONDS = 120.0
 
@@ -108,38 +106,17 @@ class MovingActivities:
             ensure_held(self._link, token)
             evacuations.forget(self._clusters.open(token.cluster), brokers)
 
-    @activity.defn
+    @activity.defn(no_thread_cancel_exception=True)
     def prove_moves(self, proof: MoveProof) -> MoveChecks:
         """Every assertion of the exit contract of moves, on the cluster as it is now."""
         step = proof.step
         clients = self._clusters.open(step.token.cluster)
-        with alive():
-            plan, began = load_moves(clients, step), time.monotonic()
-            while True:
-                checks = self._checks(clients, proof, plan)
-                # Any broker is asked, and one may not have heard yet of what ended a moment ago.
-                if all(check.holds for check in checks) or time.monotonic() - began > PROOF_PATIENCE_SECONDS:
-                    return MoveChecks(checks=checks)
-                time.sleep(1.0)
+        plan = load_moves(clients, step)
 
-    @staticmethod
-    def _checks(clients: ClusterClients, proof: MoveProof, plan: MovePlan) -> tuple[Check, ...]:
-        step = proof.step
-        snapshot = clients.kafka.snapshot()
-        ledger = records.load(clients.kubernetes, ledgers.name_of(step.token.run_id), Ledger)
-        rated = [broker for broker in proof.our_rates_bytes_per_s if broker in snapshot.live_broker_ids]
-        checks: list[Check] = [exit_contract.replicas_as_planned(snapshot, plan.moves)] if proof.as_planned else []
-        checks += [
-            exit_contract.in_sync_no_worse(snapshot, plan.moves),
-            exit_contract.preferred_leaders_lead(snapshot, plan.moves),
-            exit_contract.no_reassignment_of_ours(clients.kafka.reassignments(), ledger),
-            exit_contract.no_throttle_of_ours(
-                ledger,
-                plan,
-                clients.kafka.throttled_replicas({move.topic for move in plan.moves}),
-                clients.kafka.throttle_rates(rated),
-                proof.our_rates_bytes_per_s,
-            ),
-        ]
-        checks += [exit_contract.is_empty(snapshot, broker) for broker in plan.leaving]
-        return tuple(checks)
+        def look() -> tuple[Check, ...]:
+            snapshot = clients.kafka.snapshot()
+            checks = [exit_contract.replicas_as_planned(snapshot, plan.moves)] if proof.as_planned else []
+            checks += kept(clients, step.token, snapshot, plan, proof.our_rates_bytes_per_s)
+            return (*checks, *(exit_contract.is_empty(snapshot, broker) for broker in plan.leaving))
+
+        return MoveChecks(checks=proven(look))

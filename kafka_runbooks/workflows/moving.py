@@ -119,7 +119,7 @@ class Moving(Runbook):
             with self.timed("approval"):
                 self._phase = "gate"
                 approval = await self.gate(question(self._moves))
-            self._goes_on_without_a_broker = any(risk.startswith("broker-is-down:") for risk in approval.acknowledged_risks)
+            self._goes_on_without_a_broker |= any(risk.startswith("broker-is-down:") for risk in approval.acknowledged_risks)
         self._reasons = ()
         return True
 

@@ -388,7 +388,7 @@ class Runbook:
         self._owned = self._released.left_behind
         return self._released
 
-    async def give_back_all(self, elect: Callable[[], Awaitable[None]] | None) -> Released:
+    async def give_back_all(self, elect: Callable[[], Awaitable[None]] | None = None) -> Released:
         """After success: also what is on a broker that died meanwhile, once it is back. Only a live one's configs can be set.
 
         Args:

@@ -38,7 +38,7 @@ class ThrottleRecovery(Runbook):
                 **options.wait(f"brokers {names} catch up until they are in sync"[:200]),
             )
         with self.timed("give back throttles"):
-            released = await self.give_back_all(None)
+            released = await self.give_back_all()
         seconds = sum(time.seconds for time in self._times)
         return RunbookResult(
             outcome=Outcome.FAILED if released.left_behind else Outcome.DONE,

@@ -92,7 +92,7 @@ class Demo:
             self._windows = {
                 "before": (before, cut),
                 "during": (cut, ended),
-                "catch-up": (ended - since(result.steps, "wait for the pod"), ended),
+                "catch-up": (ended - seconds_since(result.steps, "wait for the pod"), ended),
                 "after": (ended, time.time()),
             }
             with self.phase("every record is read back"):
@@ -190,7 +190,7 @@ class Demo:
         return found
 
 
-def since(steps: Sequence[PhaseTime], first: str) -> float:
+def seconds_since(steps: Sequence[PhaseTime], first: str) -> float:
     """Seconds from the beginning of this step to the end of the last."""
     names = [step.step for step in steps]
     return sum(step.seconds for step in steps[names.index(first) :]) if first in names else 0.0
