@@ -77,7 +77,6 @@ class KafkaAdmin:
         self._python_lock = threading.Lock()
         self._admin: AdminClient | None = None
         self._python: KafkaAdminClient | None = None
-        self._known_to_python: frozenset[tuple[int, str, int]] = frozenset()
 
     def snapshot(self) -> ClusterSnapshot:
         metadata = self._metadata()
@@ -397,8 +396,10 @@ class KafkaAdmin:
             raise
 
     def _forget_python_unless_it_knows(self, brokers: frozenset[tuple[int, str, int]]) -> None:
-        """kafka-python asks for the brokers every five minutes: one that has joined since is nobody to it."""
-        if not brokers <= self._known_to_python:
+        """kafka-python asks for the brokers every five minutes: one that has joined or come back since is nobody to it."""
+        with self._python_lock:
+            python = self._python
+        if python is not None and not brokers <= {(one.node_id, one.host, one.port) for one in python._manager.cluster.brokers()}:
             self._forget_python()
 
     def _forget_python(self) -> None:
@@ -414,7 +415,7 @@ class KafkaAdmin:
         """
         with self._python_lock:
             if self._python is None:
-                self._known_to_python = addresses(self._metadata())
+                self._metadata()
                 with mapped("connect"):
                     self._python = KafkaAdminClient(
                         bootstrap_servers=self._bootstrap_servers.split(","),

@@ -172,6 +172,25 @@ def test_each_broker_may_go_and_reassignments_are_still_listed(admin: KafkaAdmin
         until(lambda: len(admin.snapshot().live_broker_ids) == 3)
 
 
+def test_a_broker_that_comes_back_after_it_was_forgotten_tells_its_sizes(admin: KafkaAdmin, kafka: LocalKafka) -> None:
+    kafka.kill(1003)
+    until(lambda: 1003 not in admin.snapshot().live_broker_ids)
+
+    def is_forgotten() -> bool:
+        python = admin._kafka_python()
+        python._manager.cluster.request_update()
+        python.describe_cluster()
+        return 1003 not in {broker.node_id for broker in python._manager.cluster.brokers()}
+
+    until(is_forgotten)
+    kafka.start_broker(1003)
+    until(lambda: len(admin.snapshot().live_broker_ids) == 3)
+    assert admin.replica_sizes([1003]).unanswered_broker_ids == ()
+    knows_all = admin._kafka_python()
+    admin.replica_sizes([1003])
+    assert admin._kafka_python() is knows_all, "made anew only where it must be"
+
+
 def test_nobody_there_is_unreachable_in_time() -> None:
     admin = KafkaAdmin("127.0.0.1:1")
     started = time.monotonic()

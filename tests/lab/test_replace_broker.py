@@ -269,6 +269,7 @@ def test_what_others_have_set_and_started_survives(lab: Lab, topic: str) -> None
 
 def test_another_broker_takes_its_place_cancelled_half_way_and_resumed(lab: Lab, topic: str) -> None:
     """Broker 1007 joins for the time of the test; 1003's replicas go there, and come back the same way."""
+    runs.ensure_offsets_topic(lab)
     _, _, zone = place_of(lab, 1003)
     node = lab.add_node(zone, "events")
     scale = ["-n", "kafka", "scale", "statefulset", "kafka-events"]
