@@ -7,6 +7,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from kafka_runbooks_lab import network
 from kafka_runbooks_lab.errors import BadInput, LabError
 from kafka_runbooks_lab.lab import Lab
 from kafka_runbooks_lab.nodes import ZONES, Node
@@ -115,7 +116,7 @@ def test_least_access(lab: Lab, who: str, verb: str, what: str, namespace: str, 
 
 def test_names_resolve_and_services_answer_from_the_host_side(lab: Lab) -> None:
     code = "import socket; print(socket.gethostbyname('temporal.temporal.svc.cluster.local'))"
-    assert python(lab, code) == "10.97.0.20"
+    assert python(lab, code) == network.TEMPORAL
     health = lab.exec([str(temporal()), "operator", "cluster", "health", "--address", "temporal.temporal:7233"])
     assert "SERVING" in health.stdout
 
