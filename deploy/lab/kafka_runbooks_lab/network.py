@@ -17,7 +17,7 @@ SERVICES = "10.97.0.0/24"
 PODS = "10.98.0.0/16"
 DNS = "10.97.0.10"
 TEMPORAL = "10.97.0.11"
-"""Of the first sixteen: from a /24 Kubernetes gives those to Services that ask for none only when all others are taken (KEP-3070)."""
+"""Of the first sixteen of a /24, which Services that ask for no address get only when all others are taken (KEP-3070)."""
 RESOLV_CONF = f"nameserver {DNS}\nsearch kafka.svc.cluster.local svc.cluster.local cluster.local\noptions ndots:5\n"
 
 SET_UP = f"""
