@@ -35,6 +35,10 @@ STILL_SECONDS = 60.0
 """Bytes and in-sync replicas that don't change for so long are an alarm, however long the copy has taken."""
 ELECTION_PATIENCE_SECONDS = 120.0
 
+FIRST_ELECTED = 4
+"""Leaderships that a broker gets back at first, twice as many at each look after that: clients have no connection to it yet, and it
+has never served a produce request. What stands still for that, a second or three, is then a few partitions and not a third of all."""
+
 SOLE_REPLICA_PATIENCE_SECONDS = 15.0
 """How long the controller may take to make a partition's only replica lead again on its empty disk."""
 
@@ -198,7 +202,7 @@ class CatchUpActivities:
             snapshot = clients.kafka.snapshot()
             moves = moves_to(planned_now(plan, snapshot), plan.destination)
             ledger = ledgers.read(clients.kubernetes, step.token)
-            rate = adapting.first_rate(step.throttle)
+            rate = adapting.rate_before_data_flows(step.throttle)
             ledger = ledgers.throttle(clients.kafka, clients.kubernetes, ledger, moves, snapshot.live_broker_ids, rate)
             return ledger.describe()[:50]
 
@@ -252,13 +256,15 @@ class CatchUpActivities:
         plan = load_frozen(clients, step.plan, ReplacementPlan)
         reporter = Reporter(self._link, step.token)
         began = time.monotonic()
-        for _ in looks(1.0):
-            partitions = planned_now(plan, clients.kafka.snapshot())
-            left = not_led_by_preferred(clients.kafka.snapshot(), partitions)
+        for number, _ in enumerate(looks(1.0)):
+            snapshot = clients.kafka.snapshot()
+            partitions = planned_now(plan, snapshot)
+            left = not_led_by_preferred(snapshot, partitions)
             if not left:
                 return len(partitions)
             ensure_held(self._link, step.token)
-            refused = clients.kafka.elect_preferred_leaders([partition.name for partition in left])
+            now = left[: FIRST_ELECTED * 2**number]
+            refused = clients.kafka.elect_preferred_leaders([partition.name for partition in now])
             why = "; ".join(f"{name}: {reason}" for name, reason in list(refused.items())[:3])
             if refused and time.monotonic() - began > ELECTION_PATIENCE_SECONDS:
                 raise ApplicationError(f"preferred leaders were not elected: {why}", type="ElectionRefused", non_retryable=True)

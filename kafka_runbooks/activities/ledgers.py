@@ -71,7 +71,9 @@ def throttle(
     ledger = list_entries(kafka, kubernetes, ledger, leases.entries_for(moves, live))
     if isinstance(rates, int):
         rates = dict.fromkeys(leases.sources_of(moves, live), ThrottleRates(leader_bytes_per_s=rates))
-    return set_rates(kafka, kubernetes, ledger, {broker: rates[broker] for broker in sorted(rates) if broker in live})
+    # Destinations first: what sources may send more then goes no faster than what may arrive.
+    destinations_first = sorted(rates, key=lambda broker: (rates[broker].follower_bytes_per_s is None, broker))
+    return set_rates(kafka, kubernetes, ledger, {broker: rates[broker] for broker in destinations_first if broker in live})
 
 
 def list_entries(kafka: Kafka, kubernetes: Kubernetes, ledger: Ledger, wanted: Mapping[str, EntryLease]) -> Ledger:

@@ -20,8 +20,11 @@ from kafka_runbooks.throttle.guarding import Finding, News
 from kafka_runbooks.throttle.headroom import Capacity, headroom, known_good, learn
 from kafka_runbooks.throttle.measuring import PerBroker, RequestTimes
 
-STEPS_FROM_FLOOR_TO_CEILING = 12
-"""So many good looks in a row lead from the floor to the ceiling."""
+STEPS_FROM_FLOOR_TO_CEILING = 40
+"""So many good looks in a row lead from the floor to the ceiling. Kafka holds the average of the last 11 s to the rate
+(`replication.quota.window.num` samples, `ReplicationQuotaManager`), so a rate that rises lets ten seconds of the difference
+through at once, as fast as the network carries it: from floor to ceiling in 12 steps that was 0.7 s of a full line, in which
+in-sync followers' fetches and so producers wait; in 40 it is a fifth of a second."""
 STEPS_WHILE_FALLING_BEHIND = 2
 """More is produced than arrives: the rate rises twice as fast."""
 PROBING_SHARE = 0.25
@@ -79,6 +82,19 @@ def ceiling(throttle: AdaptiveThrottle, capacities_bytes_per_s: Iterable[float],
 def first_rate(throttle: AdaptiveThrottle | FixedThrottle) -> int:
     """The rate to begin with, before anything was measured."""
     return throttle.rate_bytes_per_s if isinstance(throttle, FixedThrottle) else throttle.floor_bytes_per_s
+
+
+def rate_before_data_flows(throttle: AdaptiveThrottle | FixedThrottle) -> int:
+    """The rate of sources whose destination is not there yet, in bytes per second.
+
+    In-sync followers' fetches of listed partitions are samples of the same quota, so that by the time when the destination comes
+    a source has ten seconds of nearly nothing to make up for (`STEPS_FROM_FLOOR_TO_CEILING`): at the floor it would send ten
+    times the floor at once, nothing for ten seconds, and so on. At a tenth of it that is no more than one fetch. The
+    destination's own quota begins with its first fetch and has nothing to make up for: it holds the copy while its sources go to
+    the floor.
+    """
+    first = first_rate(throttle)
+    return first if isinstance(throttle, FixedThrottle) else max(1, first // 10)
 
 
 def adapt(throttle: AdaptiveThrottle | FixedThrottle, now: Rates, participants: Participants, look: Look) -> Rates:

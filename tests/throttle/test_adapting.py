@@ -10,15 +10,25 @@ from kafka_runbooks.models.cluster import Direction
 from kafka_runbooks.models.runbooks import AdaptiveThrottle, FixedThrottle
 from kafka_runbooks.models.throttles import Rate, Rates
 from kafka_runbooks.models.traffic import TrafficReport
-from kafka_runbooks.throttle.adapting import FIXED, Look, Participants, adapt, ceiling, with_participants
+from kafka_runbooks.throttle.adapting import (
+    FIXED,
+    STEPS_FROM_FLOOR_TO_CEILING,
+    Look,
+    Participants,
+    adapt,
+    ceiling,
+    rate_before_data_flows,
+    with_participants,
+)
 from kafka_runbooks.throttle.headroom import Capacity
 from kafka_runbooks.throttle.measuring import PerBroker, RequestTimes, RequestWindow
 from tests.throttle.looks import LOOK, MEGABYTE, START, all_used, good_look, report, traffic
+from tests.throttle.quota import FETCH_BYTES, passed
 
 FLOOR, CEILING = 10 * MEGABYTE, 100 * MEGABYTE
 THROTTLE = AdaptiveThrottle(floor_bytes_per_s=FLOOR, ceiling_bytes_per_s=CEILING, produce_p99_limit_ms=200)
 TWO = Participants(frozenset({1001, 1002}), frozenset({1003}))
-STEP = (CEILING - FLOOR) / 12
+STEP = (CEILING - FLOOR) / STEPS_FROM_FLOOR_TO_CEILING
 
 
 def at_rate(bytes_per_s: int, participants: Participants = TWO) -> Rates:
@@ -99,7 +109,7 @@ def test_unknown_never_raises_a_rate(look: Look, rate: int) -> None:
 @given(st.integers(FLOOR, CEILING), st.floats(1e6, 5e8), st.floats(0, 5e8))
 def test_with_constant_headroom_it_settles_near_it_and_then_stays(start: int, capacity: float, others: float) -> None:
     throttle, now, seen = THROTTLE, at_rate(start, Participants(frozenset({1001}))), []
-    for number in range(60):
+    for number in range(2 * STEPS_FROM_FLOOR_TO_CEILING):
         used = all_used(now)
         at = START + number * LOOK
         busy = traffic(1001, at, out_bytes_per_s=others, replication_out_bytes_per_s=used.leader[1001])
@@ -107,7 +117,7 @@ def test_with_constant_headroom_it_settles_near_it_and_then_stays(start: int, ca
         now = adapt(throttle, now, Participants(frozenset({1001})), look)
         seen.append(now.leader[1001].bytes_per_s)
     settled = seen[-1]
-    assert len(set(seen[30:])) == 1, "it doesn't hunt"
+    assert len(set(seen[STEPS_FROM_FLOOR_TO_CEILING:])) == 1, "it doesn't hunt"
     over = max(others + settled - capacity, 0)
     fits = min(max((capacity - others - over) * 0.8, FLOOR), CEILING)
     assert abs(fits - settled) <= 0.1 * settled + 1
@@ -115,11 +125,11 @@ def test_with_constant_headroom_it_settles_near_it_and_then_stays(start: int, ca
 
 def test_good_news_leads_to_the_ceiling_in_small_steps() -> None:
     now, rates = at_rate(FLOOR), [FLOOR]
-    for number in range(13):
+    for number in range(STEPS_FROM_FLOOR_TO_CEILING):
         now = adapt(THROTTLE, now, TWO, good_look(now, START + number * LOOK))
         rates.append(now.leader[1001].bytes_per_s)
     assert rates[-1] == CEILING
-    assert max(b - a for a, b in itertools.pairwise(rates)) <= 7_500_000
+    assert max(b - a for a, b in itertools.pairwise(rates)) == STEP
 
 
 def test_a_slow_broker_halves_its_own_rates_and_is_named() -> None:
@@ -174,7 +184,7 @@ def test_metrics_that_stand_still_are_soon_no_metrics() -> None:
         seen.append(now.leader[1001].bytes_per_s)
         if number == 5:
             assert now.leader[1001].why == "stays: nothing was measured since the last look"
-    assert seen[:11] == [87_500_000] * 11, "one step, for the one time that something was measured"
+    assert seen[:11] == [80 * MEGABYTE + STEP] * 11, "one step, for the one time that something was measured"
     assert seen[-1] < seen[0] and "s old" in now.leader[1001].why
 
 
@@ -247,7 +257,7 @@ def test_beyond_what_is_known_to_go_well_it_goes_in_small_steps() -> None:
     look()
     look(produce_p99_ms=900.0)
     rates = [now.leader[1001].bytes_per_s]
-    for _ in range(5):
+    for _ in range(15):
         look()
         rates.append(now.leader[1001].bytes_per_s)
     steps = [b - a for a, b in itertools.pairwise(rates)]
@@ -291,3 +301,14 @@ def test_the_reasons_of_a_hundred_brokers_are_a_note_of_some_lines() -> None:
     )
     alike = {broker: Rate(bytes_per_s=1, why="halved" if broker else "up") for broker in range(100)}
     assert Rates(leader=alike).why() == "1 out, 2 out, 3 out, 4 out, …: halved; 0 out: up"
+
+
+def test_what_passes_at_once_stays_small_under_the_window_of_kafka_s_quota() -> None:
+    """As a source's quota counts it: from before its destination is there, through the floor, up by steps a look of 6 s."""
+    throttle = AdaptiveThrottle(floor_bytes_per_s=FLOOR, ceiling_bytes_per_s=CEILING)
+    assert max(passed(lambda _: FLOOR, 40, idle_before=True)) > 100 * MEGABYTE, "what it is that must not happen"
+    assert max(passed(lambda _: rate_before_data_flows(throttle), 40, idle_before=True)) <= 2 * FETCH_BYTES
+    risen = passed(lambda at: FLOOR + STEP * (at // 6), 120, idle_before=False)
+    assert max(risen) <= 70 * MEGABYTE
+    in_twelve = passed(lambda at: FLOOR + (CEILING - FLOOR) / 12 * (at // 6), 72, idle_before=False)
+    assert max(in_twelve) > 2 * max(risen[:72])

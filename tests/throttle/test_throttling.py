@@ -11,6 +11,7 @@ from kafka_runbooks.clients.open import ClusterClients, ClusterSettings
 from kafka_runbooks.models.cluster import Partition, ThrottledReplicas, ThrottleRates, TopicPartition
 from kafka_runbooks.models.runbooks import AdaptiveThrottle, FixedThrottle
 from kafka_runbooks.models.steps import Token
+from kafka_runbooks.throttle.adapting import STEPS_FROM_FLOOR_TO_CEILING
 from kafka_runbooks.throttle.overrides import Override
 from tests.fakes.kafka import FakeKafka
 from tests.fakes.kubernetes import FakeKubernetes
@@ -21,8 +22,9 @@ from tests.temporal_env import WorldClusters
 MEGABYTE = 1_000_000
 TOKEN = Token(cluster="main", workflow_id="w", run_id="r", permit_run_id="p")
 FLOOR = MEGABYTE
-ADAPTIVE = AdaptiveThrottle(floor_bytes_per_s=FLOOR, ceiling_bytes_per_s=13 * MEGABYTE)
 STEP = MEGABYTE
+CEILING = FLOOR + STEPS_FROM_FLOOR_TO_CEILING * STEP
+ADAPTIVE = AdaptiveThrottle(floor_bytes_per_s=FLOOR, ceiling_bytes_per_s=CEILING)
 
 
 class Clock:
@@ -167,22 +169,22 @@ def test_what_a_person_sets_holds_from_the_next_look_on_until_it_is_cleared(site
 
     throttling = site.throttling()
     site.look(throttling)
-    environment.run(acts.set_throttle, by_hand(40 * MEGABYTE))
+    environment.run(acts.set_throttle, by_hand(90 * MEGABYTE))
     environment.run(acts.set_throttle, by_hand(200_000, 1003, ends_with_moves=True))
     site.look(throttling)
-    assert site.rates() == (40 * MEGABYTE, 40 * MEGABYTE, 200_000)
+    assert site.rates() == (90 * MEGABYTE, 90 * MEGABYTE, 200_000)
     assert "override for broker 1003: 0.2 MB/s set by ana, until nothing moves: INC-7" in throttling.why
     site.look(site.throttling())
-    assert site.rates() == (40 * MEGABYTE, 40 * MEGABYTE, 200_000), "the next attempt reads it too"
+    assert site.rates() == (90 * MEGABYTE, 90 * MEGABYTE, 200_000), "the next attempt reads it too"
     another_run = TOKEN.model_copy(update={"run_id": "another"})
     assert [one.broker_id for one in overriding.in_force(site.kubernetes, another_run)] == [None], "it ended with the moves"
 
     environment.run(acts.clear_throttle, ClearRequest(token=TOKEN, broker_id=7))
     site.look(throttling)
-    assert site.rates() == (40 * MEGABYTE, 40 * MEGABYTE, 200_000), "there was none for broker 7"
+    assert site.rates() == (90 * MEGABYTE, 90 * MEGABYTE, 200_000), "there was none for broker 7"
     environment.run(acts.clear_throttle, ClearRequest(token=TOKEN, everything=True))
     site.look(throttling)
-    assert site.rates() == (13 * MEGABYTE, 13 * MEGABYTE, FLOOR + STEP), "back within floor and ceiling"
+    assert site.rates() == (CEILING, CEILING, FLOOR + STEP), "back within floor and ceiling"
     assert overriding.NAME not in site.world.records
     with pytest.raises(ApplicationError, match="expires_at is 2020-01-01 00:00:00 UTC, which is over"):
         environment.run(acts.set_throttle, by_hand(5_000, expires_at="2020-01-01T00:00:00Z"))
