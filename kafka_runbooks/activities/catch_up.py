@@ -36,8 +36,8 @@ STILL_SECONDS = 60.0
 ELECTION_PATIENCE_SECONDS = 120.0
 
 FIRST_ELECTED = 4
-"""Leaderships that a broker gets back at first, twice as many at each look after that: clients have no connection to it yet, and it
-has never served a produce request. What stands still for that, a second or three, is then a few partitions and not a third of all."""
+"""Leaderships that a broker gets back at first, twice as many at each look after that: clients have no connection to it yet,
+and it has never served a produce request. What stands still for that, a second or three, is a few partitions and not all."""
 
 SOLE_REPLICA_PATIENCE_SECONDS = 15.0
 """How long the controller may take to make a partition's only replica lead again on its empty disk."""
