@@ -6,6 +6,7 @@ memory and for Maven and apt, which are asked once. Those on the lab come last, 
 
 import pytest
 
+
 def group(item: pytest.Item) -> str:
     """The name of what must run in one process and in order."""
     name = item.path.name

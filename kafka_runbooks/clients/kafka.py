@@ -4,6 +4,7 @@ confluent-kafka has configurations, elections and metadata; kafka-python has par
 are opened when first needed and kept: an AdminClient that is garbage collected fails its own futures. Every call is bounded.
 """
 
+import itertools
 import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -411,18 +412,24 @@ class KafkaAdmin:
     def _kafka_python(self) -> Any:
         """Its calls may come from several threads: they run on an I/O thread of its own.
 
-        A client that finds nobody leaves that thread behind, so the other library looks first.
+        A client that finds nobody leaves that thread behind, so the other library looks first. One that asks a broker that hangs
+        asks nobody else in its time: each try is given the next one.
         """
+        servers = itertools.cycle(self._bootstrap_servers.split(","))
         with self._python_lock:
             if self._python is None:
                 self._metadata()
                 with mapped("connect"):
-                    self._python = KafkaAdminClient(
-                        bootstrap_servers=self._bootstrap_servers.split(","),
-                        client_id="kafka-runbooks",
-                        request_timeout_ms=10_000,
-                        bootstrap_timeout_ms=10_000,
-                    )
+                    for attempt in Retrying(
+                        stop=stop_after_attempt(METADATA_ATTEMPTS), retry=retry_if_exception_type(PythonKafkaError), reraise=True
+                    ):
+                        with attempt:
+                            self._python = KafkaAdminClient(
+                                bootstrap_servers=[next(servers)],
+                                client_id="kafka-runbooks",
+                                request_timeout_ms=10_000,
+                                bootstrap_timeout_ms=int(1000 * BROKER_TIMEOUT_SECONDS),
+                            )
             return self._python
 
 

@@ -167,7 +167,9 @@ def test_sizes_that_are_missing_or_nonsense_are_problems_not_zeros(metrics: Znod
     )
 
 
-@pytest.mark.parametrize("value", [b"", b"{", b"\x1f\x8bhalf", gzip.compress(b"{}", mtime=0)[:-4], b"[]", b'{"x":1}', b'{"x":{"y":{}}}'])
+@pytest.mark.parametrize(
+    "value", [b"", b"{", b"\x1f\x8bhalf", gzip.compress(b"{}", mtime=0)[:-4], b"[]", b'{"x":1}', b'{"x":{"y":{}}}']
+)
 def test_a_znode_in_another_format_is_an_error_that_names_it(metrics: ZnodeMetrics, client: Any, value: bytes) -> None:
     client.create(PARTITIONS, value, makepath=True)
     client.create(BROKERS, b"{}")
