@@ -143,6 +143,7 @@ def test_a_broker_that_hangs_is_named_in_time_and_others_go_on(admin: KafkaAdmin
             admin.throttle_rates([1003])
         hung_first = KafkaAdmin(",".join(f"127.0.0.1:{kafka.ports[broker]}" for broker in (1003, 1002)))
         assert hung_first.replica_sizes([1001]).unanswered_broker_ids == ()
+        hung_first.close()
     finally:
         kafka.processes[1003].send_signal(signal.SIGCONT)
     until(lambda: all(len(one.in_sync) == len(one.replicas) for one in admin.snapshot().partitions))
