@@ -77,15 +77,15 @@ async def test_leases_are_taken_before_data_flows(runbooks: Bench) -> None:
     world = runbooks.world
     lose(world)
     world.add_node("spare", "zone-a", "events")
-    seen: list[bool] = []
+    seen: list[tuple[bool, int | None]] = []
 
     def before(name: str) -> None:
         if name == "delete_claim":
-            seen.append(bool(world.lists["events.a"].leader) and world.rates[1002].leader_bytes_per_s is not None)
+            seen.append((bool(world.lists["events.a"].leader), world.rates[1002].leader_bytes_per_s))
 
     world.before_act = before
-    await (await runbooks.start()).result()
-    assert seen == [True]
+    await (await runbooks.start(throttle={"mode": "adapt", "floor_bytes_per_s": 8_000_000})).result()
+    assert seen == [(True, 800_000)], "a tenth of the floor, for ten seconds of it pass at once when the data begins to flow"
 
 
 async def test_a_drained_broker_is_waited_for_with_its_disk(runbooks: Bench) -> None:
