@@ -12,7 +12,7 @@ def group(item: pytest.Item) -> str:
     name = item.path.name
     if item.path.parent.name == "lab":
         return "lab"
-    if item.path.parent.name == "clients" or name.endswith("on_kafka.py"):
+    if item.path.parent.name in ("agent", "clients") or name.endswith("on_kafka.py"):
         return "brokers"
     return name
 
