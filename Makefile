@@ -17,7 +17,7 @@ lab-down: setup ## nothing of it left
 	$(RUN) kafka-runbooks-lab down
 
 test: setup ## every test, those on the lab too
-	$(RUN) pytest -n 2 --dist loadgroup --no-loadscope-reorder $(PYTEST_ARGUMENTS)
+	$(RUN) pytest -n 2 --dist loadscope --no-loadscope-reorder $(PYTEST_ARGUMENTS)
 
 check: setup ## format, lint, types, layers
 	$(RUN) ruff format --check
