@@ -263,8 +263,8 @@ class CatchUpActivities:
             if not left:
                 return len(partitions)
             ensure_held(self._link, step.token)
-            now = left[: FIRST_ELECTED * 2**number]
-            refused = clients.kafka.elect_preferred_leaders([partition.name for partition in now])
+            batch = left[: FIRST_ELECTED * 2**number]
+            refused = clients.kafka.elect_preferred_leaders([partition.name for partition in batch])
             why = "; ".join(f"{name}: {reason}" for name, reason in list(refused.items())[:3])
             if refused and time.monotonic() - began > ELECTION_PATIENCE_SECONDS:
                 raise ApplicationError(f"preferred leaders were not elected: {why}", type="ElectionRefused", non_retryable=True)

@@ -89,7 +89,7 @@ def rate_before_data_flows(throttle: AdaptiveThrottle | FixedThrottle) -> int:
 
     In-sync followers' fetches of listed partitions are samples of the same quota, so that by the time when the destination comes
     a source has ten seconds of nearly nothing to make up for (`STEPS_FROM_FLOOR_TO_CEILING`): at the floor it would send ten
-    times the floor at once, nothing for ten seconds, and so on. At a tenth of it that is no more than one fetch. The
+    times the floor at once, nothing for ten seconds, and so on. At a tenth of it that is a fetch or two. The
     destination's own quota begins with its first fetch and has nothing to make up for: it holds the copy while its sources go to
     the floor.
     """
