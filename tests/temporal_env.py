@@ -24,7 +24,8 @@ from temporalio.worker import Worker
 from kafka_runbooks.clients.errors import UnknownCluster
 from kafka_runbooks.clients.open import ClusterClients, ClusterSettings
 from kafka_runbooks.clients.protocols import Kafka
-from kafka_runbooks.models.runbooks import ReplaceBrokerInput, RunbookResult
+from kafka_runbooks.models.inputs import ReplaceBrokerInput
+from kafka_runbooks.models.results import RunbookResult
 from kafka_runbooks.worker.temporal import RUNBOOKS, WORKFLOWS, activities, sandbox
 from kafka_runbooks.workflows.replace_broker import ReplaceBroker
 from tests.fakes.kafka import FakeKafka

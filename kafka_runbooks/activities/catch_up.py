@@ -18,12 +18,11 @@ from kafka_runbooks.activities.survey import load_frozen, planned_now
 from kafka_runbooks.clients.errors import ClientError
 from kafka_runbooks.clients.open import ClusterClients, Clusters
 from kafka_runbooks.models.cluster import ClusterSnapshot, Partition, Replica, ReplicaSizes, ThrottleRates, TopicPartition
+from kafka_runbooks.models.kubernetes import BrokerPod
+from kafka_runbooks.models.messages import StepRequest, Token
 from kafka_runbooks.models.plans import ReplacementPlan
-from kafka_runbooks.models.pods import BrokerPod
-from kafka_runbooks.models.runbooks import AdaptiveThrottle, Throttle
 from kafka_runbooks.models.status import Progress, Waiting
-from kafka_runbooks.models.steps import StepRequest, Token
-from kafka_runbooks.models.throttles import Rates
+from kafka_runbooks.models.throttles import AdaptiveThrottle, Rates, Throttle
 from kafka_runbooks.models.traffic import BrokerTraffic, TrafficReport
 from kafka_runbooks.safety.availability import not_led_by_preferred, only_copy_on
 from kafka_runbooks.throttle import adapting, feasibility, leases, measuring, overrides

@@ -17,9 +17,9 @@ from kafka_runbooks.clients import records
 from kafka_runbooks.clients.open import Clusters
 from kafka_runbooks.models.base import Model
 from kafka_runbooks.models.ledger import Ledger
+from kafka_runbooks.models.messages import Released, StepRequest, Token
 from kafka_runbooks.models.plans import ReplacementPlan
-from kafka_runbooks.models.runbooks import Check
-from kafka_runbooks.models.steps import Released, StepRequest, Token
+from kafka_runbooks.models.results import Check
 from kafka_runbooks.safety import exit_contract
 from kafka_runbooks.throttle import janitor
 

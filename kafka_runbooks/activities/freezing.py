@@ -7,12 +7,12 @@ from kafka_runbooks.activities.observing import View
 from kafka_runbooks.activities.survey import ceiling_for
 from kafka_runbooks.clients.open import ClusterClients
 from kafka_runbooks.models.cluster import TopicPartition
+from kafka_runbooks.models.inputs import MovingInput
 from kafka_runbooks.models.ledger import EntryLease, Ledger
-from kafka_runbooks.models.move_inputs import MovingInput
 from kafka_runbooks.models.moves import BatchWhatIf, BrokerWhatIf, Move, MovePlan, MoveSummary
 from kafka_runbooks.models.placement import PlacementSummary
 from kafka_runbooks.models.plans import PlanReference
-from kafka_runbooks.models.runbooks import AdaptiveThrottle
+from kafka_runbooks.models.throttles import AdaptiveThrottle
 from kafka_runbooks.placement import snapshots, steps
 from kafka_runbooks.placement.plan import Plan
 from kafka_runbooks.throttle import leases, windows

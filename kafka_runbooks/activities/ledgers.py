@@ -13,7 +13,7 @@ from kafka_runbooks.clients.errors import ClientError
 from kafka_runbooks.clients.protocols import Kafka, Kubernetes
 from kafka_runbooks.models.cluster import Direction, Partition, ThrottleRates, TopicPartition
 from kafka_runbooks.models.ledger import EntryLease, Ledger, OwnedReassignment, Owner
-from kafka_runbooks.models.steps import Released, Token
+from kafka_runbooks.models.messages import Released, Token
 from kafka_runbooks.throttle import leases
 
 LEASE_TIME = timedelta(minutes=30)

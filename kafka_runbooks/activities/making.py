@@ -9,7 +9,7 @@ import pydantic
 from kafka_runbooks.activities import evacuations
 from kafka_runbooks.activities.observing import View, regions
 from kafka_runbooks.clients.open import ClusterClients
-from kafka_runbooks.models.move_inputs import (
+from kafka_runbooks.models.inputs import (
     DecommissionInput,
     EvacuateLeadersInput,
     RebalanceInput,
@@ -18,7 +18,7 @@ from kafka_runbooks.models.move_inputs import (
     SetReplicationFactorInput,
 )
 from kafka_runbooks.models.placement import ReassignmentMap
-from kafka_runbooks.models.runbooks import Reason
+from kafka_runbooks.models.results import Reason
 from kafka_runbooks.placement import planners
 from kafka_runbooks.placement.errors import BadWish
 from kafka_runbooks.placement.given import given

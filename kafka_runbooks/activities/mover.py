@@ -19,7 +19,8 @@ from kafka_runbooks.activities.running import Link, Reporter
 from kafka_runbooks.clients.open import ClusterClients
 from kafka_runbooks.models.cluster import ClusterSnapshot, Partition, Reassignment, Replica, ReplicaSizes, TopicPartition
 from kafka_runbooks.models.ledger import Ledger, OwnedReassignment
-from kafka_runbooks.models.moves import Move, MovePlan, MoveStep
+from kafka_runbooks.models.messages import MoveStep
+from kafka_runbooks.models.moves import Move, MovePlan
 from kafka_runbooks.models.status import Progress
 from kafka_runbooks.placement.fitting import ChangeWindowState, Seen
 from kafka_runbooks.placement.window import Decision, decide

@@ -15,11 +15,11 @@ from kafka_runbooks.activities.proving import kept, proven
 from kafka_runbooks.activities.running import Link, Reporter, alive, looks
 from kafka_runbooks.activities.survey import PLAN_DRIFT, load_frozen
 from kafka_runbooks.clients.open import ClusterClients, Clusters
-from kafka_runbooks.models.moves import MoveChecks, MovePlan, MoveProof, MoveStep, of_replacement
+from kafka_runbooks.models.messages import MoveChecks, MoveProof, MoveStep, Token
+from kafka_runbooks.models.moves import MovePlan, of_replacement
 from kafka_runbooks.models.plans import ReplacementPlan
-from kafka_runbooks.models.runbooks import Check
+from kafka_runbooks.models.results import Check
 from kafka_runbooks.models.status import Progress
-from kafka_runbooks.models.steps import Token
 from kafka_runbooks.safety import exit_contract
 from kafka_runbooks.safety.availability import not_led_by_preferred
 

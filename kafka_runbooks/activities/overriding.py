@@ -17,9 +17,9 @@ from kafka_runbooks.clients import records
 from kafka_runbooks.clients.open import Clusters
 from kafka_runbooks.clients.protocols import Kubernetes
 from kafka_runbooks.models.base import Model
-from kafka_runbooks.models.steps import Token
+from kafka_runbooks.models.messages import Token
+from kafka_runbooks.models.operator import Override, Overrides
 from kafka_runbooks.throttle import overrides
-from kafka_runbooks.throttle.overrides import Override, Overrides
 
 KIND = "overrides"
 NAME = "kafka-runbooks-overrides"

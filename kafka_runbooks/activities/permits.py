@@ -13,7 +13,7 @@ from temporalio.exceptions import ApplicationError
 from temporalio.service import RPCError, RPCStatusCode
 
 from kafka_runbooks.activities.running import Link
-from kafka_runbooks.models.steps import Token
+from kafka_runbooks.models.messages import Token
 
 PERMIT_LOST = "PermitLost"
 

@@ -15,7 +15,7 @@ from kafka_runbooks.activities.running import Link, Reporter, alive, looks
 from kafka_runbooks.clients import records
 from kafka_runbooks.clients.open import ClusterClients, Clusters
 from kafka_runbooks.models.base import Model
-from kafka_runbooks.models.move_inputs import (
+from kafka_runbooks.models.inputs import (
     DecommissionInput,
     EvacuateLeadersInput,
     MovingInput,
@@ -24,11 +24,11 @@ from kafka_runbooks.models.move_inputs import (
     ScaleUpInput,
     SetReplicationFactorInput,
 )
-from kafka_runbooks.models.moves import MovePlan, MoveSurvey
+from kafka_runbooks.models.messages import MoveSurvey, Token
+from kafka_runbooks.models.moves import MovePlan
 from kafka_runbooks.models.plans import PlanReference
-from kafka_runbooks.models.runbooks import Reason
+from kafka_runbooks.models.results import Reason
 from kafka_runbooks.models.status import Progress
-from kafka_runbooks.models.steps import Token
 from kafka_runbooks.placement.errors import BadWish, InFlight, NoMap
 from kafka_runbooks.safety.moving import foreign_reassignments, reasons_not_to_move
 

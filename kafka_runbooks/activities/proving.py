@@ -9,10 +9,10 @@ from kafka_runbooks.clients import records
 from kafka_runbooks.clients.open import ClusterClients
 from kafka_runbooks.models.cluster import ClusterSnapshot
 from kafka_runbooks.models.ledger import Ledger
+from kafka_runbooks.models.messages import Token
 from kafka_runbooks.models.moves import MovePlan
 from kafka_runbooks.models.plans import ReplacementPlan
-from kafka_runbooks.models.runbooks import Check
-from kafka_runbooks.models.steps import Token
+from kafka_runbooks.models.results import Check
 from kafka_runbooks.safety import exit_contract
 
 PROOF_PATIENCE_SECONDS = 10.0

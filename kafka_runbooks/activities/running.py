@@ -19,8 +19,8 @@ from temporalio import activity
 from temporalio.client import Client
 from temporalio.exceptions import ApplicationError, CancelledError
 
+from kafka_runbooks.models.messages import Token
 from kafka_runbooks.models.status import Progress, Waiting
-from kafka_runbooks.models.steps import Token
 
 SIGNAL = "report_progress"
 BEAT_SECONDS = 2.0

@@ -14,11 +14,13 @@ from kafka_runbooks.clients import records
 from kafka_runbooks.clients.open import ClusterClients, Clusters
 from kafka_runbooks.models.cluster import ClusterSnapshot, Partition, Replica, TopicPartition
 from kafka_runbooks.models.force_ready import ForceReady
+from kafka_runbooks.models.inputs import NodeState, ReplaceBrokerInput
+from kafka_runbooks.models.kubernetes import BrokerPod, Node
+from kafka_runbooks.models.messages import BrokerPlace, PlanRequest, Survey
 from kafka_runbooks.models.moves import MovePlan
 from kafka_runbooks.models.plans import PlannedPartition, PlanReference, PlanSummary, ReplacementPlan
-from kafka_runbooks.models.pods import BrokerPod, Node
-from kafka_runbooks.models.runbooks import AdaptiveThrottle, NodeState, Reason, ReplaceBrokerInput
-from kafka_runbooks.models.steps import BrokerPlace, PlanRequest, Survey
+from kafka_runbooks.models.results import Reason
+from kafka_runbooks.models.throttles import AdaptiveThrottle
 from kafka_runbooks.safety.availability import below_minimum, only_copy_on
 from kafka_runbooks.safety.preflight import BROKER_IS_UP, find_broker_id, reasons_not_to_replace, why_nothing_to_do
 from kafka_runbooks.throttle import adapting, leases

@@ -19,7 +19,7 @@ from urllib3.exceptions import HTTPError
 
 from kafka_runbooks.clients.errors import Conflict, Refused, Unreachable
 from kafka_runbooks.models import labels
-from kafka_runbooks.models.pods import BrokerPod, Claim, Node, StatefulSet
+from kafka_runbooks.models.kubernetes import BrokerPod, Claim, Node, StatefulSet
 
 TIMEOUT_SECONDS = 10
 RECORD_KIND = f"{labels.DOMAIN}/record"

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import NamedTuple
 
-from kafka_runbooks.models.pods import BrokerPod
+from kafka_runbooks.models.kubernetes import BrokerPod
 from kafka_runbooks.models.traffic import BrokerTraffic, Figure, TrafficReport
 
 HIGHEST: dict[Figure, float] = {

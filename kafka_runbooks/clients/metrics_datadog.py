@@ -16,7 +16,7 @@ from kafka_runbooks.clients.errors import Refused, Unreachable
 from kafka_runbooks.clients.metrics import Sample, Samples, at, broker_id_in, ids, report
 from kafka_runbooks.clients.metrics_http import TIMEOUT_SECONDS, get_json
 from kafka_runbooks.clients.metrics_settings import DatadogSource, asked
-from kafka_runbooks.models.pods import BrokerPod
+from kafka_runbooks.models.kubernetes import BrokerPod
 from kafka_runbooks.models.traffic import Figure, TrafficReport
 
 METRICS: dict[Figure, str] = {

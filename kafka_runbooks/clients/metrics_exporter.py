@@ -13,7 +13,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from kafka_runbooks.clients.errors import Unreachable
 from kafka_runbooks.clients.metrics import Sample, Samples, report
-from kafka_runbooks.models.pods import BrokerPod
+from kafka_runbooks.models.kubernetes import BrokerPod
 from kafka_runbooks.models.traffic import Figure, TrafficReport
 
 TIMEOUT_SECONDS = 3.0

@@ -14,7 +14,7 @@ from pydantic import AwareDatetime, TypeAdapter, ValidationError
 from kafka_runbooks.clients.errors import Unreachable
 from kafka_runbooks.clients.metrics import Sample, Samples, ids, report
 from kafka_runbooks.clients.metrics_settings import FileSource
-from kafka_runbooks.models.pods import BrokerPod
+from kafka_runbooks.models.kubernetes import BrokerPod
 from kafka_runbooks.models.traffic import FIGURES, TOTALS, TrafficReport
 
 _TIME = TypeAdapter(AwareDatetime)

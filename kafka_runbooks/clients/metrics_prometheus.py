@@ -16,7 +16,7 @@ from kafka_runbooks.clients.metrics import Sample, Samples, at, broker_id_in, id
 from kafka_runbooks.clients.metrics_exporter import METRICS
 from kafka_runbooks.clients.metrics_http import TIMEOUT_SECONDS, get_json
 from kafka_runbooks.clients.metrics_settings import PrometheusSource, asked
-from kafka_runbooks.models.pods import BrokerPod
+from kafka_runbooks.models.kubernetes import BrokerPod
 from kafka_runbooks.models.traffic import TrafficReport
 
 QUERIES_AT_ONCE = 6

@@ -39,7 +39,7 @@ from kafka_runbooks.clients.metrics import at, ids, report
 from kafka_runbooks.clients.metrics_file import read_traffic
 from kafka_runbooks.clients.metrics_settings import ZookeeperSource
 from kafka_runbooks.models.cluster import TopicPartition
-from kafka_runbooks.models.pods import BrokerPod
+from kafka_runbooks.models.kubernetes import BrokerPod
 from kafka_runbooks.models.traffic import FIGURES, TOTALS, BrokerTraffic, StorageReport, TrafficReport
 
 CONNECT_SECONDS = 5.0

@@ -15,7 +15,7 @@ from kafka_runbooks.models.cluster import (
     ThrottleRates,
     TopicPartition,
 )
-from kafka_runbooks.models.pods import BrokerPod, Claim, Node, StatefulSet
+from kafka_runbooks.models.kubernetes import BrokerPod, Claim, Node, StatefulSet
 from kafka_runbooks.models.traffic import TrafficReport
 
 

@@ -5,7 +5,11 @@ one version reads what another version wrote. Models that an operator types forb
 silently ignored at night does harm.
 """
 
-from pydantic import BaseModel, ConfigDict
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, StringConstraints
+
+Name = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=200)]
 
 
 class Model(BaseModel):

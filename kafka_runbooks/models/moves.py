@@ -10,43 +10,10 @@ from collections.abc import Collection, Iterable
 
 from pydantic import Field
 
-from kafka_runbooks.models.base import Model, OperatorInput
+from kafka_runbooks.models.base import Model
 from kafka_runbooks.models.cluster import ThrottledReplicas, TopicPartition
 from kafka_runbooks.models.ledger import EntryLease
 from kafka_runbooks.models.plans import PlannedPartition, PlanReference, ReplacementPlan
-from kafka_runbooks.models.runbooks import Check, Reason, Throttle
-from kafka_runbooks.models.steps import Token
-from kafka_runbooks.models.windows import ChangeWindow
-
-
-class MoveLimits(OperatorInput):
-    """How much may be in flight at once. A single partition beyond a limit of bytes goes alone.
-
-    A broker's `in` is what arrives on it, its `out` what it sends as leader (a new replica fetches from the leader). Moves that
-    copy nothing (another order, fewer replicas) end at once and count against no broker.
-    """
-
-    moves_in_per_broker: int = Field(default=5, ge=1, le=1000)
-    moves_out_per_broker: int = Field(default=5, ge=1, le=1000)
-    moves_at_once: int = Field(default=100, ge=1, le=10_000, description="in the whole cluster")
-    bytes_in_per_broker: int | None = Field(default=None, ge=1)
-    bytes_out_per_broker: int | None = Field(default=None, ge=1)
-    bytes_at_once: int | None = Field(default=None, ge=1, description="in the whole cluster")
-
-    def halved(self) -> "MoveLimits":
-        """Half of every limit, at least one move: a partition of the cluster is at its min.insync.replicas."""
-        return MoveLimits(
-            moves_in_per_broker=max(1, self.moves_in_per_broker // 2),
-            moves_out_per_broker=max(1, self.moves_out_per_broker // 2),
-            moves_at_once=max(1, self.moves_at_once // 2),
-            bytes_in_per_broker=_half(self.bytes_in_per_broker),
-            bytes_out_per_broker=_half(self.bytes_out_per_broker),
-            bytes_at_once=_half(self.bytes_at_once),
-        )
-
-
-def _half(limit: int | None) -> int | None:
-    return None if limit is None else max(1, limit // 2)
 
 
 class Move(PlannedPartition):
@@ -200,46 +167,6 @@ class MoveSummary(Model):
     steps: tuple[str, ...] = ()
     is_within_approved: bool = False
     """A remainder of what was approved already: nobody is asked again."""
-
-
-class MoveSurvey(Model):
-    """What looking and planning found: the plan, and every reason not to carry it out, all at once."""
-
-    summary: MoveSummary | None = None
-    reasons: tuple[Reason, ...] = ()
-    nothing_to_do: str | None = None
-
-
-class MoveStep(Model):
-    """One step of a plan of moves. `is_rollback`: the inverse plan is carried out."""
-
-    token: Token
-    plan: PlanReference
-    throttle: Throttle
-    limits: MoveLimits
-    change_windows: tuple[ChangeWindow, ...] = ()
-    is_rollback: bool = False
-    is_replacement: bool = False
-    """The plan is a `ReplacementPlan`: everything goes onto the one broker that an operator named, which is waited for."""
-
-
-class MoveProof(Model):
-    """What the exit contract of moves is proven for."""
-
-    step: MoveStep
-    our_rates_bytes_per_s: dict[int, int] = Field(default_factory=dict)
-    as_planned: bool = True
-    """False where the cluster changed so that nothing of the plan was left to do."""
-
-
-class MoveChecks(Model):
-    """The exit contract of moves."""
-
-    checks: tuple[Check, ...]
-
-    @property
-    def broken(self) -> tuple[Check, ...]:
-        return tuple(check for check in self.checks if not check.holds)
 
 
 def by_name(moves: Iterable[Move]) -> dict[TopicPartition, Move]:

@@ -5,7 +5,7 @@ from typing import Any
 from kafka_runbooks.models.base import Model
 from kafka_runbooks.models.moves import MoveSummary
 from kafka_runbooks.models.plans import PlanSummary
-from kafka_runbooks.models.runbooks import Reason
+from kafka_runbooks.models.results import Reason
 
 
 class MovesToPreview(Model):

@@ -7,7 +7,7 @@ from pydantic import Field
 from kafka_runbooks.models.base import Model
 from kafka_runbooks.models.moves import MoveSummary
 from kafka_runbooks.models.plans import PlanSummary
-from kafka_runbooks.models.runbooks import Decision, PhaseTime, Reason
+from kafka_runbooks.models.results import Decision, PhaseTime, Reason
 
 
 class Waiting(Model):

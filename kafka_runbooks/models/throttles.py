@@ -4,11 +4,62 @@ A broker's leader rate bounds what it sends as a source, its follower rate what 
 """
 
 from datetime import datetime
+from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
-from kafka_runbooks.models.base import Model
+from kafka_runbooks.models.base import Model, OperatorInput
 from kafka_runbooks.models.cluster import Direction, ThrottleRates
+
+MEGABYTE = 1_000_000
+
+
+class FixedThrottle(OperatorInput):
+    """Every live source may send recovery traffic at this rate, no more, from start to end."""
+
+    mode: Literal["fixed"] = "fixed"
+    rate_bytes_per_s: int = Field(ge=1_000, description="bytes per second that each live source may replicate")
+
+
+class AdaptiveThrottle(OperatorInput):
+    """Start at `floor_bytes_per_s`, go up while there is headroom and clients don't feel it, halve when they do."""
+
+    mode: Literal["adapt"] = "adapt"
+    floor_bytes_per_s: int = Field(default=10 * MEGABYTE, ge=1_000)
+    ceiling_bytes_per_s: int | None = Field(
+        default=None, ge=1_000, description="default: 80 % of the capacity that clusters.yaml gives the node's instance type"
+    )
+    produce_p99_limit_ms: float = Field(default=250.0, gt=0, description="the rate is halved while a live broker's p99 is above")
+    fetch_p99_limit_ms: float | None = Field(
+        default=1_000.0,
+        gt=0,
+        description="the same for consumers' fetches, which wait up to fetch.max.wait.ms (500) by design; null: not looked at",
+    )
+    produce_mean_limit_ms: float | None = Field(
+        default=None,
+        gt=0,
+        description="the mean over the seconds between two looks; default: a fifth of produce_p99_limit_ms",
+    )
+    source_share: float = Field(
+        default=0.8, gt=0, lt=1, description="of what is free of a source's network, how much may be taken"
+    )
+    destination_share: float = Field(default=0.8, gt=0, lt=1, description="the same for a destination")
+    change_threshold: float = Field(
+        default=0.1,
+        ge=0,
+        lt=1,
+        description="a rate stays as it is while what it should be is no further away than this share of it",
+    )
+
+    @model_validator(mode="after")
+    def _floor_below_ceiling(self) -> "AdaptiveThrottle":
+        if self.ceiling_bytes_per_s is not None and self.ceiling_bytes_per_s < self.floor_bytes_per_s:
+            raise ValueError("ceiling_bytes_per_s is below floor_bytes_per_s")
+        return self
+
+
+Throttle = Annotated[FixedThrottle | AdaptiveThrottle, Field(discriminator="mode")]
+
 
 SHOWN = 4
 """Reasons, and brokers of each, that are said: a note for people, which heartbeats and histories carry."""

@@ -9,7 +9,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from kafka_runbooks.models.cluster import ClusterSnapshot, Partition, Reassignment, TopicPartition
-from kafka_runbooks.models.moves import Move, MoveLimits
+from kafka_runbooks.models.inputs import MoveLimits
+from kafka_runbooks.models.moves import Move
 
 INSTANT_AT_ONCE = 200
 """Moves that copy nothing and end at once: so many go in one request to the controller."""

@@ -21,7 +21,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from kafka_runbooks.models.cluster import ClusterSnapshot, Partition, Reassignment, TopicPartition
-from kafka_runbooks.models.moves import Move, MoveLimits, MovePlan
+from kafka_runbooks.models.inputs import MoveLimits
+from kafka_runbooks.models.moves import Move, MovePlan
 from kafka_runbooks.placement.fitting import TOO_LATE, ChangeWindowState, Seen, fitting
 
 

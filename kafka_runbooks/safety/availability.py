@@ -9,7 +9,7 @@ from collections import defaultdict
 from collections.abc import Iterable
 
 from kafka_runbooks.models.cluster import ClusterSnapshot, Partition
-from kafka_runbooks.models.runbooks import Reason
+from kafka_runbooks.models.results import Reason
 
 
 def only_copy_on(snapshot: ClusterSnapshot, broker_id: int) -> list[Partition]:

@@ -7,12 +7,12 @@ has failed, whatever its steps said of themselves.
 from collections.abc import Mapping, Sequence
 
 from kafka_runbooks.models.cluster import ClusterSnapshot, Reassignment, ThrottledReplicas, ThrottleRates, TopicPartition
+from kafka_runbooks.models.kubernetes import BrokerPod, Claim, Node
 from kafka_runbooks.models.ledger import Ledger
+from kafka_runbooks.models.messages import BrokerPlace
 from kafka_runbooks.models.moves import Move, MovePlan
 from kafka_runbooks.models.plans import PlannedPartition, ReplacementPlan
-from kafka_runbooks.models.pods import BrokerPod, Claim, Node
-from kafka_runbooks.models.runbooks import Check
-from kafka_runbooks.models.steps import BrokerPlace
+from kafka_runbooks.models.results import Check
 from kafka_runbooks.safety.availability import not_led_by_preferred, out_of_sync
 
 ONE_READY_POD = "one Ready pod"

@@ -6,9 +6,9 @@ Pure: from the plan and what was observed to reasons. Why no plan exists at all 
 from collections.abc import Callable, Collection, Mapping, Sequence
 
 from kafka_runbooks.models.cluster import ClusterSnapshot, Reassignment, TopicPartition
+from kafka_runbooks.models.kubernetes import BrokerPod, StatefulSet
 from kafka_runbooks.models.moves import Move, MovePlan
-from kafka_runbooks.models.pods import BrokerPod, StatefulSet
-from kafka_runbooks.models.runbooks import Reason
+from kafka_runbooks.models.results import Reason
 from kafka_runbooks.safety.availability import listed
 
 

@@ -6,8 +6,9 @@ Pure: from what was observed and what is asked to reasons. An operator who is wo
 from collections.abc import Mapping, Sequence
 
 from kafka_runbooks.models.cluster import ClusterSnapshot, Reassignment
-from kafka_runbooks.models.pods import BrokerPod, Node
-from kafka_runbooks.models.runbooks import NodeState, Reason, ReplaceBrokerInput
+from kafka_runbooks.models.inputs import NodeState, ReplaceBrokerInput
+from kafka_runbooks.models.kubernetes import BrokerPod, Node
+from kafka_runbooks.models.results import Reason
 from kafka_runbooks.safety.availability import by_topic, listed, out_of_sync, risks_of_losing
 
 BROKER_IS_UP = "broker-is-up"

@@ -12,8 +12,7 @@ from datetime import datetime
 from typing import NamedTuple
 
 from kafka_runbooks.models.cluster import Direction
-from kafka_runbooks.models.runbooks import AdaptiveThrottle, FixedThrottle
-from kafka_runbooks.models.throttles import Rate, Rates, Slowness
+from kafka_runbooks.models.throttles import AdaptiveThrottle, FixedThrottle, Rate, Rates, Slowness
 from kafka_runbooks.models.traffic import TrafficReport
 from kafka_runbooks.throttle import guarding, measuring
 from kafka_runbooks.throttle.guarding import Finding, News

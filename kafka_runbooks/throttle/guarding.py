@@ -18,8 +18,7 @@ from datetime import datetime, timedelta
 from enum import IntEnum
 from typing import NamedTuple
 
-from kafka_runbooks.models.runbooks import AdaptiveThrottle
-from kafka_runbooks.models.throttles import Slowness
+from kafka_runbooks.models.throttles import AdaptiveThrottle, Slowness
 from kafka_runbooks.models.traffic import BrokerTraffic
 from kafka_runbooks.throttle.measuring import RequestTimes, RequestWindow, trouble
 

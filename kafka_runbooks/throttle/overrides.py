@@ -6,31 +6,9 @@ one for all. It ends at `expires_at`, and, where the person said so, as soon as 
 
 from datetime import datetime
 
-from pydantic import Field
-
-from kafka_runbooks.models.base import OperatorInput
 from kafka_runbooks.models.cluster import Direction
-from kafka_runbooks.models.runbooks import MEGABYTE, Name
+from kafka_runbooks.models.operator import Override, Overrides
 from kafka_runbooks.models.throttles import Rate, Rates
-
-
-class Override(OperatorInput):
-    """A rate that a person wants, in bytes per second, for one broker or (no `broker_id`) for all that take part."""
-
-    rate_bytes_per_s: int = Field(ge=1_000, le=1_000_000_000_000, description="bytes per second, in both directions")
-    broker_id: int | None = Field(default=None, ge=0, description="default: every broker that takes part")
-    expires_at: datetime | None = Field(default=None, description="with a timezone; default: until it is cleared")
-    ends_with_moves: bool = Field(default=False, description="removed as soon as nothing moves any more")
-    by: Name = Field(description="who says it; recorded")
-    reason: Name = Field(description="why; recorded")
-
-    def __str__(self) -> str:
-        until = "" if self.expires_at is None else f", until {self.expires_at:%Y-%m-%d %H:%M %Z}".rstrip()
-        until += ", until nothing moves" if self.ends_with_moves else ""
-        return f"{self.rate_bytes_per_s / MEGABYTE:g} MB/s set by {self.by}{until}: {self.reason}"
-
-
-Overrides = tuple[Override, ...]
 
 
 def with_override(overrides: Overrides, new: Override, now: datetime) -> Overrides:

@@ -14,7 +14,7 @@ from datetime import UTC, datetime, time, timedelta
 from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
-from kafka_runbooks.models.windows import ChangeWindow
+from kafka_runbooks.models.change_windows import ChangeWindow
 
 HORIZON_DAYS = 15
 """Windows come back every week; one that falls into an hour that a clock leaves out comes back a week later."""

@@ -28,11 +28,11 @@ from temporalio.service import RPCError, RPCStatusCode
 
 from kafka_runbooks.clients.errors import ClientError
 from kafka_runbooks.clients.open import ConfiguredClusters
-from kafka_runbooks.models.move_inputs import MovingInput
+from kafka_runbooks.models.inputs import MovingInput, ReplaceBrokerInput
+from kafka_runbooks.models.operator import Abort, Approval, ClearThrottle, OperatorAction, Override
 from kafka_runbooks.models.preview import Preview
-from kafka_runbooks.models.runbooks import Abort, Approval, ClearThrottle, Outcome, ReplaceBrokerInput, RunbookResult, Word
+from kafka_runbooks.models.results import Outcome, RunbookResult
 from kafka_runbooks.models.status import Status
-from kafka_runbooks.throttle.overrides import Override
 from kafka_runbooks.worker import equivalents, inputs, place, printing, schedules, watching
 from kafka_runbooks.worker.inputs import BadInput
 from kafka_runbooks.worker.process import run_worker
@@ -59,7 +59,7 @@ throttle_app = typer.Typer(
 app.add_typer(throttle_app, name="throttle")
 
 T = TypeVar("T")
-Said = TypeVar("Said", Word, Approval, Abort, ClearThrottle, Override)
+Said = TypeVar("Said", OperatorAction, Approval, Abort, ClearThrottle, Override)
 
 
 class Format(StrEnum):
@@ -317,7 +317,7 @@ def schema(runbook: RunbookArgument) -> None:
     print(json.dumps(model.model_json_schema(), indent=2))
 
 
-def _say(name: str, id: str, word: Word | Override, output: Format) -> None:
+def _say(name: str, id: str, word: OperatorAction | Override, output: Format) -> None:
     """Send an update and show the status it answers with."""
     console = _console(output)
     data = word.model_dump(mode="json", exclude_unset=True)
@@ -375,19 +375,19 @@ def approve(
 @app.command()
 def reject(id: IdArgument, reason: ReasonOption, by: ByOption, output: OutputOption = Format.TEXT) -> None:
     """Refuse what waits at the gate: the runbook gives back what it has set, and ends."""
-    _say("reject", id, _word(Word, by=by, reason=reason), output)
+    _say("reject", id, _word(OperatorAction, by=by, reason=reason), output)
 
 
 @app.command()
 def pause(id: IdArgument, reason: ReasonOption, by: ByOption, output: OutputOption = Format.TEXT) -> None:
     """Stop before the next step. Data in flight still arrives, throttled."""
-    _say("pause", id, _word(Word, by=by, reason=reason), output)
+    _say("pause", id, _word(OperatorAction, by=by, reason=reason), output)
 
 
 @app.command()
 def resume(id: IdArgument, reason: ReasonOption, by: ByOption, output: OutputOption = Format.TEXT) -> None:
     """Go on after a pause."""
-    _say("resume", id, _word(Word, by=by, reason=reason), output)
+    _say("resume", id, _word(OperatorAction, by=by, reason=reason), output)
 
 
 @app.command()

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 import pydantic
 
-from kafka_runbooks.models.runbooks import ReplaceBrokerInput, RunbookInput
+from kafka_runbooks.models.inputs import ReplaceBrokerInput, RunbookInput
 from kafka_runbooks.worker.temporal import RUNBOOKS
 
 SomeModel = TypeVar("SomeModel", bound=pydantic.BaseModel)

@@ -12,7 +12,7 @@ from rich.text import Text
 from kafka_runbooks.models.moves import MoveSummary
 from kafka_runbooks.models.plans import PlanSummary
 from kafka_runbooks.models.preview import Preview
-from kafka_runbooks.models.runbooks import Outcome, Reason, RunbookResult
+from kafka_runbooks.models.results import Outcome, Reason, RunbookResult
 from kafka_runbooks.models.status import Progress, Status, Waiting
 from kafka_runbooks.worker.watching import Seen
 from kafka_runbooks.workflows.details import duration, size

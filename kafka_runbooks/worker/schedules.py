@@ -14,7 +14,7 @@ from temporalio.client import (
     ScheduleUpdate,
 )
 
-from kafka_runbooks.models.runbooks import ClearLeftoversInput
+from kafka_runbooks.models.inputs import ClearLeftoversInput
 
 
 def janitor_id(cluster: str) -> str:

@@ -26,15 +26,18 @@ from kafka_runbooks.activities.recovering import RecoveringActivities
 from kafka_runbooks.activities.running import Link
 from kafka_runbooks.activities.survey import SurveyActivities
 from kafka_runbooks.clients.open import Clusters
-from kafka_runbooks.models.move_inputs import (
+from kafka_runbooks.models.inputs import (
+    ClearLeftoversInput,
     DecommissionInput,
     EvacuateLeadersInput,
     RebalanceInput,
+    ReplaceBrokerInput,
+    RunbookInput,
     RunPlanInput,
     ScaleUpInput,
     SetReplicationFactorInput,
+    ThrottleRecoveryInput,
 )
-from kafka_runbooks.models.runbooks import ClearLeftoversInput, ReplaceBrokerInput, RunbookInput, ThrottleRecoveryInput
 from kafka_runbooks.worker.settings import WorkerSettings
 from kafka_runbooks.workflows.clear_leftovers import ClearLeftovers
 from kafka_runbooks.workflows.decommission import Decommission

@@ -25,7 +25,7 @@ from temporalio.exceptions import ApplicationError, CancelledError, TerminatedEr
 from temporalio.service import RPCError
 
 from kafka_runbooks.models.base import Model
-from kafka_runbooks.models.runbooks import Outcome, RunbookResult
+from kafka_runbooks.models.results import Outcome, RunbookResult
 from kafka_runbooks.models.status import Progress, Status
 
 QUERY_TIMEOUT = timedelta(seconds=3)

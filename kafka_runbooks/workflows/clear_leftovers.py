@@ -7,8 +7,9 @@ from temporalio import workflow
 
 with workflow.unsafe.imports_passed_through():
     from kafka_runbooks.activities.ending import EndingActivities
-    from kafka_runbooks.models.runbooks import ClearLeftoversInput, Outcome, RunbookResult
-    from kafka_runbooks.models.steps import Released
+    from kafka_runbooks.models.inputs import ClearLeftoversInput
+    from kafka_runbooks.models.messages import Released
+    from kafka_runbooks.models.results import Outcome, RunbookResult
     from kafka_runbooks.workflows import options
     from kafka_runbooks.workflows.runbook import Runbook
 

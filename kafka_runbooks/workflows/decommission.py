@@ -15,9 +15,9 @@ with workflow.unsafe.imports_passed_through():
     from kafka_runbooks.activities.leaving import LeavingActivities
     from kafka_runbooks.activities.planning_moves import PlanningActivities
     from kafka_runbooks.activities.survey import PLAN_DRIFT
-    from kafka_runbooks.models.move_inputs import DecommissionInput
-    from kafka_runbooks.models.moves import MoveStep
-    from kafka_runbooks.models.runbooks import RunbookResult
+    from kafka_runbooks.models.inputs import DecommissionInput
+    from kafka_runbooks.models.messages import MoveStep
+    from kafka_runbooks.models.results import RunbookResult
     from kafka_runbooks.workflows import options
     from kafka_runbooks.workflows.moving import ELECT, GIVE_BACK, PROVE, REASSIGN, Moving
     from kafka_runbooks.workflows.runbook import describe, is_type

@@ -18,7 +18,7 @@ with workflow.unsafe.imports_passed_through():
     from kafka_runbooks.activities.moving import MovingActivities
     from kafka_runbooks.activities.planning_moves import PlanningActivities, asked_for
     from kafka_runbooks.activities.survey import PLAN_DRIFT
-    from kafka_runbooks.models.move_inputs import (
+    from kafka_runbooks.models.inputs import (
         EvacuateLeadersInput,
         MovingInput,
         RebalanceInput,
@@ -26,11 +26,11 @@ with workflow.unsafe.imports_passed_through():
         ScaleUpInput,
         SetReplicationFactorInput,
     )
-    from kafka_runbooks.models.moves import MoveChecks, MoveProof, MoveStep, MoveSummary, MoveSurvey
+    from kafka_runbooks.models.messages import MoveChecks, MoveProof, MoveStep, MoveSurvey, Released
+    from kafka_runbooks.models.moves import MoveSummary
     from kafka_runbooks.models.plans import PlanReference
-    from kafka_runbooks.models.runbooks import Outcome, Reason, RunbookResult
+    from kafka_runbooks.models.results import Outcome, Reason, RunbookResult
     from kafka_runbooks.models.status import Progress
-    from kafka_runbooks.models.steps import Released
     from kafka_runbooks.workflows import options
     from kafka_runbooks.workflows.details import duration, size
     from kafka_runbooks.workflows.runbook import Ended, Runbook, describe, is_type

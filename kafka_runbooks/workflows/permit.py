@@ -12,7 +12,8 @@ from temporalio.exceptions import ApplicationError, WorkflowAlreadyStartedError
 
 with workflow.unsafe.imports_passed_through():
     from kafka_runbooks.activities.permits import PermitActivities, permit_id
-    from kafka_runbooks.models.runbooks import Outcome, RunbookInput, RunbookResult
+    from kafka_runbooks.models.inputs import RunbookInput
+    from kafka_runbooks.models.results import Outcome, RunbookResult
     from kafka_runbooks.workflows import options
 
 

@@ -10,10 +10,9 @@ from temporalio import workflow
 with workflow.unsafe.imports_passed_through():
     from kafka_runbooks.activities.planning_moves import PlanningActivities
     from kafka_runbooks.activities.survey import SurveyActivities
-    from kafka_runbooks.models.moves import MoveSurvey
+    from kafka_runbooks.models.inputs import ReplaceBrokerInput
+    from kafka_runbooks.models.messages import MoveSurvey, Survey
     from kafka_runbooks.models.preview import MovesToPreview, Preview
-    from kafka_runbooks.models.runbooks import ReplaceBrokerInput
-    from kafka_runbooks.models.steps import Survey
     from kafka_runbooks.workflows import options
     from kafka_runbooks.workflows.decommission import EMPTY_STEPS, REMOVE_STEPS
     from kafka_runbooks.workflows.moving import MOVE_STEPS

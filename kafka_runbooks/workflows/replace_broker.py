@@ -19,10 +19,10 @@ with workflow.unsafe.imports_passed_through():
     from kafka_runbooks.activities.moving import MovingActivities
     from kafka_runbooks.activities.pods import PodActivities
     from kafka_runbooks.activities.survey import COPY_STEPS, PLAN_DRIFT, SurveyActivities
-    from kafka_runbooks.models.moves import MoveLimits, MoveStep
-    from kafka_runbooks.models.runbooks import NodeState, Outcome, Reason, ReplaceBrokerInput, RunbookResult
+    from kafka_runbooks.models.inputs import MoveLimits, NodeState, ReplaceBrokerInput
+    from kafka_runbooks.models.messages import BrokerPlace, Landing, MoveStep, NodeChoice, PlanRequest, StepRequest, Survey
+    from kafka_runbooks.models.results import Outcome, Reason, RunbookResult
     from kafka_runbooks.models.status import Progress
-    from kafka_runbooks.models.steps import BrokerPlace, Landing, NodeChoice, PlanRequest, StepRequest, Survey
     from kafka_runbooks.workflows import options
     from kafka_runbooks.workflows.details import duration, size
     from kafka_runbooks.workflows.runbook import (

@@ -18,24 +18,14 @@ from temporalio.exceptions import ActivityError, ApplicationError, FailureError,
 with workflow.unsafe.imports_passed_through():
     from kafka_runbooks.activities.ending import EndingActivities
     from kafka_runbooks.activities.overriding import ClearRequest, OverrideRequest, OverridingActivities
+    from kafka_runbooks.models.inputs import RunbookInput
+    from kafka_runbooks.models.messages import Released, Token
     from kafka_runbooks.models.moves import MoveSummary
+    from kafka_runbooks.models.operator import Abort, Approval, ClearThrottle, OperatorAction, Override
     from kafka_runbooks.models.plans import PlanSummary
-    from kafka_runbooks.models.runbooks import (
-        Abort,
-        Approval,
-        ClearThrottle,
-        Decision,
-        Outcome,
-        PhaseTime,
-        Reason,
-        RunbookInput,
-        RunbookResult,
-        Word,
-    )
+    from kafka_runbooks.models.results import Decision, Outcome, PhaseTime, Reason, RunbookResult
     from kafka_runbooks.models.status import Progress, Status, Waiting
-    from kafka_runbooks.models.steps import Released, Token
     from kafka_runbooks.throttle import overrides
-    from kafka_runbooks.throttle.overrides import Override
     from kafka_runbooks.workflows import options, permit
     from kafka_runbooks.workflows.details import markdown
 
@@ -134,37 +124,37 @@ class Runbook:
             raise ApplicationError("acknowledged_risks: name also " + ", ".join(missing))
 
     @workflow.update
-    def reject(self, word: Word) -> Status:
+    def reject(self, word: OperatorAction) -> Status:
         """Refuse what waits at the gate: the runbook ends and has changed nothing more."""
         self._note("reject", word)
         self._gate_is_open = False
         return self.status()
 
     @reject.validator
-    def _may_reject(self, word: Word) -> None:
+    def _may_reject(self, word: OperatorAction) -> None:
         self._must_be_at_gate()
 
     @workflow.update
-    def pause(self, word: Word) -> Status:
+    def pause(self, word: OperatorAction) -> Status:
         """Stop before the next step; data in flight still arrives, throttled."""
         self._note("pause", word)
         self._is_paused = True
         return self.status()
 
     @pause.validator
-    def _may_pause(self, word: Word) -> None:
+    def _may_pause(self, word: OperatorAction) -> None:
         if self._is_paused:
             raise ApplicationError("it is paused already")
 
     @workflow.update
-    def resume(self, word: Word) -> Status:
+    def resume(self, word: OperatorAction) -> Status:
         """Go on after a pause."""
         self._note("resume", word)
         self._is_paused = False
         return self.status()
 
     @resume.validator
-    def _may_resume(self, word: Word) -> None:
+    def _may_resume(self, word: OperatorAction) -> None:
         if not self._is_paused:
             raise ApplicationError("it is not paused")
 
@@ -224,7 +214,7 @@ class Runbook:
         if self._gate_is_open is None:
             raise ApplicationError("nothing waits for a decision now")
 
-    def _note(self, action: str, word: Word | Override) -> None:
+    def _note(self, action: str, word: OperatorAction | Override) -> None:
         self._decisions.append(Decision(action=action, by=word.by, reason=word.reason, at=workflow.now()))
 
     # What a runbook's own module calls

@@ -8,9 +8,10 @@ from temporalio import workflow
 
 with workflow.unsafe.imports_passed_through():
     from kafka_runbooks.activities.recovering import RecoveringActivities
-    from kafka_runbooks.models.runbooks import Outcome, RunbookResult, ThrottleRecoveryInput
+    from kafka_runbooks.models.inputs import ThrottleRecoveryInput
+    from kafka_runbooks.models.messages import RecoveryStep
+    from kafka_runbooks.models.results import Outcome, RunbookResult
     from kafka_runbooks.models.status import Progress
-    from kafka_runbooks.models.steps import RecoveryStep
     from kafka_runbooks.workflows import options
     from kafka_runbooks.workflows.details import duration, size
     from kafka_runbooks.workflows.runbook import Runbook

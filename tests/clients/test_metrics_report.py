@@ -14,7 +14,7 @@ from kafka_runbooks.clients.metrics import HIGHEST, Sample, Samples, broker_id_i
 from kafka_runbooks.clients.metrics_exporter import METRICS, ExporterMetrics, figures
 from kafka_runbooks.clients.metrics_exporter import TOTALS as TOTALS_NAMES
 from kafka_runbooks.models.cluster import ReplicaSizes, TopicPartition
-from kafka_runbooks.models.pods import BrokerPod
+from kafka_runbooks.models.kubernetes import BrokerPod
 from kafka_runbooks.models.traffic import FIGURES, TOTALS, Figure, TrafficReport
 from tests.fakes.kafka import FakeKafka
 from tests.fakes.world import World

@@ -21,7 +21,7 @@ from kafka_runbooks.clients.metrics_prometheus import PrometheusMetrics
 from kafka_runbooks.clients.metrics_settings import PrometheusSource
 from kafka_runbooks.clients.protocols import BrokerMetrics
 from kafka_runbooks.models.cluster import TopicPartition as OurPartition
-from kafka_runbooks.models.pods import BrokerPod
+from kafka_runbooks.models.kubernetes import BrokerPod
 from kafka_runbooks.models.traffic import FIGURES, BrokerTraffic, StorageReport, TrafficReport
 from kafka_runbooks.throttle import measuring
 from tests.clients.local_kafka import LocalKafka

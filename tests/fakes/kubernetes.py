@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from kafka_runbooks.clients.errors import Conflict, Unreachable
 from kafka_runbooks.clients.protocols import Kubernetes
-from kafka_runbooks.models.pods import BrokerPod, Claim, Node, StatefulSet
+from kafka_runbooks.models.kubernetes import BrokerPod, Claim, Node, StatefulSet
 from tests.fakes.world import World, WorldPod
 
 

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from datetime import UTC, datetime
 
 from kafka_runbooks.clients.errors import Unreachable
-from kafka_runbooks.models.pods import BrokerPod
+from kafka_runbooks.models.kubernetes import BrokerPod
 from kafka_runbooks.models.traffic import BrokerTraffic, TrafficReport
 from tests.fakes.world import World
 

@@ -10,7 +10,7 @@ from kafka_runbooks_lab import paths, report
 from kafka_runbooks_lab.lab import Lab
 from kafka_runbooks_lab.traffic import Ledger
 
-from kafka_runbooks.models.runbooks import Check, Outcome, RunbookResult
+from kafka_runbooks.models.results import Check, Outcome, RunbookResult
 from tests.lab import runs
 
 HERE = ("events.payments", 0)

@@ -9,7 +9,7 @@ import pytest
 from kafka_runbooks_lab import prometheus
 from kafka_runbooks_lab.lab import Lab
 
-from kafka_runbooks.models.pods import BrokerPod
+from kafka_runbooks.models.kubernetes import BrokerPod
 from kafka_runbooks.models.traffic import FIGURES, TrafficReport
 
 pytestmark = pytest.mark.lab
@@ -19,7 +19,7 @@ import json, sys
 from kafka_runbooks.clients.metrics_exporter import ExporterMetrics
 from kafka_runbooks.clients.metrics_prometheus import PrometheusMetrics
 from kafka_runbooks.clients.metrics_settings import PrometheusSource
-from kafka_runbooks.models.pods import BrokerPod
+from kafka_runbooks.models.kubernetes import BrokerPod
 pods = [BrokerPod.model_validate(pod) for pod in json.load(sys.stdin)]
 source = PrometheusSource(source="prometheus", url=sys.argv[1], labels={"namespace": "kafka"}, max_age_seconds=30)
 backend = PrometheusMetrics(source) if sys.argv[2] == "prometheus" else ExporterMetrics(9404)

@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kafka_runbooks.models.cluster import Broker, ClusterSnapshot, Partition, Reassignment, TopicPartition
-from kafka_runbooks.models.moves import Move, MoveLimits, MovePlan
+from kafka_runbooks.models.inputs import MoveLimits
+from kafka_runbooks.models.moves import Move, MovePlan
 from kafka_runbooks.placement.fitting import ChangeWindowState, Seen
 from kafka_runbooks.placement.window import Decision, decide
 from tests.placement.window_checker import check

@@ -2,7 +2,8 @@
 
 from collections import defaultdict
 
-from kafka_runbooks.models.moves import MoveLimits, MovePlan
+from kafka_runbooks.models.inputs import MoveLimits
+from kafka_runbooks.models.moves import MovePlan
 from kafka_runbooks.placement.fitting import Seen
 from kafka_runbooks.placement.window import Decision
 

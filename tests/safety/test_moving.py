@@ -1,8 +1,8 @@
 """Every reason not to move, at once, from plain snapshots."""
 
 from kafka_runbooks.models.cluster import Broker, ClusterSnapshot, Partition, Reassignment
+from kafka_runbooks.models.kubernetes import BrokerPod, StatefulSet
 from kafka_runbooks.models.moves import Move, MovePlan
-from kafka_runbooks.models.pods import BrokerPod, StatefulSet
 from kafka_runbooks.safety.moving import reasons_not_to_move, reasons_not_to_remove
 
 

@@ -6,8 +6,9 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from kafka_runbooks.models.cluster import Broker, ClusterSnapshot, Partition, Reassignment
-from kafka_runbooks.models.pods import BrokerPod, Node
-from kafka_runbooks.models.runbooks import NodeState, Reason, ReplaceBrokerInput
+from kafka_runbooks.models.inputs import NodeState, ReplaceBrokerInput
+from kafka_runbooks.models.kubernetes import BrokerPod, Node
+from kafka_runbooks.models.results import Reason
 from kafka_runbooks.safety import availability
 from kafka_runbooks.safety.preflight import find_broker_id, reasons_not_to_replace, why_nothing_to_do
 

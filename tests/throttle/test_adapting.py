@@ -7,8 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kafka_runbooks.models.cluster import Direction
-from kafka_runbooks.models.runbooks import AdaptiveThrottle, FixedThrottle
-from kafka_runbooks.models.throttles import Rate, Rates
+from kafka_runbooks.models.throttles import AdaptiveThrottle, FixedThrottle, Rate, Rates
 from kafka_runbooks.models.traffic import TrafficReport
 from kafka_runbooks.throttle.adapting import (
     FIXED,

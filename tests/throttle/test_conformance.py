@@ -12,13 +12,12 @@ from kafka_runbooks.clients import metrics
 from kafka_runbooks.clients.metrics import Sample
 from kafka_runbooks.models.cluster import Direction, Partition, Reassignment, ThrottledReplicas, ThrottleRates
 from kafka_runbooks.models.ledger import EntryLease
-from kafka_runbooks.models.runbooks import AdaptiveThrottle
-from kafka_runbooks.models.throttles import Rate, Rates
+from kafka_runbooks.models.operator import Override
+from kafka_runbooks.models.throttles import AdaptiveThrottle, Rate, Rates
 from kafka_runbooks.models.traffic import Figure
 from kafka_runbooks.throttle import leases, measuring
 from kafka_runbooks.throttle.adapting import Look, Participants, adapt, with_participants
 from kafka_runbooks.throttle.headroom import Capacity, headroom
-from kafka_runbooks.throttle.overrides import Override
 from tests.throttle.looks import LOOK, MEGABYTE, START, all_used, report, traffic
 
 MOVES = [

@@ -10,15 +10,14 @@ from kafka_runbooks.activities import ledgers
 from kafka_runbooks.clients.errors import ClientError, Unreachable
 from kafka_runbooks.models.cluster import Partition, ThrottledReplicas, ThrottleRates
 from kafka_runbooks.models.ledger import Ledger
-from kafka_runbooks.models.runbooks import AdaptiveThrottle
-from kafka_runbooks.models.steps import Token
-from kafka_runbooks.models.throttles import Rate, Rates
+from kafka_runbooks.models.messages import Token
+from kafka_runbooks.models.operator import Override
+from kafka_runbooks.models.throttles import AdaptiveThrottle, Rate, Rates
 from kafka_runbooks.models.traffic import TrafficReport
 from kafka_runbooks.throttle import overrides
 from kafka_runbooks.throttle.adapting import Look, Participants, adapt
 from kafka_runbooks.throttle.headroom import Capacity, capacity_of, headroom
 from kafka_runbooks.throttle.measuring import PerBroker
-from kafka_runbooks.throttle.overrides import Override
 from tests.fakes.kafka import FakeKafka
 from tests.fakes.kubernetes import FakeKubernetes
 from tests.fakes.world import World

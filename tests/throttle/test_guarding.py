@@ -6,8 +6,7 @@ import random
 from datetime import timedelta
 
 from kafka_runbooks.models.cluster import Partition, Replica, ReplicaSizes
-from kafka_runbooks.models.runbooks import AdaptiveThrottle
-from kafka_runbooks.models.throttles import Slowness
+from kafka_runbooks.models.throttles import AdaptiveThrottle, Slowness
 from kafka_runbooks.throttle.guarding import ECHO, Finding, News, judge, mean_limit_ms
 from kafka_runbooks.throttle.measuring import (
     RequestTimes,

@@ -16,9 +16,9 @@ from kafka_runbooks.clients.kafka import KafkaAdmin
 from kafka_runbooks.clients.metrics_exporter import ExporterMetrics
 from kafka_runbooks.clients.open import ClusterClients, ClusterSettings
 from kafka_runbooks.models.cluster import Partition, ReplicaSizes, ThrottledReplicas, ThrottleRates, TopicPartition
-from kafka_runbooks.models.pods import BrokerPod
-from kafka_runbooks.models.runbooks import AdaptiveThrottle
-from kafka_runbooks.models.steps import Token
+from kafka_runbooks.models.kubernetes import BrokerPod
+from kafka_runbooks.models.messages import Token
+from kafka_runbooks.models.throttles import AdaptiveThrottle
 from kafka_runbooks.throttle import feasibility, leases, measuring
 from tests.clients.local_kafka import LocalKafka
 from tests.fakes.kubernetes import FakeKubernetes

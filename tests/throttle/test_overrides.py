@@ -7,9 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from kafka_runbooks.models.operator import Override, Overrides
 from kafka_runbooks.models.throttles import Rate, Rates
 from kafka_runbooks.throttle import overrides
-from kafka_runbooks.throttle.overrides import Override
 from tests.throttle.looks import MEGABYTE, START
 
 
@@ -55,7 +55,7 @@ def test_it_ends_by_itself() -> None:
 
 @given(st.lists(st.tuples(st.none() | st.integers(0, 3), st.integers(1, 9)), max_size=12))
 def test_each_scope_has_at_most_one_and_the_last_one_holds(said: list[tuple[int | None, int]]) -> None:
-    found: overrides.Overrides = ()
+    found: Overrides = ()
     for broker_id, megabytes in said:
         found = overrides.with_override(found, override(megabytes, broker_id), START)
     last = {broker_id: megabytes * MEGABYTE for broker_id, megabytes in said}

@@ -9,10 +9,10 @@ from kafka_runbooks.activities.catch_up import Throttling
 from kafka_runbooks.activities.overriding import ClearRequest, OverrideRequest, OverridingActivities
 from kafka_runbooks.clients.open import ClusterClients, ClusterSettings
 from kafka_runbooks.models.cluster import Partition, ThrottledReplicas, ThrottleRates, TopicPartition
-from kafka_runbooks.models.runbooks import AdaptiveThrottle, FixedThrottle
-from kafka_runbooks.models.steps import Token
+from kafka_runbooks.models.messages import Token
+from kafka_runbooks.models.operator import Override
+from kafka_runbooks.models.throttles import AdaptiveThrottle, FixedThrottle
 from kafka_runbooks.throttle.adapting import STEPS_FROM_FLOOR_TO_CEILING
-from kafka_runbooks.throttle.overrides import Override
 from tests.fakes.kafka import FakeKafka
 from tests.fakes.kubernetes import FakeKubernetes
 from tests.fakes.metrics import FakeMetrics

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from kafka_runbooks.models.windows import ChangeWindow, Weekday
+from kafka_runbooks.models.change_windows import ChangeWindow, Weekday
 from kafka_runbooks.throttle.windows import is_open, look
 
 PARIS = ZoneInfo("Europe/Paris")

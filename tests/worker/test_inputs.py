@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from kafka_runbooks.models.runbooks import ReplaceBrokerInput
+from kafka_runbooks.models.inputs import ReplaceBrokerInput
 from kafka_runbooks.models.status import Progress, Status
 from kafka_runbooks.worker import equivalents, inputs
 from kafka_runbooks.worker.cli import app

@@ -5,7 +5,7 @@ from collections import Counter
 import pytest
 
 from kafka_runbooks.clients.errors import Unreachable
-from kafka_runbooks.models.runbooks import Outcome
+from kafka_runbooks.models.results import Outcome
 from tests.temporal_env import Bench
 from tests.workflows.test_replace_broker import lose, nothing_is_left
 

@@ -4,7 +4,8 @@ from datetime import timedelta
 
 from temporalio.testing import WorkflowEnvironment
 
-from kafka_runbooks.models.runbooks import Approval, Outcome
+from kafka_runbooks.models.operator import Approval
+from kafka_runbooks.models.results import Outcome
 from kafka_runbooks.workflows.replace_broker import NODE_CHECK_LONGEST, ReplaceBroker
 from tests.fakes.world import World
 from tests.temporal_env import bench

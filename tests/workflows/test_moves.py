@@ -17,10 +17,11 @@ from kafka_runbooks.clients import records
 from kafka_runbooks.clients.errors import Unreachable
 from kafka_runbooks.models.cluster import ThrottleRates, TopicPartition
 from kafka_runbooks.models.ledger import OwnedReassignment
+from kafka_runbooks.models.messages import Token
 from kafka_runbooks.models.moves import MovePlan, MoveSummary
-from kafka_runbooks.models.runbooks import Abort, Approval, Outcome, RunbookResult, Word
+from kafka_runbooks.models.operator import Abort, Approval, OperatorAction
+from kafka_runbooks.models.results import Outcome, RunbookResult
 from kafka_runbooks.models.status import Status
-from kafka_runbooks.models.steps import Token
 from kafka_runbooks.workflows.moving import Rebalance
 from tests.fakes import FakeKafka, FakeKubernetes
 from tests.fakes.world import MEGABYTE, World
@@ -30,7 +31,7 @@ from tests.workflows.test_replace_broker import nothing_is_left
 Handle = WorkflowHandle[Any, RunbookResult]
 FAST: dict[str, Any] = {"throttle": {"mode": "fixed", "rate_bytes_per_s": 50_000_000}, "wait_for_approval": False}
 SLOW: dict[str, Any] = {"throttle": {"mode": "fixed", "rate_bytes_per_s": 2_000_000}, "wait_for_approval": False}
-ME = Word(by="alice", reason="because")
+ME = OperatorAction(by="alice", reason="because")
 
 
 @pytest.fixture

@@ -16,7 +16,8 @@ from temporalio.testing import WorkflowEnvironment
 from kafka_runbooks.activities import running
 from kafka_runbooks.clients.kafka import KafkaAdmin
 from kafka_runbooks.models.cluster import ThrottledReplicas, ThrottleRates
-from kafka_runbooks.models.runbooks import Abort, Outcome, Word
+from kafka_runbooks.models.operator import Abort, OperatorAction
+from kafka_runbooks.models.results import Outcome
 from kafka_runbooks.workflows.moving import Rebalance
 from tests.clients.local_kafka import LocalKafka
 from tests.clients.test_kafka import until as eventually
@@ -29,7 +30,7 @@ RACKS = {1001: "zone-a", 1002: "zone-b", 1003: "zone-c", 1004: "zone-d"}
 PARTITIONS = 12
 FAST: dict[str, Any] = {"throttle": {"mode": "fixed", "rate_bytes_per_s": 50_000_000}, "wait_for_approval": False}
 SLOW: dict[str, Any] = {"throttle": {"mode": "fixed", "rate_bytes_per_s": 1_000_000}, "wait_for_approval": False}
-ME = Word(by="alice", reason="because")
+ME = OperatorAction(by="alice", reason="because")
 
 
 @pytest.fixture(scope="module")

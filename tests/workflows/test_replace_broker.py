@@ -9,7 +9,8 @@ from temporalio.exceptions import ApplicationError, CancelledError
 
 from kafka_runbooks.activities import catch_up
 from kafka_runbooks.models.cluster import ThrottledReplicas, ThrottleRates, TopicPartition
-from kafka_runbooks.models.runbooks import Abort, Approval, Outcome, RunbookResult, Word
+from kafka_runbooks.models.operator import Abort, Approval, OperatorAction
+from kafka_runbooks.models.results import Outcome, RunbookResult
 from kafka_runbooks.models.status import Status
 from kafka_runbooks.workflows.replace_broker import ReplaceBroker
 from tests.fakes.world import World
@@ -17,7 +18,7 @@ from tests.temporal_env import Bench
 
 Handle = WorkflowHandle[ReplaceBroker, RunbookResult]
 SLOW = {"throttle": {"mode": "fixed", "rate_bytes_per_s": 1_000_000}}
-ME = Word(by="alice", reason="because")
+ME = OperatorAction(by="alice", reason="because")
 
 
 async def until(handle: Handle, holds: Callable[[Status], bool], seconds: float = 20.0) -> Status:

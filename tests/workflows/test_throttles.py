@@ -11,8 +11,8 @@ from kafka_runbooks.activities import ledgers
 from kafka_runbooks.clients import records
 from kafka_runbooks.models.cluster import ThrottleRates
 from kafka_runbooks.models.ledger import Ledger, Owner, RateLease
-from kafka_runbooks.models.runbooks import ClearThrottle, Outcome
-from kafka_runbooks.throttle.overrides import Override
+from kafka_runbooks.models.operator import ClearThrottle, Override
+from kafka_runbooks.models.results import Outcome
 from kafka_runbooks.worker import schedules
 from kafka_runbooks.workflows.replace_broker import ReplaceBroker
 from tests.fakes.kubernetes import FakeKubernetes

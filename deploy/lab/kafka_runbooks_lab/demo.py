@@ -25,7 +25,7 @@ from rich.text import Text
 from temporalio.client import Client
 from temporalio.contrib.pydantic import pydantic_data_converter
 
-from kafka_runbooks.models.runbooks import PhaseTime, RunbookResult
+from kafka_runbooks.models.results import PhaseTime, RunbookResult
 from kafka_runbooks.worker import equivalents, printing, watching
 from kafka_runbooks_lab import paths, report, temporal
 from kafka_runbooks_lab.errors import LabError, Unsupported

@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from kafka_runbooks.models.runbooks import Outcome, RunbookResult
+from kafka_runbooks.models.results import Outcome, RunbookResult
 from kafka_runbooks.workflows.details import duration, size
 
 

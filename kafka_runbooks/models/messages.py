@@ -3,8 +3,12 @@
 from pydantic import Field
 
 from kafka_runbooks.models.base import Model
+from kafka_runbooks.models.change_windows import ChangeWindow
+from kafka_runbooks.models.inputs import MoveLimits, ReplaceBrokerInput
+from kafka_runbooks.models.moves import MoveSummary
 from kafka_runbooks.models.plans import PlanReference
-from kafka_runbooks.models.runbooks import Reason, ReplaceBrokerInput, Throttle
+from kafka_runbooks.models.results import Check, Reason
+from kafka_runbooks.models.throttles import Throttle
 
 
 class Token(Model):
@@ -92,3 +96,43 @@ class Released(Model):
     left_behind: tuple[str, ...] = ()
     rates_bytes_per_s: dict[int, int] = Field(default_factory=dict)
     """The leader rates that were ours, by broker, as set last."""
+
+
+class MoveSurvey(Model):
+    """What looking and planning found: the plan, and every reason not to carry it out, all at once."""
+
+    summary: MoveSummary | None = None
+    reasons: tuple[Reason, ...] = ()
+    nothing_to_do: str | None = None
+
+
+class MoveStep(Model):
+    """One step of a plan of moves. `is_rollback`: the inverse plan is carried out."""
+
+    token: Token
+    plan: PlanReference
+    throttle: Throttle
+    limits: MoveLimits
+    change_windows: tuple[ChangeWindow, ...] = ()
+    is_rollback: bool = False
+    is_replacement: bool = False
+    """The plan is a `ReplacementPlan`: everything goes onto the one broker that an operator named, which is waited for."""
+
+
+class MoveProof(Model):
+    """What the exit contract of moves is proven for."""
+
+    step: MoveStep
+    our_rates_bytes_per_s: dict[int, int] = Field(default_factory=dict)
+    as_planned: bool = True
+    """False where the cluster changed so that nothing of the plan was left to do."""
+
+
+class MoveChecks(Model):
+    """The exit contract of moves."""
+
+    checks: tuple[Check, ...]
+
+    @property
+    def broken(self) -> tuple[Check, ...]:
+        return tuple(check for check in self.checks if not check.holds)

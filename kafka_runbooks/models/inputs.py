@@ -1,20 +1,112 @@
-"""What an operator asks of the runbooks that move data."""
+"""What an operator asks of a runbook: one input model each."""
 
 import re
+from enum import StrEnum
 from typing import Annotated, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from kafka_runbooks.models.moves import MoveLimits
+from kafka_runbooks.models.base import Name, OperatorInput
+from kafka_runbooks.models.change_windows import ChangeWindow
 from kafka_runbooks.models.placement import ReassignmentMap
-from kafka_runbooks.models.runbooks import AdaptiveThrottle, Name, RunbookInput, Throttle
-from kafka_runbooks.models.windows import ChangeWindow
+from kafka_runbooks.models.throttles import AdaptiveThrottle, Throttle
 
 Level = Literal["utilisation", "used bytes", "replica count"]
 BrokerIds = Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(min_length=1, max_length=1000)]
 Topics = Annotated[tuple[Name, ...], Field(max_length=300)]
 MOST_INLINE_PARTITIONS = 300
 """Of a reassignment JSON inside an input: the history keeps it."""
+
+
+class NodeState(StrEnum):
+    """What happened to the broker's node, in the operator's words."""
+
+    LOST = "lost"
+    """The node and its disk are gone for good: the data must come from the other replicas."""
+    RETURNS = "returns"
+    """The node is drained or restarts and its disk comes back: only what was produced meanwhile must be caught up."""
+
+
+class RunbookInput(OperatorInput):
+    """What every runbook that changes a cluster is asked with."""
+
+    cluster: Name = Field(description="the cluster's name, as clusters.yaml has it")
+    requester: Name = Field(description="who asks; recorded in the history")
+    ticket: str | None = Field(default=None, max_length=200, description="incident or change ticket; recorded")
+    when_busy: Literal["fail", "wait"] = Field(
+        default="fail", description="another runbook holds the cluster: fail at once, or wait in line"
+    )
+
+
+class ReplaceBrokerInput(RunbookInput):
+    """Bring a broker back whose node was lost, drained or restarted; or put another broker in its place.
+
+    Name the broker by `broker_id` or by the `node` it ran on. With `replacement_broker_id` the broker's partitions are
+    reassigned onto that other, running broker instead of bringing the lost one back.
+    """
+
+    broker_id: int | None = Field(default=None, ge=0, description="the broker's id; or give node")
+    node: str | None = Field(default=None, max_length=253, description="the node it ran on; or give broker_id")
+    node_state: NodeState = Field(default=NodeState.LOST, description="lost: its disk is gone; returns: its disk comes back")
+    replacement_broker_id: int | None = Field(default=None, ge=0, description="reassign onto this broker instead")
+    throttle: Throttle = Field(default_factory=AdaptiveThrottle)
+    wait_for_approval: bool = Field(default=True, description="park at the plan until somebody approves it")
+    acknowledged_risks: tuple[str, ...] = Field(default=(), max_length=1000, description="names of risks that preflight reports")
+    node_is_gone: bool = Field(
+        default=False, description="the operator's word that the node will not come back: the lost volume is released at once"
+    )
+    allow_other_rack: bool = Field(default=False, description="the broker may come back in another rack without asking")
+
+    @model_validator(mode="after")
+    def _one_broker(self) -> "ReplaceBrokerInput":
+        if (self.broker_id is None) == (self.node is None):
+            raise ValueError("give exactly one of broker_id and node")
+        if self.broker_id is not None and self.broker_id == self.replacement_broker_id:
+            raise ValueError("replacement_broker_id is broker_id itself; leave it out to bring the broker back")
+        return self
+
+
+class ClearLeftoversInput(RunbookInput):
+    """Give back what runs that were terminated or died have left on a cluster: throttles, reassignments, cordons."""
+
+    only_expired: bool = Field(default=False, description="only what is past its lease, for a schedule that runs often")
+
+
+class ThrottleRecoveryInput(RunbookInput):
+    """Throttle brokers that catch up by themselves, without any reassignment, until they are in sync."""
+
+    brokers: tuple[Annotated[int, Field(ge=0)], ...] = Field(min_length=1, max_length=1000, description="ids of the brokers")
+    throttle: Throttle = Field(default_factory=AdaptiveThrottle)
+
+
+class MoveLimits(OperatorInput):
+    """How much may be in flight at once. A single partition beyond a limit of bytes goes alone.
+
+    A broker's `in` is what arrives on it, its `out` what it sends as leader (a new replica fetches from the leader). Moves that
+    copy nothing (another order, fewer replicas) end at once and count against no broker.
+    """
+
+    moves_in_per_broker: int = Field(default=5, ge=1, le=1000)
+    moves_out_per_broker: int = Field(default=5, ge=1, le=1000)
+    moves_at_once: int = Field(default=100, ge=1, le=10_000, description="in the whole cluster")
+    bytes_in_per_broker: int | None = Field(default=None, ge=1)
+    bytes_out_per_broker: int | None = Field(default=None, ge=1)
+    bytes_at_once: int | None = Field(default=None, ge=1, description="in the whole cluster")
+
+    def halved(self) -> "MoveLimits":
+        """Half of every limit, at least one move: a partition of the cluster is at its min.insync.replicas."""
+        return MoveLimits(
+            moves_in_per_broker=max(1, self.moves_in_per_broker // 2),
+            moves_out_per_broker=max(1, self.moves_out_per_broker // 2),
+            moves_at_once=max(1, self.moves_at_once // 2),
+            bytes_in_per_broker=_half(self.bytes_in_per_broker),
+            bytes_out_per_broker=_half(self.bytes_out_per_broker),
+            bytes_at_once=_half(self.bytes_at_once),
+        )
+
+
+def _half(limit: int | None) -> int | None:
+    return None if limit is None else max(1, limit // 2)
 
 
 class MovingInput(RunbookInput):

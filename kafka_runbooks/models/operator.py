@@ -1,0 +1,55 @@
+"""What an operator says to a running runbook: approve, reject, pause, resume, abort, and throttle overrides."""
+
+from datetime import datetime
+
+from pydantic import Field
+
+from kafka_runbooks.models.base import Name, OperatorInput
+from kafka_runbooks.models.throttles import MEGABYTE
+
+
+class OperatorAction(OperatorInput):
+    """What a person says to a running runbook: reject, pause, resume or abort."""
+
+    by: Name = Field(description="who says it; recorded")
+    reason: Name = Field(description="why; recorded")
+
+
+class Abort(OperatorAction):
+    """End, and give back what was set. What is in flight is cancelled; what has arrived stays, unless it is rolled back."""
+
+    rollback: bool = Field(default=False, description="move everything back to where it was at the start, throttled")
+
+
+class ClearThrottle(OperatorAction):
+    """Take overrides of the throttle back: one broker's, the one for all brokers (no `broker_id`), or every one."""
+
+    broker_id: int | None = Field(default=None, ge=0, description="default: the override for all brokers")
+    everything: bool = Field(default=False, description="every override, whatever it is for")
+
+
+class Approval(OperatorAction):
+    """Approve the plan that waits. What it doesn't name is not approved."""
+
+    plan_sha256: str | None = Field(default=None, description="approve only the plan with this hash")
+    acknowledged_risks: tuple[str, ...] = Field(default=(), description="risks by name, as the status lists them")
+    allow_other_rack: bool = Field(default=False, description="the broker may come back in another rack")
+
+
+class Override(OperatorInput):
+    """A rate that a person wants, in bytes per second, for one broker or (no `broker_id`) for all that take part."""
+
+    rate_bytes_per_s: int = Field(ge=1_000, le=1_000_000_000_000, description="bytes per second, in both directions")
+    broker_id: int | None = Field(default=None, ge=0, description="default: every broker that takes part")
+    expires_at: datetime | None = Field(default=None, description="with a timezone; default: until it is cleared")
+    ends_with_moves: bool = Field(default=False, description="removed as soon as nothing moves any more")
+    by: Name = Field(description="who says it; recorded")
+    reason: Name = Field(description="why; recorded")
+
+    def __str__(self) -> str:
+        until = "" if self.expires_at is None else f", until {self.expires_at:%Y-%m-%d %H:%M %Z}".rstrip()
+        until += ", until nothing moves" if self.ends_with_moves else ""
+        return f"{self.rate_bytes_per_s / MEGABYTE:g} MB/s set by {self.by}{until}: {self.reason}"
+
+
+Overrides = tuple[Override, ...]
