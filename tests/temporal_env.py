@@ -21,8 +21,8 @@ from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.testing import WorkflowEnvironment
 from temporalio.worker import Worker
 
+from kafka_runbooks.clients.clusters import ClusterClients, ClusterSettings
 from kafka_runbooks.clients.errors import UnknownCluster
-from kafka_runbooks.clients.open import ClusterClients, ClusterSettings
 from kafka_runbooks.clients.protocols import Kafka
 from kafka_runbooks.models.inputs import ReplaceBrokerInput
 from kafka_runbooks.models.results import RunbookResult

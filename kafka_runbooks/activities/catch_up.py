@@ -15,8 +15,8 @@ from kafka_runbooks.activities import ledgers, overriding
 from kafka_runbooks.activities.permits import ensure_held
 from kafka_runbooks.activities.running import Link, Reporter, alive, looks
 from kafka_runbooks.activities.survey import load_frozen, planned_now
+from kafka_runbooks.clients.clusters import ClusterClients, Clusters
 from kafka_runbooks.clients.errors import ClientError
-from kafka_runbooks.clients.open import ClusterClients, Clusters
 from kafka_runbooks.models.cluster import ClusterSnapshot, Partition, Replica, ReplicaSizes, ThrottleRates, TopicPartition
 from kafka_runbooks.models.kubernetes import BrokerPod
 from kafka_runbooks.models.messages import StepRequest, Token
@@ -24,10 +24,10 @@ from kafka_runbooks.models.plans import ReplacementPlan
 from kafka_runbooks.models.status import Progress, Waiting
 from kafka_runbooks.models.throttles import AdaptiveThrottle, Rates, Throttle
 from kafka_runbooks.models.traffic import BrokerTraffic, TrafficReport
+from kafka_runbooks.moves.progress import Pace
 from kafka_runbooks.safety.availability import not_led_by_preferred, only_copy_on
-from kafka_runbooks.throttle import adapting, feasibility, leases, measuring, overrides
+from kafka_runbooks.throttle import controller, feasibility, leases, measurements, overrides
 from kafka_runbooks.throttle.headroom import Capacity, capacity_of
-from kafka_runbooks.throttle.pace import Pace
 
 ADAPT_SECONDS = 6.0
 STILL_SECONDS = 60.0
@@ -65,7 +65,7 @@ class Throttling:
     def rate_bytes_per_s(self) -> int:
         """The highest that a source may send now."""
         rates = [rate.bytes_per_s for rate in self._now.leader.values()] if self._now else []
-        return max(rates, default=adapting.first_rate(self._throttle))
+        return max(rates, default=controller.first_rate(self._throttle))
 
     @property
     def why(self) -> str:
@@ -75,7 +75,7 @@ class Throttling:
     def wanted(self, moves: Sequence[tuple[Partition, Sequence[int]]], live: frozenset[int]) -> dict[int, ThrottleRates]:
         """The rates in force, and for brokers that take part only now the rate to begin with."""
         now = self._now or Rates()
-        return adapting.with_participants(self._throttle, now, self._participants(moves, live)).wanted()
+        return controller.with_participants(self._throttle, now, self._participants(moves, live)).wanted()
 
     def look(
         self,
@@ -105,25 +105,25 @@ class Throttling:
         taking_part = sorted({*leases.sources_of(moves, live), *leases.destinations_of(moves, live)})
         sizes = kafka.replica_sizes(taking_part)
         self._sizes = (seen_at, sizes)
-        seen = adapting.Look(at=datetime.now(UTC), traffic=TrafficReport())
+        seen = controller.Look(at=datetime.now(UTC), traffic=TrafficReport())
         if isinstance(self._throttle, AdaptiveThrottle):
             pods = [pod for pod in kubernetes.broker_pods() if pod.broker_id in live]
             traffic = self._traffic(pods)
-            seen = adapting.Look(
+            seen = controller.Look(
                 at=datetime.now(UTC),
                 traffic=traffic,
                 times={
-                    broker: measuring.request_times(self._traffic_before.get(broker), found)
+                    broker: measurements.request_times(self._traffic_before.get(broker), found)
                     for broker, found in traffic.by_broker.items()
                 },
-                moved=None if before is None else measuring.moved(before[1], sizes, seen_at - before[0], moves),
-                lag=measuring.lag(sizes.size_bytes, moves),
+                moved=None if before is None else measurements.moved(before[1], sizes, seen_at - before[0], moves),
+                lag=measurements.lag(sizes.size_bytes, moves),
                 capacities=capacities(self._clients, pods),
-                waits_for=measuring.waits_for(partitions, participants.follower),
+                waits_for=measurements.waits_for(partitions, participants.follower),
                 held_at_floor="another broker is down" if hold_at_floor else "",
             )
             self._traffic_before |= traffic.by_broker
-        computed = adapting.adapt(self._throttle, self._now, participants, seen)
+        computed = controller.adapt(self._throttle, self._now, participants, seen)
         self._now = overrides.apply(computed, overriding.in_force(kubernetes, self._token))
         self.highest_bytes_per_s = max(self.highest_bytes_per_s, self.rate_bytes_per_s)
         ensure_held(self._link, self._token)
@@ -131,7 +131,7 @@ class Throttling:
         ledger = ledgers.strike_entries(kafka, kubernetes, ledger, {partition.name for partition, _ in moves})
         ledger = ledgers.throttle(kafka, kubernetes, ledger, moves, live, self._now.wanted())
         if before is not None:
-            produced = measuring.produced(before[1], sizes, seen_at - before[0], (partition for partition, _ in moves))
+            produced = measurements.produced(before[1], sizes, seen_at - before[0], (partition for partition, _ in moves))
             copying = feasibility.copying_of(moves, sizes.size_bytes, produced)
             # The rates as they are on the brokers: one that somebody else set is the one that nothing here can raise.
             verdict = feasibility.judge(copying, self._in_force(taking_part))
@@ -152,10 +152,10 @@ class Throttling:
         except ClientError as error:
             return TrafficReport(problems={pod.broker_id: str(error) for pod in pods if pod.broker_id is not None})
 
-    def _participants(self, moves: Sequence[tuple[Partition, Sequence[int]]], live: frozenset[int]) -> adapting.Participants:
+    def _participants(self, moves: Sequence[tuple[Partition, Sequence[int]]], live: frozenset[int]) -> controller.Participants:
         # A fixed rate is by its definition what each source sends.
         into = leases.destinations_of(moves, live) if isinstance(self._throttle, AdaptiveThrottle) else ()
-        return adapting.Participants(frozenset(leases.sources_of(moves, live)), frozenset(into))
+        return controller.Participants(frozenset(leases.sources_of(moves, live)), frozenset(into))
 
 
 def capacities(clients: ClusterClients, pods: Iterable[BrokerPod]) -> dict[int, Capacity]:
@@ -201,7 +201,7 @@ class CatchUpActivities:
             snapshot = clients.kafka.snapshot()
             moves = moves_to(planned_now(plan, snapshot), plan.destination)
             ledger = ledgers.read(clients.kubernetes, step.token)
-            rate = adapting.rate_before_data_flows(step.throttle)
+            rate = controller.rate_before_data_flows(step.throttle)
             ledger = ledgers.throttle(clients.kafka, clients.kubernetes, ledger, moves, snapshot.live_broker_ids, rate)
             return ledger.describe()[:50]
 

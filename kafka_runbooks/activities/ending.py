@@ -13,15 +13,15 @@ from kafka_runbooks.activities.permits import ensure_held
 from kafka_runbooks.activities.proving import kept, proven
 from kafka_runbooks.activities.running import Link, alive
 from kafka_runbooks.activities.survey import load_frozen
-from kafka_runbooks.clients import records
-from kafka_runbooks.clients.open import Clusters
+from kafka_runbooks.clients import store
+from kafka_runbooks.clients.clusters import Clusters
 from kafka_runbooks.models.base import Model
 from kafka_runbooks.models.ledger import Ledger
 from kafka_runbooks.models.messages import Released, StepRequest, Token
 from kafka_runbooks.models.plans import ReplacementPlan
 from kafka_runbooks.models.results import Check
 from kafka_runbooks.safety import exit_contract
-from kafka_runbooks.throttle import janitor
+from kafka_runbooks.throttle import expiry
 
 
 class ProofRequest(Model):
@@ -41,7 +41,7 @@ class EndingActivities:
         """Take back everything that this run's ledger says."""
         clients = self._clusters.open(token.cluster)
         with alive():
-            ledger = records.load(clients.kubernetes, ledgers.name_of(token.run_id), Ledger)
+            ledger = store.load(clients.kubernetes, ledgers.name_of(token.run_id), Ledger)
             if ledger is None:
                 return Released()
             ensure_held(self._link, token)
@@ -57,8 +57,8 @@ class EndingActivities:
         """Of that, only what is past its lease: a run that was closed a moment ago may still be giving back."""
 
         def may(ledger: Ledger) -> bool:
-            state = janitor.RunState.OPEN if self._runs(ledger) else janitor.RunState.CLOSED
-            (verdict,) = janitor.judge([ledger], token.cluster, datetime.now(UTC), {str(ledger.owner): state})
+            state = expiry.RunState.OPEN if self._runs(ledger) else expiry.RunState.CLOSED
+            (verdict,) = expiry.judge([ledger], token.cluster, datetime.now(UTC), {str(ledger.owner): state})
             return verdict.sweep
 
         return self._clear(token, may)
@@ -69,8 +69,8 @@ class EndingActivities:
         left: list[str] = []
         with alive():
             live = clients.kafka.snapshot().live_broker_ids
-            for name in clients.kubernetes.records(records.LEDGER):
-                ledger = records.load(clients.kubernetes, name, Ledger)
+            for name in clients.kubernetes.records(store.LEDGER):
+                ledger = store.load(clients.kubernetes, name, Ledger)
                 if ledger is None or not may(ledger):
                     continue
                 ensure_held(self._link, token)

@@ -8,8 +8,8 @@ import hashlib
 from collections.abc import Sequence
 
 from kafka_runbooks.activities.observing import View
-from kafka_runbooks.clients import records
-from kafka_runbooks.clients.open import ClusterClients
+from kafka_runbooks.clients import store
+from kafka_runbooks.clients.clusters import ClusterClients
 from kafka_runbooks.models.moves import MovePlan, by_name
 from kafka_runbooks.models.placement import PartitionAssignment, ReassignmentMap
 from kafka_runbooks.placement.errors import BadWish
@@ -24,13 +24,13 @@ def name_of(brokers: Sequence[int]) -> str:
 def remember(clients: ClusterClients, brokers: Sequence[int], plan: MovePlan) -> None:
     """Keep the orders of before, ahead of the change."""
     name = name_of(brokers)
-    known = records.load(clients.kubernetes, name, MovePlan)
+    known = store.load(clients.kubernetes, name, MovePlan)
     if known is not None:
         now = {partition.name: partition.replicas for partition in clients.kafka.snapshot().partitions}
         planned = by_name(plan.moves)
         standing = [move for move in known.moves if now.get(move.name) == move.after and move.name not in planned]
         plan = plan.model_copy(update={"moves": (*plan.moves, *standing)})
-    records.save(clients.kubernetes, EVACUATION, name, plan, f"{plan.title}: {len(plan.moves)} partitions' order of before")
+    store.save(clients.kubernetes, EVACUATION, name, plan, f"{plan.title}: {len(plan.moves)} partitions' order of before")
 
 
 def way_back(clients: ClusterClients, view: View, brokers: Sequence[int]) -> ReassignmentMap:
@@ -38,7 +38,7 @@ def way_back(clients: ClusterClients, view: View, brokers: Sequence[int]) -> Rea
 
     :raises BadWish: nothing is known of an evacuation of these brokers
     """
-    known = records.load(clients.kubernetes, name_of(brokers), MovePlan)
+    known = store.load(clients.kubernetes, name_of(brokers), MovePlan)
     if known is None:
         raise BadWish(f"brokers: no evacuation of exactly the brokers {sorted(brokers)} is known")
     now = {partition.name: partition.replicas for partition in view.snapshot.partitions}
@@ -52,4 +52,4 @@ def way_back(clients: ClusterClients, view: View, brokers: Sequence[int]) -> Rea
 
 
 def forget(clients: ClusterClients, brokers: Sequence[int]) -> None:
-    records.remove(clients.kubernetes, name_of(brokers))
+    store.remove(clients.kubernetes, name_of(brokers))

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 
 from kafka_runbooks.activities.observing import View
 from kafka_runbooks.activities.survey import ceiling_for
-from kafka_runbooks.clients.open import ClusterClients
+from kafka_runbooks.clients.clusters import ClusterClients
 from kafka_runbooks.models.cluster import TopicPartition
 from kafka_runbooks.models.inputs import MovingInput
 from kafka_runbooks.models.ledger import EntryLease, Ledger
@@ -13,9 +13,10 @@ from kafka_runbooks.models.moves import BatchWhatIf, BrokerWhatIf, Move, MovePla
 from kafka_runbooks.models.placement import PlacementSummary
 from kafka_runbooks.models.plans import PlanReference
 from kafka_runbooks.models.throttles import AdaptiveThrottle
+from kafka_runbooks.moves import change_windows
 from kafka_runbooks.placement import snapshots, steps
 from kafka_runbooks.placement.plan import Plan
-from kafka_runbooks.throttle import leases, windows
+from kafka_runbooks.throttle import leases
 
 WINDOWS_A_BATCH = 4
 """A batch is so many windows long: long enough that its end is no standstill, short enough to be judged by itself."""
@@ -111,7 +112,7 @@ def summarise(
     notices = list(figures.notices)
     if request.change_windows:
         now = datetime.now(UTC)
-        opening = windows.look(request.change_windows, now)
+        opening = change_windows.look(request.change_windows, now)
         eta = max(sent.values(), default=0) / rate
         parks = "" if opening.fits(now, eta) else "; not all of it fits before it closes: it parks, and goes on in the next one"
         notices.insert(0, opening.why + (parks if opening.is_open else "; it parks until then"))

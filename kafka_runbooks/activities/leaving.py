@@ -13,10 +13,10 @@ from kafka_runbooks.activities.moving import load_moves
 from kafka_runbooks.activities.permits import ensure_held
 from kafka_runbooks.activities.running import Link, Reporter, alive, looks
 from kafka_runbooks.activities.survey import PLAN_DRIFT
-from kafka_runbooks.clients.open import ClusterClients, Clusters
+from kafka_runbooks.clients.clusters import ClusterClients, Clusters
 from kafka_runbooks.models.messages import MoveStep
 from kafka_runbooks.models.status import Progress
-from kafka_runbooks.safety.moving import ordinal, reasons_not_to_remove
+from kafka_runbooks.safety.moves import ordinal, reasons_not_to_remove
 
 
 class LeavingActivities:

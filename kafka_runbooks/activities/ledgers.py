@@ -8,7 +8,7 @@ import time
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 
-from kafka_runbooks.clients import records
+from kafka_runbooks.clients import store
 from kafka_runbooks.clients.errors import ClientError
 from kafka_runbooks.clients.protocols import Kafka, Kubernetes
 from kafka_runbooks.models.cluster import Direction, Partition, ThrottleRates, TopicPartition
@@ -28,7 +28,7 @@ def name_of(run_id: str) -> str:
 
 def read(kubernetes: Kubernetes, token: Token) -> Ledger:
     """This run's ledger; an empty one where nothing was written yet."""
-    found = records.load(kubernetes, name_of(token.run_id), Ledger)
+    found = store.load(kubernetes, name_of(token.run_id), Ledger)
     if found is not None:
         return found
     owner = Owner(workflow_id=token.workflow_id, run_id=token.run_id, expires_at=datetime.now(UTC) + LEASE_TIME)
@@ -39,12 +39,12 @@ def write(kubernetes: Kubernetes, ledger: Ledger) -> Ledger:
     """Keep the ledger, its expiry renewed; an empty one is removed."""
     name = name_of(ledger.owner.run_id)
     if ledger.is_empty:
-        records.remove(kubernetes, name)
+        store.remove(kubernetes, name)
         return ledger
     renewed = ledger.owner.model_copy(update={"expires_at": datetime.now(UTC) + LEASE_TIME})
     ledger = ledger.model_copy(update={"owner": renewed})
     summary = "\n".join([f"owner: {ledger.owner}", f"expires: {renewed.expires_at:%Y-%m-%dT%H:%M:%SZ}", *ledger.describe()])
-    records.save(kubernetes, records.LEDGER, name, ledger, summary)
+    store.save(kubernetes, store.LEDGER, name, ledger, summary)
     return ledger
 
 

@@ -8,7 +8,7 @@ import pydantic
 
 from kafka_runbooks.activities import evacuations
 from kafka_runbooks.activities.observing import View, regions
-from kafka_runbooks.clients.open import ClusterClients
+from kafka_runbooks.clients.clusters import ClusterClients
 from kafka_runbooks.models.inputs import (
     DecommissionInput,
     EvacuateLeadersInput,
@@ -24,7 +24,7 @@ from kafka_runbooks.placement.errors import BadWish
 from kafka_runbooks.placement.given import given
 from kafka_runbooks.placement.plan import Plan
 from kafka_runbooks.placement.wishes import Options
-from kafka_runbooks.safety.moving import reasons_not_to_remove
+from kafka_runbooks.safety.moves import reasons_not_to_remove
 
 
 @dataclass(frozen=True)

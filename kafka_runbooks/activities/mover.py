@@ -16,16 +16,16 @@ from kafka_runbooks.activities import ledgers
 from kafka_runbooks.activities.catch_up import Throttling, brokers_down
 from kafka_runbooks.activities.permits import ensure_held
 from kafka_runbooks.activities.running import Link, Reporter
-from kafka_runbooks.clients.open import ClusterClients
+from kafka_runbooks.clients.clusters import ClusterClients
 from kafka_runbooks.models.cluster import ClusterSnapshot, Partition, Reassignment, Replica, ReplicaSizes, TopicPartition
 from kafka_runbooks.models.ledger import Ledger, OwnedReassignment
 from kafka_runbooks.models.messages import MoveStep
 from kafka_runbooks.models.moves import Move, MovePlan
 from kafka_runbooks.models.status import Progress
-from kafka_runbooks.placement.fitting import ChangeWindowState, Seen
-from kafka_runbooks.placement.window import Decision, decide
-from kafka_runbooks.throttle import windows
-from kafka_runbooks.throttle.pace import Pace
+from kafka_runbooks.moves import change_windows
+from kafka_runbooks.moves.admission import ChangeWindowState, Seen
+from kafka_runbooks.moves.progress import Pace
+from kafka_runbooks.moves.window import Decision, decide
 
 DEAD_SECONDS = 60.0
 """A destination that is away for so long, with its node or its pod, is given up."""
@@ -84,7 +84,7 @@ class Mover:
         if not self._step.change_windows:
             return None
         now = datetime.now(UTC)
-        opening = windows.look(self._step.change_windows, now)
+        opening = change_windows.look(self._step.change_windows, now)
         unblocks = f"it opens{f' at {opening.opens_at:%a %H:%M} UTC' if opening.opens_at else ''}, or an abort"
         if opening.closes_at is None or not opening.is_open:
             return ChangeWindowState(opening.is_open, None, opening.why, unblocks)

@@ -14,7 +14,7 @@ from kafka_runbooks.activities.permits import ensure_held
 from kafka_runbooks.activities.proving import kept, proven
 from kafka_runbooks.activities.running import Link, Reporter, alive, looks
 from kafka_runbooks.activities.survey import PLAN_DRIFT, load_frozen
-from kafka_runbooks.clients.open import ClusterClients, Clusters
+from kafka_runbooks.clients.clusters import ClusterClients, Clusters
 from kafka_runbooks.models.messages import MoveChecks, MoveProof, MoveStep, Token
 from kafka_runbooks.models.moves import MovePlan, of_replacement
 from kafka_runbooks.models.plans import ReplacementPlan

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from kafka_runbooks.activities.running import LOOK_SECONDS
-from kafka_runbooks.clients.open import ClusterClients
+from kafka_runbooks.clients.clusters import ClusterClients
 from kafka_runbooks.models.cluster import ClusterSnapshot, Reassignment, Replica, ReplicaSizes
 from kafka_runbooks.models.placement import Snapshot, SnapshotBroker, SnapshotPartition
 from kafka_runbooks.placement import maps, snapshots

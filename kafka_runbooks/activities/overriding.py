@@ -13,8 +13,8 @@ from temporalio.exceptions import ApplicationError
 
 from kafka_runbooks.activities.permits import ensure_held
 from kafka_runbooks.activities.running import Link, alive
-from kafka_runbooks.clients import records
-from kafka_runbooks.clients.open import Clusters
+from kafka_runbooks.clients import store
+from kafka_runbooks.clients.clusters import Clusters
 from kafka_runbooks.clients.protocols import Kubernetes
 from kafka_runbooks.models.base import Model
 from kafka_runbooks.models.messages import Token
@@ -56,20 +56,20 @@ class ClearRequest(Model):
 
 def in_force(kubernetes: Kubernetes, token: Token) -> Overrides:
     """What holds now for this run."""
-    kept = records.load(kubernetes, NAME, Kept)
+    kept = store.load(kubernetes, NAME, Kept)
     return () if kept is None else kept.in_force(token.run_id, datetime.now(UTC))
 
 
 def _keep(kubernetes: Kubernetes, token: Token, wanted: Overrides) -> None:
     """Write what is wanted from now on; each keeps the run that it was set in."""
     if not wanted:
-        records.remove(kubernetes, NAME)
+        store.remove(kubernetes, NAME)
         return
-    before = records.load(kubernetes, NAME, Kept) or Kept()
+    before = store.load(kubernetes, NAME, Kept) or Kept()
     set_in = dict(zip(before.overrides, before.run_ids, strict=True))
     kept = Kept(overrides=wanted, run_ids=tuple(set_in.get(override, token.run_id) for override in wanted))
     summary = "\n".join(f"{'all brokers' if one.broker_id is None else f'broker {one.broker_id}'}: {one}" for one in wanted)
-    records.save(kubernetes, KIND, NAME, kept, summary)
+    store.save(kubernetes, KIND, NAME, kept, summary)
 
 
 class OverridingActivities:

@@ -12,8 +12,8 @@ from kafka_runbooks.activities import evacuations, ledgers, making
 from kafka_runbooks.activities.freezing import freeze, summarise
 from kafka_runbooks.activities.observing import View, observe
 from kafka_runbooks.activities.running import Link, Reporter, alive, looks
-from kafka_runbooks.clients import records
-from kafka_runbooks.clients.open import ClusterClients, Clusters
+from kafka_runbooks.clients import store
+from kafka_runbooks.clients.clusters import ClusterClients, Clusters
 from kafka_runbooks.models.base import Model
 from kafka_runbooks.models.inputs import (
     DecommissionInput,
@@ -30,7 +30,7 @@ from kafka_runbooks.models.plans import PlanReference
 from kafka_runbooks.models.results import Reason
 from kafka_runbooks.models.status import Progress
 from kafka_runbooks.placement.errors import BadWish, InFlight, NoMap
-from kafka_runbooks.safety.moving import foreign_reassignments, reasons_not_to_move
+from kafka_runbooks.safety.moves import foreign_reassignments, reasons_not_to_move
 
 MOST_REASONS = 100
 Request = TypeVar("Request", bound=MovingInput)
@@ -142,12 +142,12 @@ def _look(
     if not plan.moves and not made.goes_on:
         return MoveSurvey(nothing_to_do=made.nothing)
     reasons = [*made.reasons, *reasons_not_to_move(plan, view.snapshot, view.reassignments, request.acknowledged_risks)]
-    approved = None if asked.approved is None else records.load(clients.kubernetes, asked.approved.plan_id, MovePlan)
+    approved = None if asked.approved is None else store.load(clients.kubernetes, asked.approved.plan_id, MovePlan)
     summary = summarise(clients, view, request, plan, made.plan, approved, ours)
     if asked.token is not None:
-        records.save(
+        store.save(
             clients.kubernetes,
-            records.PLAN,
+            store.PLAN,
             summary.reference.plan_id,
             plan,
             f"{plan.title}: {len(plan.moves)} partitions, {plan.total_bytes} bytes; "

@@ -10,13 +10,13 @@ from kafka_runbooks.activities import ledgers
 from kafka_runbooks.activities.permits import ensure_held
 from kafka_runbooks.activities.running import Link, Reporter, alive, looks
 from kafka_runbooks.activities.survey import PLAN_DRIFT, drift, load_frozen
-from kafka_runbooks.clients.open import ClusterClients, Clusters
+from kafka_runbooks.clients.clusters import ClusterClients, Clusters
 from kafka_runbooks.models.kubernetes import BrokerPod
 from kafka_runbooks.models.messages import Landing, NodeChoice, StepRequest
 from kafka_runbooks.models.plans import ReplacementPlan
 from kafka_runbooks.models.status import Progress, Waiting
 from kafka_runbooks.safety.availability import risks_of_losing
-from kafka_runbooks.safety.landing import choose_node, why_node_is_not_gone
+from kafka_runbooks.safety.node_choice import choose_node, why_node_is_not_gone
 
 SECONDS_BETWEEN_OBSERVATIONS = 30.0
 """A node must be seen gone twice, so far apart, before its volume is let go: one look may be at a stale cache."""

@@ -5,8 +5,8 @@ from collections.abc import Callable, Mapping
 
 from kafka_runbooks.activities import ledgers
 from kafka_runbooks.activities.running import looks
-from kafka_runbooks.clients import records
-from kafka_runbooks.clients.open import ClusterClients
+from kafka_runbooks.clients import store
+from kafka_runbooks.clients.clusters import ClusterClients
 from kafka_runbooks.models.cluster import ClusterSnapshot
 from kafka_runbooks.models.ledger import Ledger
 from kafka_runbooks.models.messages import Token
@@ -28,7 +28,7 @@ def kept(
 ) -> list[Check]:
     """What every runbook that copies data promises: nothing is worse than it was, and nothing of ours is left."""
     planned = plan.partitions if isinstance(plan, ReplacementPlan) else plan.moves
-    ledger = records.load(clients.kubernetes, ledgers.name_of(token.run_id), Ledger)
+    ledger = store.load(clients.kubernetes, ledgers.name_of(token.run_id), Ledger)
     rated = [broker for broker in our_rates_bytes_per_s if broker in snapshot.live_broker_ids]
     return [
         exit_contract.in_sync_no_worse(snapshot, planned),

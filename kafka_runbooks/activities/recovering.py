@@ -5,7 +5,7 @@ from temporalio.exceptions import ApplicationError
 
 from kafka_runbooks.activities.catch_up import Throttling, brokers_down
 from kafka_runbooks.activities.running import Link, Reporter, looks
-from kafka_runbooks.clients.open import Clusters
+from kafka_runbooks.clients.clusters import Clusters
 from kafka_runbooks.models.messages import RecoveryStep
 from kafka_runbooks.models.status import Progress
 from kafka_runbooks.throttle import leases

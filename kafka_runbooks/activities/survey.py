@@ -10,8 +10,8 @@ from temporalio import activity
 from temporalio.exceptions import ApplicationError
 
 from kafka_runbooks.activities.running import LOOK_SECONDS, alive
-from kafka_runbooks.clients import records
-from kafka_runbooks.clients.open import ClusterClients, Clusters
+from kafka_runbooks.clients import store
+from kafka_runbooks.clients.clusters import ClusterClients, Clusters
 from kafka_runbooks.models.cluster import ClusterSnapshot, Partition, Replica, TopicPartition
 from kafka_runbooks.models.force_ready import ForceReady
 from kafka_runbooks.models.inputs import NodeState, ReplaceBrokerInput
@@ -21,10 +21,10 @@ from kafka_runbooks.models.moves import MovePlan
 from kafka_runbooks.models.plans import PlannedPartition, PlanReference, PlanSummary, ReplacementPlan
 from kafka_runbooks.models.results import Reason
 from kafka_runbooks.models.throttles import AdaptiveThrottle
+from kafka_runbooks.moves.progress import copy_seconds
 from kafka_runbooks.safety.availability import below_minimum, only_copy_on
-from kafka_runbooks.safety.preflight import BROKER_IS_UP, find_broker_id, reasons_not_to_replace, why_nothing_to_do
-from kafka_runbooks.throttle import adapting, leases
-from kafka_runbooks.throttle.pace import copy_seconds
+from kafka_runbooks.safety.replacement import BROKER_IS_UP, find_broker_id, reasons_not_to_replace, why_nothing_to_do
+from kafka_runbooks.throttle import controller, leases
 
 PLAN_DRIFT = "PlanDrift"
 
@@ -178,7 +178,7 @@ def freeze(clients: ClusterClients, request: ReplaceBrokerInput, place: BrokerPl
         rates_before={broker: rate.leader_bytes_per_s for broker, rate in rates.items() if rate.leader_bytes_per_s is not None},
     )
     copied = plan.total_bytes if disk_is_lost or substitute is not None else 0
-    rate = adapting.first_rate(request.throttle)
+    rate = controller.first_rate(request.throttle)
     if isinstance(request.throttle, AdaptiveThrottle):
         rate = ceiling_for(clients, request.throttle, sources)
     digest = plan.sha256()
@@ -236,7 +236,7 @@ def ceiling_for(clients: ClusterClients, throttle: AdaptiveThrottle, sources: tu
         if pod.broker_id in sources and pod.node in nodes
     ]
     known = clients.settings.capacity_bytes_per_s
-    return adapting.ceiling(throttle, [known[name] for name in types if name in known])
+    return controller.ceiling(throttle, [known[name] for name in types if name in known])
 
 
 def load_frozen(clients: ClusterClients, reference: PlanReference, model: type[Frozen]) -> Frozen:
@@ -245,7 +245,7 @@ def load_frozen(clients: ClusterClients, reference: PlanReference, model: type[F
     Raises:
         ApplicationError: it is gone, or is not what was approved; not retryable.
     """
-    plan = records.load(clients.kubernetes, reference.plan_id, model)
+    plan = store.load(clients.kubernetes, reference.plan_id, model)
     if plan is None or plan.sha256() != reference.sha256:
         raise ApplicationError(
             f"plan {reference.plan_id} is gone or is not the one approved", type="InvalidPlan", non_retryable=True
@@ -298,9 +298,9 @@ class SurveyActivities:
         with alive():
             clients = self._clusters.open(asked.request.cluster)
             plan, summary = freeze(clients, asked.request, asked.place)
-            records.save(
+            store.save(
                 clients.kubernetes,
-                records.PLAN,
+                store.PLAN,
                 summary.reference.plan_id,
                 plan,
                 f"replace broker {plan.broker_id}: {len(plan.partitions)} partitions, {summary.bytes_to_copy} bytes; "

@@ -17,7 +17,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from kafka_runbooks.models.cluster import Direction, Partition, Replica, ThrottleRates, TopicPartition
-from kafka_runbooks.throttle.measuring import is_sound
+from kafka_runbooks.throttle.measurements import is_sound
 
 
 class Copying(NamedTuple):

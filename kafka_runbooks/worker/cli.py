@@ -26,8 +26,8 @@ from temporalio.client import Client, WorkflowFailureError, WorkflowUpdateFailed
 from temporalio.exceptions import ActivityError, ApplicationError, WorkflowAlreadyStartedError
 from temporalio.service import RPCError, RPCStatusCode
 
+from kafka_runbooks.clients.clusters import ConfiguredClusters
 from kafka_runbooks.clients.errors import ClientError
-from kafka_runbooks.clients.open import ConfiguredClusters
 from kafka_runbooks.models.inputs import MovingInput, ReplaceBrokerInput
 from kafka_runbooks.models.operator import Abort, Approval, ClearThrottle, OperatorAction, Override
 from kafka_runbooks.models.preview import Preview

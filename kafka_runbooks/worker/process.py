@@ -14,7 +14,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import structlog
 from temporalio.runtime import PrometheusConfig, Runtime, TelemetryConfig
 
-from kafka_runbooks.clients.open import Clusters
+from kafka_runbooks.clients.clusters import Clusters
 from kafka_runbooks.worker.settings import WorkerSettings
 from kafka_runbooks.worker.temporal import GRACE, connect, make_worker
 

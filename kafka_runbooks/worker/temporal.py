@@ -25,7 +25,7 @@ from kafka_runbooks.activities.pods import PodActivities
 from kafka_runbooks.activities.recovering import RecoveringActivities
 from kafka_runbooks.activities.running import Link
 from kafka_runbooks.activities.survey import SurveyActivities
-from kafka_runbooks.clients.open import Clusters
+from kafka_runbooks.clients.clusters import Clusters
 from kafka_runbooks.models.inputs import (
     ClearLeftoversInput,
     DecommissionInput,

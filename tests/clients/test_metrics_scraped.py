@@ -23,7 +23,7 @@ from kafka_runbooks.clients.protocols import BrokerMetrics
 from kafka_runbooks.models.cluster import TopicPartition as OurPartition
 from kafka_runbooks.models.kubernetes import BrokerPod
 from kafka_runbooks.models.traffic import FIGURES, BrokerTraffic, StorageReport, TrafficReport
-from kafka_runbooks.throttle import measuring
+from kafka_runbooks.throttle import measurements
 from tests.clients.local_kafka import LocalKafka
 from tests.clients.local_prometheus import LocalPrometheus
 from tests.clients.test_metrics_report import pod
@@ -131,14 +131,14 @@ def test_two_looks_tell_how_many_requests_completed_in_between_and_their_mean(ka
         assert producer.flush(30) == 0
         took_ms.append((time.monotonic() - began) * 1000)
     after = metrics.traffic(pods(kafka)).by_broker[LEADER]
-    window = measuring.window(_totals(before), _totals(after))
+    window = measurements.window(_totals(before), _totals(after))
     assert window is not None and window.requests == 20
     assert window.mean_ms is not None and 0 < window.mean_ms <= sum(took_ms) / len(took_ms)
 
 
-def _totals(traffic: BrokerTraffic) -> measuring.RequestTotals:
+def _totals(traffic: BrokerTraffic) -> measurements.RequestTotals:
     assert traffic.produce_requests is not None and traffic.produce_mean_ms is not None
-    return measuring.RequestTotals(traffic.produce_requests, traffic.produce_mean_ms)
+    return measurements.RequestTotals(traffic.produce_requests, traffic.produce_mean_ms)
 
 
 def test_log_directories_give_sizes_and_free_bytes(kafka: LocalKafka, traffic: None) -> None:

@@ -4,9 +4,9 @@ from datetime import UTC, datetime, timedelta
 
 from kafka_runbooks.models.throttles import Rates
 from kafka_runbooks.models.traffic import BrokerTraffic, TrafficReport
-from kafka_runbooks.throttle.adapting import Look
+from kafka_runbooks.throttle.controller import Look
 from kafka_runbooks.throttle.headroom import Capacity
-from kafka_runbooks.throttle.measuring import PerBroker
+from kafka_runbooks.throttle.measurements import PerBroker
 
 START = datetime(2026, 3, 1, tzinfo=UTC)
 LOOK = timedelta(seconds=6)

@@ -15,8 +15,8 @@ from kafka_runbooks.models.ledger import EntryLease
 from kafka_runbooks.models.operator import Override
 from kafka_runbooks.models.throttles import AdaptiveThrottle, Rate, Rates
 from kafka_runbooks.models.traffic import Figure
-from kafka_runbooks.throttle import leases, measuring
-from kafka_runbooks.throttle.adapting import Look, Participants, adapt, with_participants
+from kafka_runbooks.throttle import leases, measurements
+from kafka_runbooks.throttle.controller import Look, Participants, adapt, with_participants
 from kafka_runbooks.throttle.headroom import Capacity, headroom
 from tests.throttle.looks import LOOK, MEGABYTE, START, all_used, report, traffic
 
@@ -184,4 +184,4 @@ def test_40_a_broker_lacking_one_direction_has_no_figures_and_keeps_its_rate() -
     assert after.leader[1].bytes_per_s > 20 * MEGABYTE
     assert after.leader[2].bytes_per_s == after.leader[3].bytes_per_s == 20 * MEGABYTE
     assert "no point" in after.leader[2].why
-    assert measuring.trouble(seen.by_broker[1], START + timedelta(hours=1)) is not None
+    assert measurements.trouble(seen.by_broker[1], START + timedelta(hours=1)) is not None

@@ -15,9 +15,9 @@ from kafka_runbooks.models.operator import Override
 from kafka_runbooks.models.throttles import AdaptiveThrottle, Rate, Rates
 from kafka_runbooks.models.traffic import TrafficReport
 from kafka_runbooks.throttle import overrides
-from kafka_runbooks.throttle.adapting import Look, Participants, adapt
+from kafka_runbooks.throttle.controller import Look, Participants, adapt
 from kafka_runbooks.throttle.headroom import Capacity, capacity_of, headroom
-from kafka_runbooks.throttle.measuring import PerBroker
+from kafka_runbooks.throttle.measurements import PerBroker
 from tests.fakes.kafka import FakeKafka
 from tests.fakes.kubernetes import FakeKubernetes
 from tests.fakes.world import World

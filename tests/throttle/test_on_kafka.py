@@ -12,14 +12,14 @@ from confluent_kafka.admin import AdminClient, NewTopic
 
 from kafka_runbooks.activities import catch_up, ledgers
 from kafka_runbooks.activities.catch_up import Throttling
+from kafka_runbooks.clients.clusters import ClusterClients, ClusterSettings
 from kafka_runbooks.clients.kafka import KafkaAdmin
 from kafka_runbooks.clients.metrics_exporter import ExporterMetrics
-from kafka_runbooks.clients.open import ClusterClients, ClusterSettings
 from kafka_runbooks.models.cluster import Partition, ReplicaSizes, ThrottledReplicas, ThrottleRates, TopicPartition
 from kafka_runbooks.models.kubernetes import BrokerPod
 from kafka_runbooks.models.messages import Token
 from kafka_runbooks.models.throttles import AdaptiveThrottle
-from kafka_runbooks.throttle import feasibility, leases, measuring
+from kafka_runbooks.throttle import feasibility, leases, measurements
 from tests.clients.local_kafka import LocalKafka
 from tests.fakes.kubernetes import FakeKubernetes
 from tests.fakes.world import World
@@ -98,10 +98,10 @@ def judged(admin: KafkaAdmin, seconds: float, rate_bytes_per_s: int) -> tuple[fe
     time.sleep(seconds)
     ended, partition, after = look(admin)
     moves = [(partition, (1003,))]
-    produced = measuring.produced(before, after, ended - began, [partition])
+    produced = measurements.produced(before, after, ended - began, [partition])
     copying = feasibility.copying_of(moves, after.size_bytes, produced)
     rates = {1001: ThrottleRates(leader_bytes_per_s=rate_bytes_per_s)}
-    lags = [measuring.lag(sizes.size_bytes, moves).follower[1003] for sizes in (before, after)]
+    lags = [measurements.lag(sizes.size_bytes, moves).follower[1003] for sizes in (before, after)]
     return feasibility.judge(copying, rates), lags[0], lags[1]
 
 

@@ -7,12 +7,12 @@ from temporalio.testing import ActivityEnvironment
 from kafka_runbooks.activities import catch_up, ledgers, overriding
 from kafka_runbooks.activities.catch_up import Throttling
 from kafka_runbooks.activities.overriding import ClearRequest, OverrideRequest, OverridingActivities
-from kafka_runbooks.clients.open import ClusterClients, ClusterSettings
+from kafka_runbooks.clients.clusters import ClusterClients, ClusterSettings
 from kafka_runbooks.models.cluster import Partition, ThrottledReplicas, ThrottleRates, TopicPartition
 from kafka_runbooks.models.messages import Token
 from kafka_runbooks.models.operator import Override
 from kafka_runbooks.models.throttles import AdaptiveThrottle, FixedThrottle
-from kafka_runbooks.throttle.adapting import STEPS_FROM_FLOOR_TO_CEILING
+from kafka_runbooks.throttle.controller import STEPS_FROM_FLOOR_TO_CEILING
 from tests.fakes.kafka import FakeKafka
 from tests.fakes.kubernetes import FakeKubernetes
 from tests.fakes.metrics import FakeMetrics

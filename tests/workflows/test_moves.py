@@ -13,7 +13,7 @@ from temporalio.client import WorkflowFailureError, WorkflowHandle
 from temporalio.exceptions import ApplicationError
 
 from kafka_runbooks.activities import ledgers, mover
-from kafka_runbooks.clients import records
+from kafka_runbooks.clients import store
 from kafka_runbooks.clients.errors import Unreachable
 from kafka_runbooks.models.cluster import ThrottleRates, TopicPartition
 from kafka_runbooks.models.ledger import OwnedReassignment
@@ -654,7 +654,7 @@ async def test_a_worker_that_dies_while_it_cancels_leaves_no_order_that_nobody_p
     result = await failure(handle)
     assert result.outcome is Outcome.ABORTED and result.plan is not None
     assert cut
-    plan = records.load(FakeKubernetes(world), result.plan.plan_id, MovePlan)
+    plan = store.load(FakeKubernetes(world), result.plan.plan_id, MovePlan)
     assert plan is not None
     after = {move.name: list(move.after) for move in plan.moves}
     for name, row in assignment(world).items():

@@ -8,7 +8,7 @@ import pytest
 from temporalio.client import WorkflowUpdateFailedError
 
 from kafka_runbooks.activities import ledgers
-from kafka_runbooks.clients import records
+from kafka_runbooks.clients import store
 from kafka_runbooks.models.cluster import ThrottleRates
 from kafka_runbooks.models.ledger import Ledger, Owner, RateLease
 from kafka_runbooks.models.operator import ClearThrottle, Override
@@ -85,7 +85,7 @@ async def test_the_janitor_takes_what_is_past_its_lease_and_only_that(runbooks: 
         owner = Owner(workflow_id="terminated", run_id=run, expires_at=datetime.now(UTC) - age)
         lease = RateLease(previous=ThrottleRates(), ours=ours)
         ledger = Ledger(owner=owner, cluster=runbooks.cluster, rates={broker: lease})
-        records.save(kubernetes, records.LEDGER, ledgers.name_of(run), ledger, "test")
+        store.save(kubernetes, store.LEDGER, ledgers.name_of(run), ledger, "test")
     await schedules.janitor(runbooks.client, runbooks.cluster, runbooks.task_queue, timedelta(hours=1))
     await schedules.janitor(runbooks.client, runbooks.cluster, runbooks.task_queue, timedelta(hours=2))
     schedule = runbooks.client.get_schedule_handle(schedules.janitor_id(runbooks.cluster))

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from kafka_runbooks.models.change_windows import ChangeWindow, Weekday
-from kafka_runbooks.throttle.windows import is_open, look
+from kafka_runbooks.moves.change_windows import is_open, look
 
 PARIS = ZoneInfo("Europe/Paris")
 NIGHTS = ChangeWindow(days=(Weekday.MONDAY, Weekday.FRIDAY), start=time(22), end=time(4), timezone="Europe/Paris")

@@ -23,7 +23,7 @@ from dataclasses import dataclass, field
 from kafka_runbooks.models.cluster import ClusterSnapshot, Partition, Reassignment, TopicPartition
 from kafka_runbooks.models.inputs import MoveLimits
 from kafka_runbooks.models.moves import Move, MovePlan
-from kafka_runbooks.placement.fitting import TOO_LATE, ChangeWindowState, Seen, fitting
+from kafka_runbooks.moves.admission import TOO_LATE, ChangeWindowState, Seen, fitting
 
 
 @dataclass(frozen=True)

@@ -4,8 +4,8 @@ from collections import defaultdict
 
 from kafka_runbooks.models.inputs import MoveLimits
 from kafka_runbooks.models.moves import MovePlan
-from kafka_runbooks.placement.fitting import Seen
-from kafka_runbooks.placement.window import Decision
+from kafka_runbooks.moves.admission import Seen
+from kafka_runbooks.moves.window import Decision
 
 
 def check(plan: MovePlan, seen: Seen, limits: MoveLimits, decision: Decision) -> list[str]:

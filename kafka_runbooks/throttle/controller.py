@@ -14,10 +14,10 @@ from typing import NamedTuple
 from kafka_runbooks.models.cluster import Direction
 from kafka_runbooks.models.throttles import AdaptiveThrottle, FixedThrottle, Rate, Rates, Slowness
 from kafka_runbooks.models.traffic import TrafficReport
-from kafka_runbooks.throttle import guarding, measuring
-from kafka_runbooks.throttle.guarding import Finding, News
+from kafka_runbooks.throttle import latency_guard, measurements
 from kafka_runbooks.throttle.headroom import Capacity, headroom, known_good, learn
-from kafka_runbooks.throttle.measuring import PerBroker, RequestTimes
+from kafka_runbooks.throttle.latency_guard import Finding, News
+from kafka_runbooks.throttle.measurements import PerBroker, RequestTimes
 
 STEPS_FROM_FLOOR_TO_CEILING = 40
 """So many good looks in a row lead from the floor to the ceiling. Kafka holds the average of the last 11 s to the rate
@@ -113,8 +113,10 @@ def adapt(throttle: AdaptiveThrottle | FixedThrottle, now: Rates, participants: 
     for broker in sorted({*participants.leader, *participants.follower, *look.waits_for}):
         times = look.times.get(broker, RequestTimes())
         before = now.slowness.get(broker, Slowness())
-        findings[broker], slowness[broker] = guarding.judge(throttle, look.traffic.by_broker.get(broker), times, before, look.at)
-    waited_for = guarding.slow_for_destinations(findings, look.waits_for)
+        findings[broker], slowness[broker] = latency_guard.judge(
+            throttle, look.traffic.by_broker.get(broker), times, before, look.at
+        )
+    waited_for = latency_guard.slow_for_destinations(findings, look.waits_for)
     leader = {
         broker: _next(throttle, Direction.LEADER, broker, rate, findings[broker], look) for broker, rate in now.leader.items()
     }
@@ -148,8 +150,8 @@ def _next(throttle: AdaptiveThrottle, direction: Direction, broker: int, before:
     halved = max(floor, rate // 2)
 
     traffic = look.traffic.by_broker.get(broker)
-    wrong = measuring.trouble(traffic, look.at)
-    carried = None if wrong or traffic is None else measuring.total(traffic, direction)
+    wrong = measurements.trouble(traffic, look.at)
+    carried = None if wrong or traffic is None else measurements.total(traffic, direction)
     lag = _sound(look.lag, direction, broker)
     learned = before.learned
     if carried is not None and finding.news in (News.GOOD, News.SLOW):
@@ -204,7 +206,7 @@ def _next(throttle: AdaptiveThrottle, direction: Direction, broker: int, before:
 
 def _sound(figures: PerBroker | None, direction: Direction, broker: int) -> float | None:
     figure = None if figures is None else figures.of(direction, broker)
-    return figure if figure is not None and measuring.is_sound(figure) else None
+    return figure if figure is not None and measurements.is_sound(figure) else None
 
 
 def _mega(bytes_per_s: float) -> str:

@@ -10,7 +10,7 @@ from kafka_runbooks.models.inputs import NodeState, ReplaceBrokerInput
 from kafka_runbooks.models.kubernetes import BrokerPod, Node
 from kafka_runbooks.models.results import Reason
 from kafka_runbooks.safety import availability
-from kafka_runbooks.safety.preflight import find_broker_id, reasons_not_to_replace, why_nothing_to_do
+from kafka_runbooks.safety.replacement import find_broker_id, reasons_not_to_replace, why_nothing_to_do
 
 
 def snapshot(live: list[int], *partitions: Partition) -> ClusterSnapshot:

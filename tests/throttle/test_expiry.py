@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from kafka_runbooks.models.cluster import ThrottleRates
 from kafka_runbooks.models.ledger import Ledger, Owner, RateLease
-from kafka_runbooks.throttle.janitor import CLOCK_MARGIN, RunState, judge
+from kafka_runbooks.throttle.expiry import CLOCK_MARGIN, RunState, judge
 from tests.throttle.looks import START
 
 HELD = {1: RateLease(previous=ThrottleRates(), ours=ThrottleRates(leader_bytes_per_s=5))}

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from kafka_runbooks.models.cluster import Direction
 from kafka_runbooks.models.throttles import AdaptiveThrottle, FixedThrottle, Rate, Rates
 from kafka_runbooks.models.traffic import TrafficReport
-from kafka_runbooks.throttle.adapting import (
+from kafka_runbooks.throttle.controller import (
     FIXED,
     STEPS_FROM_FLOOR_TO_CEILING,
     Look,
@@ -20,7 +20,7 @@ from kafka_runbooks.throttle.adapting import (
     with_participants,
 )
 from kafka_runbooks.throttle.headroom import Capacity
-from kafka_runbooks.throttle.measuring import PerBroker, RequestTimes, RequestWindow
+from kafka_runbooks.throttle.measurements import PerBroker, RequestTimes, RequestWindow
 from tests.throttle.looks import LOOK, MEGABYTE, START, all_used, good_look, report, traffic
 from tests.throttle.quota import FETCH_BYTES, passed
 

@@ -7,8 +7,8 @@ from datetime import timedelta
 
 from kafka_runbooks.models.cluster import Partition, Replica, ReplicaSizes
 from kafka_runbooks.models.throttles import AdaptiveThrottle, Slowness
-from kafka_runbooks.throttle.guarding import ECHO, Finding, News, judge, mean_limit_ms
-from kafka_runbooks.throttle.measuring import (
+from kafka_runbooks.throttle.latency_guard import ECHO, Finding, News, judge, mean_limit_ms
+from kafka_runbooks.throttle.measurements import (
     RequestTimes,
     RequestTotals,
     RequestWindow,

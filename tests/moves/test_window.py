@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from kafka_runbooks.models.cluster import Broker, ClusterSnapshot, Partition, Reassignment, TopicPartition
 from kafka_runbooks.models.inputs import MoveLimits
 from kafka_runbooks.models.moves import Move, MovePlan
-from kafka_runbooks.placement.fitting import ChangeWindowState, Seen
-from kafka_runbooks.placement.window import Decision, decide
-from tests.placement.window_checker import check
+from kafka_runbooks.moves.admission import ChangeWindowState, Seen
+from kafka_runbooks.moves.window import Decision, decide
+from tests.moves.window_checker import check
 
 BROKERS = (1, 2, 3, 4, 5, 6)
 

@@ -3,7 +3,7 @@
 from kafka_runbooks.models.cluster import Broker, ClusterSnapshot, Partition, Reassignment
 from kafka_runbooks.models.kubernetes import BrokerPod, StatefulSet
 from kafka_runbooks.models.moves import Move, MovePlan
-from kafka_runbooks.safety.moving import reasons_not_to_move, reasons_not_to_remove
+from kafka_runbooks.safety.moves import reasons_not_to_move, reasons_not_to_remove
 
 
 def move(before: tuple[int, ...], after: tuple[int, ...], partition: int = 0) -> Move:

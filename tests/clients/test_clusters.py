@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from kafka_runbooks.clients.clusters import ClustersFile, ConfiguredClusters, open_metrics
 from kafka_runbooks.clients.errors import Refused, UnknownCluster
 from kafka_runbooks.clients.metrics_datadog import DatadogMetrics
 from kafka_runbooks.clients.metrics_exporter import ExporterMetrics
@@ -11,7 +12,6 @@ from kafka_runbooks.clients.metrics_file import FileMetrics
 from kafka_runbooks.clients.metrics_prometheus import PrometheusMetrics
 from kafka_runbooks.clients.metrics_settings import FileSource, PrometheusSource
 from kafka_runbooks.clients.metrics_znodes import ZnodeMetrics
-from kafka_runbooks.clients.open import ClustersFile, ConfiguredClusters, open_metrics
 from kafka_runbooks.models.traffic import FIGURES
 
 ROOT = Path(__file__).parents[2]

@@ -20,7 +20,7 @@ from typing import NamedTuple
 
 from kafka_runbooks.models.throttles import AdaptiveThrottle, Slowness
 from kafka_runbooks.models.traffic import BrokerTraffic
-from kafka_runbooks.throttle.measuring import RequestTimes, RequestWindow, trouble
+from kafka_runbooks.throttle.measurements import RequestTimes, RequestWindow, trouble
 
 ECHO = timedelta(minutes=5)
 """The reservoir's weights fall by e^(-0.015 per second): half of all values slow are under one percent after 261 s."""

@@ -1,4 +1,4 @@
-from kafka_runbooks.throttle.pace import Pace, copy_seconds
+from kafka_runbooks.moves.progress import Pace, copy_seconds
 
 
 def test_rate_and_time_left_come_from_what_was_seen() -> None:
