@@ -15,7 +15,7 @@ import numpy as np
 from benchmarks import placement as benchmark
 from benchmarks.placement_generator import FAMILIES, Problem, Shape, generate
 from kafka_runbooks.placement import checker, snapshots
-from kafka_runbooks.placement.errors import NoMap
+from kafka_runbooks.placement.errors import NoAssignment
 from kafka_runbooks.placement.solving import default_tolerance
 
 TIMES_BOUND = 1.05
@@ -49,7 +49,7 @@ def shapes(count: int, seed: int) -> Iterator[Shape]:
 def faults(problem: Problem) -> list[str]:
     """What is wrong with the plan of a problem; empty: nothing.
 
-    :raises NoMap: there is none (disks are full, above all where racks are tiny)
+    :raises NoAssignment: there is none (disks are full, above all where racks are tiny)
     """
     plan = benchmark.plan(problem, benchmark.cluster_of(problem))
     cluster = plan.cluster
@@ -81,7 +81,7 @@ def main() -> None:
     for number, shape in enumerate(shapes(arguments.count, arguments.seed)):
         try:
             wrong = faults(generate(shape))
-        except NoMap as error:
+        except NoAssignment as error:
             refused += 1
             print(f"{number}: refused, {error.reasons[0]}", flush=True)
             continue

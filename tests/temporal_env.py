@@ -21,17 +21,19 @@ from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.testing import WorkflowEnvironment
 from temporalio.worker import Worker
 
+from kafka_runbooks.catalogue import RUNBOOKS
 from kafka_runbooks.clients.clusters import ClusterClients, ClusterSettings
 from kafka_runbooks.clients.errors import UnknownCluster
 from kafka_runbooks.clients.protocols import Kafka
 from kafka_runbooks.models.inputs import ReplaceBrokerInput
 from kafka_runbooks.models.results import RunbookResult
-from kafka_runbooks.worker.temporal import RUNBOOKS, WORKFLOWS, activities, sandbox
-from kafka_runbooks.workflows.replace_broker import ReplaceBroker
 from tests.fakes.kafka import FakeKafka
 from tests.fakes.kubernetes import FakeKubernetes
 from tests.fakes.metrics import FakeMetrics
 from tests.fakes.world import World
+from worker.wiring import activities, sandbox
+from workflows import WORKFLOWS
+from workflows.replace_broker import ReplaceBroker
 
 
 async def start_server() -> WorkflowEnvironment:
@@ -82,7 +84,7 @@ class Bench:
 
     async def start_runbook(self, name: str, **fields: object) -> WorkflowHandle[Any, RunbookResult]:
         """Any runbook, by name."""
-        request = RUNBOOKS[name].model_validate({"cluster": self.cluster, "requester": "test", **fields})
+        request = RUNBOOKS[name].input.model_validate({"cluster": self.cluster, "requester": "test", **fields})
         handle = await self.client.start_workflow(
             name, request, id=f"{self.cluster}/{name}/{uuid.uuid4()}", task_queue=self.task_queue, result_type=RunbookResult
         )

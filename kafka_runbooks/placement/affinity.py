@@ -8,17 +8,17 @@ of broker id (topicmappr walks a Go map, and pairs two of a rack at random).
 import numpy as np
 
 from kafka_runbooks.placement.arrays import Cluster, Flags, Ints
-from kafka_runbooks.placement.errors import BadWish
+from kafka_runbooks.placement.errors import InvalidRequest
 
 
 def pair(cluster: Cluster, leaving: Ints, new: Ints) -> dict[int, int]:
     """Leaving broker -> its substitute (indices).
 
-    :raises BadWish: a leaving broker has no substitute in its rack
+    :raises InvalidRequest: a leaving broker has no substitute in its rack
     """
     free = sorted(new.tolist())
     if len(free) < len(leaving):
-        raise BadWish(f"insufficient number of new brokers: {len(leaving)} leave, {len(free)} are new")
+        raise InvalidRequest(f"insufficient number of new brokers: {len(leaving)} leave, {len(free)} are new")
     pairs: dict[int, int] = {}
     known = [b for b in sorted(leaving.tolist()) if _named(cluster, b)]
     lost = [b for b in sorted(leaving.tolist()) if not _named(cluster, b)]
@@ -27,7 +27,7 @@ def pair(cluster: Cluster, leaving: Ints, new: Ints) -> dict[int, int]:
         match = next((b for rack in racks for b in free if cluster.racks[b] == rack), None)
         if match is None:
             names = [cluster.rack_names[rack] for rack in racks]
-            raise BadWish(
+            raise InvalidRequest(
                 f"no substitute for broker {int(cluster.broker_ids[broker])}: no new broker is left in rack {names or 'any'}"
             )
         pairs[broker] = match

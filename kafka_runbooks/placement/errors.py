@@ -1,9 +1,9 @@
 """What can go wrong in placement, by what the caller can do about it.
 
 PlacementError
- ├─ BadWish        the request contradicts itself or the cluster: change the request
+ ├─ InvalidRequest        the request contradicts itself or the cluster: change the request
  ├─ InFlight       a reassignment is in progress: wait for it, or plan on its target
- └─ NoMap          no valid map exists: the reasons say which constraint fails where, and the smallest change that helps
+ └─ NoAssignment          no valid map exists: the reasons say which constraint fails where, and the smallest change that helps
 """
 
 from kafka_runbooks.models.placement import PlacementReason
@@ -13,7 +13,7 @@ class PlacementError(ValueError):
     """Nothing was planned. The message is meant for the person who asked."""
 
 
-class BadWish(PlacementError):
+class InvalidRequest(PlacementError):
     """The request names unknown brokers or topics, or asks for what contradicts itself."""
 
 
@@ -21,7 +21,7 @@ class InFlight(PlacementError):
     """Partitions in scope are being reassigned; planning on the union of old and new replicas would be wrong."""
 
 
-class NoMap(PlacementError):
+class NoAssignment(PlacementError):
     """No map satisfies every constraint; `reasons` say why, one by one."""
 
     def __init__(self, reasons: list[PlacementReason]) -> None:

@@ -12,7 +12,7 @@ import numpy as np
 
 from kafka_runbooks.models.placement import PlacementReason
 from kafka_runbooks.placement.arrays import NONE
-from kafka_runbooks.placement.errors import NoMap
+from kafka_runbooks.placement.errors import NoAssignment
 from kafka_runbooks.placement.keeping import open_slots
 from kafka_runbooks.placement.state import State
 
@@ -26,7 +26,7 @@ def fill(state: State, affinity: dict[int, int] | None = None) -> None:
     """Fill every open slot of `state`.
 
     :param affinity: index of a leaving broker -> its substitute, which takes over its slots where the rules allow
-    :raises NoMap: a replica fits nowhere
+    :raises NoAssignment: a replica fits nowhere
     """
     problem, cluster = state.problem, state.problem.cluster
     missing = open_slots(problem, state.sets)
@@ -55,7 +55,7 @@ def fill(state: State, affinity: dict[int, int] | None = None) -> None:
                 if broker is None:
                     broker = _choose_after_displacing(state, row, shelves)
                 if broker is None:
-                    raise NoMap([why_not(state, row), *rack_shortages(state)])
+                    raise NoAssignment([why_not(state, row), *rack_shortages(state)])
                 counts[broker] += 1
                 state.place(row, state.sets[row].tolist().index(NONE), broker)
                 shelves.renew(broker)

@@ -13,7 +13,7 @@ from kafka_runbooks.placement.wishes import DEFAULTS
 def given(cluster: Cluster, assignment: ReassignmentMap, kind: str = "given") -> Plan:
     """Sets and orders of the map; partitions that it doesn't name stay.
 
-    :raises BadWish: an unknown partition or broker
+    :raises InvalidRequest: an unknown partition or broker
     :raises InFlight: one of its partitions is being reassigned
     """
     names = {(entry.topic, entry.partition) for entry in assignment.partitions}

@@ -13,7 +13,7 @@ import numpy as np
 
 from kafka_runbooks.models.maps import TopicMap
 from kafka_runbooks.placement.arrays import Cluster, Flags
-from kafka_runbooks.placement.errors import BadWish
+from kafka_runbooks.placement.errors import InvalidRequest
 from kafka_runbooks.placement.snapshots import broker_indices
 
 LITERAL = re.compile(r"[A-Za-z0-9._-]+")
@@ -23,7 +23,7 @@ LITERAL = re.compile(r"[A-Za-z0-9._-]+")
 def matching(items: Iterable[str], topics: Sequence[str]) -> list[str]:
     """Topics that any item names: a literal name, or a regex that matches the whole name.
 
-    :raises BadWish: a literal that is no topic, or a regex that doesn't compile
+    :raises InvalidRequest: a literal that is no topic, or a regex that doesn't compile
     """
     found: set[str] = set()
     known = set(topics)
@@ -32,11 +32,11 @@ def matching(items: Iterable[str], topics: Sequence[str]) -> list[str]:
             found.add(item)
             continue
         if LITERAL.fullmatch(item) and "." not in item:
-            raise BadWish(f"topics: no topic is called {item!r}")
+            raise InvalidRequest(f"topics: no topic is called {item!r}")
         try:
             pattern = re.compile(item)
         except re.error as error:
-            raise BadWish(f"topics: {item!r} is no regex: {error}") from error
+            raise InvalidRequest(f"topics: {item!r} is no regex: {error}") from error
         found.update(topic for topic in topics if pattern.fullmatch(topic))
     return [topic for topic in topics if topic in found]
 
@@ -47,7 +47,7 @@ def excluding(items: Iterable[str], topics: Sequence[str]) -> list[str]:
     for item in items:
         try:
             gone.update(matching([item], topics))
-        except BadWish:
+        except InvalidRequest:
             if not LITERAL.fullmatch(item):
                 raise
     return [topic for topic in topics if topic not in gone]
@@ -84,7 +84,7 @@ def resolve(cluster: Cluster, maps: Sequence[TopicMap], brokers_by_type: Mapping
     """Regions of maps. Maps that ask for N instances of a type take the lowest N broker ids of it that no earlier map took.
 
     :param brokers_by_type: instance type -> broker ids, as the caller found them in Kubernetes labels
-    :raises BadWish: an unknown broker, or fewer instances than asked for
+    :raises InvalidRequest: an unknown broker, or fewer instances than asked for
     """
     claims: dict[str, list[str]] = {topic: [] for topic in cluster.topics}
     taken: set[int] = {broker for entry in maps for broker in entry.brokers}
@@ -94,7 +94,7 @@ def resolve(cluster: Cluster, maps: Sequence[TopicMap], brokers_by_type: Mapping
         if entry.instances is not None:
             free = sorted(b for b in (brokers_by_type or {}).get(entry.instances.type, ()) if b not in taken)
             if len(free) < entry.instances.count:
-                raise BadWish(
+                raise InvalidRequest(
                     f"maps.{entry.name}.instances: wants {entry.instances.count} of {entry.instances.type}, "
                     f"{len(free)} are free: {free}"
                 )

@@ -10,7 +10,7 @@ import numpy as np
 
 from kafka_runbooks.placement import affinity, leaders, planning
 from kafka_runbooks.placement.arrays import Cluster, Flags, holds
-from kafka_runbooks.placement.errors import BadWish
+from kafka_runbooks.placement.errors import InvalidRequest
 from kafka_runbooks.placement.plan import Plan
 from kafka_runbooks.placement.snapshots import broker_indices
 from kafka_runbooks.placement.wishes import DEFAULTS, Options, chosen, observed, scope_of
@@ -87,7 +87,7 @@ def replace_brokers(
     allowed = cluster.is_live.copy()
     allowed[gone] = False
     if new is not None and np.isin(new, gone).any():
-        raise BadWish("replacements: a broker can't replace itself")
+        raise InvalidRequest("replacements: a broker can't replace itself")
     pairs = None
     if substitute:
         if new is None:
@@ -106,15 +106,15 @@ def rebalance(cluster: Cluster, options: Options = DEFAULTS, brokers: Iterable[i
 def scale_up(cluster: Cluster, new: Iterable[int], options: Options = DEFAULTS, brokers: Iterable[int] | None = None) -> Plan:
     """Bring new brokers to the level of the others.
 
-    :raises BadWish: a broker that holds replicas already is not new
+    :raises InvalidRequest: a broker that holds replicas already is not new
     """
     cluster = observed(cluster, options)
     fresh = broker_indices(cluster, new, where="new")
     if not len(fresh):
-        raise BadWish("new: name at least one broker to scale up with")
+        raise InvalidRequest("new: name at least one broker to scale up with")
     old = [int(cluster.broker_ids[b]) for b in fresh if holds(cluster.replicas[scope_of(cluster, options)], int(b)).any()]
     if old:
-        raise BadWish(f"new: brokers {old} hold replicas already; `rebalance` levels brokers that are in use")
+        raise InvalidRequest(f"new: brokers {old} hold replicas already; `rebalance` levels brokers that are in use")
     allowed = chosen(cluster, brokers)
     allowed[fresh] = True
     return planning.plan("scale", cluster, options, allowed=allowed, moves=True)
@@ -126,10 +126,10 @@ def decommission(cluster: Cluster, leaving: Iterable[int] = (), options: Options
     gone = set(broker_indices(cluster, leaving, where="leaving").tolist())
     if rack is not None:
         if rack not in cluster.rack_names:
-            raise BadWish(f"rack: {rack!r} is unknown; known: {list(cluster.rack_names)}")
+            raise InvalidRequest(f"rack: {rack!r} is unknown; known: {list(cluster.rack_names)}")
         gone |= set(np.nonzero(cluster.racks == cluster.rack_names.index(rack))[0].tolist())
     if not gone:
-        raise BadWish("leaving: name at least one broker, or a rack")
+        raise InvalidRequest("leaving: name at least one broker, or a rack")
     allowed = cluster.is_live.copy()
     allowed[sorted(gone)] = False
     return planning.plan("decommission", cluster, options, allowed=allowed)
@@ -140,7 +140,7 @@ def set_replication(
 ) -> Plan:
     """Another replication factor. Down: live, in-sync, rack-diverse replicas stay, nothing is copied. Up: only new ones are."""
     if replication < 1:
-        raise BadWish("replication: at least 1")
+        raise InvalidRequest("replication: at least 1")
     cluster = observed(cluster, options)
     return planning.plan("set-rf", cluster, options, allowed=chosen(cluster, brokers), replication=replication)
 
@@ -159,14 +159,14 @@ def balance_leaders(
     """
     cluster = observed(cluster, options)
     if by_share and options.measure == "bytes out":
-        raise BadWish("by_share: leaders follow either their share of replicas or bytes out")
+        raise InvalidRequest("by_share: leaders follow either their share of replicas or bytes out")
     return planning.leaders_plan("leaders", cluster, options, chosen(cluster, brokers), by_share)
 
 
 def evacuate_leaders(cluster: Cluster, leaving: Iterable[int], options: Options = DEFAULTS) -> Plan:
     """No preferred leader on some brokers; replicas stay.
 
-    :raises BadWish: a partition has replicas on those brokers only
+    :raises InvalidRequest: a partition has replicas on those brokers only
     """
     cluster = observed(cluster, options)
     gone = broker_indices(cluster, leaving, where="brokers")
@@ -174,7 +174,7 @@ def evacuate_leaders(cluster: Cluster, leaving: Iterable[int], options: Options 
     after, impossible = leaders.evacuate(cluster.replicas, rows, gone.tolist(), cluster.in_sync, cluster.broker_count)
     if len(impossible):
         names = ["{}-{}".format(*cluster.name(int(row))) for row in impossible[:5]]
-        raise BadWish(
+        raise InvalidRequest(
             f"{len(impossible)} partitions have no in-sync replica on another broker ({', '.join(names)}): "
             "evacuate fewer brokers at once, or move a replica first"
         )

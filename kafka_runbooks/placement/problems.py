@@ -14,7 +14,7 @@ import numpy as np
 
 from kafka_runbooks.models.placement import PlacementReason
 from kafka_runbooks.placement.arrays import NONE, Cluster, Flags, Floats, Ints, loads
-from kafka_runbooks.placement.errors import NoMap
+from kafka_runbooks.placement.errors import NoAssignment
 
 Measure = Literal["utilisation", "used bytes", "replica count", "bytes in", "bytes out"]
 
@@ -60,7 +60,7 @@ def make(
     """A problem; dead brokers are never allowed. Unknown capacities: bytes are levelled instead of utilisation.
 
     :param scope_only: what is out of scope doesn't weigh: the partitions in scope are level among themselves
-    :raises NoMap: a partition wants more replicas than there are live brokers for it
+    :raises NoAssignment: a partition wants more replicas than there are live brokers for it
     """
     allowed = allowed & cluster.is_live
     wanted = (cluster.replicas != NONE).sum(axis=1).astype(np.int64)
@@ -96,7 +96,7 @@ def _enough_brokers(cluster: Cluster, scope: Flags, allowed: Flags, wanted: Ints
         return
     ids = cluster.broker_ids[allowed].tolist()
     topic, number = cluster.name(int(np.nonzero(scope & (wanted == need))[0][0]))
-    raise NoMap(
+    raise NoAssignment(
         [
             PlacementReason(
                 constraint="brokers",

@@ -8,9 +8,10 @@ from dataclasses import replace
 
 import numpy as np
 
-from kafka_runbooks.models.placement import PartitionAssignment, ReassignmentMap, Snapshot
+from kafka_runbooks.models.cluster import ClusterSnapshot, Reassignment, ReplicaSizes
+from kafka_runbooks.models.placement import PartitionAssignment, ReassignmentMap, Snapshot, SnapshotBroker, SnapshotPartition
 from kafka_runbooks.placement.arrays import NONE, OFFLINE, Cluster, Flags, Indices, Ints, loads
-from kafka_runbooks.placement.errors import BadWish
+from kafka_runbooks.placement.errors import InvalidRequest
 
 
 def from_snapshot(snapshot: Snapshot) -> Cluster:
@@ -116,14 +117,14 @@ def build(
 def broker_indices(cluster: Cluster, ids: Iterable[int], *, where: str = "brokers") -> Ints:
     """Indices of broker ids, in ascending order of id.
 
-    :raises BadWish: an id that the cluster does not know
+    :raises InvalidRequest: an id that the cluster does not know
     """
     wanted = np.array(sorted(set(ids)), dtype=np.int64)
     found = np.searchsorted(cluster.broker_ids, wanted)
     inside = found < cluster.broker_count
     missing = wanted[~inside | (cluster.broker_ids[np.minimum(found, cluster.broker_count - 1)] != wanted)]
     if len(missing):
-        raise BadWish(f"{where}: unknown to the cluster: {missing.tolist()}; known: {cluster.broker_ids.tolist()}")
+        raise InvalidRequest(f"{where}: unknown to the cluster: {missing.tolist()}; known: {cluster.broker_ids.tolist()}")
     return found.astype(np.int64)
 
 
@@ -149,7 +150,7 @@ def assignments(cluster: Cluster, replicas: Indices, rows: Iterable[int]) -> Ite
 def from_map(cluster: Cluster, assignment: ReassignmentMap) -> Indices:
     """The replica matrix after a map: rows that it doesn't name stay.
 
-    :raises BadWish: an unknown partition or broker
+    :raises InvalidRequest: an unknown partition or broker
     """
     rows: Mapping[tuple[str, int], int] = {cluster.name(row): row for row in range(cluster.partition_count)}
     width = max([cluster.replicas.shape[1], *(len(p.replicas) for p in assignment.partitions)])
@@ -158,8 +159,41 @@ def from_map(cluster: Cluster, assignment: ReassignmentMap) -> Indices:
     for entry in assignment.partitions:
         row = rows.get((entry.topic, entry.partition))
         if row is None:
-            raise BadWish(f"partitions: {entry.topic}-{entry.partition} is unknown to the cluster")
+            raise InvalidRequest(f"partitions: {entry.topic}-{entry.partition} is unknown to the cluster")
         found = {int(cluster.broker_ids[b]): int(b) for b in broker_indices(cluster, entry.replicas, where="replicas")}
         matrix[row] = NONE
         matrix[row, : len(entry.replicas)] = [found[b] for b in entry.replicas]
     return matrix
+
+
+def observed(snapshot: ClusterSnapshot, sizes: ReplicaSizes, reassignments: tuple[Reassignment, ...]) -> Snapshot:
+    """What placement plans from: a partition's size is its largest replica's (KIP-113), disks are what brokers tell (KIP-827)."""
+    largest: dict[tuple[str, int], int] = {}
+    for replica, size in sizes.size_bytes.items():
+        name = (replica.topic, replica.partition)
+        largest[name] = max(largest.get(name, 0), size)
+    moving = {reassignment.name: reassignment for reassignment in reassignments}
+    partitions = []
+    for partition in snapshot.partitions:
+        change = moving.get(partition.name)
+        partitions.append(
+            SnapshotPartition(
+                topic=partition.topic,
+                partition=partition.partition,
+                replicas=partition.replicas if change is None else change.replicas,
+                size=largest.get((partition.topic, partition.partition), 0),
+                in_sync=partition.in_sync,
+                adding=() if change is None else change.adding,
+                removing=() if change is None else change.removing,
+            )
+        )
+    brokers = tuple(
+        SnapshotBroker(
+            id=broker.id,
+            rack=broker.rack,
+            capacity=sizes.total_bytes.get(broker.id, 0),
+            free=sizes.usable_bytes.get(broker.id, 0),
+        )
+        for broker in snapshot.brokers
+    )
+    return Snapshot(brokers=brokers, partitions=tuple(partitions))

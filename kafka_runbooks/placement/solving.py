@@ -63,7 +63,7 @@ def solve(
     :param target_spread: how far above the best possible spread the plan may stay, in the problem's measure over width
     :param max_moved_bytes: bytes that the plan may copy, forced ones included
     :param prove: for small clusters, the best possible spread exactly
-    :raises NoMap: a replica fits nowhere
+    :raises NoAssignment: a replica fits nowhere
     """
     kept = keep(problem, sets)
     relaxed = relaxing.relax(problem, kept, moves_allowed=moves)

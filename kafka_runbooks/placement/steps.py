@@ -16,7 +16,7 @@ import numpy as np
 from kafka_runbooks.models.placement import PlacementReason, ReassignmentMap
 from kafka_runbooks.placement import snapshots
 from kafka_runbooks.placement.arrays import NONE, Cluster, Indices, Ints, loads, moved_bytes
-from kafka_runbooks.placement.errors import NoMap
+from kafka_runbooks.placement.errors import NoAssignment
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ def cut(cluster: Cluster, before: Indices, after: Indices, limits: Limits | None
     Sets that only shrink come first (they free space), then copies, repairs of offline replicas before others and large ones
     before small, and last the sets whose order alone changes.
 
-    :raises NoMap: what is left fits no broker's disk while both copies exist
+    :raises NoAssignment: what is left fits no broker's disk while both copies exist
     """
     limits = limits or Limits()
     width = max(before.shape[1], after.shape[1])
@@ -92,7 +92,7 @@ def cut(cluster: Cluster, before: Indices, after: Indices, limits: Limits | None
         while len(remaining):
             chosen = _fitting(cluster, now, after, remaining, limits)
             if not len(chosen):
-                raise NoMap([_stuck(cluster, now, after, remaining)])
+                raise NoAssignment([_stuck(cluster, now, after, remaining)])
             remaining = remaining[~np.isin(remaining, chosen)]
             step(np.sort(chosen))
     step(changed[(arriving == 0) & (leaving == 0)])

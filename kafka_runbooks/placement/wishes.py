@@ -8,7 +8,7 @@ import numpy as np
 
 from kafka_runbooks.placement import maps
 from kafka_runbooks.placement.arrays import Cluster, Flags
-from kafka_runbooks.placement.errors import BadWish, InFlight
+from kafka_runbooks.placement.errors import InFlight, InvalidRequest
 from kafka_runbooks.placement.problems import Measure
 from kafka_runbooks.placement.snapshots import broker_indices
 
@@ -50,7 +50,7 @@ def observed(cluster: Cluster, options: Options) -> Cluster:
     """The cluster to plan on: on the target of reassignments in progress, with the sizes asked for.
 
     :raises InFlight: a partition in scope is being reassigned, and planning on its target was not asked for
-    :raises BadWish: what is to be level isn't known, or can't be levelled as asked
+    :raises InvalidRequest: what is to be level isn't known, or can't be levelled as asked
     """
     _can_be_levelled(cluster, options)
     scope = scope_of(cluster, options)
@@ -72,9 +72,11 @@ def _can_be_levelled(cluster: Cluster, options: Options) -> None:
     known = {"bytes in": cluster.bytes_in, "bytes out": cluster.bytes_out}
     if options.measure in known and known[options.measure] is None:
         column = options.measure.replace(" ", "_")
-        raise BadWish(f"level: {options.measure} can't be levelled, for no partition of the snapshot has {column}; fill it in")
+        raise InvalidRequest(
+            f"level: {options.measure} can't be levelled, for no partition of the snapshot has {column}; fill it in"
+        )
     if options.measure == "bytes out" and options.leaders == "keep":
-        raise BadWish("leaders: bytes out are levelled by choosing leaders; drop `keep`, or level bytes in")
+        raise InvalidRequest("leaders: bytes out are levelled by choosing leaders; drop `keep`, or level bytes in")
 
 
 def scope_of(cluster: Cluster, options: Options) -> Flags:

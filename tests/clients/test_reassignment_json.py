@@ -11,7 +11,7 @@ import pytest
 from confluent_kafka.admin import AdminClient, NewTopic
 from typer.testing import CliRunner
 
-from kafka_runbooks.worker.cli import app
+from kafka_runbooks.cli.app import app
 from tests.clients.local_kafka import LocalKafka
 
 Places = dict[tuple[str, int], list[int]]

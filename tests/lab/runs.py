@@ -321,7 +321,7 @@ def worker_pid() -> int | None:
             line = (folder / "cmdline").read_bytes().split(b"\0")
         except OSError:
             continue
-        if any(part.endswith(b"/kafka-runbooks") for part in line) and b"worker" in line:
+        if line[1:3] == [b"-m", b"worker"]:
             return int(folder.name)
     return None
 

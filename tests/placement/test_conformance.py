@@ -12,7 +12,7 @@ import pytest
 from kafka_runbooks.models.placement import ReassignmentMap
 from kafka_runbooks.placement import affinity, filling, keeping, leaders, maps, planners, problems, statistics, steps
 from kafka_runbooks.placement.arrays import Cluster, loads
-from kafka_runbooks.placement.errors import BadWish, NoMap
+from kafka_runbooks.placement.errors import InvalidRequest, NoAssignment
 from kafka_runbooks.placement.planners import ALL_KNOWN, ALL_MAPPED, Options
 from kafka_runbooks.placement.shifting import heaviest_first
 from kafka_runbooks.placement.state import State
@@ -140,7 +140,7 @@ def test_case_12_selection_by_count_bans_racks_in_use() -> None:
     options = Options(topics=["t"], measure="replica count", leaders="keep")
     assert after(planners.set_replication(cluster(held, racks), 2, options, [1001, 1002, 1003]))["t", 0] == [1001, 1002]
     assert after(planners.set_replication(cluster(held, racks), 3, options, [1001, 1002, 1003]))["t", 0] == [1001, 1002, 1003]
-    with pytest.raises(NoMap, match="add 1 broker"):
+    with pytest.raises(NoAssignment, match="add 1 broker"):
         planners.set_replication(cluster(held, racks), 4, options, [1001, 1002, 1003])
 
 
@@ -151,7 +151,7 @@ def test_case_13_selection_by_storage() -> None:
     first = planners.set_replication(cluster(held, brokers, {0: 1000}), 2, options)
     assert after(first)["t", 0] == [1009, 1003]
     assert after(planners.set_replication(cluster(held, brokers, {0: 1000}), 3, options))["t", 0] == [1009, 1003, 1001]
-    with pytest.raises(NoMap, match="free 1000 bytes"):
+    with pytest.raises(NoAssignment, match="free 1000 bytes"):
         planners.set_replication(cluster(held, brokers, {0: 1000}), 4, options)
 
 
@@ -166,7 +166,7 @@ def test_case_14_who_passes_the_constraints() -> None:
     two_racks = problems.make(observed, posed.scope, posed.allowed, replication=2, min_racks=2)
     assert filling.racks_closed(State(two_racks, observed.replicas), 0, [0]) == {0}
     assert after(planners.set_replication(observed, 2, Options(leaders="keep")))["t", 0] == [1000, 1002]
-    with pytest.raises(NoMap, match="capacity on broker 1002"):
+    with pytest.raises(NoAssignment, match="capacity on broker 1002"):
         planners.set_replication(cluster({("t", 0): [1000]}, brokers, {0: 650}), 2, Options(leaders="keep"))
 
 
@@ -255,12 +255,12 @@ def test_case_23_affinity_needs_a_new_broker_of_the_rack() -> None:
         pairs = affinity.pair(observed, indices(observed, *leaving), indices(observed, *new))
         return {int(observed.broker_ids[a]): int(observed.broker_ids[b]) for a, b in pairs.items()}
 
-    with pytest.raises(BadWish, match="insufficient"):
+    with pytest.raises(InvalidRequest, match="insufficient"):
         paired({}, 1001)
-    with pytest.raises(BadWish, match="no new broker is left in rack"):
+    with pytest.raises(InvalidRequest, match="no new broker is left in rack"):
         paired({1005: ("b", 9)}, 1001)
     assert paired({1007: ("a", 9)}, 1001) == {1001: 1007}
-    with pytest.raises(BadWish, match="insufficient number of new brokers"):
+    with pytest.raises(InvalidRequest, match="insufficient number of new brokers"):
         paired({1007: ("a", 9)}, 1001, 1002)
 
 
@@ -274,7 +274,7 @@ def test_case_24_the_rack_of_a_vanished_broker_is_inferred() -> None:
         return {int(observed.broker_ids[a]): int(observed.broker_ids[b]) for a, b in pairs.items()}
 
     for new in ([(1005, "b")], [(1005, "b"), (1006, "c")]):
-        with pytest.raises(BadWish):
+        with pytest.raises(InvalidRequest):
             paired(*new)
     assert paired((1005, "b"), (1006, "c"), (1007, "a")) == {1001: 1007}
 
@@ -337,7 +337,7 @@ def test_case_30_evacuation(leaving: list[int]) -> None:
     plan = planners.evacuate_leaders(observed, leaving, Options(topics=["t"]))
     assert not {row[0] for (topic, _), row in after(plan).items() if topic == "t"} & set(leaving)
     assert after(plan)["u", 0] == [10001, 10002, 10003]
-    with pytest.raises(BadWish, match="no in-sync replica on another broker"):
+    with pytest.raises(InvalidRequest, match="no in-sync replica on another broker"):
         planners.evacuate_leaders(observed, [10001, 10002, 10003], Options(topics=["t"]))
 
 

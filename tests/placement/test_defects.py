@@ -14,7 +14,7 @@ from benchmarks.placement_generator import Shape, generate
 from kafka_runbooks.models.placement import Snapshot
 from kafka_runbooks.placement import checker, maps, planners, snapshots
 from kafka_runbooks.placement.arrays import Cluster
-from kafka_runbooks.placement.errors import BadWish, InFlight, NoMap
+from kafka_runbooks.placement.errors import InFlight, InvalidRequest, NoAssignment
 from kafka_runbooks.placement.planners import Options
 from tests.placement import builders
 from tests.placement.builders import after, cluster
@@ -74,7 +74,7 @@ def test_3_intermediate_steps_never_double_a_broker() -> None:
 
 def test_4_fewer_racks_never_bypass_the_capacity_check() -> None:
     brokers: dict[int, tuple[str | None, int]] = {1: ("a", 0), 2: ("a", 0), 3: ("a", 5)}
-    with pytest.raises(NoMap, match="capacity"):
+    with pytest.raises(NoAssignment, match="capacity"):
         planners.set_replication(cluster({("t", 0): [1]}, brokers, {0: 10}), 2, Options(min_racks=1))
 
 
@@ -143,14 +143,14 @@ def test_12_topic_names_with_dots_are_names() -> None:
     assert maps.matching(["foo.bar"], topics) == ["foo.bar"]
     assert maps.matching([r"foo\.b.*"], topics) == ["foo.bar"]
     assert maps.matching([r".*foo\.bar.*"], topics) == ["foo.bar", "my-foo.bar2"]
-    with pytest.raises(BadWish, match="no topic is called"):
+    with pytest.raises(InvalidRequest, match="no topic is called"):
         maps.matching(["nope"], topics)
 
 
 def test_13_a_replica_that_fits_nowhere_is_refused_not_dropped() -> None:
     brokers: dict[int, tuple[str | None, int]] = {1: ("a", 100), 2: ("b", 5), 3: ("c", 100)}
     observed = cluster({("t", 0): [1, 3]}, brokers, {0: 10})
-    with pytest.raises(NoMap) as refused:
+    with pytest.raises(NoAssignment) as refused:
         planners.replace_brokers(observed, [3])
     assert re.search(r"broker 2: t-0 needs 10 bytes, 5 are free there.*free 5 bytes on it", str(refused.value))
 

@@ -4,10 +4,10 @@ from typing import Any
 
 import pytest
 
+from kafka_runbooks.cli import place_inputs
 from kafka_runbooks.models.cluster import Broker, ClusterSnapshot, Partition, Reassignment, Replica, ReplicaSizes
 from kafka_runbooks.placement import planners, snapshots
-from kafka_runbooks.placement.errors import BadWish, InFlight
-from kafka_runbooks.worker import place_inputs
+from kafka_runbooks.placement.errors import InFlight, InvalidRequest
 
 
 class Seen:
@@ -70,7 +70,7 @@ def test_one_broker_that_does_not_tell_its_disks_makes_used_bytes_the_measure() 
 
 
 def test_a_broker_that_does_not_answer_is_no_empty_broker() -> None:
-    with pytest.raises(BadWish, match=r"brokers \[3\] did not report"):
+    with pytest.raises(InvalidRequest, match=r"brokers \[3\] did not report"):
         look(Seen(SIZES.model_copy(update={"unanswered_broker_ids": (3,)})))
 
 

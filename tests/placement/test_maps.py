@@ -4,7 +4,7 @@ import pytest
 
 from kafka_runbooks.models.maps import Instances, TopicMap
 from kafka_runbooks.placement import maps, planners
-from kafka_runbooks.placement.errors import BadWish, NoMap
+from kafka_runbooks.placement.errors import InvalidRequest, NoAssignment
 from kafka_runbooks.placement.planners import Options
 from tests.placement import builders
 from tests.placement.builders import after, cluster
@@ -57,14 +57,14 @@ def test_instances_of_a_type_take_what_no_other_map_has() -> None:
     ]
     regions = maps.resolve(observed, wish, {"i3": [1, 2, 3, 4]})
     assert observed.broker_ids[regions.regions[1].brokers].tolist() == [2, 3]
-    with pytest.raises(BadWish, match=r"maps.b.instances: wants 2 of i3, 1 are free: \[2\]"):
+    with pytest.raises(InvalidRequest, match=r"maps.b.instances: wants 2 of i3, 1 are free: \[2\]"):
         maps.resolve(observed, wish, {"i3": [1, 2]})
 
 
 def test_why_not_in_a_map_that_is_too_small() -> None:
     observed = cluster(SETS, BROKERS)
     regions = maps.resolve(observed, [TopicMap(name="x", topics="metrics", brokers=(1, 2))])
-    with pytest.raises(NoMap, match=r"metrics-0 wants 3 replicas on distinct live brokers, 2 are there; add 1 broker"):
+    with pytest.raises(NoAssignment, match=r"metrics-0 wants 3 replicas on distinct live brokers, 2 are there; add 1 broker"):
         planners.set_replication(observed, 3, Options(regions=regions))
 
 

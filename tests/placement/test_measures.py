@@ -13,7 +13,7 @@ from benchmarks import placement as benchmark
 from benchmarks.placement_generator import Shape, generate
 from kafka_runbooks.placement import consuming, planners, snapshots
 from kafka_runbooks.placement.arrays import Cluster, loads
-from kafka_runbooks.placement.errors import BadWish
+from kafka_runbooks.placement.errors import InvalidRequest
 from kafka_runbooks.placement.planners import Options
 from tests.placement import builders
 from tests.placement.strategies import clusters
@@ -154,13 +154,13 @@ def test_no_single_change_of_leader_would_level_bytes_out_further(cluster: Clust
     ],
 )
 def test_what_is_not_known_is_not_levelled(options: Options, words: str) -> None:
-    with pytest.raises(BadWish, match=words):
+    with pytest.raises(InvalidRequest, match=words):
         planners.rebalance(generated(Shape("rebalance", (3, 3, 3), 60)), options)
 
 
 def test_bytes_out_are_not_levelled_with_leaders_that_stay() -> None:
     observed = consumed(generated(Shape("rebalance", (3, 3, 3), 60)), 1)
-    with pytest.raises(BadWish, match="leaders: bytes out are levelled by choosing leaders"):
+    with pytest.raises(InvalidRequest, match="leaders: bytes out are levelled by choosing leaders"):
         planners.rebalance(observed, Options(measure="bytes out", leaders="keep"))
-    with pytest.raises(BadWish, match="by_share"):
+    with pytest.raises(InvalidRequest, match="by_share"):
         planners.balance_leaders(observed, Options(measure="bytes out"), by_share=True)

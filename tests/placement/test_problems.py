@@ -11,7 +11,7 @@ from benchmarks import placement as benchmark
 from benchmarks import placement_fuzz
 from benchmarks.placement_generator import FAMILIES, Shape, generate
 from kafka_runbooks.placement import checker, planners
-from kafka_runbooks.placement.errors import NoMap
+from kafka_runbooks.placement.errors import NoAssignment
 from kafka_runbooks.placement.plan import Plan
 from tests.placement.builders import after
 
@@ -139,7 +139,7 @@ def test_odd_problems_at_random() -> None:
         try:
             if wrong := placement_fuzz.faults(generate(shape)):
                 missed[str(shape)] = wrong
-        except NoMap:
+        except NoAssignment:
             refused += 1
     assert missed == {} and refused < 5
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from kafka_runbooks.placement import checker, planners
 from kafka_runbooks.placement.arrays import Cluster
-from kafka_runbooks.placement.errors import NoMap
+from kafka_runbooks.placement.errors import NoAssignment
 from kafka_runbooks.placement.plan import Plan
 from kafka_runbooks.placement.planners import Options
 from kafka_runbooks.placement.steps import Limits, cut, phases
@@ -46,7 +46,7 @@ def test_brokers_leave(cluster: Cluster, data: st.DataObject) -> None:
     leaving = data.draw(st.lists(st.sampled_from(ids(cluster)), min_size=1, max_size=3, unique=True))
     try:
         plan = planners.decommission(cluster, leaving)
-    except NoMap as refused:
+    except NoAssignment as refused:
         assert refused.reasons
         return
     valid(plan, [b for b in ids(cluster) if b not in leaving])
@@ -58,7 +58,7 @@ def test_brokers_leave(cluster: Cluster, data: st.DataObject) -> None:
 def test_replication(cluster: Cluster, replication: int, min_racks: int | None) -> None:
     try:
         plan = planners.set_replication(cluster, replication, Options(min_racks=min_racks))
-    except NoMap:
+    except NoAssignment:
         assert replication > len(ids(cluster))
         return
     valid(plan, ids(cluster), replication, min_racks)
@@ -71,7 +71,7 @@ def test_tight_disks_are_never_overfilled(cluster: Cluster) -> None:
     for wish in (planners.rebalance, planners.spread_topics):
         try:
             plan = wish(cluster)
-        except NoMap:
+        except NoAssignment:
             continue
         valid(plan, ids(cluster))
 
@@ -101,7 +101,7 @@ def test_every_step_is_valid_and_undone_by_its_inverse(
     try:
         plan = planners.rebalance(cluster)
         steps = cut(cluster, plan.before, plan.after, Limits(bytes_per_broker=most, moves_per_broker=moves))
-    except NoMap:
+    except NoAssignment:
         return
     known = checker.facts(cluster)
     state = dict(known.replicas)
@@ -142,7 +142,7 @@ def test_leader_first_phases(cluster: Cluster, data: st.DataObject) -> None:
     leaving = data.draw(st.sampled_from(ids(cluster)))
     try:
         plan = planners.decommission(cluster, [leaving])
-    except NoMap:
+    except NoAssignment:
         return
     made = phases(cluster, plan.before, plan.after)
     state = {row: list(members) for row, members in enumerate(plan.before.tolist())}

@@ -4,13 +4,13 @@ import numpy as np
 import pytest
 
 from kafka_runbooks.placement import planners, steps
-from kafka_runbooks.placement.errors import NoMap
+from kafka_runbooks.placement.errors import NoAssignment
 from kafka_runbooks.placement.planners import Options
 from tests.placement.builders import cluster
 
 
 def reasons(*args: object, **kwargs: object) -> list[tuple[str, str, str]]:
-    with pytest.raises(NoMap) as refused:
+    with pytest.raises(NoAssignment) as refused:
         planners.set_replication(*args, **kwargs)  # type: ignore[arg-type]
     return [(reason.constraint, reason.where, reason.remedy) for reason in refused.value.reasons]
 
@@ -48,7 +48,7 @@ def test_steps_that_wait_for_each_other_for_space() -> None:
     brokers: dict[int, tuple[str | None, int]] = {1: ("a", 0), 2: ("b", 0)}
     observed = cluster({("t", 0): [1], ("t", 1): [2]}, brokers, {0: 10, 1: 10}, capacity=10)
     wanted = np.array([[1], [0]], dtype=np.int32)
-    with pytest.raises(NoMap, match="free 10 bytes on it, or move one of its partitions to a third broker first"):
+    with pytest.raises(NoAssignment, match="free 10 bytes on it, or move one of its partitions to a third broker first"):
         steps.cut(observed, observed.replicas, wanted)
     roomy = cluster({("t", 0): [1], ("t", 1): [2]}, {1: ("a", 0), 2: ("b", 10)}, {0: 10, 1: 10}, capacity=20)
     assert [s.rows.tolist() for s in steps.cut(roomy, roomy.replicas, wanted)] == [[0], [1]], "one after the other"

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import pytest
 from pydantic import ValidationError
 
-from kafka_runbooks.activities import ledgers
+from activities import ledgers
 from kafka_runbooks.clients.errors import ClientError, Unreachable
 from kafka_runbooks.models.cluster import Partition, ThrottledReplicas, ThrottleRates
 from kafka_runbooks.models.ledger import Ledger

@@ -10,8 +10,8 @@ import pytest
 from confluent_kafka import Producer
 from confluent_kafka.admin import AdminClient, NewTopic
 
-from kafka_runbooks.activities import catch_up, ledgers
-from kafka_runbooks.activities.catch_up import Throttling
+from activities import ledgers, throttle
+from activities.throttle import Throttling
 from kafka_runbooks.clients.clusters import ClusterClients, ClusterSettings
 from kafka_runbooks.clients.kafka import KafkaAdmin
 from kafka_runbooks.clients.metrics_exporter import ExporterMetrics
@@ -113,8 +113,8 @@ def create(kafka: LocalKafka, topic: str) -> None:
 
 
 def test_rates_adapt_to_what_real_brokers_measure_and_are_given_back(kafka: LocalKafka, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(catch_up, "ADAPT_SECONDS", 2.0)
-    monkeypatch.setattr(catch_up, "ensure_held", lambda link, token: None)
+    monkeypatch.setattr(throttle, "ADAPT_SECONDS", 2.0)
+    monkeypatch.setattr(throttle, "ensure_held", lambda link, token: None)
     name = TopicPartition("events.b", 0)
     create(kafka, name.topic)
     producing = Producing(kafka.bootstrap_servers, name.topic)
@@ -162,7 +162,7 @@ def test_rates_adapt_to_what_real_brokers_measure_and_are_given_back(kafka: Loca
             assert took > LEFT_BYTES / max(into), "it was never faster than the highest rate"
 
             strict = throttling(relaxed.model_copy(update={"produce_mean_limit_ms": 0.001}))
-            monkeypatch.setattr(catch_up, "ADAPT_SECONDS", 0.0)
+            monkeypatch.setattr(throttle, "ADAPT_SECONDS", 0.0)
             whys = []
             for _ in range(3):
                 time.sleep(2)

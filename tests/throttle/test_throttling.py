@@ -4,9 +4,9 @@ import pytest
 from temporalio.exceptions import ApplicationError
 from temporalio.testing import ActivityEnvironment
 
-from kafka_runbooks.activities import catch_up, ledgers, overriding
-from kafka_runbooks.activities.catch_up import Throttling
-from kafka_runbooks.activities.overriding import ClearRequest, OverrideRequest, OverridingActivities
+from activities import ledgers, overrides, throttle
+from activities.overrides import ClearRequest, OverrideRequest, OverridingActivities
+from activities.throttle import Throttling
 from kafka_runbooks.clients.clusters import ClusterClients, ClusterSettings
 from kafka_runbooks.models.cluster import Partition, ThrottledReplicas, ThrottleRates, TopicPartition
 from kafka_runbooks.models.messages import Token
@@ -73,8 +73,8 @@ class Site:
 @pytest.fixture
 def site(monkeypatch: pytest.MonkeyPatch) -> Site:
     clock = Clock()
-    monkeypatch.setattr(catch_up, "time", clock)
-    monkeypatch.setattr(catch_up, "ensure_held", lambda link, token: None)
+    monkeypatch.setattr(throttle, "time", clock)
+    monkeypatch.setattr(throttle, "ensure_held", lambda link, token: None)
     return Site(clock)
 
 
@@ -159,7 +159,7 @@ def test_somebody_else_s_follower_rate_is_obeyed_and_said_to_be_too_slow(site: S
 
 
 def test_what_a_person_sets_holds_from_the_next_look_on_until_it_is_cleared(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(overriding, "ensure_held", lambda link, token: None)
+    monkeypatch.setattr(overrides, "ensure_held", lambda link, token: None)
     acts = OverridingActivities(WorldClusters(site.world, "main"), None)  # type: ignore[arg-type]
     environment = ActivityEnvironment()
 
@@ -177,7 +177,7 @@ def test_what_a_person_sets_holds_from_the_next_look_on_until_it_is_cleared(site
     site.look(site.throttling())
     assert site.rates() == (90 * MEGABYTE, 90 * MEGABYTE, 200_000), "the next attempt reads it too"
     another_run = TOKEN.model_copy(update={"run_id": "another"})
-    assert [one.broker_id for one in overriding.in_force(site.kubernetes, another_run)] == [None], "it ended with the moves"
+    assert [one.broker_id for one in overrides.in_force(site.kubernetes, another_run)] == [None], "it ended with the moves"
 
     environment.run(acts.clear_throttle, ClearRequest(token=TOKEN, broker_id=7))
     site.look(throttling)
@@ -185,7 +185,7 @@ def test_what_a_person_sets_holds_from_the_next_look_on_until_it_is_cleared(site
     environment.run(acts.clear_throttle, ClearRequest(token=TOKEN, everything=True))
     site.look(throttling)
     assert site.rates() == (CEILING, CEILING, FLOOR + STEP), "back within floor and ceiling"
-    assert overriding.NAME not in site.world.records
+    assert overrides.NAME not in site.world.records
     with pytest.raises(ApplicationError, match="expires_at is 2020-01-01 00:00:00 UTC, which is over"):
         environment.run(acts.set_throttle, by_hand(5_000, expires_at="2020-01-01T00:00:00Z"))
 

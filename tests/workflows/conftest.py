@@ -8,7 +8,7 @@ import pytest
 import pytest_asyncio
 from temporalio.testing import WorkflowEnvironment
 
-from kafka_runbooks.activities import catch_up, mover, pods, running
+from activities import brokers, mover, step, throttle
 from tests.fakes.world import World
 from tests.temporal_env import Bench, bench, make_world, start_server, start_time_skipping_server
 
@@ -28,13 +28,13 @@ async def skipping_server() -> AsyncIterator[WorkflowEnvironment]:
 @pytest.fixture(autouse=True)
 def in_a_hurry(monkeypatch: pytest.MonkeyPatch) -> None:
     """The world in memory moves at each look: looks may follow each other at once."""
-    monkeypatch.setattr(running, "LOOK_SECONDS", 0.05)
-    monkeypatch.setattr(running, "TELL_SECONDS", 0.1)
-    monkeypatch.setattr(running, "BEAT_SECONDS", 0.2)
-    monkeypatch.setattr(catch_up, "ADAPT_SECONDS", 0.1)
+    monkeypatch.setattr(step, "LOOK_SECONDS", 0.05)
+    monkeypatch.setattr(step, "TELL_SECONDS", 0.1)
+    monkeypatch.setattr(step, "BEAT_SECONDS", 0.2)
+    monkeypatch.setattr(throttle, "ADAPT_SECONDS", 0.1)
     monkeypatch.setattr(mover, "DEAD_SECONDS", 1.0)
     monkeypatch.setattr(mover, "RESTART_SECONDS", 1.5)
-    monkeypatch.setattr(pods, "SECONDS_BETWEEN_OBSERVATIONS", 0.5)
+    monkeypatch.setattr(brokers, "SECONDS_BETWEEN_OBSERVATIONS", 0.5)
 
 
 @pytest.fixture

@@ -6,10 +6,10 @@ from temporalio.testing import WorkflowEnvironment
 
 from kafka_runbooks.models.operator import Approval
 from kafka_runbooks.models.results import Outcome
-from kafka_runbooks.workflows.replace_broker import NODE_CHECK_LONGEST, ReplaceBroker
 from tests.fakes.world import World
 from tests.temporal_env import bench
 from tests.workflows.test_replace_broker import lose, nothing_is_left, until
+from workflows.replace_broker import NODE_CHECK_LONGEST, ReplaceBroker
 
 
 async def test_a_node_that_comes_up_after_hours_spares_the_question(skipping_server: WorkflowEnvironment, world: World) -> None:

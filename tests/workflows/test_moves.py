@@ -12,7 +12,7 @@ import pytest
 from temporalio.client import WorkflowFailureError, WorkflowHandle
 from temporalio.exceptions import ApplicationError
 
-from kafka_runbooks.activities import ledgers, mover
+from activities import ledgers, mover
 from kafka_runbooks.clients import store
 from kafka_runbooks.clients.errors import Unreachable
 from kafka_runbooks.models.cluster import ThrottleRates, TopicPartition
@@ -22,11 +22,11 @@ from kafka_runbooks.models.moves import MovePlan, MoveSummary
 from kafka_runbooks.models.operator import Abort, Approval, OperatorAction
 from kafka_runbooks.models.results import Outcome, RunbookResult
 from kafka_runbooks.models.status import Status
-from kafka_runbooks.workflows.moving import Rebalance
 from tests.fakes import FakeKafka, FakeKubernetes
 from tests.fakes.world import MEGABYTE, World
 from tests.temporal_env import Bench
 from tests.workflows.test_replace_broker import nothing_is_left
+from workflows.moves import Rebalance
 
 Handle = WorkflowHandle[Any, RunbookResult]
 FAST: dict[str, Any] = {"throttle": {"mode": "fixed", "rate_bytes_per_s": 50_000_000}, "wait_for_approval": False}

@@ -7,14 +7,14 @@ import pytest
 from temporalio.client import WorkflowFailureError, WorkflowHandle, WorkflowUpdateFailedError
 from temporalio.exceptions import ApplicationError, CancelledError
 
-from kafka_runbooks.activities import catch_up
+from activities import catch_up
 from kafka_runbooks.models.cluster import ThrottledReplicas, ThrottleRates, TopicPartition
 from kafka_runbooks.models.operator import Abort, Approval, OperatorAction
 from kafka_runbooks.models.results import Outcome, RunbookResult
 from kafka_runbooks.models.status import Status
-from kafka_runbooks.workflows.replace_broker import ReplaceBroker
 from tests.fakes.world import World
 from tests.temporal_env import Bench
+from workflows.replace_broker import ReplaceBroker
 
 Handle = WorkflowHandle[ReplaceBroker, RunbookResult]
 SLOW = {"throttle": {"mode": "fixed", "rate_bytes_per_s": 1_000_000}}

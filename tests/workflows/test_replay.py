@@ -12,7 +12,8 @@ from temporalio.client import WorkflowHistory
 from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.worker import Replayer
 
-from kafka_runbooks.worker.temporal import WORKFLOWS, sandbox
+from worker.wiring import sandbox
+from workflows import WORKFLOWS
 
 HISTORIES = sorted(Path(__file__).with_name("histories").glob("*.json.gz"))
 

@@ -12,7 +12,7 @@ from temporalio.testing import WorkflowEnvironment
 from temporalio.worker import Worker
 from temporalio.worker.workflow_sandbox import RestrictedWorkflowAccessError
 
-from kafka_runbooks.worker.temporal import sandbox
+from worker.wiring import sandbox
 
 
 @workflow.defn

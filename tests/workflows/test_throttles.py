@@ -7,17 +7,17 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from temporalio.client import WorkflowUpdateFailedError
 
-from kafka_runbooks.activities import ledgers
+from activities import ledgers
+from kafka_runbooks.cli import schedules
 from kafka_runbooks.clients import store
 from kafka_runbooks.models.cluster import ThrottleRates
 from kafka_runbooks.models.ledger import Ledger, Owner, RateLease
 from kafka_runbooks.models.operator import ClearThrottle, Override
 from kafka_runbooks.models.results import Outcome
-from kafka_runbooks.worker import schedules
-from kafka_runbooks.workflows.replace_broker import ReplaceBroker
 from tests.fakes.kubernetes import FakeKubernetes
 from tests.temporal_env import Bench
 from tests.workflows.test_replace_broker import SLOW, lose, nothing_is_left, until
+from workflows.replace_broker import ReplaceBroker
 
 MEGABYTE = 1_000_000
 

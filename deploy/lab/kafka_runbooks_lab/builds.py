@@ -109,7 +109,7 @@ def compile_bytecode(say: Say) -> None:
     """Compile the Python that pods run: they mount it read-only, and would compile it at every start, in memory."""
     lock = hashlib.sha256((paths.CHECKOUT / "uv.lock").read_bytes() + bytes(paths.VENV)).hexdigest()[:16]
     stamp = paths.CACHE / f"bytecode-{lock}"
-    folders = [paths.CHECKOUT / "kafka_runbooks"]
+    folders = [paths.CHECKOUT / name for name in ("kafka_runbooks", "activities", "workflows", "worker")]
     if not stamp.exists():
         say("compiling Python's bytecode, once")
         folders.append(Path(sysconfig.get_path("purelib")))

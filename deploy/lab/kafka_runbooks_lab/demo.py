@@ -25,8 +25,8 @@ from rich.text import Text
 from temporalio.client import Client
 from temporalio.contrib.pydantic import pydantic_data_converter
 
+from kafka_runbooks.cli import equivalents, printing, watching
 from kafka_runbooks.models.results import PhaseTime, RunbookResult
-from kafka_runbooks.worker import equivalents, printing, watching
 from kafka_runbooks_lab import paths, report, temporal
 from kafka_runbooks_lab.errors import LabError, Unsupported
 from kafka_runbooks_lab.lab import Lab

@@ -9,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from kafka_runbooks.models.results import Outcome, RunbookResult
-from kafka_runbooks.workflows.details import duration, size
+from kafka_runbooks.models.wording import duration, size
 
 
 def make(

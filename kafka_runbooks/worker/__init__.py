@@ -1,1 +1,0 @@
-"""The process and the command line: settings, Temporal plugin, entry points."""

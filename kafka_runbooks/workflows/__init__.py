@@ -1,1 +1,0 @@
-"""Deterministic runbooks, one module each, and the few parts that they share."""

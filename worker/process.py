@@ -1,0 +1,65 @@
+"""The worker as a process: starts, says that it lives, ends in good order.
+
+SIGTERM stops polling; steps that run notice it within half a second and end as retryable, so the next worker goes on. A thread
+that is stuck in a library can't hold the process for ever: it exits hard once the grace is over.
+"""
+
+import asyncio
+import os
+import signal
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import structlog
+from temporalio.runtime import PrometheusConfig, Runtime, TelemetryConfig
+
+from kafka_runbooks.clients.clusters import Clusters
+from kafka_runbooks.temporal import connect
+from worker.settings import WorkerSettings
+from worker.wiring import GRACE, make_worker
+
+log = structlog.get_logger()
+
+HARD_EXIT_SECONDS = GRACE.total_seconds() + 15
+ALIVE_SECONDS = 5.0
+
+
+def serve_health(port: int, loop: asyncio.AbstractEventLoop) -> ThreadingHTTPServer:
+    """`/healthz`: 200 while the event loop answers; a blocked loop can't poll, and should be restarted."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            answered = threading.Event()
+            loop.call_soon_threadsafe(answered.set)
+            is_alive = answered.wait(ALIVE_SECONDS)
+            self.send_response(200 if is_alive else 503)
+            self.end_headers()
+            self.wfile.write(b"ok\n" if is_alive else b"the event loop doesn't answer\n")
+
+        def log_message(self, format: str, *args: object) -> None:
+            """Probes are not news."""
+
+    server = ThreadingHTTPServer(("0.0.0.0", port), Handler)
+    threading.Thread(target=server.serve_forever, daemon=True, name="health").start()
+    return server
+
+
+async def run_worker(settings: WorkerSettings, clusters: Clusters) -> None:
+    """Work until SIGTERM or SIGINT."""
+    loop = asyncio.get_running_loop()
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    metrics = PrometheusConfig(bind_address=f"0.0.0.0:{settings.metrics_port}", durations_as_seconds=True)
+    client = await connect(Runtime(telemetry=TelemetryConfig(metrics=metrics)))
+    health = serve_health(settings.health_port, loop)
+    loop.set_default_executor(ThreadPoolExecutor(4, "default"))
+    async with make_worker(client, clusters, settings):
+        log.info("worker polls", task_queue=settings.task_queue, clusters=clusters.names(), build_id=settings.build_id)
+        await stop.wait()
+        log.info("worker ends", grace_seconds=GRACE.total_seconds())
+        threading.Timer(HARD_EXIT_SECONDS, lambda: os._exit(1)).start()
+    health.shutdown()
+    health.server_close()
+    os._exit(0)

@@ -1,0 +1,13 @@
+"""The worker's settings, from environment variables `KAFKA_RUNBOOKS_*`; Temporal's own are those of the `temporal` command."""
+
+from kafka_runbooks.temporal import TemporalSettings
+
+
+class WorkerSettings(TemporalSettings):
+    """Each field is `KAFKA_RUNBOOKS_<FIELD>`; the clusters' file is `KAFKA_RUNBOOKS_CLUSTERS_FILE` (`clients.clusters`)."""
+
+    health_port: int = 8080
+    metrics_port: int = 9090
+    activity_threads: int = 32
+    build_id: str | None = None
+    """Set: the worker is versioned (Temporal Worker Deployments), and running workflows stay on the build they began with."""

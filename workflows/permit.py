@@ -1,0 +1,80 @@
+"""The permit: one runbook at a time on a cluster, held by a child workflow.
+
+Temporal admits one open workflow of an id, so the child `kafka-permit/<cluster>` can be started by one runbook only, whatever
+its own id is and wherever it was started from. It closes with its parent, however that ends (terminated too), and its run id
+fences off whoever wakes up late (`activities.permits`).
+"""
+
+from datetime import timedelta
+
+from temporalio import workflow
+from temporalio.exceptions import ApplicationError, WorkflowAlreadyStartedError
+
+with workflow.unsafe.imports_passed_through():
+    from activities.permits import PermitActivities, permit_id
+    from kafka_runbooks.models.inputs import RunbookInput
+    from kafka_runbooks.models.results import Outcome, RunbookResult
+    from workflows import calls
+
+
+@workflow.defn
+class ClusterPermit:
+    """Runs while it is held."""
+
+    def __init__(self) -> None:
+        self._is_released = False
+
+    @workflow.run
+    async def run(self, holder: str) -> None:
+        workflow.set_current_details(f"held by `{holder}`")
+        await workflow.wait_condition(lambda: self._is_released)
+
+    @workflow.signal
+    def release(self) -> None:
+        self._is_released = True
+
+
+Permit = workflow.ChildWorkflowHandle[ClusterPermit, None]
+
+
+async def try_to_acquire(request: RunbookInput) -> Permit | None:
+    """The permit, or None where somebody holds it."""
+    holder = workflow.info().workflow_id
+    try:
+        return await workflow.start_child_workflow(
+            ClusterPermit.run,
+            holder,
+            id=permit_id(request.cluster),
+            parent_close_policy=workflow.ParentClosePolicy.REQUEST_CANCEL,
+            static_summary=f"held by {holder}"[:400],
+        )
+    except WorkflowAlreadyStartedError:
+        return None
+
+
+async def holder_of(cluster: str) -> str | None:
+    """Who holds the cluster now."""
+    return await workflow.execute_activity_method(
+        PermitActivities.permit_holder,
+        cluster,
+        start_to_close_timeout=timedelta(seconds=30),
+        retry_policy=calls.RETRY,
+        summary="who holds the permit",
+    )
+
+
+async def wait_until_free(cluster: str) -> None:
+    await workflow.execute_activity_method(PermitActivities.wait_until_free, cluster, **calls.wait("wait for the permit"))
+
+
+def busy(cluster: str, holder: str | None) -> ApplicationError:
+    """The failure of a runbook that was told not to wait."""
+    summary = f"cluster {cluster} is busy: {holder or 'another runbook'} holds the permit"
+    result = RunbookResult(outcome=Outcome.BUSY, summary=summary)
+    return ApplicationError(summary, result, type=Outcome.BUSY.name, non_retryable=True)
+
+
+async def release(permit: Permit) -> None:
+    """Let go, and wait until the permit has closed, so that whoever is told of our end finds the cluster free."""
+    await permit.signal(ClusterPermit.release)
+    await permit
