@@ -53,7 +53,7 @@ def proven(look: Callable[[], tuple[Check, ...]]) -> tuple[Check, ...]:
     began = time.monotonic()
     for _ in looks(1.0):
         checks = look()
-        broken = {check.name for check in checks if not check.holds}
+        broken = {check.name for check in checks if not check.passed}
         patience = READY_PATIENCE_SECONDS if broken == {exit_contract.ONE_READY_POD} else PROOF_PATIENCE_SECONDS
         if not broken or time.monotonic() - began > patience:
             return checks

@@ -133,13 +133,13 @@ def _look(
     except NoAssignment as error:
         return MoveSurvey(
             reasons=tuple(
-                Reason(name=f"no-map:{reason.constraint}", message=f"{reason.where}: {reason.problem}", clears=reason.remedy)
+                Reason(name=f"no-map:{reason.constraint}", message=f"{reason.where}: {reason.problem}", remedy=reason.remedy)
                 for reason in error.reasons[:50]
             )
         )
     except InvalidRequest as error:
         return MoveSurvey(
-            reasons=(Reason(name="invalid-request", message=str(error)[:2000], clears="ask for what the cluster has"),)
+            reasons=(Reason(name="invalid-request", message=str(error)[:2000], remedy="ask for what the cluster has"),)
         )
     if not plan.moves and not made.goes_on:
         return MoveSurvey(nothing_to_do=made.nothing)
@@ -167,7 +167,7 @@ def bounded(reasons: Sequence[Reason]) -> tuple[Reason, ...]:
     more = Reason(
         name="more-reasons",
         message=f"{len(reasons) - MOST_REASONS} more reasons like these",
-        clears="clear these first, or plan for fewer topics at once",
+        remedy="clear these first, or plan for fewer topics at once",
     )
     return (*reasons[:MOST_REASONS], more)
 

@@ -193,7 +193,7 @@ class Mover:
         eta = self._pace.seconds_left(left)
         waiting = None
         if decision.hold is not None:
-            waiting = self._reporter.waiting(decision.hold.reason, decision.hold.unblocks, decision.hold.blocking)
+            waiting = self._reporter.waiting(decision.hold.reason, decision.hold.resumes_when, decision.hold.blocking)
         elif decision.in_flight and self._pace.still_for_seconds(now) > STILL_SECONDS:
             names = tuple(str(move.name) for move in decision.in_flight[:20])
             waiting = self._reporter.waiting(

@@ -48,7 +48,7 @@ class Throttling:
 
     @property
     def why(self) -> str:
-        why = (self._now and self._now.why()) or "to begin with"
+        why = (self._now and self._now.reason()) or "to begin with"
         return "; ".join((why, *self.too_slow[:2]))
 
     def wanted(self, moves: Sequence[tuple[Partition, Sequence[int]]], live: frozenset[int]) -> dict[int, ThrottleRates]:

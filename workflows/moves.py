@@ -90,8 +90,8 @@ class Moving(Runbook):
             except ActivityError as error:
                 if not is_type(error, "UnknownCluster"):
                     raise
-                clears = "give a cluster that clusters.yaml names"
-                reason = Reason(name="unknown-cluster", message=f"cluster: {describe(error)}", clears=clears)
+                remedy = "give a cluster that clusters.yaml names"
+                reason = Reason(name="unknown-cluster", message=f"cluster: {describe(error)}", remedy=remedy)
                 raise Ended(self._refusal((reason,))) from error
         if not await self.plan(plan_activity):
             raise AssertionError("a first plan moves something, or has ended the run")
@@ -129,7 +129,7 @@ class Moving(Runbook):
         outcome, begins = Outcome.REFUSED, "refused: "
         if self._begun:
             outcome, begins = Outcome.FAILED, "what has arrived stays, the rest can't be planned: "
-        summary = begins + "; ".join(f"{reason.message} ({reason.clears})" for reason in reasons[:10])
+        summary = begins + "; ".join(f"{reason.message} ({reason.remedy})" for reason in reasons[:10])
         return RunbookResult(outcome=outcome, summary=summary, reasons=reasons[:100])
 
     # Steps

@@ -102,7 +102,7 @@ class ReplaceBroker(Runbook):
             if not is_type(error, "UnknownCluster"):
                 raise
             reason = Reason(
-                name="unknown-cluster", message=f"cluster: {describe(error)}", clears="give a cluster that clusters.yaml names"
+                name="unknown-cluster", message=f"cluster: {describe(error)}", remedy="give a cluster that clusters.yaml names"
             )
             raise Ended(self._refusal((reason,))) from error
         if survey.nothing_to_do is not None:
@@ -115,7 +115,7 @@ class ReplaceBroker(Runbook):
 
     def _refusal(self, reasons: tuple[Reason, ...]) -> RunbookResult:
         self._reasons = reasons
-        summary = "refused: " + "; ".join(f"{reason.message} ({reason.clears})" for reason in reasons[:10])
+        summary = "refused: " + "; ".join(f"{reason.message} ({reason.remedy})" for reason in reasons[:10])
         return RunbookResult(outcome=Outcome.REFUSED, summary=summary, reasons=reasons)
 
     async def _plan_and_gate(self, place: BrokerPlace) -> None:
@@ -287,7 +287,7 @@ class ReplaceBroker(Runbook):
                 ProofRequest(step=self._request_for(place), our_rates_bytes_per_s=released.rates_bytes_per_s),
                 **calls.act("prove the exit contract on the live cluster"),
             )
-        broken = [check for check in checks if not check.holds]
+        broken = [check for check in checks if not check.passed]
         seconds = sum(time.seconds for time in self._times)
         copied = f"{size(self._copied.done_bytes)} in {duration(seconds)}"
         what = f"broker {place.broker_id}"

@@ -31,7 +31,7 @@ def watched(seen: Seen) -> RenderableType:
         parts.append(progress_line(seen.progress))
     parts += [Text.assemble((line, "yellow")) for line in waits(seen)]
     if status is not None:
-        parts += [Text(f"  reason {reason.name}: {reason.message}; {reason.clears}") for reason in status.reasons]
+        parts += [Text(f"  reason {reason.name}: {reason.message}; {reason.remedy}") for reason in status.reasons]
         parts += [Text(f"  note: {note}", style="dim") for note in status.notes]
         parts += [Text(f"  holds: {held}", style="dim") for held in status.owned_throttles[:3]]
     return Group(*parts)
@@ -199,7 +199,7 @@ def print_reasons(console: Console, reasons: tuple[Reason, ...]) -> None:
     """Every reason, what clears it, and how it can be acknowledged."""
     for reason in reasons:
         console.print(f"[bold red]✗[/] [bold]{reason.name}[/]: ", Text(reason.message), sep="")
-        console.print("    clears it: ", Text(reason.clears), sep="")
+        console.print("    clears it: ", Text(reason.remedy), sep="")
         if reason.can_be_acknowledged:
             console.print("    or acknowledge it: ", Text(f'"acknowledged_risks": ["{reason.name}"]'), sep="")
 
@@ -225,7 +225,7 @@ def print_result(console: Console, result: RunbookResult) -> None:
     for step in result.steps:
         table.add_row("", step.step, duration(step.seconds))
     for check in result.checks:
-        table.add_row("[green]✓[/]" if check.holds else "[red]✗[/]", Text(check.name), Text(check.detail))
+        table.add_row("[green]✓[/]" if check.passed else "[red]✗[/]", Text(check.name), Text(check.detail))
     for decision in result.decisions:
         table.add_row("", f"{decision.action} by {decision.by}", Text(decision.reason))
     if table.row_count:

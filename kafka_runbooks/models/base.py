@@ -15,7 +15,7 @@ Name = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max
 class Model(BaseModel):
     """A frozen value that our own parts exchange; unknown fields are ignored (version skew)."""
 
-    model_config = ConfigDict(frozen=True, extra="ignore")
+    model_config = ConfigDict(frozen=True, extra="ignore", serialize_by_alias=True, validate_by_name=True, validate_by_alias=True)
 
 
 class OperatorInput(BaseModel):

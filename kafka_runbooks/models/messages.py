@@ -135,4 +135,4 @@ class MoveChecks(Model):
 
     @property
     def broken(self) -> tuple[Check, ...]:
-        return tuple(check for check in self.checks if not check.holds)
+        return tuple(check for check in self.checks if not check.passed)

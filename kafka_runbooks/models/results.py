@@ -3,6 +3,8 @@
 from datetime import datetime
 from enum import StrEnum
 
+from pydantic import Field
+
 from kafka_runbooks.models.base import Model
 from kafka_runbooks.models.plans import PlanReference
 
@@ -12,7 +14,7 @@ class Reason(Model):
 
     name: str
     message: str
-    clears: str
+    remedy: str = Field(alias="clears")
     """What would make it go away."""
     can_be_acknowledged: bool = False
 
@@ -21,7 +23,7 @@ class Check(Model):
     """One assertion of the exit contract, made on the live cluster."""
 
     name: str
-    holds: bool
+    passed: bool = Field(alias="holds")
     detail: str
 
 

@@ -120,7 +120,7 @@ class Rates(Model):
             for broker in sorted({*self.leader, *self.follower})
         }
 
-    def why(self) -> str:
+    def reason(self) -> str:
         """The reasons in words, each once, with the brokers that it holds for; the first few, and those that go up last."""
         brokers: dict[str, list[str]] = {}
         for direction in Direction:

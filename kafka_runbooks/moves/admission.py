@@ -24,7 +24,7 @@ class ChangeWindowState:
     left_bytes: int | None
     """Bytes that can still be copied before it closes, at the rate so far and less what is in flight. None: it doesn't close."""
     why: str
-    unblocks: str
+    resumes_when: str
 
 
 @dataclass(frozen=True)

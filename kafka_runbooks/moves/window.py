@@ -31,7 +31,7 @@ class Hold:
     """Why nothing new starts."""
 
     reason: str
-    unblocks: str
+    resumes_when: str
     blocking: tuple[str, ...] = ()
 
 
@@ -200,14 +200,14 @@ def _why(
             names,
         )
     if window is not None and left and not window.is_open:
-        return Hold(f"{window.why}: {left} moves wait, {moving} are in flight and end", window.unblocks)
+        return Hold(f"{window.why}: {left} moves wait, {moving} are in flight and end", window.resumes_when)
     if moving:
         return None
     if window is not None and TOO_LATE in blocked:
         largest = max(blocked[TOO_LATE], key=lambda move: move.copied_bytes)
         return Hold(
             f"{window.why}: none of {left} moves would end before it closes; {largest.name} is {largest.copied_bytes} bytes",
-            window.unblocks,
+            window.resumes_when,
         )
     if foreign:
         names = tuple(str(move.name) for move in foreign[:20])

@@ -80,7 +80,7 @@ def risks_of_losing(snapshot: ClusterSnapshot, broker_id: int, *, disk_is_lost: 
             name=f"data-loss:{topic}",
             message=f"topic {topic}, partition {listed(numbers)}: the only in-sync copy is on broker {broker_id}; "
             "releasing its volume makes the loss final",
-            clears=f'bring the disk back (node_state "returns"), or acknowledge with acknowledged_risks ["data-loss:{topic}"]',
+            remedy=f'bring the disk back (node_state "returns"), or acknowledge with acknowledged_risks ["data-loss:{topic}"]',
             can_be_acknowledged=True,
         )
         for topic, numbers in by_topic(only_copy_on(snapshot, broker_id)).items()

@@ -25,7 +25,7 @@ def replicas_in_sync(snapshot: ClusterSnapshot, broker_id: int) -> Check:
     detail = f"{len(assigned) - len(late)} of {len(assigned)} replicas of broker {broker_id} are in sync"
     if late:
         detail += ": not " + ", ".join(str(partition.name) for partition in late[:10])
-    return Check(name="replicas in sync", holds=broker_id in snapshot.live_broker_ids and not late, detail=detail)
+    return Check(name="replicas in sync", passed=broker_id in snapshot.live_broker_ids and not late, detail=detail)
 
 
 def replicas_moved(snapshot: ClusterSnapshot, broker_id: int) -> Check:
@@ -33,7 +33,7 @@ def replicas_moved(snapshot: ClusterSnapshot, broker_id: int) -> Check:
     left = [str(partition.name) for partition in snapshot.on_broker(broker_id)]
     return Check(
         name="replicas moved",
-        holds=not left,
+        passed=not left,
         detail=f"{len(left)} replicas are left on broker {broker_id} {' '.join(left[:10])}".strip(),
     )
 
@@ -45,14 +45,14 @@ def replicas_as_planned(snapshot: ClusterSnapshot, moves: Sequence[Move]) -> Che
     detail = f"{len(moves) - len(wrong)} of {len(moves)} partitions"
     if wrong:
         detail += ": not " + "; ".join(wrong[:10])
-    return Check(name="replicas as planned", holds=not wrong, detail=detail)
+    return Check(name="replicas as planned", passed=not wrong, detail=detail)
 
 
 def is_empty(snapshot: ClusterSnapshot, broker_id: int) -> Check:
     """Nothing is left on a broker that leaves."""
     left = [str(partition.name) for partition in snapshot.on_broker(broker_id)]
     detail = f"{len(left)} replicas {' '.join(left[:10])}".strip()
-    return Check(name=f"broker {broker_id} is empty", holds=not left, detail=detail)
+    return Check(name=f"broker {broker_id} is empty", passed=not left, detail=detail)
 
 
 def in_sync_no_worse(snapshot: ClusterSnapshot, planned: Sequence[PlannedPartition]) -> Check:
@@ -66,7 +66,7 @@ def in_sync_no_worse(snapshot: ClusterSnapshot, planned: Sequence[PlannedPartiti
         for partition in snapshot.partitions
         if len(partition.in_sync) < before.get(partition.name, 0)
     ]
-    return Check(name="in-sync replicas no worse", holds=not worse, detail="; ".join(worse[:10]) or f"{len(before)} partitions")
+    return Check(name="in-sync replicas no worse", passed=not worse, detail="; ".join(worse[:10]) or f"{len(before)} partitions")
 
 
 def preferred_leaders_lead(snapshot: ClusterSnapshot, planned: Sequence[PlannedPartition]) -> Check:
@@ -77,7 +77,7 @@ def preferred_leaders_lead(snapshot: ClusterSnapshot, planned: Sequence[PlannedP
     detail = f"{len(found) - len(wrong)} of {len(found)}"
     if wrong:
         detail += ": not " + ", ".join(str(partition.name) for partition in wrong[:10])
-    return Check(name="preferred leaders lead", holds=not wrong, detail=detail)
+    return Check(name="preferred leaders lead", passed=not wrong, detail=detail)
 
 
 def no_throttle_of_ours(
@@ -104,7 +104,7 @@ def no_throttle_of_ours(
         rate = rates.get(broker_id, ThrottleRates()).leader_bytes_per_s
         if rate == ours and plan.rates_before.get(broker_id) != ours:
             left.append(f"broker {broker_id}: {rate} B/s")
-    return Check(name="no throttle or cordon of ours", holds=not left, detail="; ".join(left[:10]) or "the ledger is empty")
+    return Check(name="no throttle or cordon of ours", passed=not left, detail="; ".join(left[:10]) or "the ledger is empty")
 
 
 def _entries(text: str) -> set[str]:
@@ -114,7 +114,7 @@ def _entries(text: str) -> set[str]:
 def no_reassignment_of_ours(reassignments: Sequence[Reassignment], ledger: Ledger | None) -> Check:
     ours = {move.name for move in ledger.reassignments} if ledger else set()
     left = [str(move.name) for move in reassignments if move.name in ours]
-    return Check(name="no reassignment of ours", holds=not left, detail=", ".join(left[:10]) or "none")
+    return Check(name="no reassignment of ours", passed=not left, detail=", ".join(left[:10]) or "none")
 
 
 def one_ready_pod(pods: Sequence[BrokerPod], nodes: Sequence[Node], place: BrokerPlace) -> list[Check]:
@@ -127,15 +127,15 @@ def one_ready_pod(pods: Sequence[BrokerPod], nodes: Sequence[Node], place: Broke
         node.name for node in nodes if node.broker_id == place.broker_id and node.is_ready and node.name not in nodes_of_pods
     ]
     return [
-        Check(name=ONE_READY_POD, holds=len(carriers) == 1 and len(ready) == 1, detail=where or "no pod"),
-        Check(name="no stray node label", holds=not stray, detail=", ".join(stray) or "none"),
+        Check(name=ONE_READY_POD, passed=len(carriers) == 1 and len(ready) == 1, detail=where or "no pod"),
+        Check(name="no stray node label", passed=not stray, detail=", ".join(stray) or "none"),
     ]
 
 
 def claim_is_sound(claim: Claim | None, place: BrokerPlace, *, disk_is_lost: bool) -> Check:
     """The claim is bound, and it is a new one where the old disk was given up."""
     if claim is None or claim.is_terminating or claim.volume is None:
-        return Check(name="volume claim", holds=False, detail=f"claim {place.claim} is missing, terminating or unbound")
+        return Check(name="volume claim", passed=False, detail=f"claim {place.claim} is missing, terminating or unbound")
     if disk_is_lost and place.claim_uid is not None and claim.uid == place.claim_uid:
-        return Check(name="volume claim", holds=False, detail=f"claim {place.claim} is still the lost one")
-    return Check(name="volume claim", holds=True, detail=f"{place.claim} is bound to {claim.volume}")
+        return Check(name="volume claim", passed=False, detail=f"claim {place.claim} is still the lost one")
+    return Check(name="volume claim", passed=True, detail=f"{place.claim} is bound to {claim.volume}")

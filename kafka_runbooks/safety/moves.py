@@ -23,7 +23,7 @@ def reasons_not_to_move(
         Reason(
             name=f"destination-is-down:{broker}",
             message=f"{len(moves)} moves lead onto broker {broker}, which is not registered with the cluster ({_names(moves)})",
-            clears=f"start broker {broker}, or plan onto live ones: {', '.join(map(str, sorted(live)))}",
+            remedy=f"start broker {broker}, or plan onto live ones: {', '.join(map(str, sorted(live)))}",
         )
         for broker, moves in _by_broker(plan, lambda move: [b for b in move.arriving if b not in live]).items()
     ]
@@ -31,7 +31,7 @@ def reasons_not_to_move(
         Reason(
             name=f"no-leader:{topic}",
             message=f"topic {topic}, partition {listed(numbers)}: no leader, so there is nothing to copy from",
-            clears="bring back a broker that has an in-sync replica of it",
+            remedy="bring back a broker that has an in-sync replica of it",
         )
         for topic, numbers in _by_topic([move for move in plan.moves if move.arriving and move.name in leaderless]).items()
     ]
@@ -39,7 +39,7 @@ def reasons_not_to_move(
         Reason(
             name=f"broker-is-down:{broker}",
             message=f"broker {broker} is down: the plan copies {len(moves)} replicas anew that come back with it",
-            clears=f'bring broker {broker} back first, or acknowledge with acknowledged_risks ["broker-is-down:{broker}"]',
+            remedy=f'bring broker {broker} back first, or acknowledge with acknowledged_risks ["broker-is-down:{broker}"]',
             can_be_acknowledged=True,
         )
         for broker, moves in _by_broker(
@@ -51,7 +51,7 @@ def reasons_not_to_move(
             name=f"below-minimum:{topic}",
             message=f"topic {topic}, partition {listed(numbers)}: fewer replicas than min.insync.replicas "
             f"({snapshot.minimum_in_sync.get(topic, 1)}): acks=all writes will be refused",
-            clears=f'lower min.insync.replicas first, or acknowledge with acknowledged_risks ["below-minimum:{topic}"]',
+            remedy=f'lower min.insync.replicas first, or acknowledge with acknowledged_risks ["below-minimum:{topic}"]',
             can_be_acknowledged=True,
         )
         for topic, numbers in _by_topic(
@@ -68,7 +68,7 @@ def reasons_not_to_move(
             Reason(
                 name=f"fewer-racks:{topic}",
                 message=f"topic {topic}, partition {listed(numbers)}: its replicas would span fewer racks than now",
-                clears=f'spread them over racks, or acknowledge with acknowledged_risks ["fewer-racks:{topic}"]',
+                remedy=f'spread them over racks, or acknowledge with acknowledged_risks ["fewer-racks:{topic}"]',
                 can_be_acknowledged=True,
             )
             for topic, numbers in _by_topic(
@@ -95,7 +95,7 @@ def reasons_not_to_remove(
                     message=f"remove_pods: {', '.join(f'broker {pod.broker_id} is pod {pod.name}' for pod in wrong)}; "
                     f"StatefulSet {name} can lose only its highest ordinals: "
                     + ", ".join(f"{pod.name} (broker {pod.broker_id})" for pod in sorted(highest, key=ordinal)),
-                    clears="decommission those brokers instead, or leave out remove_pods and keep empty brokers",
+                    remedy="decommission those brokers instead, or leave out remove_pods and keep empty brokers",
                 )
             )
         if len(going) == wanted.get(name, 0):
@@ -103,7 +103,7 @@ def reasons_not_to_remove(
                 Reason(
                     name=f"last-pods:{name}",
                     message=f"remove_pods: StatefulSet {name} would have no pod left",
-                    clears="leave out remove_pods, and delete the StatefulSet yourself once its brokers are empty",
+                    remedy="leave out remove_pods, and delete the StatefulSet yourself once its brokers are empty",
                 )
             )
     return found
@@ -131,7 +131,7 @@ def foreign_reassignments(moving: Sequence[Reassignment]) -> list[Reason]:
             name="foreign-reassignment",
             message=f"{len(moving)} partitions are being reassigned by somebody else: "
             + ", ".join(str(move.name) for move in moving[:10]),
-            clears='wait until they end (when_busy "wait" does), or cancel them where they were started',
+            remedy='wait until they end (when_busy "wait" does), or cancel them where they were started',
         )
     ]
 

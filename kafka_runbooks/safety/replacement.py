@@ -25,7 +25,7 @@ def find_broker_id(
         return Reason(
             name="unknown-broker",
             message=f"broker_id: {request.broker_id} has no pod in cluster {request.cluster}",
-            clears=f"give one of {', '.join(map(str, known))}",
+            remedy=f"give one of {', '.join(map(str, known))}",
         )
     for pod in pods:
         if pod.node == request.node and pod.broker_id is not None:
@@ -36,7 +36,7 @@ def find_broker_id(
     return Reason(
         name="unknown-node",
         message=f"node: no broker is known to run on {request.node!r}",
-        clears="give broker_id instead; a node whose object is deleted can't be looked up",
+        remedy="give broker_id instead; a node whose object is deleted can't be looked up",
     )
 
 
@@ -69,7 +69,7 @@ def _against_return(
             Reason(
                 name="no-pod",
                 message=f"broker {broker_id} has no pod: its StatefulSet doesn't want one",
-                clears="scale the StatefulSet back, or give replacement_broker_id",
+                remedy="scale the StatefulSet back, or give replacement_broker_id",
             )
         )
     disk_is_lost = request.node_state is NodeState.LOST
@@ -78,7 +78,7 @@ def _against_return(
             Reason(
                 name=BROKER_IS_UP,
                 message=f"broker {broker_id} is up and its node {node.name} is Ready, yet node_state says its disk is lost",
-                clears='stop the node first, or use node_state "returns", or move its replicas with replacement_broker_id',
+                remedy='stop the node first, or use node_state "returns", or move its replicas with replacement_broker_id',
             )
         )
     reasons += risks_of_losing(snapshot, broker_id, disk_is_lost=disk_is_lost)
@@ -94,7 +94,7 @@ def _against_substitution(
             Reason(
                 name="replacement-is-down",
                 message=f"replacement_broker_id: broker {replacement} is not registered with the cluster",
-                clears=f"give a live one: {', '.join(map(str, sorted(snapshot.live_broker_ids - {broker_id})))}",
+                remedy=f"give a live one: {', '.join(map(str, sorted(snapshot.live_broker_ids - {broker_id})))}",
             )
         )
     both = [partition for partition in snapshot.on_broker(broker_id) if replacement in partition.replicas]
@@ -103,7 +103,7 @@ def _against_substitution(
             name=f"two-replicas:{topic}",
             message=f"topic {topic}, partition {listed(numbers)}: broker {replacement} has a replica already; "
             "two replicas of a partition can't be on one broker",
-            clears="give a broker that holds none of these partitions",
+            remedy="give a broker that holds none of these partitions",
         )
         for topic, numbers in by_topic(both).items()
     ]
@@ -112,7 +112,7 @@ def _against_substitution(
         Reason(
             name=f"no-leader:{topic}",
             message=f"topic {topic}, partition {listed(numbers)}: no leader, so there is nothing to copy from",
-            clears=f"bring broker {broker_id} back first (leave out replacement_broker_id)",
+            remedy=f"bring broker {broker_id} back first (leave out replacement_broker_id)",
         )
         for topic, numbers in by_topic(offline).items()
     ]
@@ -124,7 +124,7 @@ def _against_substitution(
                 name="foreign-reassignment",
                 message=f"{len(foreign)} of the broker's partitions are being reassigned by somebody else: "
                 + ", ".join(str(move.name) for move in foreign[:10]),
-                clears="wait until kafka-reassign-partitions --list is empty for them, or cancel them where they were started",
+                remedy="wait until kafka-reassign-partitions --list is empty for them, or cancel them where they were started",
             )
         )
     return reasons

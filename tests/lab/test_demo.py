@@ -48,7 +48,7 @@ def test_each_acknowledged_record_is_looked_for(read: list[int], lost: int, dupl
 
 
 def test_well_is_only_what_was_checked() -> None:
-    done = RunbookResult(outcome=Outcome.DONE, summary="", checks=(Check(name="one", holds=True, detail=""),))
+    done = RunbookResult(outcome=Outcome.DONE, summary="", checks=(Check(name="one", passed=True, detail=""),))
     good = told(ledger_of([0], [0]))
     assert report.is_well(done, good, [])
     assert not report.is_well(done, good, ["node events-a is cordoned"])

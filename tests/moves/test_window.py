@@ -322,7 +322,7 @@ def test_a_closed_change_window_starts_nothing_and_lets_in_flight_end() -> None:
     world = Simulated({one.name: one.before for one in plan.moves})
     closed = ChangeWindowState(False, None, "the change window is closed", "it opens at Mon 22:00 UTC")
     decision = decide(plan, replace(world.seen(), change_window=closed), MoveLimits())
-    assert decision.submit == () and decision.hold is not None and "opens" in decision.hold.unblocks
+    assert decision.submit == () and decision.hold is not None and "opens" in decision.hold.resumes_when
     world.submit(name(0), (3, 2))
     decision = decide(plan, replace(world.seen(), change_window=closed), MoveLimits())
     assert decision.submit == () and decision.cancel == () and [one.name for one in decision.in_flight] == [name(0)]

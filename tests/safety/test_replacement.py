@@ -41,7 +41,7 @@ def test_all_reasons_come_at_once() -> None:
     found = reasons_not_to_replace(asks(), 1, None, NODE.model_copy(update={"is_ready": True}), view, ())
     assert [reason.name for reason in found] == ["no-pod", "broker-is-up", "data-loss:only", "data-loss:single"]
     assert [reason.can_be_acknowledged for reason in found] == [False, False, True, True]
-    assert all(reason.clears for reason in found)
+    assert all(reason.remedy for reason in found)
 
 
 def test_an_acknowledged_risk_is_no_reason_but_another_topic_s_is() -> None:
@@ -72,7 +72,7 @@ def test_the_broker_is_found_by_id_or_by_node() -> None:
     labelled = NODE.model_copy(update={"broker_id": 2})
     assert find_broker_id(by_node, [], [labelled], ids) == 2
     unknown = find_broker_id(asks(broker_id=7), [POD], [NODE], ids)
-    assert isinstance(unknown, Reason) and "broker_id: 7" in unknown.message and "1, 2" in unknown.clears
+    assert isinstance(unknown, Reason) and "broker_id: 7" in unknown.message and "1, 2" in unknown.remedy
     assert isinstance(find_broker_id(by_node, [], [], ids), Reason)
 
 

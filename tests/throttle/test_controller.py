@@ -140,7 +140,7 @@ def test_a_slow_broker_halves_its_own_rates_and_is_named() -> None:
     assert after.leader[1001].bytes_per_s >= 80 * MEGABYTE
     assert after.follower[1003].bytes_per_s >= 80 * MEGABYTE
     assert "produce p99 900 ms" in after.leader[1002].why
-    assert "1002 out: halved" in after.why()
+    assert "1002 out: halved" in after.reason()
 
 
 def test_slow_fetches_count_like_slow_produce() -> None:
@@ -237,7 +237,7 @@ def test_while_another_broker_is_down_it_is_the_floor_at_once() -> None:
         THROTTLE, at_rate(80 * MEGABYTE), TWO, good_look(at_rate(80 * MEGABYTE))._replace(held_at_floor="broker 1009 is down")
     )
     assert set(numbers(after).values()) == {FLOOR}
-    assert after.why() == "broker 1009 is down"
+    assert after.reason() == "broker 1009 is down"
 
 
 def test_beyond_what_is_known_to_go_well_it_goes_in_small_steps() -> None:
@@ -268,7 +268,7 @@ def test_a_fixed_rate_stays() -> None:
     fixed = FixedThrottle(rate_bytes_per_s=4 * MEGABYTE)
     after = adapt(fixed, at_rate(FLOOR), TWO, Look(at=START, traffic=TrafficReport()))
     assert set(numbers(after).values()) == {4 * MEGABYTE}
-    assert after.why() == FIXED
+    assert after.reason() == FIXED
 
 
 def test_the_ceiling_is_a_share_of_the_weakest_capacity() -> None:
@@ -295,11 +295,11 @@ def test_time_may_go_backwards() -> None:
 
 def test_the_reasons_of_a_hundred_brokers_are_a_note_of_some_lines() -> None:
     each = {broker: Rate(bytes_per_s=1, why=f"{'up: ' if broker % 2 else 'halved: '}{broker} of them") for broker in range(100)}
-    assert Rates(leader=each).why() == (
+    assert Rates(leader=each).reason() == (
         "0 out: halved: 0 of them; 2 out: halved: 2 of them; 4 out: halved: 4 of them; 6 out: halved: 6 of them; and 96 more"
     )
     alike = {broker: Rate(bytes_per_s=1, why="halved" if broker else "up") for broker in range(100)}
-    assert Rates(leader=alike).why() == "1 out, 2 out, 3 out, 4 out, …: halved; 0 out: up"
+    assert Rates(leader=alike).reason() == "1 out, 2 out, 3 out, 4 out, …: halved; 0 out: up"
 
 
 def test_what_passes_at_once_stays_small_under_the_window_of_kafka_s_quota() -> None:

@@ -133,7 +133,7 @@ def test_the_rate_set_last_is_not_what_replicates() -> None:
         now = adapt(THROTTLE, now, ONE, look)
         seen_rates.append(now.leader[1001].bytes_per_s)
     assert seen_rates[-1] == 10 * MEGABYTE
-    assert "less room" in adapt(THROTTLE, Rates(leader={1001: Rate(bytes_per_s=50 * MEGABYTE)}), ONE, look).why()
+    assert "less room" in adapt(THROTTLE, Rates(leader={1001: Rate(bytes_per_s=50 * MEGABYTE)}), ONE, look).reason()
 
 
 def test_more_than_replication_at_all_is_never_ours() -> None:

@@ -72,7 +72,7 @@ async def failure(handle: Handle) -> RunbookResult:
 
 
 def holds(result: RunbookResult) -> None:
-    assert [check for check in result.checks if not check.holds] == []
+    assert [check for check in result.checks if not check.passed] == []
     assert result.checks
 
 
@@ -323,7 +323,7 @@ async def test_a_destination_that_dies_is_planned_around_and_asked_about(runbook
     except WorkflowFailureError:
         # It had sent data already: its throttle can't be given back while it is down, and that is said.
         result = await failure(handle)
-        assert [check.name for check in result.checks if not check.holds] == ["no throttle or cordon of ours"]
+        assert [check.name for check in result.checks if not check.passed] == ["no throttle or cordon of ours"]
         assert all("broker 1007" in line for line in result.left_behind) and result.left_behind
     assert not any(1007 in row for row in assignment(world).values())
     world.revive_broker(1007)

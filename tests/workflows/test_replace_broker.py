@@ -63,7 +63,7 @@ async def test_a_lost_broker_comes_back_in_its_rack(runbooks: Bench) -> None:
     handle = await runbooks.start(node_is_gone=False)
     result = await handle.result()
     assert result.outcome is Outcome.DONE
-    assert [check.name for check in result.checks if not check.holds] == []
+    assert [check.name for check in result.checks if not check.passed] == []
     assert len(result.checks) >= 7
     pod = world.pod_of(1001)
     assert pod is not None and pod.node == "spare"

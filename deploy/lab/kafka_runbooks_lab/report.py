@@ -43,7 +43,7 @@ def is_well(result: RunbookResult, traffic: dict[str, Any], remains: list[str]) 
     return (
         result.outcome is Outcome.DONE
         and bool(result.checks)
-        and all(check.holds for check in result.checks)
+        and all(check.passed for check in result.checks)
         and not result.left_behind
         and not remains
         and traffic["acknowledged"] > 0
