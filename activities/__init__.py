@@ -1,1 +1,36 @@
-"""Named, retryable, idempotent steps: read the world through clients, decide by the pure modules, act."""
+"""Named, retryable, idempotent steps: observe through clients, decide by the pure packages, act, record in the ledger."""
+
+from collections.abc import Callable
+from typing import Any
+
+from activities.brokers import BrokerActivities
+from activities.catch_up import CatchUpActivities
+from activities.decommission import DecommissionActivities
+from activities.exit_contract import ExitContractActivities
+from activities.leaders import LeaderActivities
+from activities.move_plans import MovePlanActivities
+from activities.moves import MoveActivities
+from activities.overrides import OverrideActivities
+from activities.permits import PermitActivities
+from activities.release import ReleaseActivities
+from activities.replacement import ReplacementActivities
+from activities.step import Access, Steps
+
+ACTIVITIES: tuple[type[Steps], ...] = (
+    BrokerActivities,
+    CatchUpActivities,
+    DecommissionActivities,
+    ExitContractActivities,
+    LeaderActivities,
+    MoveActivities,
+    MovePlanActivities,
+    OverrideActivities,
+    PermitActivities,
+    ReleaseActivities,
+    ReplacementActivities,
+)
+
+
+def activities(access: Access) -> list[Callable[..., Any]]:
+    """Every step of every class, on these clusters."""
+    return [step for steps in ACTIVITIES for step in steps(access).every()]

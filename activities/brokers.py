@@ -1,211 +1,214 @@
-"""The broker's pod, claim and node: made sure that the old one is gone, let go, and waited for in its new place."""
+"""The broker's pod, claim and node: confirmed that the old one is gone, released, and awaited in its new place."""
 
 import time
 from datetime import UTC, datetime
 
-from temporalio import activity
-from temporalio.exceptions import ApplicationError
-
-from activities import ledgers
+from activities import ledgers, plan_store
+from activities.errors import PlanDrift
 from activities.permits import ensure_held
-from activities.replacement import PLAN_DRIFT, drift, load_frozen
-from activities.step import Link, Reporter, alive, looks
-from kafka_runbooks.clients.clusters import ClusterClients, Clusters
-from kafka_runbooks.models.kubernetes import BrokerPod
+from activities.step import Reporter, Steps, heartbeating, poll, step
+from kafka_runbooks.clients.clusters import ClusterClients
+from kafka_runbooks.models.kubernetes import BrokerPlace, BrokerPod
 from kafka_runbooks.models.messages import Landing, NodeChoice, StepRequest
-from kafka_runbooks.models.plans import ReplacementPlan
-from kafka_runbooks.models.status import Progress, Waiting
+from kafka_runbooks.models.replacement import ReplacementPlan
+from kafka_runbooks.models.status import Progress
+from kafka_runbooks.moves.drift import drift
+from kafka_runbooks.safety import node_choice
 from kafka_runbooks.safety.availability import risks_of_losing
-from kafka_runbooks.safety.node_choice import choose_node, why_node_is_not_gone
 
 SECONDS_BETWEEN_OBSERVATIONS = 30.0
-"""A node must be seen gone twice, so far apart, before its volume is let go: one look may be at a stale cache."""
+"""A node must be observed gone twice, this far apart, before its volume is released: one observation may be of a stale cache."""
 
 PENDING_PATIENCE_SECONDS = 20.0
 
 
-class PodActivities:
-    """Steps on the broker's pod and disk. Each looks at the world first and does only what is left to do."""
+class BrokerActivities(Steps):
+    """Steps on the broker's pod and disk. Each observes the cluster first and does only what is left to do."""
 
-    def __init__(self, clusters: Clusters, link: Link) -> None:
-        self._clusters = clusters
-        self._link = link
+    def _prepared(self, request: StepRequest) -> tuple[ClusterClients, ReplacementPlan, Reporter]:
+        clients = self._open(request.token.cluster)
+        return clients, plan_store.load_replacement(clients.kubernetes, request.plan), Reporter(self._link, request.token)
 
-    @activity.defn(no_thread_cancel_exception=True)
-    def fence_broker(self, step: StepRequest) -> None:
+    @step
+    def fence_broker(self, request: StepRequest) -> None:
         """Cordon the old node, and wait until the cluster has no broker of this id: never two brokers with one id."""
-        clients = self._clusters.open(step.token.cluster)
-        reporter = Reporter(self._link, step.token)
-        with alive():
-            ensure_held(self._link, step.token)
-            ledger = ledgers.read(clients.kubernetes, step.token)
-            if step.place.node is not None and any(node.name == step.place.node for node in clients.kubernetes.nodes()):
-                ledgers.own_cordon(clients.kubernetes, ledger, step.place.node)
-        for _ in looks():
-            if step.place.broker_id not in clients.kafka.snapshot().live_broker_ids:
-                return
-            why = reporter.waiting(
-                f"broker {step.place.broker_id} still heartbeats to the controller; its node {step.place.node} runs it",
-                f"power node {step.place.node} off, or abort and use node_state returns",
-                (f"broker {step.place.broker_id}",),
-            )
-            reporter.report(Progress(waiting=why))
+        clients, plan, reporter = self._prepared(request)
+        place = plan.place
+        with heartbeating():
+            ensure_held(self._link, request.token)
+            ledger = ledgers.read(clients.kubernetes, request.token)
+            if place.node is not None and any(node.name == place.node for node in clients.kubernetes.nodes()):
+                ledgers.own_cordon(clients.kubernetes, ledger, place.node)
 
-    @activity.defn(no_thread_cancel_exception=True)
-    def confirm_node_gone(self, step: StepRequest) -> None:
-        """Two observations, `SECONDS_BETWEEN_OBSERVATIONS` apart, that node and broker are gone; or the operator's word."""
-        if step.node_is_gone:
+        def observe() -> bool | None:
+            if place.broker_id not in clients.kafka.snapshot().live_broker_ids:
+                return True
+            waiting = reporter.waiting(
+                f"broker {place.broker_id} still heartbeats to the controller; its node {place.node} runs it",
+                f"power node {place.node} off, or abort and use node_state returns",
+                (f"broker {place.broker_id}",),
+            )
+            reporter.report(Progress(waiting=waiting))
+            return None
+
+        poll(observe)
+
+    @step
+    def confirm_node_gone(self, request: StepRequest) -> None:
+        """Two observations, `SECONDS_BETWEEN_OBSERVATIONS` apart, that node and broker are gone; unless confirmed."""
+        clients, plan, reporter = self._prepared(request)
+        if plan.node_is_gone:
             return
-        clients = self._clusters.open(step.token.cluster)
-        reporter = Reporter(self._link, step.token)
-        first: float | None = None
-        for _ in looks():
-            node = next((node for node in clients.kubernetes.nodes() if node.name == step.place.node), None)
-            broker_is_up = step.place.broker_id in clients.kafka.snapshot().live_broker_ids
-            against = f"broker {step.place.broker_id} is up" if broker_is_up else why_node_is_not_gone(node, step.place.node_uid)
+        place, first = plan.place, None
+
+        def observe() -> bool | None:
+            nonlocal first
+            node = next((node for node in clients.kubernetes.nodes() if node.name == place.node), None)
+            is_up = place.broker_id in clients.kafka.snapshot().live_broker_ids
+            against = f"broker {place.broker_id} is up" if is_up else node_choice.why_node_is_not_gone(node, place.node_uid)
             now = time.monotonic()
             if against is not None:
                 first = None
-                why = reporter.waiting(
-                    against, "power the node off, or abort and use node_state returns", (step.place.node or "",)
-                )
-            elif first is None:
-                first = now
-                why = self._until_second(reporter, step, now, first)
-            elif now - first >= SECONDS_BETWEEN_OBSERVATIONS:
-                return
+                reason, unblocks = against, "power the node off, or abort and use node_state returns"
             else:
-                why = self._until_second(reporter, step, now, first)
-            reporter.report(Progress(waiting=why))
+                first = now if first is None else first
+                left = SECONDS_BETWEEN_OBSERVATIONS - (now - first)
+                if left <= 0:
+                    return True
+                reason = f"node {place.node} is gone; the second observation is due in {left:.0f} s"
+                unblocks = "the second observation that the node is gone (node_is_gone in the input makes it unnecessary)"
+            reporter.report(Progress(waiting=reporter.waiting(reason, unblocks, (place.node or "",))))
+            return None
 
-    def _until_second(self, reporter: Reporter, step: StepRequest, now: float, first: float) -> Waiting:
-        left = SECONDS_BETWEEN_OBSERVATIONS - (now - first)
-        return reporter.waiting(
-            f"node {step.place.node} is gone; the second observation is due in {left:.0f} s",
-            "the second observation that the node is gone (node_is_gone in the input spares it)",
-            (step.place.node or "",),
-        )
+        poll(observe)
 
-    @activity.defn(no_thread_cancel_exception=True)
-    def choose_landing_node(self, step: StepRequest) -> NodeChoice:
+    @step
+    def choose_node(self, request: StepRequest) -> NodeChoice:
         """A node where the broker can come back; waits while there is none in its map."""
-        clients = self._clusters.open(step.token.cluster)
-        reporter = Reporter(self._link, step.token)
-        for _ in looks():
+        clients, plan, reporter = self._prepared(request)
+        place = plan.place
+
+        def observe() -> NodeChoice | None:
             nodes, pods = clients.kubernetes.nodes(), clients.kubernetes.broker_pods()
-            pod = next((pod for pod in pods if pod.name == step.place.pod), None)
-            if pod is not None and pod.is_ready and pod.node is not None and pod.node != step.place.node:
-                return NodeChoice(node=pod.node, rack=step.place.rack)
-            choice = choose_node(step.place, nodes, pods, old_node_is_gone=step.disk_is_lost)
+            pod = next((pod for pod in pods if pod.name == place.pod), None)
+            if pod is not None and pod.is_ready and pod.node is not None and pod.node != place.node:
+                return NodeChoice(node=pod.node, rack=place.rack)
+            choice = node_choice.choose_node(place, nodes, pods, old_node_is_gone=plan.copies_everything)
             if choice.node is not None:
                 return choice
-            why = reporter.waiting(
-                f"no free node of map {step.place.map} in rack {step.place.rack} or any other",
-                f"add a node of map {step.place.map} in zone {step.place.rack}",
-                (f"map {step.place.map}",),
+            waiting = reporter.waiting(
+                f"no free node of map {place.map} in rack {place.rack} or any other",
+                f"add a node of map {place.map} in zone {place.rack}",
+                (f"map {place.map}",),
             )
-            reporter.report(Progress(waiting=why))
-        raise AssertionError("looks never end by themselves")
+            reporter.report(Progress(waiting=waiting))
+            return None
 
-    @activity.defn(no_thread_cancel_exception=True)
-    def release_volume(self, step: StepRequest) -> None:
-        """Delete the lost disk's claim and volume, if they are still the ones that the plan saw.
+        return poll(observe)
+
+    @step
+    def release_volume(self, request: StepRequest) -> None:
+        """Delete the lost disk's claim and volume, if they are still the ones that the plan found.
 
         Waits while doing so would make a loss final that nobody has acknowledged: a second broker died meanwhile.
 
         Raises:
-            ApplicationError: `PlanDrift`, where the broker's partitions are not the plan's any more.
+            PlanDrift: the broker's partitions are no longer the plan's.
         """
-        clients = self._clusters.open(step.token.cluster)
-        reporter = Reporter(self._link, step.token)
-        plan = load_frozen(clients, step.plan, ReplacementPlan)
-        for _ in looks():
-            claim = clients.kubernetes.claim(step.place.claim)
-            if claim is None or claim.uid != step.place.claim_uid:
-                return
+        clients, plan, reporter = self._prepared(request)
+        place = plan.place
+
+        def observe() -> bool | None:
+            claim = clients.kubernetes.claim(place.claim)
+            if claim is None or claim.uid != place.claim_uid:
+                return True
             snapshot = clients.kafka.snapshot()
             changes = drift(plan, snapshot)
             if changes:
-                raise ApplicationError("; ".join(changes[:5]), type=PLAN_DRIFT, non_retryable=True)
+                raise PlanDrift("; ".join(changes[:5]))
             risks = [
                 risk
-                for risk in risks_of_losing(snapshot, step.place.broker_id, disk_is_lost=True)
-                if risk.name not in step.acknowledged_risks
+                for risk in risks_of_losing(snapshot, place.broker_id, disk_is_lost=True)
+                if risk.name not in request.acknowledged_risks
             ]
             if not risks:
-                ensure_held(self._link, step.token)
-                with alive():
-                    clients.kubernetes.delete_claim(claim.name, claim.uid)
-                return
-            why = reporter.waiting(
-                "a partition's last copies went away meanwhile: " + "; ".join(risk.message for risk in risks[:3]),
+                ensure_held(self._link, request.token)
+                clients.kubernetes.delete_claim(claim.name, claim.uid)
+                return True
+            waiting = reporter.waiting(
+                "the last in-sync replicas of partitions were lost meanwhile: " + "; ".join(risk.message for risk in risks[:3]),
                 "bring the other brokers of these partitions back, or acknowledge: "
                 + ", ".join(risk.name for risk in risks[:10]),
                 tuple(risk.name for risk in risks[:20]),
             )
-            reporter.report(Progress(waiting=why))
+            reporter.report(Progress(waiting=waiting))
+            return None
 
-    @activity.defn(no_thread_cancel_exception=True)
-    def delete_pod(self, step: StepRequest) -> None:
-        """Delete the pod that is bound to the lost node, so that its StatefulSet makes it anew. A pod elsewhere is left."""
-        clients = self._clusters.open(step.token.cluster)
-        with alive():
-            pod = _pod(clients, step)
-            claim = clients.kubernetes.claim(step.place.claim)
-            belongs_to_lost_disk = claim is None or claim.is_terminating or claim.uid == step.place.claim_uid
-            if pod is not None and (pod.node == step.place.node or (pod.node is None and belongs_to_lost_disk)):
-                ensure_held(self._link, step.token)
+        poll(observe)
+
+    @step
+    def delete_pod(self, request: StepRequest) -> None:
+        """Delete the pod that is bound to the lost node, so that its StatefulSet recreates it. A pod elsewhere is left alone."""
+        clients, plan, _ = self._prepared(request)
+        place = plan.place
+        with heartbeating():
+            pod = _pod(clients, place)
+            claim = clients.kubernetes.claim(place.claim)
+            belongs_to_lost_disk = claim is None or claim.is_terminating or claim.uid == place.claim_uid
+            if pod is not None and (pod.node == place.node or (pod.node is None and belongs_to_lost_disk)):
+                ensure_held(self._link, request.token)
                 clients.kubernetes.delete_pod(pod.name, pod.uid, force=True)
 
-    @activity.defn(no_thread_cancel_exception=True)
-    def wait_for_pod(self, step: StepRequest) -> Landing:
-        """Wait until the same ordinal runs as the same broker; says in the scheduler's words why it doesn't yet.
+    @step
+    def wait_for_pod(self, request: StepRequest) -> Landing:
+        """Wait until the same ordinal runs as the same broker; reports the scheduler's reason while it doesn't.
 
-        A pod that was made while the lost claim was still being deleted refers to that claim for ever, and is made anew.
+        A pod that was created while the lost claim was still being deleted refers to that claim for ever, and is deleted again.
         """
-        clients = self._clusters.open(step.token.cluster)
-        reporter = Reporter(self._link, step.token)
-        began = datetime.now(UTC)
-        for _ in looks():
-            pod = _pod(clients, step)
+        clients, plan, reporter = self._prepared(request)
+        place, began = plan.place, datetime.now(UTC)
+
+        def observe() -> Landing | None:
+            pod = _pod(clients, place)
             live = clients.kafka.snapshot().live_broker_ids
-            if pod is not None and pod.node is not None and pod.broker_id == step.place.broker_id and not pod.is_terminating:
+            if pod is not None and pod.node is not None and pod.broker_id == place.broker_id and not pod.is_terminating:
                 node = next((node for node in clients.kubernetes.nodes() if node.name == pod.node), None)
-                is_elsewhere = not step.disk_is_lost or pod.node != step.place.node
+                is_elsewhere = not plan.copies_everything or pod.node != place.node
                 if node is not None and node.is_ready and is_elsewhere and pod.broker_id in live:
-                    return Landing(node=node.name, rack=node.zone, in_other_rack=node.zone != step.place.rack)
-            if step.disk_is_lost:
-                self._free_stuck_pod(clients, step, pod, (datetime.now(UTC) - began).total_seconds())
-            why = reporter.waiting(*_why_not_running(step, pod), (step.place.pod,))
-            reporter.report(Progress(waiting=why))
-        raise AssertionError("looks never end by themselves")
+                    return Landing(node=node.name, rack=node.zone, in_other_rack=node.zone != place.rack)
+            waited_seconds = (datetime.now(UTC) - began).total_seconds()
+            if plan.copies_everything and pod is not None and _is_stuck(clients, place, pod, waited_seconds):
+                ensure_held(self._link, request.token)
+                clients.kubernetes.delete_pod(pod.name, pod.uid, force=True)
+            reporter.report(Progress(waiting=reporter.waiting(*_why_not_running(place, pod), (place.pod,))))
+            return None
 
-    def _free_stuck_pod(self, clients: ClusterClients, step: StepRequest, pod: BrokerPod | None, waited_seconds: float) -> None:
-        if pod is None or pod.node is not None:
-            return
-        claim = clients.kubernetes.claim(pod.claim)
-        if claim is not None and claim.is_terminating and claim.uid == step.place.claim_uid:
-            stuck = True
-        else:
-            stuck = claim is None and waited_seconds > PENDING_PATIENCE_SECONDS
-        if stuck:
-            ensure_held(self._link, step.token)
-            clients.kubernetes.delete_pod(pod.name, pod.uid, force=True)
+        return poll(observe)
 
 
-def _pod(clients: ClusterClients, step: StepRequest) -> BrokerPod | None:
-    return next((pod for pod in clients.kubernetes.broker_pods() if pod.name == step.place.pod), None)
+def _pod(clients: ClusterClients, place: BrokerPlace) -> BrokerPod | None:
+    return next((pod for pod in clients.kubernetes.broker_pods() if pod.name == place.pod), None)
 
 
-def _why_not_running(step: StepRequest, pod: BrokerPod | None) -> tuple[str, str]:
+def _is_stuck(clients: ClusterClients, place: BrokerPlace, pod: BrokerPod, waited_seconds: float) -> bool:
+    """Whether a pod without a node refers to the claim that is gone."""
+    if pod.node is not None:
+        return False
+    claim = clients.kubernetes.claim(pod.claim)
+    if claim is not None and claim.is_terminating and claim.uid == place.claim_uid:
+        return True
+    return claim is None and waited_seconds > PENDING_PATIENCE_SECONDS
+
+
+def _why_not_running(place: BrokerPlace, pod: BrokerPod | None) -> tuple[str, str]:
     if pod is None:
-        return f"pod {step.place.pod} doesn't exist", "its StatefulSet makes it"
+        return f"pod {place.pod} doesn't exist", "its StatefulSet creates it"
     if pod.node is None:
         return (
             f"pod {pod.name} is not scheduled: {pod.why_pending or 'no reason given yet'}",
-            f"a free node of map {step.place.map} in zone {step.place.rack} that can mount {pod.claim}",
+            f"a free node of map {place.map} in zone {place.rack} that can mount {pod.claim}",
         )
     return (
         f"pod {pod.name} on {pod.node} is {pod.phase}{': ' + pod.why_pending if pod.why_pending else ''}",
-        f"broker {step.place.broker_id} registers with the controller",
+        f"broker {place.broker_id} registers with the controller",
     )

@@ -1,60 +1,67 @@
-"""The exit contract on the live cluster: what all runbooks that copy data promise, and how long a proof may be late."""
+"""The exit contract on the live cluster: what a plan promises, and what every runbook promises, asserted after the last step."""
 
 import time
-from collections.abc import Callable, Mapping
 
-from activities import ledgers
-from activities.step import looks
+from activities import ledgers, plan_store
+from activities.step import Steps, poll, step
 from kafka_runbooks.clients import store
 from kafka_runbooks.clients.clusters import ClusterClients
-from kafka_runbooks.models.cluster import ClusterSnapshot
 from kafka_runbooks.models.ledger import Ledger
-from kafka_runbooks.models.messages import Token
+from kafka_runbooks.models.messages import ProofRequest
 from kafka_runbooks.models.moves import MovePlan
-from kafka_runbooks.models.plans import ReplacementPlan
+from kafka_runbooks.models.plans import Plan
 from kafka_runbooks.models.results import Check
 from kafka_runbooks.safety import exit_contract
 
 PROOF_PATIENCE_SECONDS = 10.0
+"""Any broker is asked, and one may not have heard yet of what ended a moment ago."""
 READY_PATIENCE_SECONDS = 60.0
+"""A pod is Ready once the kubelet has asked the agent again."""
 
 
-def kept(
-    clients: ClusterClients,
-    token: Token,
-    snapshot: ClusterSnapshot,
-    plan: ReplacementPlan | MovePlan,
-    our_rates_bytes_per_s: Mapping[int, int],
-) -> list[Check]:
-    """What every runbook that copies data promises: nothing is worse than it was, and nothing of ours is left."""
-    planned = plan.partitions if isinstance(plan, ReplacementPlan) else plan.moves
-    ledger = store.load(clients.kubernetes, ledgers.name_of(token.run_id), Ledger)
-    rated = [broker for broker in our_rates_bytes_per_s if broker in snapshot.live_broker_ids]
-    return [
-        exit_contract.in_sync_no_worse(snapshot, planned),
-        exit_contract.preferred_leaders_lead(snapshot, planned),
+class ExitContractActivities(Steps):
+    """The proof that a runbook is done."""
+
+    @step
+    def prove_exit_contract(self, proof: ProofRequest) -> tuple[Check, ...]:
+        """Every check of the exit contract, on the cluster as it is now; observed again for as long as one may be late."""
+        clients = self._open(proof.step.token.cluster)
+        plan: Plan = plan_store.load(clients.kubernetes, proof.step.plan)
+        if proof.step.is_rollback and isinstance(plan, MovePlan):
+            plan = plan.inverse()
+        began = time.monotonic()
+
+        def observe() -> tuple[Check, ...] | None:
+            checks = _checks(clients, plan, proof)
+            broken = {check.name for check in checks if not check.passed}
+            patience = READY_PATIENCE_SECONDS if broken == {exit_contract.ONE_READY_POD} else PROOF_PATIENCE_SECONDS
+            return checks if not broken or time.monotonic() - began > patience else None
+
+        return poll(observe, 1.0)
+
+
+def _checks(clients: ClusterClients, plan: Plan, proof: ProofRequest) -> tuple[Check, ...]:
+    snapshot, promises = clients.kafka.snapshot(), plan.promises
+    ledger = store.load(clients.kubernetes, ledgers.name_of(proof.step.token.run_id), Ledger)
+    rated = [broker for broker in proof.our_rates_bytes_per_s if broker in snapshot.live_broker_ids]
+    checks = [exit_contract.replicas_in_sync(snapshot, broker) for broker in promises.in_sync_brokers]
+    if promises.exact_assignment and proof.as_planned:
+        checks.append(exit_contract.replicas_as_planned(snapshot, plan.planned))
+    checks += [
+        exit_contract.in_sync_no_worse(snapshot, plan.planned),
+        exit_contract.preferred_leaders_lead(snapshot, plan.planned),
         exit_contract.no_reassignment_of_ours(clients.kafka.reassignments(), ledger),
         exit_contract.no_throttle_of_ours(
             ledger,
             plan,
-            clients.kafka.throttled_replicas({one.topic for one in planned}),
+            clients.kafka.throttled_replicas({one.topic for one in plan.planned}),
             clients.kafka.throttle_rates(rated),
-            our_rates_bytes_per_s,
+            proof.our_rates_bytes_per_s,
         ),
     ]
-
-
-def proven(look: Callable[[], tuple[Check, ...]]) -> tuple[Check, ...]:
-    """Look until everything holds, or for so long as a check may be late.
-
-    Any broker is asked, and one may not have heard yet of what ended a moment ago; a pod is Ready once the kubelet has asked the
-    agent again.
-    """
-    began = time.monotonic()
-    for _ in looks(1.0):
-        checks = look()
-        broken = {check.name for check in checks if not check.passed}
-        patience = READY_PATIENCE_SECONDS if broken == {exit_contract.ONE_READY_POD} else PROOF_PATIENCE_SECONDS
-        if not broken or time.monotonic() - began > patience:
-            return checks
-    raise AssertionError("looks never end by themselves")
+    checks += [exit_contract.is_empty(snapshot, broker) for broker in promises.empty_brokers]
+    if promises.place is not None:
+        checks += exit_contract.one_ready_pod(clients.kubernetes.broker_pods(), clients.kubernetes.nodes(), promises.place)
+        claim = clients.kubernetes.claim(promises.place.claim)
+        checks.append(exit_contract.claim_is_sound(claim, promises.place, disk_is_lost=promises.on_new_disk))
+    return tuple(checks)

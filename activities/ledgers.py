@@ -1,7 +1,7 @@
-"""Keeping the ledger: what a run sets is written down first, and is given back as the ledger says.
+"""The ledger of a run: what it sets is written down first, and is removed as the ledger says.
 
-These are parts of activities, called with the permit checked. Each can be broken off between any two lines and called again:
-it reads the ledger and looks at the cluster, and does what is still to do.
+These are parts of activities, called with the permit checked. Each can be interrupted between any two lines and called again:
+it reads the ledger, observes the cluster, and does what is still to do.
 """
 
 import time
@@ -11,15 +11,16 @@ from datetime import UTC, datetime, timedelta
 from kafka_runbooks.clients import store
 from kafka_runbooks.clients.errors import ClientError
 from kafka_runbooks.clients.protocols import Kafka, Kubernetes
-from kafka_runbooks.models.cluster import Direction, Partition, ThrottleRates, TopicPartition
+from kafka_runbooks.models.cluster import Direction, ThrottleRates, TopicPartition
 from kafka_runbooks.models.ledger import EntryLease, Ledger, OwnedReassignment, Owner
 from kafka_runbooks.models.messages import Released, Token
+from kafka_runbooks.models.moves import Copy
 from kafka_runbooks.throttle import leases
 
 LEASE_TIME = timedelta(minutes=30)
 EVERY_LOG_DIRECTORY = "*"
-SETTLE_LOOKS, SETTLE_SECONDS = 20, 0.25
-"""So long brokers may take to hear of a cancelled reassignment."""
+SETTLE_POLLS, SETTLE_SECONDS = 20, 0.25
+"""How long brokers may take to hear of a cancelled reassignment."""
 
 
 def name_of(run_id: str) -> str:
@@ -49,7 +50,7 @@ def write(kubernetes: Kubernetes, ledger: Ledger) -> Ledger:
 
 
 def renewed(kubernetes: Kubernetes, ledger: Ledger) -> Ledger:
-    """The ledger with half of its lease time left at least: called at every look, written a few times an hour."""
+    """The ledger with half of its lease time left at least: called on every poll, written a few times an hour."""
     if ledger.is_empty or ledger.owner.expires_at - datetime.now(UTC) > LEASE_TIME / 2:
         return ledger
     return write(kubernetes, ledger)
@@ -59,25 +60,25 @@ def throttle(
     kafka: Kafka,
     kubernetes: Kubernetes,
     ledger: Ledger,
-    moves: Sequence[tuple[Partition, Sequence[int]]],
+    copies: Sequence[Copy],
     live: frozenset[int],
     rates: Mapping[int, ThrottleRates] | int,
 ) -> Ledger:
-    """Take the leases that hold this copying at the rates: topics' entries first, then each live broker's rates.
+    """Take the leases that hold these copies at the rates: topics' entries first, then each live broker's rates.
 
     Args:
         rates: bytes per second by broker and direction; a number is the leader rate of every live source.
     """
-    ledger = list_entries(kafka, kubernetes, ledger, leases.entries_for(moves, live))
+    ledger = list_entries(kafka, kubernetes, ledger, leases.entries_for(copies, live))
     if isinstance(rates, int):
-        rates = dict.fromkeys(leases.sources_of(moves, live), ThrottleRates(leader_bytes_per_s=rates))
+        rates = dict.fromkeys(leases.sources_of(copies, live), ThrottleRates(leader_bytes_per_s=rates))
     # Destinations first: what sources may send more then goes no faster than what may arrive.
     destinations_first = sorted(rates, key=lambda broker: (rates[broker].follower_bytes_per_s is None, broker))
     return set_rates(kafka, kubernetes, ledger, {broker: rates[broker] for broker in destinations_first if broker in live})
 
 
 def list_entries(kafka: Kafka, kubernetes: Kubernetes, ledger: Ledger, wanted: Mapping[str, EntryLease]) -> Ledger:
-    """Add entries to topics' throttled replica lists; those that are there already stay whose they are."""
+    """Add entries to topics' throttled replica lists; existing entries keep their owner."""
     lists, ours = {}, dict(ledger.entries)
     for topic, observed in kafka.throttled_replicas(wanted).items():
         together, added = leases.add_entries(observed, wanted[topic])
@@ -96,7 +97,7 @@ def list_entries(kafka: Kafka, kubernetes: Kubernetes, ledger: Ledger, wanted: M
 
 
 def strike_entries(kafka: Kafka, kubernetes: Kubernetes, ledger: Ledger, moving: Collection[TopicPartition]) -> Ledger:
-    """Take the entries of partitions that don't move any more out of the topics' lists, and strike them out."""
+    """Remove the entries of partitions that no longer move from the topics' lists and from the ledger."""
     done = leases.entries_to_strike(ledger.entries, moving)
     if not done:
         return ledger
@@ -115,7 +116,7 @@ def strike_entries(kafka: Kafka, kubernetes: Kubernetes, ledger: Ledger, moving:
 
 
 def set_rates(kafka: Kafka, kubernetes: Kubernetes, ledger: Ledger, wanted: Mapping[int, ThrottleRates]) -> Ledger:
-    """Set each broker's rates, where they are ours to set. A broker that dies meanwhile is left for the next look."""
+    """Set each broker's rates, where the run owns them. A broker that dies meanwhile is left for the next poll."""
     for broker_id in wanted:
         try:
             observed = kafka.throttle_rates([broker_id])
@@ -136,7 +137,7 @@ def set_rates(kafka: Kafka, kubernetes: Kubernetes, ledger: Ledger, wanted: Mapp
 
 
 def release_rates(kafka: Kafka, kubernetes: Kubernetes, ledger: Ledger, brokers: Iterable[int]) -> Ledger:
-    """Give back the rates on these live brokers, where they still are as we set them, and strike them out."""
+    """Restore the rates of these live brokers, where they still are as the run set them, and drop them from the ledger."""
     for broker_id in [broker_id for broker_id in brokers if broker_id in ledger.rates]:
         observed = kafka.throttle_rates([broker_id])
         for broker, rates in leases.rates_to_give_back(observed, {broker_id: ledger.rates[broker_id]}).items():
@@ -154,15 +155,8 @@ def own_cordon(kubernetes: Kubernetes, ledger: Ledger, node: str) -> Ledger:
     return ledger
 
 
-def own_reassignments(kubernetes: Kubernetes, ledger: Ledger, moves: Iterable[OwnedReassignment]) -> Ledger:
-    """Write down reassignments before they are submitted."""
-    known = {move.name: move for move in ledger.reassignments}
-    known.update({move.name: move for move in moves})
-    return write(kubernetes, ledger.model_copy(update={"reassignments": tuple(known[name] for name in sorted(known))}))
-
-
 def release_log_directories(kafka: Kafka, kubernetes: Kubernetes, ledger: Ledger, live: frozenset[int]) -> Ledger:
-    """Give the log directories of live brokers back, where they are cordoned as we did it; what somebody changed is theirs."""
+    """Uncordon log directories of live brokers, where they still are as the run cordoned them; other changes are left alone."""
     for broker_id in sorted(live & ledger.log_directories.keys()):
         if kafka.log_directory_cordons([broker_id])[broker_id] == EVERY_LOG_DIRECTORY:
             kafka.cordon_log_directories(broker_id, ledger.log_directories[broker_id])
@@ -171,11 +165,11 @@ def release_log_directories(kafka: Kafka, kubernetes: Kubernetes, ledger: Ledger
     return ledger
 
 
-def give_back(kafka: Kafka, kubernetes: Kubernetes, ledger: Ledger, live: frozenset[int]) -> Released:
-    """Take back all that the ledger says and that still is as we set it, and strike it out.
+def release(kafka: Kafka, kubernetes: Kubernetes, ledger: Ledger, live: frozenset[int]) -> Released:
+    """Remove everything that the ledger lists and that still is as the run set it, and drop it from the ledger.
 
-    Reassignments of ours that are in progress are cancelled first (KIP-455: replicas go back to what they were), while the
-    throttles still hold. What concerns a broker that is down stays in the ledger.
+    The run's reassignments in progress are cancelled first (KIP-455: replicas return to what they were), while the throttles
+    still hold. What concerns a broker that is down stays in the ledger.
     """
     given = list(ledger.describe())
     ours = {
@@ -216,14 +210,14 @@ def _cancel(kafka: Kafka, kubernetes: Kubernetes, ledger: Ledger) -> Ledger:
 def _restore_order(
     kafka: Kafka, moves: Mapping[TopicPartition, OwnedReassignment], cancelled: Collection[TopicPartition]
 ) -> None:
-    """A cancelled reassignment leaves the replicas in the order of old and new together: another preferred leader.
+    """Restore the order of cancelled reassignments: Kafka leaves them in the order of the union, with another preferred leader.
 
-    So does one that an attempt before this one has cancelled, when it was cut off here. One that ended before the cancel reached
-    it is where it was to go, and stays: to ask for its old replicas would copy them anew.
+    One that an interrupted attempt has cancelled is restored too. One that ended before the cancel reached it is where it was to
+    go, and stays: asking for its old replicas would copy them again.
     """
     disordered: list[TopicPartition] = []
-    for look in range(SETTLE_LOOKS):
-        if look:
+    for number in range(SETTLE_POLLS):
+        if number:
             time.sleep(SETTLE_SECONDS)
         found = {partition.name: partition.replicas for partition in kafka.snapshot().partitions if partition.name in moves}
         disordered = [

@@ -1,167 +1,202 @@
-"""Preflight and plan of every runbook that moves data: one look, every reason not to start, and the frozen plan.
+"""Preflight and plan of every runbook that moves data: observe, collect every reason not to start, and freeze the plan.
 
-Nothing here changes the cluster. The plan is written to the plan store where a run asks for it, and nowhere for a preview.
+Nothing here changes the cluster. The plan is kept in the plan store where a run asks for it, and nowhere for a preview.
 """
 
+import gzip
+import time
 from collections.abc import Callable, Sequence
-from typing import Any, Generic, TypeVar
+from datetime import UTC, datetime
+from typing import TypeVar
 
-from temporalio import activity
+import pydantic
 
-from activities import evacuations, ledgers, making
-from activities.freezing import freeze, summarise
-from activities.observing import View, observe
-from activities.step import Link, Reporter, alive, looks
+from activities import evacuations, ledgers, plan_store
+from activities.errors import PlannerDefect
+from activities.step import POLL_SECONDS, Reporter, Steps, heartbeating, poll, step
+from activities.throttle import planned_rate
 from kafka_runbooks.clients import store
-from kafka_runbooks.clients.clusters import ClusterClients, Clusters
-from kafka_runbooks.models.base import Model
+from kafka_runbooks.clients.clusters import ClusterClients
 from kafka_runbooks.models.inputs import (
     DecommissionInput,
     EvacuateLeadersInput,
-    MovingInput,
+    MoveInput,
     RebalanceInput,
     RunPlanInput,
     ScaleUpInput,
     SetReplicationFactorInput,
 )
-from kafka_runbooks.models.messages import MoveSurvey, Token
+from kafka_runbooks.models.messages import PlanRequest, StepRequest, Survey
 from kafka_runbooks.models.moves import MovePlan
-from kafka_runbooks.models.plans import PlanReference
+from kafka_runbooks.models.placement import ReassignmentMap
 from kafka_runbooks.models.results import Reason
 from kafka_runbooks.models.status import Progress
+from kafka_runbooks.moves import freeze, planning, what_if
+from kafka_runbooks.moves.planning import ClusterObservation, PlannerResult
+from kafka_runbooks.placement import snapshots
+from kafka_runbooks.placement.checking import InvalidPlan
 from kafka_runbooks.placement.errors import InFlight, InvalidRequest, NoAssignment
 from kafka_runbooks.safety.moves import foreign_reassignments, reasons_not_to_move
 
 MOST_REASONS = 100
-Request = TypeVar("Request", bound=MovingInput)
+SILENT_SECONDS = 60.0
+"""A broker that has only just joined is waited for this long: others may not know its name yet."""
+
+Request = TypeVar("Request", bound=MoveInput)
+Planner = Callable[[ClusterClients, ClusterObservation], PlannerResult]
 
 
-class MovesAsked(Model, Generic[Request]):
-    """Ask for a frozen plan. Without a token it is kept nowhere; `approved` is the plan that this one is to go on from."""
-
-    request: Request
-    token: Token | None = None
-    approved: PlanReference | None = None
-
-
-def asked_for(model: type[MovingInput]) -> Any:
-    """The model of a question with this input: the parameter makes the converter keep every field of it."""
-    questions: Any = MovesAsked
-    return questions[model]
-
-
-class PlanningActivities:
+class MovePlanActivities(Steps):
     """One activity for each runbook; they differ in the planner that they ask."""
 
-    def __init__(self, clusters: Clusters, link: Link) -> None:
-        self._clusters = clusters
-        self._link = link
+    @step
+    def plan_rebalance(self, asked: PlanRequest[RebalanceInput]) -> Survey:
+        """Balance a map's brokers, or every map's."""
+        return self._survey("Rebalance", asked, lambda _, observed: planning.rebalance(observed, asked.request))
 
-    @activity.defn
-    def plan_rebalance(self, asked: MovesAsked[RebalanceInput]) -> MoveSurvey:
-        """Level a map's brokers, or every map's."""
-        return self._survey("Rebalance", asked, making.rebalance)
+    @step
+    def plan_scale_up(self, asked: PlanRequest[ScaleUpInput]) -> Survey:
+        """Give new brokers their share."""
+        return self._survey("ScaleUp", asked, lambda _, observed: planning.scale_up(observed, asked.request))
 
-    @activity.defn
-    def plan_scale_up(self, asked: MovesAsked[ScaleUpInput]) -> MoveSurvey:
-        """Bring new brokers to the level of the others."""
-        return self._survey("ScaleUp", asked, making.scale_up)
-
-    @activity.defn
-    def plan_decommission(self, asked: MovesAsked[DecommissionInput]) -> MoveSurvey:
+    @step
+    def plan_decommission(self, asked: PlanRequest[DecommissionInput]) -> Survey:
         """Everything off some brokers."""
-        return self._survey("Decommission", asked, making.decommission)
 
-    @activity.defn
-    def plan_replication_factor(self, asked: MovesAsked[SetReplicationFactorInput]) -> MoveSurvey:
+        def plan(clients: ClusterClients, observed: ClusterObservation) -> PlannerResult:
+            pods, stateful_sets = clients.kubernetes.broker_pods(), clients.kubernetes.stateful_sets()
+            return planning.decommission(observed, asked.request, pods, stateful_sets)
+
+        return self._survey("Decommission", asked, plan)
+
+    @step
+    def plan_set_replication_factor(self, asked: PlanRequest[SetReplicationFactorInput]) -> Survey:
         """Another replication factor."""
-        return self._survey("SetReplicationFactor", asked, making.replication_factor)
+        return self._survey(
+            "SetReplicationFactor", asked, lambda _, observed: planning.replication_factor(observed, asked.request)
+        )
 
-    @activity.defn
-    def plan_evacuation(self, asked: MovesAsked[EvacuateLeadersInput]) -> MoveSurvey:
+    @step
+    def plan_evacuate_leaders(self, asked: PlanRequest[EvacuateLeadersInput]) -> Survey:
         """No leader on some brokers, or the leaders back."""
-        return self._survey("EvacuateLeaders", asked, making.evacuation)
 
-    @activity.defn
-    def plan_given(self, asked: MovesAsked[RunPlanInput]) -> MoveSurvey:
-        """A reassignment JSON that somebody brings."""
-        return self._survey("RunPlan", asked, making.run_given)
+        def plan(clients: ClusterClients, observed: ClusterObservation) -> PlannerResult:
+            if asked.request.back:
+                evacuated = evacuations.recall(clients, asked.request.brokers)
+                return planning.return_of_leaders(observed, asked.request, evacuated)
+            return planning.evacuation(observed, asked.request)
 
-    @activity.defn
-    def preview_moves(self, kind: str, request: dict[str, Any]) -> MoveSurvey:
-        """What a runbook would do now; kept nowhere."""
-        model, make = PLANNERS[kind]
-        with alive():
-            return _look(self._clusters.open(str(request.get("cluster"))), kind, MovesAsked(request=model(**request)), make)
+        found = self._survey("EvacuateLeaders", asked, plan)
+        if asked.token is not None and not asked.request.back and found.plan is not None and may_start(found.reasons):
+            clients = self._open(asked.request.cluster)
+            frozen = plan_store.load_moves(clients.kubernetes, StepRequest(token=asked.token, plan=found.plan.reference))
+            evacuations.remember(clients, asked.request.brokers, frozen)
+        return found
 
-    def _survey(
-        self,
-        kind: str,
-        asked: MovesAsked[Request],
-        make: Callable[[ClusterClients, View, Request], making.Made],
-    ) -> MoveSurvey:
-        """Look and plan. Who waits in line, or is under way already, waits for other people's reassignments too."""
-        request = asked.request
-        clients = self._clusters.open(request.cluster)
+    @step
+    def plan_run_plan(self, asked: PlanRequest[RunPlanInput]) -> Survey:
+        """A reassignment JSON that an operator brings."""
+
+        def plan(clients: ClusterClients, observed: ClusterObservation) -> PlannerResult:
+            given = asked.request.plan
+            wanted = given if given is not None else _from_config_map(clients, str(asked.request.config_map))
+            return planning.reassignment(observed, asked.request, wanted)
+
+        return self._survey("RunPlan", asked, plan)
+
+    def _survey(self, kind: str, asked: PlanRequest[Request], planner: Planner) -> Survey:
+        """Observe and plan. A run that waits in line, or is under way already, waits for others' reassignments too."""
+        clients = self._open(asked.request.cluster)
         if asked.token is None:
-            with alive():
-                return _look(clients, kind, asked, make)
+            with heartbeating():
+                return survey(clients, kind, asked, planner)
         reporter = Reporter(self._link, asked.token)
-        for _ in looks():
-            found = _look(clients, kind, asked, make)
-            foreign = [reason for reason in found.reasons if reason.name == "foreign-reassignment"]
-            if not foreign or not (request.when_busy == "wait" or asked.approved is not None):
+
+        def observe() -> Survey | None:
+            found = survey(clients, kind, asked, planner)
+            external = [reason for reason in found.reasons if reason.name == "foreign-reassignment"]
+            if not external or not (asked.request.when_busy == "wait" or asked.approved is not None):
                 return found
-            reporter.report(Progress(waiting=reporter.waiting(foreign[0].message, "their reassignments end")))
-        raise AssertionError("looks never end by themselves")
+            reporter.report(Progress(waiting=reporter.waiting(external[0].message, "their reassignments end")))
+            return None
+
+        return poll(observe)
 
 
-def _look(
-    clients: ClusterClients,
-    kind: str,
-    asked: MovesAsked[Request],
-    make: Callable[[ClusterClients, View, Request], making.Made],
-) -> MoveSurvey:
+def survey(clients: ClusterClients, kind: str, asked: PlanRequest[Request], planner: Planner) -> Survey:
+    """The plan as it would be frozen now, kept only where a run asks, and every reason not to carry it out.
+
+    Raises:
+        PlannerDefect: the independent checker found a broken rule in the plan.
+    """
     request = asked.request
-    ours = None if asked.token is None else ledgers.read(clients.kubernetes, asked.token)
     try:
-        view = observe(clients)
-        made = make(clients, view, request)
-        plan = freeze(clients, view, request, kind, made.title, made.plan, made.leaving, ours)
+        observed = observe_cluster(clients)
+        result = planner(clients, observed)
+        plan = freeze.freeze(observed, request, kind, result, datetime.now(UTC))
     except InFlight:
-        return MoveSurvey(reasons=tuple(foreign_reassignments(clients.kafka.reassignments())))
+        return Survey(reasons=tuple(foreign_reassignments(clients.kafka.reassignments())))
     except NoAssignment as error:
-        return MoveSurvey(
+        return Survey(
             reasons=tuple(
                 Reason(name=f"no-map:{reason.constraint}", message=f"{reason.where}: {reason.problem}", remedy=reason.remedy)
                 for reason in error.reasons[:50]
             )
         )
     except InvalidRequest as error:
-        return MoveSurvey(
-            reasons=(Reason(name="invalid-request", message=str(error)[:2000], remedy="ask for what the cluster has"),)
-        )
-    if not plan.moves and not made.goes_on:
-        return MoveSurvey(nothing_to_do=made.nothing)
-    reasons = [*made.reasons, *reasons_not_to_move(plan, view.snapshot, view.reassignments, request.acknowledged_risks)]
+        reason = Reason(name="invalid-request", message=str(error)[:2000], remedy="ask for what the cluster has")
+        return Survey(reasons=(reason,))
+    except InvalidPlan as error:
+        raise PlannerDefect(f"the {kind} planner broke a rule, nothing was changed: {error}") from error
+    if not plan.moves and not result.continues_without_moves:
+        return Survey(nothing_to_do=result.nothing)
+    ours = None if asked.token is None else ledgers.read(clients.kubernetes, asked.token)
+    lists = clients.kafka.throttled_replicas(sorted({move.topic for move in plan.moves}))
+    brokers = what_if.changed_brokers(plan.moves) & observed.snapshot.live_broker_ids
+    rates = clients.kafka.throttle_rates(sorted(brokers))
+    plan = freeze.with_throttles_before(plan, lists, rates, ours)
     approved = None if asked.approved is None else store.load(clients.kubernetes, asked.approved.plan_id, MovePlan)
-    summary = summarise(clients, view, request, plan, made.plan, approved, ours)
-    if asked.token is not None:
-        store.save(
-            clients.kubernetes,
-            store.PLAN,
-            summary.reference.plan_id,
-            plan,
-            f"{plan.title}: {len(plan.moves)} partitions, {plan.total_bytes} bytes; "
-            f"run {asked.token.workflow_id}/{asked.token.run_id}",
-        )
-        if isinstance(request, EvacuateLeadersInput) and not request.back:
-            evacuations.remember(clients, request.brokers, plan)
-    return MoveSurvey(summary=summary, reasons=bounded(reasons))
+    leaders = {partition.name: partition.leader for partition in observed.snapshot.partitions}
+    rate = planned_rate(clients, request.throttle, what_if.sent_bytes(plan.moves, leaders))
+    summary = freeze.summarise(observed, plan, result, rate, approved, datetime.now(UTC))
+    reasons = [*result.reasons, *reasons_not_to_move(plan, observed.snapshot, observed.reassignments, request.acknowledged_risks)]
+    if asked.token is not None and may_start(reasons):
+        plan_store.save(clients.kubernetes, plan, asked.token)
+    return Survey(plan=summary, reasons=bounded(reasons))
+
+
+def may_start(reasons: Sequence[Reason]) -> bool:
+    """Whether an operator can acknowledge all that speaks against a plan."""
+    return all(reason.can_be_acknowledged for reason in reasons)
+
+
+def observe_cluster(clients: ClusterClients) -> ClusterObservation:
+    """Observe everything that a plan is made from.
+
+    Raises:
+        InvalidRequest: a live broker didn't report its replicas' sizes, and its load would be guessed.
+    """
+    gives_up = time.monotonic() + SILENT_SECONDS
+    while True:
+        snapshot = clients.kafka.snapshot()
+        sizes = clients.kafka.replica_sizes(sorted(snapshot.live_broker_ids))
+        silent = sorted(set(sizes.unanswered_broker_ids) & snapshot.live_broker_ids)
+        if not silent:
+            break
+        if time.monotonic() > gives_up:
+            what = "their replicas' sizes (DescribeLogDirs)"
+            raise InvalidRequest(f"brokers {silent} did not report {what} for {SILENT_SECONDS:.0f} s")
+        time.sleep(POLL_SECONDS)
+    reassignments = clients.kafka.reassignments()
+    map_of = {
+        pod.broker_id: pod.map for pod in clients.kubernetes.broker_pods() if pod.broker_id is not None and pod.map is not None
+    }
+    cluster = snapshots.from_snapshot(snapshots.observed(snapshot, sizes, reassignments))
+    return ClusterObservation(snapshot, sizes, reassignments, map_of, cluster)
 
 
 def bounded(reasons: Sequence[Reason]) -> tuple[Reason, ...]:
-    """At most so many as the history can hold. What isn't shown can't be acknowledged either."""
+    """As many as the history can hold. What isn't shown can't be acknowledged either."""
     if len(reasons) <= MOST_REASONS:
         return tuple(reasons)
     more = Reason(
@@ -172,11 +207,20 @@ def bounded(reasons: Sequence[Reason]) -> tuple[Reason, ...]:
     return (*reasons[:MOST_REASONS], more)
 
 
-PLANNERS: dict[str, tuple[type[MovingInput], Any]] = {
-    "Rebalance": (RebalanceInput, making.rebalance),
-    "ScaleUp": (ScaleUpInput, making.scale_up),
-    "Decommission": (DecommissionInput, making.decommission),
-    "SetReplicationFactor": (SetReplicationFactorInput, making.replication_factor),
-    "EvacuateLeaders": (EvacuateLeadersInput, making.evacuation),
-    "RunPlan": (RunPlanInput, making.run_given),
-}
+def _from_config_map(clients: ClusterClients, name: str) -> ReassignmentMap:
+    """The JSON under a ConfigMap's one key (gzipped under `binaryData`, or plain)."""
+    found = clients.kubernetes.read_record(name)
+    entries = {key: value for key, value in (found or {}).items() if key not in ("summary", "parts")}
+    if not entries:
+        raise InvalidRequest(f"config_map: there is no ConfigMap {name!r} with a reassignment JSON in the cluster's namespace")
+    if len(entries) > 1:
+        raise InvalidRequest(f"config_map: {name!r} has several keys ({', '.join(sorted(entries))}); leave one")
+    data = next(iter(entries.values()))
+    try:
+        text = gzip.decompress(data) if data[:2] == b"\x1f\x8b" else data
+        return ReassignmentMap.model_validate_json(text)
+    except pydantic.ValidationError as error:
+        lines = [f"plan.{'.'.join(str(part) for part in fault['loc'])}: {fault['msg']}" for fault in error.errors()[:10]]
+        raise InvalidRequest(f"config_map {name}: {'; '.join(lines)}") from error
+    except (OSError, EOFError, ValueError) as error:
+        raise InvalidRequest(f"config_map {name}: can't be read: {error}") from error

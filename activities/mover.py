@@ -1,8 +1,8 @@
-"""One attempt at a plan of moves: look, decide by the pure window (`placement.window`), act, tell how far it is.
+"""One attempt at a plan of moves: observe, decide by the pure window (`moves.window`), act, report how far it is.
 
 It remembers nothing that matters: each reassignment is written into the ledger before it is submitted, its list entries and rates
-are set before data can flow, and whoever comes after a crash, a pause or a controller failover looks at the cluster and at the
-ledger and goes on.
+are set before data can flow, and the attempt after a crash, a pause or a controller failover resumes from the observed state of
+the cluster and the ledger.
 """
 
 import time
@@ -10,18 +10,17 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 
-from temporalio.exceptions import ApplicationError
-
 from activities import ledgers
 from activities.catch_up import brokers_down
+from activities.errors import PermitLost, ReassignmentRefused
 from activities.permits import ensure_held
 from activities.step import Link, Reporter
 from activities.throttle import Throttling
 from kafka_runbooks.clients.clusters import ClusterClients
 from kafka_runbooks.models.cluster import ClusterSnapshot, Partition, Reassignment, Replica, ReplicaSizes, TopicPartition
 from kafka_runbooks.models.ledger import Ledger, OwnedReassignment
-from kafka_runbooks.models.messages import MoveStep
-from kafka_runbooks.models.moves import Move, MovePlan
+from kafka_runbooks.models.messages import StepRequest
+from kafka_runbooks.models.moves import Copy, Move, MovePlan
 from kafka_runbooks.models.status import Progress
 from kafka_runbooks.moves import change_windows
 from kafka_runbooks.moves.admission import ChangeWindowState, Seen
@@ -29,49 +28,49 @@ from kafka_runbooks.moves.progress import Pace
 from kafka_runbooks.moves.window import Decision, decide
 
 DEAD_SECONDS = 60.0
-"""A destination that is away for so long, with its node or its pod, is given up."""
+"""A destination that is away for this long, with its node or its pod, is given up."""
 RESTART_SECONDS = 900.0
-"""One whose pod is on a Ready node restarts: it recovers its logs, and is waited for so much longer."""
-SETTLED_LOOKS = 3
-"""On the way back, a broker with old metadata shows a partition where it was before it began to move, as if it had arrived. That
-is believed if it is told so often in turn."""
+"""One whose pod is on a Ready node restarts: it recovers its logs, and is waited for this long."""
+SETTLED_POLLS = 3
+"""In a rollback, a broker with old metadata shows a partition where it was before it began to move, as if it had arrived. That is
+believed once it is observed this often in a row."""
 STILL_SECONDS = 60.0
-"""No byte arrives for so long although moves are in flight: that is said."""
+"""No byte arrives for this long although moves are in flight: that is reported."""
 
 
 class Mover:
     """One attempt at a plan."""
 
-    def __init__(self, clients: ClusterClients, link: Link, step: MoveStep, plan: MovePlan) -> None:
+    def __init__(self, clients: ClusterClients, link: Link, request: StepRequest, plan: MovePlan) -> None:
         self._clients = clients
         self._link = link
-        self._step = step
+        self._request = request
         self._plan = plan
-        self._throttling = Throttling(clients, link, step.token, step.throttle)
-        self._reporter = Reporter(link, step.token)
+        self._throttling = Throttling(clients, link, request.token, plan.throttle)
+        self._reporter = Reporter(link, request.token)
         self._pace = Pace()
         self._eta = EtaError()
         self._down_since: dict[int, float] = {}
-        self._arrived_looks: Counter[TopicPartition] = Counter()
+        self._arrived_polls: Counter[TopicPartition] = Counter()
 
-    def look(self) -> tuple[Decision, Progress]:
-        """Look, decide, act."""
+    def advance(self) -> tuple[Decision, Progress]:
+        """Observe, decide, act and report, once."""
         kafka = self._clients.kafka
-        # Reassignments first: one that ends between the two looks is then seen as ended, not as lost.
+        # Reassignments first: one that ends between the two calls is then observed as ended, not as lost.
         moving = {move.name: move for move in kafka.reassignments()}
         snapshot = kafka.snapshot()
-        ledger = ledgers.read(self._clients.kubernetes, self._step.token)
+        ledger = ledgers.read(self._clients.kubernetes, self._request.token)
         ours = {owned.name: owned.after for owned in ledger.reassignments}
         destinations = {broker for move in self._plan.moves for broker in move.arriving} & snapshot.live_broker_ids
         sizes = kafka.replica_sizes(sorted(destinations)) if destinations else ReplicaSizes(size_bytes={})
-        window = None if self._step.is_rollback else self._change_window(ours, moving, sizes)
+        window = None if self._request.is_rollback else self._change_window(ours, moving, sizes)
         seen = Seen(snapshot, moving, ours, self._dead(snapshot), headroom(self._plan, moving, sizes), window)
-        decision = decide(self._plan, seen, self._step.limits)
-        if self._step.is_rollback and decision.drifted:
-            # What somebody else moved meanwhile is theirs: the way back leaves it, and the exit contract names it.
+        decision = decide(self._plan, seen, self._plan.limits)
+        if self._request.is_rollback and decision.drifted:
+            # What others moved meanwhile stays: the rollback leaves it alone, and the exit contract names it.
             self._plan = self._plan.without(decision.drifted)
-            decision = decide(self._plan, seen, self._step.limits)
-        self._arrived_looks = Counter({name: self._arrived_looks[name] + 1 for name in decision.arrived})
+            decision = decide(self._plan, seen, self._plan.limits)
+        self._arrived_polls = Counter({name: self._arrived_polls[name] + 1 for name in decision.arrived})
         self._act(decision, ledger, snapshot, moving)
         return decision, self._report(decision, snapshot, moving, sizes)
 
@@ -81,11 +80,11 @@ class Mover:
         moving: Mapping[TopicPartition, Reassignment],
         sizes: ReplicaSizes,
     ) -> ChangeWindowState | None:
-        """What the windows say, and how much can still be copied before they close. An abort with rollback waits for none."""
-        if not self._step.change_windows:
+        """Whether moves may start, and how much can still be copied before the window closes. A rollback waits for none."""
+        if not self._plan.change_windows:
             return None
         now = datetime.now(UTC)
-        opening = change_windows.look(self._step.change_windows, now)
+        opening = change_windows.look(self._plan.change_windows, now)
         unblocks = f"it opens{f' at {opening.opens_at:%a %H:%M} UTC' if opening.opens_at else ''}, or an abort"
         if opening.closes_at is None or not opening.is_open:
             return ChangeWindowState(opening.is_open, None, opening.why, unblocks)
@@ -99,8 +98,8 @@ class Mover:
         return ChangeWindowState(True, max(0, left), opening.why, unblocks)
 
     def _dead(self, snapshot: ClusterSnapshot) -> frozenset[int]:
-        """Brokers that have been away from look to look for so long that nobody expects them back soon."""
-        if self._step.is_replacement:
+        """Brokers that have been away so long that they are not expected back soon."""
+        if self._plan.waits_for_destinations:
             return frozenset()
         down, now = brokers_down(snapshot), time.monotonic()
         down |= {broker for move in self._plan.moves for broker in move.arriving} - snapshot.live_broker_ids
@@ -118,8 +117,8 @@ class Mover:
         )
 
     def _settled(self, arrived: frozenset[TopicPartition]) -> set[TopicPartition]:
-        """Those that can be struck out of the ledger: what is not in it any more and elsewhere, somebody else has moved."""
-        return {name for name in arrived if not self._step.is_rollback or self._arrived_looks[name] >= SETTLED_LOOKS}
+        """Those that can leave the ledger: a partition that is elsewhere and not in it was moved by others."""
+        return {name for name in arrived if not self._request.is_rollback or self._arrived_polls[name] >= SETTLED_POLLS}
 
     def _act(
         self,
@@ -128,11 +127,11 @@ class Mover:
         snapshot: ClusterSnapshot,
         moving: Mapping[TopicPartition, Reassignment],
     ) -> None:
-        """Throttle what moves and what will, then submit. Every change is written ahead and may be broken off."""
+        """Throttle what moves and what will, then submit. Every change is written ahead and may be interrupted."""
         partitions = {partition.name: partition for partition in snapshot.partitions}
         copying = copies([*decision.in_flight, *decision.submit], partitions)
         if decision.submit:
-            ensure_held(self._link, self._step.token)
+            ensure_held(self._link, self._request.token)
             owned = [
                 OwnedReassignment(topic=move.topic, partition=move.partition, before=move.before, after=move.after)
                 for move in decision.submit
@@ -143,10 +142,10 @@ class Mover:
             ledgers.write(self._clients.kubernetes, ledger.model_copy(update={"reassignments": reassignments}))
         if copying:
             held = bool(brokers_down(snapshot) - set(self._plan.leaving))
-            self._throttling.look(copying, snapshot.live_broker_ids, hold_at_floor=held, partitions=snapshot.partitions)
+            self._throttling.adapt(copying, snapshot.live_broker_ids, hold_at_floor=held, partitions=snapshot.partitions)
         if decision.submit and copying:
-            # The adapting look is due only now and then; what starts now is throttled now.
-            written = ledgers.read(self._clients.kubernetes, self._step.token)
+            # Rates are adapted only every few seconds; what starts now is throttled now.
+            written = ledgers.read(self._clients.kubernetes, self._request.token)
             ledgers.throttle(
                 self._clients.kafka,
                 self._clients.kubernetes,
@@ -160,20 +159,20 @@ class Mover:
         targets.update({move.name: move.after for move in decision.submit})
         if not targets:
             return
-        ensure_held(self._link, self._step.token)
+        ensure_held(self._link, self._request.token)
         refused = self._clients.kafka.alter_reassignments(targets)
         try:
-            ensure_held(self._link, self._step.token)
-        except ApplicationError:
-            # Fenced off between asking and submitting: whoever cleared our ledger may have looked before this arrived.
+            ensure_held(self._link, self._request.token)
+        except PermitLost:
+            # Fenced off between the check and the submission: whoever cleared the ledger may have done so before this arrived.
             self._clients.kafka.alter_reassignments(dict.fromkeys((move.name for move in decision.submit), None))
             self._clients.kafka.alter_reassignments({move.name: partitions[move.name].replicas for move in decision.submit})
             raise
-        # A topic that was deleted just now is less to do; the next look sees it.
+        # A topic that was deleted just now is less to do; the next poll observes it.
         refused = {name: why for name, why in refused.items() if "UnknownTopic" not in why}
         if refused:
             name, why = next(iter(sorted(refused.items())))
-            raise ApplicationError(f"{len(refused)} reassignments were refused: {name}: {why}", type="ReassignmentRefused")
+            raise ReassignmentRefused(f"{len(refused)} reassignments were refused: {name}: {why}")
 
     def _report(
         self,
@@ -201,8 +200,8 @@ class Mover:
                 "their destinations fetch again: look at the brokers' logs, network and disks",
                 names,
             )
-        note = f"{len(decision.in_flight) + len(decision.submit)} in flight; throttle: {self._throttling.why}"
-        if decision.limits != self._step.limits:
+        note = f"{len(decision.in_flight) + len(decision.submit)} in flight; throttle: {self._throttling.reason}"
+        if decision.limits != self._plan.limits:
             note += "; limits halved: a partition is at its min.insync.replicas"
         progress = Progress(
             done_bytes=done,
@@ -239,15 +238,14 @@ class EtaError:
         return f"; first said {first:.0f} s, now {total:.0f} s in all ({(total - first) / first:+.0%})"
 
 
-def copies(moves: Sequence[Move], partitions: Mapping[TopicPartition, Partition]) -> list[tuple[Partition, Sequence[int]]]:
-    """Partitions with the brokers that their data arrives on; those that copy nothing are left out."""
-    found: list[tuple[Partition, Sequence[int]]] = []
+def copies(moves: Sequence[Move], partitions: Mapping[TopicPartition, Partition]) -> list[Copy]:
+    """What moves still copy; those that copy nothing are left out."""
+    found: list[Copy] = []
     for move in moves:
         partition = partitions[move.name]
-        arriving = [broker for broker in move.after if broker not in move.before]
-        late = [broker for broker in arriving if broker not in partition.in_sync]
+        late = tuple(broker for broker in move.arriving if broker not in partition.in_sync)
         if late:
-            found.append((partition, tuple(late)))
+            found.append(Copy(partition, late))
     return found
 
 

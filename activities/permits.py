@@ -8,14 +8,13 @@ token of a permit that has closed by then, and is refused here, before it acts.
 import asyncio
 
 from temporalio import activity
-from temporalio.client import Client, WorkflowExecutionStatus
-from temporalio.exceptions import ApplicationError
+from temporalio.client import WorkflowExecutionStatus
 from temporalio.service import RPCError, RPCStatusCode
 
-from activities.step import Link
+from activities.errors import PermitLost
+from activities.step import Link, Steps, step
 from kafka_runbooks.models.messages import Token
-
-PERMIT_LOST = "PermitLost"
+from kafka_runbooks.temporal import search_attributes_are_registered
 
 
 def permit_id(cluster: str) -> str:
@@ -23,37 +22,46 @@ def permit_id(cluster: str) -> str:
 
 
 def ensure_held(link: Link, token: Token) -> None:
-    """Raise a non-retryable `PermitLost` unless the permit's run is the token's and still runs."""
+    """Check that the permit's run is the token's and still runs.
 
-    async def look() -> tuple[str | None, WorkflowExecutionStatus | None]:
-        described = await link.client.get_workflow_handle(permit_id(token.cluster)).describe()
-        return described.run_id, described.status
+    Raises:
+        PermitLost: it isn't.
+    """
+
+    async def described() -> tuple[str | None, WorkflowExecutionStatus | None]:
+        permit = await link.client.get_workflow_handle(permit_id(token.cluster)).describe()
+        return permit.run_id, permit.status
 
     try:
-        run_id, status = link.call(look())
+        run_id, status = link.call(described())
     except RPCError as error:
         if error.status != RPCStatusCode.NOT_FOUND:
             raise
         run_id, status = None, None
     if run_id != token.permit_run_id or status != WorkflowExecutionStatus.RUNNING:
-        raise ApplicationError(
-            f"the permit of cluster {token.cluster} is no longer held by {token.workflow_id}; nothing was changed by this step",
-            type=PERMIT_LOST,
-            non_retryable=True,
+        raise PermitLost(
+            f"the permit of cluster {token.cluster} is no longer held by {token.workflow_id}; nothing was changed by this step"
         )
 
 
-class PermitActivities:
-    """Finding the holder of a cluster's permit, and waiting for it to be free."""
+class PermitActivities(Steps):
+    """What a run asks before it holds its cluster."""
 
-    def __init__(self, client: Client) -> None:
-        self._client = client
-
-    @activity.defn
-    async def permit_holder(self, cluster: str) -> str | None:
+    @step
+    def permit_holder(self, cluster: str) -> str | None:
         """The id of the workflow that holds the cluster, or None where it is free."""
+        return self._link.call(self._holder(cluster))
+
+    @step
+    async def wait_until_free(self, cluster: str) -> None:
+        """Return when nobody holds the permit. Several runs may wait: the one that then starts the permit first has it."""
+        while await self._holder(cluster) is not None:
+            activity.heartbeat()
+            await asyncio.sleep(1.0)
+
+    async def _holder(self, cluster: str) -> str | None:
         try:
-            described = await self._client.get_workflow_handle(permit_id(cluster)).describe()
+            described = await self._link.client.get_workflow_handle(permit_id(cluster)).describe()
         except RPCError as error:
             if error.status == RPCStatusCode.NOT_FOUND:
                 return None
@@ -62,9 +70,7 @@ class PermitActivities:
             return None
         return described.parent_id or described.id
 
-    @activity.defn
-    async def wait_until_free(self, cluster: str) -> None:
-        """Return when nobody holds the permit. Several may wait: the one that then starts the permit first has it."""
-        while await self.permit_holder(cluster) is not None:
-            activity.heartbeat()
-            await asyncio.sleep(1.0)
+    @step
+    def search_attributes_are_registered(self, cluster: str) -> bool:
+        """Whether the namespace has the attributes that runs are listed by; a run that sets one which it hasn't would hang."""
+        return self._link.call(search_attributes_are_registered(self._link.client))

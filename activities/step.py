@@ -1,36 +1,40 @@
-"""How a step runs: it shows that it lives, says how far it is, and ends when it should.
+"""How a step runs: it heartbeats, reports how far it is, and ends when it should.
 
-A look at the world every few seconds, inside one activity that heartbeats, costs no history. Each look is heartbeat with the
-figures so far; a change that a person would want to see is also signalled to the workflow, whose `status` query can't look
-into a running activity.
+An observation every few seconds, inside one activity, costs no history. Each one is heartbeat with the figures so far; a change
+that a person would want to see is also signalled to the workflow, whose `status` query can't look into a running activity.
 """
 
 import asyncio
 import contextvars
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, TypeVar
 
 from temporalio import activity
 from temporalio.client import Client
-from temporalio.exceptions import ApplicationError, CancelledError
+from temporalio.exceptions import CancelledError
 
+from activities.errors import WorkerShutdown
+from kafka_runbooks.clients.clusters import ClusterClients, Clusters
 from kafka_runbooks.models.messages import Token
 from kafka_runbooks.models.status import Progress, Waiting
 
 SIGNAL = "report_progress"
-BEAT_SECONDS = 2.0
-LOOK_SECONDS = 2.0
+HEARTBEAT_SECONDS = 2.0
+POLL_SECONDS = 2.0
 LONGEST_PAUSE_SECONDS = 15.0
-TELL_SECONDS = 5.0
-"""At most one signal in this time, but for a change of what is waited for."""
-TELL_SHARE = 0.05
+SIGNAL_SECONDS = 5.0
+"""At most one signal in this time, except for a change of what is waited for."""
+SIGNAL_SHARE = 0.05
 """A signal at each such share of the work: a step adds at most some dozens of events to the history, however long it takes."""
 
+T = TypeVar("T")
+Method = TypeVar("Method", bound=Callable[..., Any])
 
 _LATEST: contextvars.ContextVar[list[Progress]] = contextvars.ContextVar("latest progress of this activity")
 
@@ -46,8 +50,8 @@ class Link:
         self.client = client
         self._loop = loop
 
-    def call(self, coroutine: Any, timeout_seconds: float = 20.0) -> Any:
-        future: Future[Any] = asyncio.run_coroutine_threadsafe(coroutine, self._loop)
+    def call(self, coroutine: Coroutine[Any, Any, T], timeout_seconds: float = 20.0) -> T:
+        future: Future[T] = asyncio.run_coroutine_threadsafe(coroutine, self._loop)
         return future.result(timeout_seconds)
 
     def signal(self, token: Token, progress: Progress) -> None:
@@ -55,14 +59,43 @@ class Link:
         self.call(handle.signal(SIGNAL, progress))
 
 
+@dataclass(frozen=True)
+class Access:
+    """What steps reach the outside world through."""
+
+    clusters: Clusters
+    link: Link
+
+
+class Steps:
+    """Activities that share one `Access`."""
+
+    def __init__(self, access: Access) -> None:
+        self._access = access
+        self._link = access.link
+
+    def _open(self, cluster: str) -> ClusterClients:
+        return self._access.clusters.open(cluster)
+
+    def every(self) -> list[Callable[..., Any]]:
+        """The methods that are activities, bound, for a worker."""
+        return [getattr(self, name) for name, member in vars(type(self)).items() if getattr(member, "is_step", False)]
+
+
+def step(method: Method) -> Method:
+    """Make a method of `Steps` an activity. Cancellation reaches it at its next poll, never in the middle of an act."""
+    method.is_step = True  # type: ignore[attr-defined]
+    return activity.defn(no_thread_cancel_exception=True)(method)
+
+
 class Reporter:
-    """Heartbeats every look, and signals what a person would want to see."""
+    """Heartbeats every observation, and signals what a person would want to see."""
 
     def __init__(self, link: Link, token: Token) -> None:
         self._link = link
         self._token = token
-        self._told: Progress | None = None
-        self._told_at = 0.0
+        self._signalled: Progress | None = None
+        self._signalled_at = 0.0
         self._waiting: Waiting | None = None
 
     def waiting(self, reason: str, unblocks: str, blocking: tuple[str, ...] = ()) -> Waiting:
@@ -74,7 +107,7 @@ class Reporter:
         return self._waiting
 
     def report(self, progress: Progress) -> None:
-        """Heartbeat, and signal where it is news. A signal that fails is tried again at the next news."""
+        """Heartbeat, and signal what has changed. A signal that fails is tried again at the next change."""
         _LATEST.get([])[:] = [progress]
         activity.heartbeat(progress)
         now = time.monotonic()
@@ -85,70 +118,71 @@ class Reporter:
         except Exception as error:
             activity.logger.warning("progress was not signalled: %s", error)
             return
-        self._told, self._told_at = progress, now
+        self._signalled, self._signalled_at = progress, now
 
     def _is_news(self, progress: Progress, now: float) -> bool:
-        told = self._told
-        if told is None:
+        last = self._signalled
+        if last is None:
             return True
-        if (told.waiting and told.waiting.unblocks) != (progress.waiting and progress.waiting.unblocks):
+        if (last.waiting and last.waiting.unblocks) != (progress.waiting and progress.waiting.unblocks):
             return True
-        if now - self._told_at < TELL_SECONDS:
+        if now - self._signalled_at < SIGNAL_SECONDS:
             return False
-        more_bytes = progress.done_bytes - told.done_bytes >= TELL_SHARE * max(1, progress.total_bytes)
-        more_partitions = progress.done_partitions - told.done_partitions >= TELL_SHARE * max(1, progress.total_partitions)
+        more_bytes = progress.done_bytes - last.done_bytes >= SIGNAL_SHARE * max(1, progress.total_bytes)
+        more_partitions = progress.done_partitions - last.done_partitions >= SIGNAL_SHARE * max(1, progress.total_partitions)
         return more_bytes or more_partitions
 
 
-def looks(every_seconds: float | None = None) -> Iterator[None]:
-    """Look after look, until the caller breaks off; ends with an error on cancellation and on shutdown of the worker.
+def poll(observe: Callable[[], T | None], every_seconds: float | None = None) -> T:
+    """Call `observe` until it returns something other than None, and return that.
 
-    The pause grows with what a look costs, so that watching a large cluster takes no more than a fifth of a broker's time. Not
-    beyond `LONGEST_PAUSE_SECONDS`: a look is also slow because a broker has just died, and then the next one is urgent.
+    The pause grows with what an observation costs, so that watching a large cluster takes no more than a fifth of a broker's
+    time. Not beyond `LONGEST_PAUSE_SECONDS`: one is also slow because a broker has just died, and then the next one is urgent.
 
     Raises:
         CancelledError: the workflow cancelled the step.
-        ApplicationError: the worker shuts down; retryable, for the next worker goes on.
+        WorkerShutdown: the worker shuts down, and the next one continues.
     """
-    with alive():
+    with heartbeating():
         while True:
             began = time.monotonic()
-            yield
-            shortest = LOOK_SECONDS if every_seconds is None else every_seconds
+            found = observe()
+            if found is not None:
+                return found
+            shortest = POLL_SECONDS if every_seconds is None else every_seconds
             pause = max(shortest, min(4 * (time.monotonic() - began), LONGEST_PAUSE_SECONDS))
             ends = time.monotonic() + pause
             while True:
-                stop_if_told()
+                _stop_if_told()
                 left = ends - time.monotonic()
                 if left <= 0:
                     break
                 time.sleep(min(0.5, left))
 
 
-def stop_if_told() -> None:
-    """Raise where the step was cancelled or the worker shuts down."""
+def _stop_if_told() -> None:
     if activity.is_cancelled():
         raise CancelledError("the step was cancelled")
     if activity.is_worker_shutdown():
-        raise ApplicationError("the worker shuts down; another attempt goes on", type="WorkerShutdown")
+        raise WorkerShutdown("the worker shuts down; another attempt continues")
 
 
 @contextmanager
-def alive() -> Iterator[None]:
-    """Heartbeat from a thread beside, with the latest figures: a library may block longer than a dead worker may go unnoticed.
+def heartbeating() -> Iterator[None]:
+    """Heartbeat from a second thread, with the latest figures: a library may block longer than a dead worker may go unnoticed.
 
-    Every call of the clients is bounded, so what beats here does come back.
+    Every call of the clients is bounded, so what heartbeats here does return.
     """
     done = threading.Event()
     latest: list[Progress] = []
     _LATEST.set(latest)
 
-    def beat() -> None:
-        while not done.wait(BEAT_SECONDS):
+    def heartbeat() -> None:
+        while not done.wait(HEARTBEAT_SECONDS):
             activity.heartbeat(*latest)
 
     context = contextvars.copy_context()
-    thread = threading.Thread(target=context.run, args=(beat,), daemon=True, name="heartbeat")
+    thread = threading.Thread(target=context.run, args=(heartbeat,), daemon=True, name="heartbeat")
     thread.start()
     try:
         yield

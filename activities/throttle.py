@@ -13,6 +13,7 @@ from kafka_runbooks.clients.errors import ClientError
 from kafka_runbooks.models.cluster import Partition, ReplicaSizes, ThrottleRates
 from kafka_runbooks.models.kubernetes import BrokerPod
 from kafka_runbooks.models.messages import Token
+from kafka_runbooks.models.moves import Copy
 from kafka_runbooks.models.throttles import AdaptiveThrottle, Rates, Throttle
 from kafka_runbooks.models.traffic import BrokerTraffic, TrafficReport
 from kafka_runbooks.throttle import controller, feasibility, leases, measurements, overrides
@@ -22,9 +23,9 @@ ADAPT_SECONDS = 6.0
 
 
 class Throttling:
-    """The rates in force for one copy, by broker and direction, adapted at each look that is due.
+    """The rates in force for one copy, by broker and direction, adapted every `ADAPT_SECONDS`.
 
-    An attempt that comes after a crash goes on from the rates that its ledger says are in force.
+    An attempt after a crash resumes from the rates that the ledger says are in force.
     """
 
     def __init__(self, clients: ClusterClients, link: Link, token: Token, throttle: Throttle) -> None:
@@ -38,7 +39,7 @@ class Throttling:
         self._due = 0.0
         self.highest_bytes_per_s = 0
         self.too_slow: tuple[str, ...] = ()
-        """Rates at which replicas never catch up, in words, as of the last look."""
+        """Rates at which replicas never catch up, as of the last observation."""
 
     @property
     def rate_bytes_per_s(self) -> int:
@@ -47,27 +48,27 @@ class Throttling:
         return max(rates, default=controller.first_rate(self._throttle))
 
     @property
-    def why(self) -> str:
-        why = (self._now and self._now.reason()) or "to begin with"
-        return "; ".join((why, *self.too_slow[:2]))
+    def reason(self) -> str:
+        reason = (self._now and self._now.reason()) or "to begin with"
+        return "; ".join((reason, *self.too_slow[:2]))
 
-    def wanted(self, moves: Sequence[tuple[Partition, Sequence[int]]], live: frozenset[int]) -> dict[int, ThrottleRates]:
-        """The rates in force, and for brokers that take part only now the rate to begin with."""
+    def wanted(self, copies: Sequence[Copy], live: frozenset[int]) -> dict[int, ThrottleRates]:
+        """The rates in force, and the initial rate for brokers that take part only now."""
         now = self._now or Rates()
-        return controller.with_participants(self._throttle, now, self._participants(moves, live)).wanted()
+        return controller.with_participants(self._throttle, now, self._participants(copies, live)).wanted()
 
-    def look(
+    def adapt(
         self,
-        moves: Sequence[tuple[Partition, Sequence[int]]],
+        copies: Sequence[Copy],
         live: frozenset[int],
         *,
         hold_at_floor: bool = False,
         partitions: Iterable[Partition] = (),
     ) -> None:
-        """Measure and set, where `ADAPT_SECONDS` have passed.
+        """Measure, compute and set the rates, where `ADAPT_SECONDS` have passed.
 
         Args:
-            moves: what is copied now.
+            copies: what is copied now.
             live: brokers that are up.
             hold_at_floor: another broker is down; recovery takes as little as it can from those that are left.
             partitions: the cluster's, for who waits for a destination that is in sync already.
@@ -79,42 +80,44 @@ class Throttling:
         ledger = ledgers.read(kubernetes, self._token)
         if self._now is None:
             self._now = leases.rates_in_force(ledger.rates)
-        participants = self._participants(moves, live)
-        before, seen_at = self._sizes, time.monotonic()
-        taking_part = sorted({*leases.sources_of(moves, live), *leases.destinations_of(moves, live)})
+        participants = self._participants(copies, live)
+        before, observed_at = self._sizes, time.monotonic()
+        taking_part = sorted({*leases.sources_of(copies, live), *leases.destinations_of(copies, live)})
         sizes = kafka.replica_sizes(taking_part)
-        self._sizes = (seen_at, sizes)
-        seen = controller.Look(at=datetime.now(UTC), traffic=TrafficReport())
+        self._sizes = (observed_at, sizes)
+        observation = controller.Look(at=datetime.now(UTC), traffic=TrafficReport())
         if isinstance(self._throttle, AdaptiveThrottle):
-            pods = [pod for pod in kubernetes.broker_pods() if pod.broker_id in live]
-            traffic = self._traffic(pods)
-            seen = controller.Look(
-                at=datetime.now(UTC),
-                traffic=traffic,
-                times={
-                    broker: measurements.request_times(self._traffic_before.get(broker), found)
-                    for broker, found in traffic.by_broker.items()
-                },
-                moved=None if before is None else measurements.moved(before[1], sizes, seen_at - before[0], moves),
-                lag=measurements.lag(sizes.size_bytes, moves),
-                capacities=capacities(self._clients, pods),
+            moved = None if before is None else measurements.moved(before[1], sizes, observed_at - before[0], copies)
+            observation = self._measured(live)._replace(
+                moved=moved,
+                lag=measurements.lag(sizes.size_bytes, copies),
                 waits_for=measurements.waits_for(partitions, participants.follower),
                 held_at_floor="another broker is down" if hold_at_floor else "",
             )
-            self._traffic_before |= traffic.by_broker
-        computed = controller.adapt(self._throttle, self._now, participants, seen)
+        computed = controller.adapt(self._throttle, self._now, participants, observation)
         self._now = overrides.apply(computed, in_force(kubernetes, self._token))
         self.highest_bytes_per_s = max(self.highest_bytes_per_s, self.rate_bytes_per_s)
         ensure_held(self._link, self._token)
         ledger = ledgers.renewed(kubernetes, ledger)
-        ledger = ledgers.strike_entries(kafka, kubernetes, ledger, {partition.name for partition, _ in moves})
-        ledger = ledgers.throttle(kafka, kubernetes, ledger, moves, live, self._now.wanted())
+        ledger = ledgers.strike_entries(kafka, kubernetes, ledger, {copy.partition.name for copy in copies})
+        ledgers.throttle(kafka, kubernetes, ledger, copies, live, self._now.wanted())
         if before is not None:
-            produced = measurements.produced(before[1], sizes, seen_at - before[0], (partition for partition, _ in moves))
-            copying = feasibility.copying_of(moves, sizes.size_bytes, produced)
-            # The rates as they are on the brokers: one that somebody else set is the one that nothing here can raise.
+            produced = measurements.produced(before[1], sizes, observed_at - before[0], (copy.partition for copy in copies))
+            copying = feasibility.copying_of(copies, sizes.size_bytes, produced)
+            # The rates as they are on the brokers: one that someone else set is the one that nothing here can raise.
             verdict = feasibility.judge(copying, self._in_force(taking_part))
             self.too_slow = verdict.report() if verdict.never_ends else ()
+
+    def _measured(self, live: frozenset[int]) -> controller.Look:
+        """Traffic, request times since the last observation, and capacities of the live brokers."""
+        pods = [pod for pod in self._clients.kubernetes.broker_pods() if pod.broker_id in live]
+        traffic = self._traffic(pods)
+        times = {
+            broker: measurements.request_times(self._traffic_before.get(broker), found)
+            for broker, found in traffic.by_broker.items()
+        }
+        self._traffic_before |= traffic.by_broker
+        return controller.Look(at=datetime.now(UTC), traffic=traffic, times=times, capacities=capacities(self._clients, pods))
 
     def _in_force(self, brokers: Iterable[int]) -> dict[int, ThrottleRates]:
         rates: dict[int, ThrottleRates] = {}
@@ -131,10 +134,10 @@ class Throttling:
         except ClientError as error:
             return TrafficReport(problems={pod.broker_id: str(error) for pod in pods if pod.broker_id is not None})
 
-    def _participants(self, moves: Sequence[tuple[Partition, Sequence[int]]], live: frozenset[int]) -> controller.Participants:
-        # A fixed rate is by its definition what each source sends.
-        into = leases.destinations_of(moves, live) if isinstance(self._throttle, AdaptiveThrottle) else ()
-        return controller.Participants(frozenset(leases.sources_of(moves, live)), frozenset(into))
+    def _participants(self, copies: Sequence[Copy], live: frozenset[int]) -> controller.Participants:
+        # A fixed rate is defined as what each source sends.
+        into = leases.destinations_of(copies, live) if isinstance(self._throttle, AdaptiveThrottle) else ()
+        return controller.Participants(frozenset(leases.sources_of(copies, live)), frozenset(into))
 
 
 def capacities(clients: ClusterClients, pods: Iterable[BrokerPod]) -> dict[int, Capacity]:
@@ -146,3 +149,21 @@ def capacities(clients: ClusterClients, pods: Iterable[BrokerPod]) -> dict[int, 
         for pod in pods
         if pod.broker_id is not None
     }
+
+
+def ceiling_for(clients: ClusterClients, throttle: AdaptiveThrottle, sources: Iterable[int]) -> int:
+    """The highest rate for these sources, from the capacities of their nodes' instance types."""
+    types = {node.name: node.instance_type for node in clients.kubernetes.nodes()}
+    brokers = set(sources)
+    pods = [pod for pod in clients.kubernetes.broker_pods() if pod.broker_id in brokers]
+    known = clients.settings.capacity_bytes_per_s
+    return controller.ceiling(
+        throttle, [known[name] for pod in pods if (name := types.get(pod.node or "")) in known and name is not None]
+    )
+
+
+def planned_rate(clients: ClusterClients, throttle: Throttle, sources: Iterable[int]) -> int:
+    """The rate that a plan counts with: the fixed one, or the ceiling of an adaptive one."""
+    if isinstance(throttle, AdaptiveThrottle):
+        return ceiling_for(clients, throttle, sources)
+    return throttle.rate_bytes_per_s

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 
 from kafka_runbooks.models import inputs
 from kafka_runbooks.models.moves import MovePlan
-from kafka_runbooks.models.plans import ReplacementPlan
+from kafka_runbooks.models.plans import Plan
+from kafka_runbooks.models.replacement import ReplacementPlan
 
 
 @dataclass(frozen=True)
@@ -22,7 +23,7 @@ class Runbook:
     """
 
     input: type[inputs.RunbookInput]
-    plan: type[ReplacementPlan] | type[MovePlan] | None
+    plan: type[Plan] | None
     sentence: str
 
 

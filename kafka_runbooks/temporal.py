@@ -7,6 +7,9 @@ from temporalio.client import Client
 from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.envconfig import ClientConfig
 from temporalio.runtime import Runtime
+from temporalio.service import RPCError, RPCStatusCode
+
+from kafka_runbooks import search_attributes
 
 
 class TemporalSettings(BaseSettings):
@@ -31,3 +34,15 @@ async def connect(runtime: Runtime | None = None) -> Client:
     config = connect_config()
     config.setdefault("target_host", "localhost:7233")
     return await Client.connect(**config, data_converter=pydantic_data_converter, runtime=runtime)
+
+
+async def search_attributes_are_registered(client: Client) -> bool:
+    """Whether the namespace has all of `search_attributes.ALL`, asked by a query that any client may make."""
+    query = " AND ".join(f"{key.name} = ''" for key in search_attributes.ALL)
+    try:
+        await client.count_workflows(query)
+    except RPCError as error:
+        if error.status in (RPCStatusCode.INVALID_ARGUMENT, RPCStatusCode.UNIMPLEMENTED):
+            return False
+        raise
+    return True

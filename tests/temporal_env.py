@@ -15,12 +15,13 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
 
-import pydantic
 from temporalio.client import Client, WorkflowHandle
 from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.testing import WorkflowEnvironment
 from temporalio.worker import Worker
 
+from activities.step import Access, Link
+from kafka_runbooks import search_attributes
 from kafka_runbooks.catalogue import RUNBOOKS
 from kafka_runbooks.clients.clusters import ClusterClients, ClusterSettings
 from kafka_runbooks.clients.errors import UnknownCluster
@@ -31,8 +32,7 @@ from tests.fakes.kafka import FakeKafka
 from tests.fakes.kubernetes import FakeKubernetes
 from tests.fakes.metrics import FakeMetrics
 from tests.fakes.world import World
-from worker.wiring import activities, sandbox
-from workflows import WORKFLOWS
+from worker.wiring import plugin
 from workflows.replace_broker import ReplaceBroker
 
 
@@ -42,6 +42,7 @@ async def start_server() -> WorkflowEnvironment:
         dev_server_existing_path=os.environ.get("TEMPORAL_CLI_PATH") or shutil.which("temporal"),
         data_converter=pydantic_data_converter,
         dev_server_log_level="error",
+        search_attributes=search_attributes.ALL,
     )
 
 
@@ -70,6 +71,9 @@ class WorldClusters:
         if name != self._name:
             raise UnknownCluster(f"{name!r} is not configured; known are {self._name}")
         return self._clients
+
+
+BUGS = (AssertionError, TypeError, AttributeError, KeyError, ValueError)
 
 
 @dataclass
@@ -126,24 +130,15 @@ async def bench(environment: WorkflowEnvironment, world: World, kafka: Kafka | N
     """A worker as in production, but for the task queue, and for failing a workflow on a bug instead of hanging."""
     task_queue = f"test-{uuid.uuid4()}"
     with ThreadPoolExecutor(16, "activity") as threads:
+        access = Access(WorldClusters(world, task_queue, kafka), Link(environment.client, asyncio.get_running_loop()))
         worker = Worker(
             environment.client,
             task_queue=task_queue,
-            workflows=WORKFLOWS,
-            activities=activities(environment.client, WorldClusters(world, task_queue, kafka), asyncio.get_running_loop()),
+            plugins=[plugin(access, failures=BUGS)],
             activity_executor=threads,
             max_concurrent_activities=16,
             max_heartbeat_throttle_interval=timedelta(milliseconds=200),
             default_heartbeat_throttle_interval=timedelta(milliseconds=200),
-            workflow_runner=sandbox(),
-            workflow_failure_exception_types=[
-                pydantic.ValidationError,
-                AssertionError,
-                TypeError,
-                AttributeError,
-                KeyError,
-                ValueError,
-            ],
         )
         async with worker:
             yield Bench(environment.client, world, task_queue, cluster=task_queue)

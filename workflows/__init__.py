@@ -2,23 +2,26 @@
 
 from workflows.clear_leftovers import ClearLeftovers
 from workflows.decommission import Decommission
-from workflows.moves import EvacuateLeaders, Rebalance, RunPlan, ScaleUp, SetReplicationFactor
+from workflows.evacuate_leaders import EvacuateLeaders
 from workflows.permit import ClusterPermit
-from workflows.preview import PlanMoves, PlanOnly
+from workflows.preview import Preview
+from workflows.rebalance import Rebalance
 from workflows.replace_broker import ReplaceBroker
+from workflows.run_plan import RunPlan
+from workflows.scale_up import ScaleUp
+from workflows.set_replication_factor import SetReplicationFactor
 from workflows.throttle_recovery import ThrottleRecovery
 
-WORKFLOWS: list[type] = [
-    ReplaceBroker,
-    Rebalance,
-    ScaleUp,
-    Decommission,
-    SetReplicationFactor,
-    EvacuateLeaders,
-    RunPlan,
-    ThrottleRecovery,
+WORKFLOWS: tuple[type, ...] = (
     ClearLeftovers,
     ClusterPermit,
-    PlanOnly,
-    PlanMoves,
-]
+    Decommission,
+    EvacuateLeaders,
+    Preview,
+    Rebalance,
+    ReplaceBroker,
+    RunPlan,
+    ScaleUp,
+    SetReplicationFactor,
+    ThrottleRecovery,
+)

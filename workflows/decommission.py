@@ -1,8 +1,8 @@
 """`Decommission`: brokers, or a rack, are emptied at once, and leave.
 
 All that leave are one plan, so nothing moves twice and nothing goes onto a broker that is about to leave. Before data moves their
-log directories are cordoned, or new topics would land on them as fast as old ones leave. Without `remove_pods` they stay, empty
-and cordoned; with it their StatefulSets are scaled down, which only ever takes the highest ordinals, and the brokers are
+log directories are cordoned, or new topics would be placed there as fast as old ones leave. Without `remove_pods` they stay,
+empty and cordoned; with it their StatefulSets are scaled down, which only ever takes the highest ordinals, and the brokers are
 unregistered.
 """
 
@@ -12,96 +12,85 @@ from temporalio import workflow
 from temporalio.exceptions import ActivityError
 
 with workflow.unsafe.imports_passed_through():
-    from activities.decommission import LeavingActivities
-    from activities.move_plans import PlanningActivities
-    from activities.replacement import PLAN_DRIFT
+    from activities.decommission import DecommissionActivities
+    from activities.errors import PlanDrift, describe, is_type
+    from activities.move_plans import MovePlanActivities
     from kafka_runbooks.models.inputs import DecommissionInput
-    from kafka_runbooks.models.messages import MoveStep
+    from kafka_runbooks.models.messages import PlanRequest, Survey, Token, UnregisterRequest
+    from kafka_runbooks.models.plans import PlanReference, PlanSummary
     from kafka_runbooks.models.results import RunbookResult
-    from workflows import calls
-    from workflows.moves import ELECT, GIVE_BACK, PROVE, REASSIGN, Moving
-    from workflows.runbook import describe, is_type
+    from kafka_runbooks.models.steps import StepName
 
-CORDON = "cordon log directories"
-REMOVE = "remove pods"
-UNREGISTER = "unregister brokers"
-EMPTY_STEPS = (CORDON, REASSIGN, ELECT, GIVE_BACK, PROVE)
-REMOVE_STEPS = (CORDON, REASSIGN, ELECT, REMOVE, UNREGISTER, GIVE_BACK, PROVE)
+from workflows import calls
+from workflows.moves import Moves
 
 
 @workflow.defn
-class Decommission(Moving):
-    """See the module."""
+class Decommission(Moves):
+    """Empty brokers, or a rack, and remove their pods if asked."""
+
+    @workflow.init
+    def __init__(self, request: DecommissionInput) -> None:
+        super().__init__(request)
+        self._input = request
 
     @workflow.run
     async def run(self, request: DecommissionInput) -> RunbookResult:
         """See `DecommissionInput`."""
-        return await self.conduct(request, lambda: self._decommission(request))
+        return await self.conduct(self._decommission)
 
-    async def _decommission(self, request: DecommissionInput) -> RunbookResult:
-        self._asked = request
-        self._steps = REMOVE_STEPS if request.remove_pods else EMPTY_STEPS
+    async def survey(self, token: Token, approved: PlanReference | None) -> Survey:
+        asked: PlanRequest[DecommissionInput] = PlanRequest(request=self._input, token=token, approved=approved)
+        return await calls.wait(MovePlanActivities.plan_decommission, asked, "every reason not to start, and the frozen plan")
+
+    async def _decommission(self, token: Token) -> RunbookResult:
         try:
-            await self.prepare(PlanningActivities.plan_decommission)
+            plan = await self.prepare(token)
             self.begin_steps()
-            await self._cordon(self.latest)
-            as_planned = await self.carry_out(PlanningActivities.plan_decommission)
-            if not request.remove_pods:
-                kept = await self._keep_cordoned()
-                return await self.finish(as_planned=as_planned, did=kept)
+            await self._cordon(token, plan)
+            plan, as_planned = await self.carry_out(token, plan)
+            if not self._input.remove_pods:
+                return await self.finish_moves(token, plan, as_planned=as_planned, did=await self._keep_cordoned(token, plan))
         except asyncio.CancelledError:
-            await self.roll_back_if_told()
+            await self.roll_back_if_asked(token)
             raise
-        pods, as_planned = await self._remove(as_planned)
-        await self._unregister(pods)
+        pods, plan, as_planned = await self._remove(token, plan, as_planned)
+        with self.timed(StepName.UNREGISTER):
+            leaving = UnregisterRequest(step=self.step_request(token, plan.reference), pods=pods)
+            await calls.act(DecommissionActivities.unregister_brokers, leaving, "delete the claims, and unregister the brokers")
         gone = f"; removed {', '.join(pods)}" if pods else ""
-        return await self.finish(as_planned=as_planned, did=f"{gone}; unregistered")
+        return await self.finish_moves(token, plan, as_planned=as_planned, did=f"{gone}; unregistered")
 
-    @property
-    def latest(self) -> MoveStep:
-        """A step of the plan that is in force."""
-        assert self._moves is not None, "planned before"
-        return self.step(self._moves.reference)
+    async def _cordon(self, token: Token, plan: PlanSummary) -> None:
+        with self.timed(StepName.CORDON_LOG_DIRECTORIES):
+            request = self.step_request(token, plan.reference)
+            what = "nothing new is placed on the leaving brokers"
+            self._owned = await calls.act(DecommissionActivities.cordon_log_directories, request, what)
 
-    async def _cordon(self, step: MoveStep) -> None:
-        with self.timed(CORDON):
-            self._owned = await workflow.execute_activity_method(
-                LeavingActivities.cordon_log_directories, step, **calls.act("nothing new lands on the leaving brokers")
-            )
-
-    async def _keep_cordoned(self) -> str:
-        kept: tuple[int, ...] = await workflow.execute_activity_method(
-            LeavingActivities.keep_log_directories_cordoned, self.latest, **calls.act("the empty brokers stay cordoned")
-        )
+    async def _keep_cordoned(self, token: Token, plan: PlanSummary) -> str:
+        request = self.step_request(token, plan.reference)
+        what = "the empty brokers stay cordoned"
+        kept = await calls.act(DecommissionActivities.keep_log_directories_cordoned, request, what)
         if not kept:
             return "; nothing keeps new topics off them (Kafka < 4.3, or cordoned before): remove them soon"
         return (
             f"; the log directories of {', '.join(map(str, kept))} stay cordoned (cordoned.log.dirs; delete it to use them again)"
         )
 
-    async def _remove(self, as_planned: bool) -> tuple[tuple[str, ...], bool]:
-        """Pods go, once their brokers are empty. What came onto them meanwhile is moved first."""
+    async def _remove(self, token: Token, plan: PlanSummary, as_planned: bool) -> tuple[tuple[str, ...], PlanSummary, bool]:
+        """Pods go, once their brokers are empty. What was placed on them meanwhile is moved first."""
         self.can_roll_back = False
         while True:
             await self.pause_point()
             try:
-                with self.timed(REMOVE):
-                    pods: tuple[str, ...] = await workflow.execute_activity_method(
-                        LeavingActivities.remove_pods, self.latest, **calls.wait("scale down, and wait until pods are gone")
-                    )
-                return pods, as_planned
+                with self.timed(StepName.REMOVE_PODS):
+                    request = self.step_request(token, plan.reference)
+                    what = "scale down, and wait until pods are gone"
+                    return await calls.wait(DecommissionActivities.remove_pods, request, what), plan, as_planned
             except ActivityError as error:
-                if not is_type(error, PLAN_DRIFT):
+                if not is_type(error, PlanDrift):
                     raise
-                self.enter(f"plan anew: {describe(error)}", phase="plan")
-            if await self.plan(PlanningActivities.plan_decommission, may_be_empty=True):
-                await self._cordon(self.latest)
-                as_planned = await self.carry_out(PlanningActivities.plan_decommission)
-
-    async def _unregister(self, pods: tuple[str, ...]) -> None:
-        with self.timed(UNREGISTER):
-            await workflow.execute_activity_method(
-                LeavingActivities.unregister_brokers,
-                args=[self.latest, pods],
-                **calls.act("delete the claims, and strike the brokers out of the registry"),
-            )
+                self.enter(f"plan again: {describe(error)}", phase="plan")
+            if (again := await self.plan_again(token, plan)) is not None:
+                await self._cordon(token, again)
+                plan, as_planned = await self.carry_out(token, again)

@@ -2,10 +2,8 @@
 
 Temporal admits one open workflow of an id, so the child `kafka-permit/<cluster>` can be started by one runbook only, whatever
 its own id is and wherever it was started from. It closes with its parent, however that ends (terminated too), and its run id
-fences off whoever wakes up late (`activities.permits`).
+fences off a late attempt of an old run (`activities.permits`).
 """
-
-from datetime import timedelta
 
 from temporalio import workflow
 from temporalio.exceptions import ApplicationError, WorkflowAlreadyStartedError
@@ -14,7 +12,8 @@ with workflow.unsafe.imports_passed_through():
     from activities.permits import PermitActivities, permit_id
     from kafka_runbooks.models.inputs import RunbookInput
     from kafka_runbooks.models.results import Outcome, RunbookResult
-    from workflows import calls
+
+from workflows import calls
 
 
 @workflow.defn
@@ -38,7 +37,7 @@ Permit = workflow.ChildWorkflowHandle[ClusterPermit, None]
 
 
 async def try_to_acquire(request: RunbookInput) -> Permit | None:
-    """The permit, or None where somebody holds it."""
+    """The permit, or None where another run holds it."""
     holder = workflow.info().workflow_id
     try:
         return await workflow.start_child_workflow(
@@ -52,19 +51,17 @@ async def try_to_acquire(request: RunbookInput) -> Permit | None:
         return None
 
 
-async def holder_of(cluster: str) -> str | None:
-    """Who holds the cluster now."""
-    return await workflow.execute_activity_method(
-        PermitActivities.permit_holder,
-        cluster,
-        start_to_close_timeout=timedelta(seconds=30),
-        retry_policy=calls.RETRY,
-        summary="who holds the permit",
-    )
-
-
 async def wait_until_free(cluster: str) -> None:
-    await workflow.execute_activity_method(PermitActivities.wait_until_free, cluster, **calls.wait("wait for the permit"))
+    """Return when nobody holds the cluster."""
+    await workflow.execute_activity_method(
+        PermitActivities.wait_until_free,
+        cluster,
+        start_to_close_timeout=calls.WAIT_TIMEOUT,
+        heartbeat_timeout=calls.HEARTBEAT_TIMEOUT,
+        retry_policy=calls.RETRY,
+        cancellation_type=workflow.ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
+        summary="wait for the permit",
+    )
 
 
 def busy(cluster: str, holder: str | None) -> ApplicationError:
@@ -75,6 +72,6 @@ def busy(cluster: str, holder: str | None) -> ApplicationError:
 
 
 async def release(permit: Permit) -> None:
-    """Let go, and wait until the permit has closed, so that whoever is told of our end finds the cluster free."""
+    """Release the permit and wait until it is closed, so the cluster is free when our result is visible."""
     await permit.signal(ClusterPermit.release)
     await permit

@@ -1,45 +1,46 @@
-"""`ThrottleRecovery`: brokers that catch up by themselves do so no faster than is safe, until they are in sync.
+"""`ThrottleRecovery`: brokers that catch up on their own do so no faster than is safe, until they are in sync.
 
 For a broker that came back on its own, or was brought back by hand: Kafka copies to it as fast as it can, and nothing that
-reassigns partitions is there to hold it. Whoever has a broker to bring back starts `ReplaceBroker`, which does this too.
+reassigns partitions is there to hold it. To bring a broker back, start `ReplaceBroker`, which does this too.
 """
 
 from temporalio import workflow
 
 with workflow.unsafe.imports_passed_through():
-    from activities.recovery import RecoveringActivities
+    from activities.catch_up import CatchUpActivities
     from kafka_runbooks.models.inputs import ThrottleRecoveryInput
-    from kafka_runbooks.models.messages import RecoveryStep
+    from kafka_runbooks.models.messages import RecoveryRequest, Token
     from kafka_runbooks.models.results import Outcome, RunbookResult
-    from kafka_runbooks.models.status import Progress
+    from kafka_runbooks.models.steps import StepName
     from kafka_runbooks.models.wording import duration, size
-    from workflows import calls
-    from workflows.runbook import Runbook
 
-FOLLOW = "follow the recovery"
+from workflows import calls
+from workflows.runbook import Runbook
 
 
 @workflow.defn
 class ThrottleRecovery(Runbook):
-    """See the module."""
+    """Hold brokers that are catching up to a safe rate, until they are in sync."""
+
+    @workflow.init
+    def __init__(self, request: ThrottleRecoveryInput) -> None:
+        super().__init__(request)
+        self._input = request
 
     @workflow.run
     async def run(self, request: ThrottleRecoveryInput) -> RunbookResult:
         """See `ThrottleRecoveryInput`."""
-        return await self.conduct(request, lambda: self._follow(request))
+        return await self.conduct(self._follow)
 
-    async def _follow(self, request: ThrottleRecoveryInput) -> RunbookResult:
+    async def _follow(self, token: Token) -> RunbookResult:
         self.begin_steps()
-        step = RecoveryStep(token=self.token, brokers=request.brokers, throttle=request.throttle)
+        request = RecoveryRequest(token=token, brokers=self._input.brokers, throttle=self._input.throttle)
         names = ", ".join(map(str, request.brokers))
-        with self.timed(FOLLOW):
-            followed: Progress = await workflow.execute_activity_method(
-                RecoveringActivities.follow_recovery,
-                step,
-                **calls.wait(f"brokers {names} catch up until they are in sync"[:200]),
-            )
-        with self.timed("give back throttles"):
-            released = await self.give_back_all()
+        with self.timed(StepName.FOLLOW_RECOVERY):
+            what = f"brokers {names} catch up until they are in sync"
+            followed = await calls.wait(CatchUpActivities.follow_recovery, request, what)
+        with self.timed(StepName.RELEASE):
+            released = await self.release_all(token)
         seconds = sum(time.seconds for time in self._times)
         return RunbookResult(
             outcome=Outcome.FAILED if released.left_behind else Outcome.DONE,

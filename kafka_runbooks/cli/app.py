@@ -29,9 +29,8 @@ from temporalio.service import RPCError, RPCStatusCode
 from kafka_runbooks.catalogue import RUNBOOKS
 from kafka_runbooks.cli import equivalents, inputs, place, printing, schedules, watching
 from kafka_runbooks.cli.inputs import BadInput
-from kafka_runbooks.models.inputs import MovingInput, ReplaceBrokerInput
+from kafka_runbooks.models.messages import Survey
 from kafka_runbooks.models.operator import Abort, Approval, ClearThrottle, OperatorAction, Override
-from kafka_runbooks.models.preview import Preview
 from kafka_runbooks.models.results import Outcome, RunbookResult
 from kafka_runbooks.models.status import Status
 from kafka_runbooks.temporal import TemporalSettings, connect, connect_config
@@ -257,17 +256,15 @@ def list_runs(output: OutputOption = Format.TEXT) -> None:
 def plan(runbook: RunbookArgument, input: InputOption, output: OutputOption = Format.TEXT) -> None:
     """What a runbook would do, and every reason against it. Changes nothing."""
     name, request = _typed(runbook, input)
-    if not isinstance(request, ReplaceBrokerInput | MovingInput):
-        _end(BAD_INPUT, f"RUNBOOK: {name} has no plan; it acts on what other runs left")
+    if RUNBOOKS[name].plan is None:
+        _end(BAD_INPUT, f"RUNBOOK: {name} has no plan; it acts on what it finds")
     console, task_queue = _console(output), TemporalSettings().task_queue
     workflow_id = f"{request.cluster}/plan/{uuid.uuid4()}"
     data = request.model_dump(mode="json", exclude_unset=True)
-    planner, asked = "PlanOnly", data
-    if isinstance(request, MovingInput):
-        planner, asked = "PlanMoves", {"runbook": name, "request": data}
+    planner, asked = "Preview", {"runbook": name, "request": data}
     _equivalent(console, equivalents.start(planner, asked, workflow_id, task_queue, waits=True))
 
-    async def work() -> Preview:
+    async def work() -> Survey:
         client = await _connect()
         timeout = timedelta(seconds=PLAN_SECONDS)
         try:
@@ -276,10 +273,10 @@ def plan(runbook: RunbookArgument, input: InputOption, output: OutputOption = Fo
                 asked,
                 id=workflow_id,
                 task_queue=task_queue,
-                result_type=Preview,
+                result_type=Survey,
                 execution_timeout=timeout,
             )
-            found: Preview = await handle.result()
+            found: Survey = await handle.result()
             return found
         except WorkflowFailureError as error:
             _refuse_plan(error, workflow_id)

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 import pydantic
 
 from kafka_runbooks.catalogue import RUNBOOKS
-from kafka_runbooks.models.inputs import ReplaceBrokerInput, RunbookInput
+from kafka_runbooks.models.inputs import RunbookInput
 
 SomeModel = TypeVar("SomeModel", bound=pydantic.BaseModel)
 
@@ -104,7 +104,5 @@ def kebab(name: str) -> str:
 def workflow_id(name: str, request: RunbookInput) -> str:
     """`<cluster>/<runbook>/<broker or node>-<UTC time>`: found by eye in a list. The permit keeps a second one out."""
     stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
-    target = ""
-    if isinstance(request, ReplaceBrokerInput):
-        target = f"{request.node if request.broker_id is None else request.broker_id}-"
+    target = f"{request.target}-" if request.target else ""
     return f"{request.cluster}/{kebab(name)}/{target}{stamp}"

@@ -28,7 +28,7 @@ class NodeState(StrEnum):
 
 
 class RunbookInput(OperatorInput):
-    """What every runbook that changes a cluster is asked with."""
+    """Input common to every runbook."""
 
     cluster: Name = Field(description="the cluster's name, as clusters.yaml has it")
     requester: Name = Field(description="who asks; recorded in the history")
@@ -37,8 +37,21 @@ class RunbookInput(OperatorInput):
         default="fail", description="another runbook holds the cluster: fail at once, or wait in line"
     )
 
+    @property
+    def target(self) -> str:
+        """What of the cluster the run is about, for its workflow id; empty where that is the whole cluster."""
+        return ""
 
-class ReplaceBrokerInput(RunbookInput):
+
+class PlannedInput(RunbookInput):
+    """Input common to runbooks that carry out a plan."""
+
+    throttle: Throttle = Field(default_factory=AdaptiveThrottle)
+    wait_for_approval: bool = Field(default=True, description="park at the plan until somebody approves it")
+    acknowledged_risks: tuple[str, ...] = Field(default=(), max_length=1000, description="names of risks that preflight reports")
+
+
+class ReplaceBrokerInput(PlannedInput):
     """Bring a broker back whose node was lost, drained or restarted; or put another broker in its place.
 
     Name the broker by `broker_id` or by the `node` it ran on. With `replacement_broker_id` the broker's partitions are
@@ -49,9 +62,6 @@ class ReplaceBrokerInput(RunbookInput):
     node: str | None = Field(default=None, max_length=253, description="the node it ran on; or give broker_id")
     node_state: NodeState = Field(default=NodeState.LOST, description="lost: its disk is gone; returns: its disk comes back")
     replacement_broker_id: int | None = Field(default=None, ge=0, description="reassign onto this broker instead")
-    throttle: Throttle = Field(default_factory=AdaptiveThrottle)
-    wait_for_approval: bool = Field(default=True, description="park at the plan until somebody approves it")
-    acknowledged_risks: tuple[str, ...] = Field(default=(), max_length=1000, description="names of risks that preflight reports")
     node_is_gone: bool = Field(
         default=False, description="the operator's word that the node will not come back: the lost volume is released at once"
     )
@@ -64,6 +74,10 @@ class ReplaceBrokerInput(RunbookInput):
         if self.broker_id is not None and self.broker_id == self.replacement_broker_id:
             raise ValueError("replacement_broker_id is broker_id itself; leave it out to bring the broker back")
         return self
+
+    @property
+    def target(self) -> str:
+        return str(self.node if self.broker_id is None else self.broker_id)
 
 
 class ClearLeftoversInput(RunbookInput):
@@ -109,18 +123,15 @@ def _half(limit: int | None) -> int | None:
     return None if limit is None else max(1, limit // 2)
 
 
-class MovingInput(RunbookInput):
-    """What every runbook that moves data is asked with."""
+class MoveInput(PlannedInput):
+    """Input common to runbooks that move data."""
 
-    throttle: Throttle = Field(default_factory=AdaptiveThrottle)
     limits: MoveLimits = Field(default_factory=MoveLimits, description="how much may be in flight at once")
     change_windows: tuple[ChangeWindow, ...] = Field(
         default=(),
         max_length=50,
         description="when moves may start; none is started that can't end in time. Default: at any time",
     )
-    wait_for_approval: bool = Field(default=True, description="park at the plan until somebody approves it")
-    acknowledged_risks: tuple[str, ...] = Field(default=(), max_length=1000, description="names of risks that preflight reports")
 
 
 def _distinct(brokers: tuple[int, ...]) -> tuple[int, ...]:
@@ -138,7 +149,7 @@ def _regexes(topics: tuple[str, ...]) -> tuple[str, ...]:
     return topics
 
 
-class RebalanceInput(MovingInput):
+class RebalanceInput(MoveInput):
     """Level the brokers of a map, or of every map, with the fewest bytes that get them there."""
 
     map: str | None = Field(default=None, max_length=200, description="only this map's brokers and topics; default: every map")
@@ -152,7 +163,7 @@ class RebalanceInput(MovingInput):
     _topics = field_validator("topics")(_regexes)
 
 
-class ScaleUpInput(MovingInput):
+class ScaleUpInput(MoveInput):
     """Bring brokers that have joined, and hold nothing yet, to the level of the others of their map."""
 
     brokers: BrokerIds = Field(description="ids of the new brokers")
@@ -163,7 +174,7 @@ class ScaleUpInput(MovingInput):
     _brokers = field_validator("brokers")(_distinct)
 
 
-class DecommissionInput(MovingInput):
+class DecommissionInput(MoveInput):
     """Empty brokers, or a rack, at once. With `remove_pods` their pods go too, where they are the highest ordinals."""
 
     brokers: tuple[Annotated[int, Field(ge=0)], ...] = Field(default=(), max_length=1000, description="ids; or give rack")
@@ -179,7 +190,7 @@ class DecommissionInput(MovingInput):
         return self
 
 
-class SetReplicationFactorInput(MovingInput):
+class SetReplicationFactorInput(MoveInput):
     """Another replication factor for topics. Down copies nothing; up copies only the replicas that are new."""
 
     topics: Topics = Field(min_length=1, description="names, or regexes that match whole names")
@@ -188,7 +199,7 @@ class SetReplicationFactorInput(MovingInput):
     _topics = field_validator("topics")(_regexes)
 
 
-class EvacuateLeadersInput(MovingInput):
+class EvacuateLeadersInput(MoveInput):
     """Take leadership off brokers, replicas stay; or, with `back`, give it back as it was before the last evacuation."""
 
     brokers: BrokerIds = Field(description="ids of the brokers that shall lead nothing")
@@ -197,7 +208,7 @@ class EvacuateLeadersInput(MovingInput):
     _brokers = field_validator("brokers")(_distinct)
 
 
-class RunPlanInput(MovingInput):
+class RunPlanInput(MoveInput):
     """Carry out a reassignment JSON that somebody brings, as kafka-reassign-partitions takes it."""
 
     plan: ReassignmentMap | None = Field(default=None, description="the reassignment JSON; or give config_map")

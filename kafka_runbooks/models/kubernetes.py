@@ -59,3 +59,17 @@ class StatefulSet(Model):
     version: str
     """The object's resource version: a change by somebody else is noticed."""
     replicas: int
+
+
+class BrokerPlace(Model):
+    """A broker as it was found before anything was changed: its pod, disk, node, map and rack."""
+
+    broker_id: int
+    pod: str
+    claim: str
+    claim_uid: str | None = None
+    volume: str | None = None
+    node: str | None = None
+    node_uid: str | None = None
+    map: str | None = None
+    rack: str | None = None

@@ -1,23 +1,29 @@
-"""A frozen plan: what exactly will happen, content-hashed, kept outside the history.
+"""A frozen plan: exactly what will happen, content-hashed, kept outside the workflow's history.
 
-A plan's partitions grow with the cluster, so the history carries only `PlanReference`. What was approved is what runs:
-each step compares the fingerprint of what it touches with the plan's.
+A plan's partitions grow with the cluster, so the history carries a `PlanReference` and a `PlanSummary` only. What was approved is
+what runs: each step compares the cluster with the plan before it acts.
 """
 
 import hashlib
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
 
 from pydantic import Field
 
 from kafka_runbooks.models.base import Model
-from kafka_runbooks.models.cluster import ThrottledReplicas
+from kafka_runbooks.models.cluster import ThrottledReplicas, TopicPartition
+from kafka_runbooks.models.kubernetes import BrokerPlace
 from kafka_runbooks.models.ledger import EntryLease
+from kafka_runbooks.models.steps import StepName
+from kafka_runbooks.models.throttles import AdaptiveThrottle, Throttle
 
 
 class PlanReference(Model):
-    """Where a plan is kept, and the hash of its content."""
+    """Where a plan is kept, the hash of its content, and the runbook that it is a plan of."""
 
     plan_id: str
     sha256: str
+    kind: str
 
 
 class PlannedPartition(Model):
@@ -30,17 +36,36 @@ class PlannedPartition(Model):
     size_bytes: int
     in_sync: tuple[int, ...] = ()
 
+    @property
+    def name(self) -> TopicPartition:
+        return TopicPartition(self.topic, self.partition)
 
-class ReplacementPlan(Model):
-    """How one broker is replaced, frozen at `made_at` (RFC 3339)."""
+
+class ExitPromises(Model):
+    """What must hold on the cluster once a plan is carried out, besides what every runbook promises (`safety.exit_contract`)."""
+
+    in_sync_brokers: tuple[int, ...] = ()
+    """Brokers whose every replica is in sync."""
+    empty_brokers: tuple[int, ...] = ()
+    """Brokers that hold no replica."""
+    exact_assignment: bool = False
+    """Every partition of the plan has exactly the planned replicas, in order."""
+    place: BrokerPlace | None = None
+    """A broker whose pod must be Ready on the right claim."""
+    on_new_disk: bool = False
+    """That broker's claim is another one than before: its old disk was given up."""
+
+
+class Plan(Model, ABC):
+    """What the shared parts need of a plan, whichever runbook made it; frozen at `made_at` (RFC 3339)."""
 
     cluster: str
-    broker_id: int
-    replacement_broker_id: int | None
-    copies_everything: bool
-    """True where the disk is lost and every replica must come from its peers."""
-    partitions: tuple[PlannedPartition, ...]
-    steps: tuple[str, ...]
+    kind: str
+    """The runbook that carries it out."""
+    title: str
+    """What it does, in one line."""
+    steps: tuple[StepName, ...]
+    throttle: Throttle = Field(default_factory=AdaptiveThrottle)
     made_at: str
     lists_before: dict[str, ThrottledReplicas] = Field(default_factory=dict)
     """The topics' throttled replica lists when the plan was made."""
@@ -48,48 +73,110 @@ class ReplacementPlan(Model):
     """Leader throttle rates in bytes per second that brokers had when the plan was made."""
 
     @property
-    def total_bytes(self) -> int:
-        return sum(partition.size_bytes for partition in self.partitions)
+    @abstractmethod
+    def planned(self) -> Sequence[PlannedPartition]:
+        """Every partition that it touches."""
 
     @property
-    def destination(self) -> int:
-        """The broker that the data arrives on."""
-        return self.broker_id if self.replacement_broker_id is None else self.replacement_broker_id
+    @abstractmethod
+    def total_bytes(self) -> int:
+        """Bytes that it copies."""
 
+    @property
+    @abstractmethod
+    def promises(self) -> ExitPromises:
+        """What must hold once it is carried out."""
+
+    @abstractmethod
     def throttled_entries(self) -> dict[str, EntryLease]:
-        """Every list entry that this plan's copying may need, whoever is up: topic -> entries."""
-        entries: dict[str, EntryLease] = {}
-        for partition in self.partitions:
-            held = entries.get(partition.topic, EntryLease())
-            sources = tuple(f"{partition.partition}:{broker}" for broker in partition.before if broker != self.destination)
-            entries[partition.topic] = EntryLease(
-                leader=(*held.leader, *sources), follower=(*held.follower, f"{partition.partition}:{self.destination}")
-            )
-        return entries
+        """Every list entry that carrying it out may need, whoever is up: topic -> entries."""
 
     def sha256(self) -> str:
         """The hash that an approval refers to: over everything that will be done, but not over when it was planned."""
         return hashlib.sha256(self.model_dump_json(exclude={"made_at", "lists_before", "rates_before"}).encode()).hexdigest()
 
 
+def reference_to(plan: Plan) -> PlanReference:
+    """A plan's reference: its id follows from its content, so making the same plan again overwrites its like."""
+    digest = plan.sha256()
+    return PlanReference(plan_id=f"kafka-runbooks-plan-{digest[:16]}", sha256=digest, kind=plan.kind)
+
+
+class SummaryLine(Model):
+    """One line of a plan for people: `throttle`, `up to 80 MB/s from each source`."""
+
+    label: str
+    text: str
+
+
+class BatchWhatIf(Model):
+    """One batch while it runs: what it copies, and how full it makes the fullest broker while both copies exist."""
+
+    partitions: int
+    copied_bytes: int
+    fullest_broker_id: int | None = None
+    fullest_bytes: int = 0
+    seconds: float = 0.0
+
+
+class BrokerWhatIf(Model):
+    """One broker before and after the plan."""
+
+    broker_id: int
+    used_bytes_before: int
+    used_bytes_after: int
+    replicas_before: int
+    replicas_after: int
+    leaders_before: int
+    leaders_after: int
+    arriving_bytes: int = 0
+
+
 class PlanSummary(Model):
-    """What a person needs in order to approve a plan; small enough for the history."""
+    """What a person needs in order to approve a plan; small enough for the history whatever the size of the cluster.
+
+    `lines` tell it in words for whoever shows it. The figures beside them are for programs; those that a runbook has none of keep
+    their defaults.
+    """
 
     reference: PlanReference
-    broker_id: int
-    pod: str
-    node: str | None
-    rack: str | None
-    map: str | None
-    replacement_broker_id: int | None = None
+    kind: str
+    title: str
+    lines: tuple[SummaryLine, ...] = Field(default=(), max_length=50)
+    steps: tuple[StepName, ...]
     partitions: int
     bytes_to_copy: int
     lower_bound_bytes: int
     """The least bytes that any way of reaching the same end must copy."""
     throttle_bytes_per_s: int
     eta_seconds: float
-    steps: tuple[str, ...]
+    foreign_throttles: tuple[str, ...] = ()
+    """Rates that were set by someone else; they stay and are obeyed."""
+    notices: tuple[str, ...] = ()
+    inverse: str = ""
+    is_within_approved: bool = False
+    """A remainder of what was approved already: nobody is asked again."""
+
+    # A broker that comes back or is replaced.
+    broker_id: int | None = None
+    pod: str | None = None
+    node: str | None = None
+    rack: str | None = None
+    map: str | None = None
+    replacement_broker_id: int | None = None
     intermediate_states: tuple[str, ...] = ()
     """What holds while the steps run, each checked when the plan was made: who may not fail now, and what that costs."""
-    foreign_throttles: tuple[str, ...] = ()
-    inverse: str = ""
+
+    # Moves.
+    reordered_partitions: int = 0
+    """Those whose replicas stay and only their order changes: another preferred leader."""
+    levelled: str | None = None
+    """What was balanced."""
+    spread_before: float | None = None
+    spread_after: float | None = None
+    """Highest minus lowest over the brokers: a fraction of capacity for utilisation, else bytes or replicas."""
+    batches: int = 0
+    what_if: tuple[BatchWhatIf, ...] = Field(default=(), max_length=50)
+    """The first batches."""
+    brokers: tuple[BrokerWhatIf, ...] = Field(default=(), max_length=100)
+    """Those that change most."""

@@ -5,7 +5,6 @@ from datetime import datetime
 from pydantic import Field
 
 from kafka_runbooks.models.base import Model
-from kafka_runbooks.models.moves import MoveSummary
 from kafka_runbooks.models.plans import PlanSummary
 from kafka_runbooks.models.results import Decision, PhaseTime, Reason
 
@@ -48,7 +47,7 @@ class Status(Model):
     """How long the steps took that are over."""
     progress: Progress | None = None
     waiting: Waiting | None = None
-    plan: PlanSummary | MoveSummary | None = None
+    plan: PlanSummary | None = None
     reasons: tuple[Reason, ...] = ()
     notes: tuple[str, ...] = ()
     """What preflight saw and a person should know: forced readiness, partitions that refuse writes."""

@@ -86,12 +86,13 @@ def check_map(
     return wrong + _over_capacity(known, used, _used(known, known.replicas), "in the end")
 
 
-def check_step(known: Facts, before: Sets, step: Sets, *, floor: int | None = None) -> list[str]:
+def check_step(known: Facts, before: Sets, step: Sets, *, floor: int | None = None, is_given: bool = False) -> list[str]:
     """Everything that is wrong with one step, from the state `before` (all partitions) to that state with `step` applied.
 
     While it runs every partition has its old and its new replicas (KIP-455), and the disk holds both.
 
     :param floor: replication factor that a step may go down to, where the plan lowers it
+    :param is_given: an operator chose the destinations: racks, dead ones and fewer replicas are not the planner's to answer for
     """
     wrong = []
     before_used = _used(known, before)
@@ -100,18 +101,26 @@ def check_step(known: Facts, before: Sets, step: Sets, *, floor: int | None = No
         old = before[name]
         if not replicas or len(set(replicas)) != len(replicas):
             wrong.append(f"{name}: not a replica list: {replicas}")
-        if len(replicas) < min(len(old), floor or len(old)):
-            wrong.append(f"{name}: {len(old)} replicas before, {len(replicas)} after the step")
-        dead = [broker for broker in replicas if broker not in known.live and broker not in old]
-        if dead:
-            wrong.append(f"{name}: to dead or unknown brokers {dead}")
-        spans, spanned = (len({known.rack.get(broker) for broker in row if broker >= 0}) for row in (replicas, old))
-        if spans < min(spanned, len(replicas)):
-            wrong.append(f"{name}: {replicas} spans {spans} racks, {old} spanned {spanned}")
+        if not is_given:
+            wrong += _broken_promises(known, name, old, replicas, floor)
         for broker in set(replicas) - set(old):
             peak[broker] = peak.get(broker, 0) + known.size_bytes[name]
         _shift(known, after, name, old, replicas)
     return wrong + _over_capacity(known, peak, before_used, "while both copies exist")
+
+
+def _broken_promises(known: Facts, name: Name, old: list[int], new: list[int], floor: int | None) -> list[str]:
+    """What planners promise of each partition: as many replicas, on live brokers, over as many racks."""
+    wrong = []
+    if len(new) < min(len(old), floor or len(old)):
+        wrong.append(f"{name}: {len(old)} replicas before, {len(new)} after the step")
+    dead = [broker for broker in new if broker not in known.live and broker not in old]
+    if dead:
+        wrong.append(f"{name}: to dead or unknown brokers {dead}")
+    spans, spanned = (len({known.rack.get(broker) for broker in row if broker >= 0}) for row in (new, old))
+    if spans < min(spanned, len(new)):
+        wrong.append(f"{name}: {new} spans {spans} racks, {old} spanned {spanned}")
+    return wrong
 
 
 def check_order(known: Facts, after: Sets) -> list[str]:

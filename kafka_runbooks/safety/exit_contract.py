@@ -6,12 +6,10 @@ has failed, whatever its steps said of themselves.
 
 from collections.abc import Mapping, Sequence
 
-from kafka_runbooks.models.cluster import ClusterSnapshot, Reassignment, ThrottledReplicas, ThrottleRates, TopicPartition
-from kafka_runbooks.models.kubernetes import BrokerPod, Claim, Node
+from kafka_runbooks.models.cluster import ClusterSnapshot, Reassignment, ThrottledReplicas, ThrottleRates
+from kafka_runbooks.models.kubernetes import BrokerPlace, BrokerPod, Claim, Node
 from kafka_runbooks.models.ledger import Ledger
-from kafka_runbooks.models.messages import BrokerPlace
-from kafka_runbooks.models.moves import Move, MovePlan
-from kafka_runbooks.models.plans import PlannedPartition, ReplacementPlan
+from kafka_runbooks.models.plans import Plan, PlannedPartition
 from kafka_runbooks.models.results import Check
 from kafka_runbooks.safety.availability import not_led_by_preferred, out_of_sync
 
@@ -28,21 +26,11 @@ def replicas_in_sync(snapshot: ClusterSnapshot, broker_id: int) -> Check:
     return Check(name="replicas in sync", passed=broker_id in snapshot.live_broker_ids and not late, detail=detail)
 
 
-def replicas_moved(snapshot: ClusterSnapshot, broker_id: int) -> Check:
-    """After a substitution: nothing is left on the broker that was replaced."""
-    left = [str(partition.name) for partition in snapshot.on_broker(broker_id)]
-    return Check(
-        name="replicas moved",
-        passed=not left,
-        detail=f"{len(left)} replicas are left on broker {broker_id} {' '.join(left[:10])}".strip(),
-    )
-
-
-def replicas_as_planned(snapshot: ClusterSnapshot, moves: Sequence[Move]) -> Check:
+def replicas_as_planned(snapshot: ClusterSnapshot, planned: Sequence[PlannedPartition]) -> Check:
     """Every partition of the plan that still exists has exactly the replicas that the plan wants, in this order."""
     now = {partition.name: partition.replicas for partition in snapshot.partitions}
-    wrong = [f"{move.name} is {list(now[move.name])}" for move in moves if now.get(move.name, move.after) != move.after]
-    detail = f"{len(moves) - len(wrong)} of {len(moves)} partitions"
+    wrong = [f"{one.name} is {list(now[one.name])}" for one in planned if now.get(one.name, one.after) != one.after]
+    detail = f"{len(planned) - len(wrong)} of {len(planned)} partitions"
     if wrong:
         detail += ": not " + "; ".join(wrong[:10])
     return Check(name="replicas as planned", passed=not wrong, detail=detail)
@@ -57,10 +45,7 @@ def is_empty(snapshot: ClusterSnapshot, broker_id: int) -> Check:
 
 def in_sync_no_worse(snapshot: ClusterSnapshot, planned: Sequence[PlannedPartition]) -> Check:
     """No partition of the plan has fewer in-sync replicas than when it was made, where the plan keeps as many."""
-    before = {
-        TopicPartition(partition.topic, partition.partition): min(len(partition.in_sync), len(partition.after))
-        for partition in planned
-    }
+    before = {partition.name: min(len(partition.in_sync), len(partition.after)) for partition in planned}
     worse = [
         f"{partition.name} has {len(partition.in_sync)}, had {before[partition.name]}"
         for partition in snapshot.partitions
@@ -71,7 +56,7 @@ def in_sync_no_worse(snapshot: ClusterSnapshot, planned: Sequence[PlannedPartiti
 
 def preferred_leaders_lead(snapshot: ClusterSnapshot, planned: Sequence[PlannedPartition]) -> Check:
     """Each partition of the plan is led by its first replica, where that one is up and in sync."""
-    names = {TopicPartition(partition.topic, partition.partition) for partition in planned}
+    names = {partition.name for partition in planned}
     found = [partition for partition in snapshot.partitions if partition.name in names]
     wrong = not_led_by_preferred(snapshot, found)
     detail = f"{len(found) - len(wrong)} of {len(found)}"
@@ -82,7 +67,7 @@ def preferred_leaders_lead(snapshot: ClusterSnapshot, planned: Sequence[PlannedP
 
 def no_throttle_of_ours(
     ledger: Ledger | None,
-    plan: ReplacementPlan | MovePlan,
+    plan: Plan,
     lists: Mapping[str, ThrottledReplicas],
     rates: Mapping[int, ThrottleRates],
     our_rates_bytes_per_s: Mapping[int, int],

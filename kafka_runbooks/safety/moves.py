@@ -62,7 +62,7 @@ def reasons_not_to_move(
             ]
         ).items()
     ]
-    if plan.kind == "RunPlan":  # Planners see to the racks; whoever brings a plan may not have.
+    if plan.checks_racks:
         racks = {broker.id: broker.rack or f"(broker {broker.id})" for broker in snapshot.brokers}
         found += [
             Reason(

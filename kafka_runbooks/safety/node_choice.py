@@ -6,8 +6,8 @@ every partition it holds, so another rack is a person's decision.
 
 from collections.abc import Sequence
 
-from kafka_runbooks.models.kubernetes import BrokerPod, Node
-from kafka_runbooks.models.messages import BrokerPlace, NodeChoice
+from kafka_runbooks.models.kubernetes import BrokerPlace, BrokerPod, Node
+from kafka_runbooks.models.messages import NodeChoice
 
 
 def choose_node(place: BrokerPlace, nodes: Sequence[Node], pods: Sequence[BrokerPod], *, old_node_is_gone: bool) -> NodeChoice:

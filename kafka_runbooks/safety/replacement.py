@@ -4,12 +4,17 @@ Pure: from what was observed and what is asked to reasons. An operator who is wo
 """
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime
+
+from pydantic import ValidationError
 
 from kafka_runbooks.models.cluster import ClusterSnapshot, Reassignment
+from kafka_runbooks.models.force_ready import ForceReady
 from kafka_runbooks.models.inputs import NodeState, ReplaceBrokerInput
-from kafka_runbooks.models.kubernetes import BrokerPod, Node
+from kafka_runbooks.models.kubernetes import BrokerPlace, BrokerPod, Claim, Node
 from kafka_runbooks.models.results import Reason
 from kafka_runbooks.safety.availability import by_topic, listed, out_of_sync, risks_of_losing
+from kafka_runbooks.safety.moves import foreign_reassignments
 
 BROKER_IS_UP = "broker-is-up"
 
@@ -117,17 +122,7 @@ def _against_substitution(
         for topic, numbers in by_topic(offline).items()
     ]
     ours = {partition.name for partition in snapshot.on_broker(broker_id)}
-    foreign = [move for move in reassignments if move.name in ours]
-    if foreign:
-        reasons.append(
-            Reason(
-                name="foreign-reassignment",
-                message=f"{len(foreign)} of the broker's partitions are being reassigned by somebody else: "
-                + ", ".join(str(move.name) for move in foreign[:10]),
-                remedy="wait until kafka-reassign-partitions --list is empty for them, or cancel them where they were started",
-            )
-        )
-    return reasons
+    return reasons + foreign_reassignments([moving for moving in reassignments if moving.name in ours])
 
 
 def why_nothing_to_do(
@@ -142,3 +137,49 @@ def why_nothing_to_do(
     if request.node_state is NodeState.RETURNS and is_well and not out_of_sync(snapshot, broker_id):
         return f"broker {broker_id} is up, Ready and 100 % in sync"
     return None
+
+
+def place_of(
+    broker_id: int,
+    pod: BrokerPod | None,
+    claim: Claim | None,
+    nodes: Sequence[Node],
+    snapshot: ClusterSnapshot,
+    broker_ids: Mapping[str, int],
+) -> BrokerPlace:
+    """Where a broker runs or ran, as far as the objects still exist.
+
+    Args:
+        broker_ids: pod name -> broker id as given out: it names the pod of a broker whose pod is gone.
+    """
+    if pod is None:
+        name = next(name for name, known in broker_ids.items() if known == broker_id)
+        return BrokerPlace(broker_id=broker_id, pod=name, claim=f"data-{name}")
+    node_name = pod.node or (claim.volume_nodes[0] if claim and claim.volume_nodes else None)
+    node = next((node for node in nodes if node.name == node_name), None)
+    registered = next((broker.rack for broker in snapshot.brokers if broker.id == broker_id), None)
+    return BrokerPlace(
+        broker_id=broker_id,
+        pod=pod.name,
+        claim=pod.claim,
+        claim_uid=claim.uid if claim else None,
+        volume=claim.volume if claim else None,
+        node=node_name,
+        node_uid=node.uid if node else None,
+        map=pod.map,
+        rack=registered or (node.zone if node else None),
+    )
+
+
+def forced_ready(pods: Sequence[BrokerPod], now: datetime) -> list[str]:
+    """Pods whose readiness is being forced: what Kubernetes says of them is not what their replicas say."""
+    found = []
+    for pod in pods:
+        try:
+            force = None if pod.force_ready is None else ForceReady.model_validate_json(pod.force_ready)
+        except ValidationError:
+            continue
+        if force is not None and force.expires_at > now:
+            until = f"{force.expires_at:%Y-%m-%dT%H:%M:%SZ}"
+            found.append(f"{pod.name}: readiness is forced until {until} by {force.owner}: {force.reason}")
+    return found

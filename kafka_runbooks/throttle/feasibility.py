@@ -13,10 +13,11 @@ The last is exact for one bottleneck, and the least that any way of sharing need
 carry these bytes whatever the others do.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
-from kafka_runbooks.models.cluster import Direction, Partition, Replica, ThrottleRates, TopicPartition
+from kafka_runbooks.models.cluster import Direction, Replica, ThrottleRates, TopicPartition
+from kafka_runbooks.models.moves import Copy
 from kafka_runbooks.throttle.measurements import is_sound
 
 
@@ -116,7 +117,7 @@ class Feasibility(NamedTuple):
 
 
 def copying_of(
-    moves: Iterable[tuple[Partition, Sequence[int]]], sizes: Mapping[Replica, int], produced: Mapping[TopicPartition, float]
+    moves: Iterable[Copy], sizes: Mapping[Replica, int], produced: Mapping[TopicPartition, float]
 ) -> tuple[Copying, ...]:
     """What moves, from what was measured. A partition without a leader, or whose leader's size isn't known, is left out.
 

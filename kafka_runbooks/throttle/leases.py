@@ -13,13 +13,14 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from kafka_runbooks.models.cluster import Direction, Partition, ThrottledReplicas, ThrottleRates, TopicPartition
 from kafka_runbooks.models.ledger import EntryLease, RateLease
+from kafka_runbooks.models.moves import Copy
 from kafka_runbooks.models.throttles import Rate, Rates
 
 EVERY_REPLICA = "*"
 NO_RATES = ThrottleRates()
 
 
-def entries_for(moves: Iterable[tuple[Partition, Sequence[int]]], live: frozenset[int]) -> dict[str, EntryLease]:
+def entries_for(moves: Iterable[Copy], live: frozenset[int]) -> dict[str, EntryLease]:
     """The list entries that throttle exactly this copying.
 
     Args:
@@ -38,16 +39,16 @@ def entries_for(moves: Iterable[tuple[Partition, Sequence[int]]], live: frozense
     return {topic: EntryLease(leader=_entries(leader[topic]), follower=_entries(follower[topic])) for topic in sorted(leader)}
 
 
-def catching_up(partitions: Iterable[Partition], brokers: Collection[int]) -> list[tuple[Partition, Sequence[int]]]:
+def catching_up(partitions: Iterable[Partition], brokers: Collection[int]) -> list[Copy]:
     """What brokers copy with no reassignment: partitions, each with those of the brokers that are not in sync on it."""
     late = (
         (partition, tuple(one for one in partition.replicas if one in brokers and one not in partition.in_sync))
         for partition in partitions
     )
-    return [(partition, arriving) for partition, arriving in late if arriving]
+    return [Copy(partition, arriving) for partition, arriving in late if arriving]
 
 
-def sources_of(moves: Iterable[tuple[Partition, Sequence[int]]], live: frozenset[int]) -> tuple[int, ...]:
+def sources_of(moves: Iterable[Copy], live: frozenset[int]) -> tuple[int, ...]:
     """The live brokers that any of this data may come from."""
     return tuple(
         sorted(
@@ -61,7 +62,7 @@ def sources_of(moves: Iterable[tuple[Partition, Sequence[int]]], live: frozenset
     )
 
 
-def destinations_of(moves: Iterable[tuple[Partition, Sequence[int]]], live: frozenset[int]) -> tuple[int, ...]:
+def destinations_of(moves: Iterable[Copy], live: frozenset[int]) -> tuple[int, ...]:
     """The live brokers that any of this data arrives on."""
     return tuple(sorted({broker for _, arriving in moves for broker in arriving if broker in live}))
 

@@ -18,6 +18,7 @@ from datetime import datetime, timedelta
 from typing import NamedTuple
 
 from kafka_runbooks.models.cluster import Direction, Partition, Replica, ReplicaSizes, TopicPartition
+from kafka_runbooks.models.moves import Copy
 from kafka_runbooks.models.traffic import BrokerTraffic
 
 STALE_AFTER = timedelta(seconds=60)
@@ -85,9 +86,7 @@ def window(before: RequestTotals | None, after: RequestTotals | None) -> Request
     return RequestWindow(requests, max(0.0, spent_ms / requests))
 
 
-def moved(
-    before: ReplicaSizes, after: ReplicaSizes, seconds: float, moves: Sequence[tuple[Partition, Sequence[int]]]
-) -> PerBroker | None:
+def moved(before: ReplicaSizes, after: ReplicaSizes, seconds: float, moves: Sequence[Copy]) -> PerBroker | None:
     """Bytes per second that arrived on the moving replicas, by destination and by the leader that sent them.
 
     Args:
@@ -119,7 +118,7 @@ def moved(
     return PerBroker({broker: rate for broker, rate in sent.items() if broker not in unknown}, received)
 
 
-def lag(sizes: Mapping[Replica, int], moves: Sequence[tuple[Partition, Sequence[int]]]) -> PerBroker:
+def lag(sizes: Mapping[Replica, int], moves: Sequence[Copy]) -> PerBroker:
     """Bytes that the moving replicas still lack, by destination and by leader: the leader's size less the replica's.
 
     A partition whose leader's size isn't known counts nowhere.

@@ -20,7 +20,7 @@ SLOW = {"throttle": {"mode": "fixed", "rate_bytes_per_s": 300_000}, "limits": {"
 LEVEL = {"level": "replica count", "target_spread": 1}
 """By count: the brokers of the lab share one disk, whose use is the same for all of them."""
 EVENTS = (1001, 1002, 1003)
-MOVING_STEPS = ("plan_rebalance", "move_partitions", "elect_planned_leaders", "give_back")
+MOVING_STEPS = ("plan_rebalance", "move_partitions", "elect_leaders", "release")
 
 
 def fresh() -> str:

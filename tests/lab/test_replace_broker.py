@@ -15,27 +15,25 @@ from tests.lab.runs import ask, checked_traffic, eventually, holds, leftovers, p
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(600)]
 
 LOST_STEPS = (
-    "survey_broker",
-    "make_replacement_plan",
+    "plan_replace_broker",
     "fence_broker",
     "take_throttle_leases",
     "confirm_node_gone",
-    "choose_landing_node",
+    "choose_node",
     "release_volume",
     "delete_pod",
     "wait_for_pod",
     "follow_catch_up",
-    "elect_preferred_leaders",
-    "give_back",
+    "elect_leaders",
+    "release",
 )
 RETURN_STEPS = (
-    "survey_broker",
-    "make_replacement_plan",
+    "plan_replace_broker",
     "take_throttle_leases",
     "wait_for_pod",
     "follow_catch_up",
-    "elect_preferred_leaders",
-    "give_back",
+    "elect_leaders",
+    "release",
 )
 """Steps after whose end the worker is killed: one run of the runbook, killed at every one of them."""
 

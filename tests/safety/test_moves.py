@@ -10,8 +10,9 @@ def move(before: tuple[int, ...], after: tuple[int, ...], partition: int = 0) ->
     return Move(topic="t", partition=partition, before=before, after=after, size_bytes=1, in_sync=before)
 
 
-def plan_of(*moves: Move, leaving: tuple[int, ...] = (), kind: str = "Rebalance") -> MovePlan:
-    return MovePlan(cluster="c", kind=kind, title="", moves=moves, leaving=leaving, made_at="2026-01-01T00:00:00+00:00")
+def plan_of(*moves: Move, leaving: tuple[int, ...] = (), is_given: bool = False) -> MovePlan:
+    made_at = "2026-01-01T00:00:00+00:00"
+    return MovePlan(cluster="c", kind="", title="", moves=moves, leaving=leaving, checks_racks=is_given, made_at=made_at)
 
 
 def snapshot(
@@ -49,10 +50,10 @@ def test_order_alone_needs_no_leader() -> None:
 
 def test_only_a_plan_that_somebody_brings_is_asked_about_racks() -> None:
     seen = snapshot(((1, 2), 1))
-    assert [r.name for r in reasons_not_to_move(plan_of(move((1, 2), (1, 4)), kind="RunPlan"), seen, [])] == ["fewer-racks:t"]
+    assert [r.name for r in reasons_not_to_move(plan_of(move((1, 2), (1, 4)), is_given=True), seen, [])] == ["fewer-racks:t"]
     assert reasons_not_to_move(plan_of(move((1, 2), (1, 4))), seen, []) == []
-    assert reasons_not_to_move(plan_of(move((1, 2), (1, 3)), kind="RunPlan"), seen, []) == []
-    assert reasons_not_to_move(plan_of(move((1, 2), (1,)), kind="RunPlan"), seen, []) == [], "one replica spans one rack"
+    assert reasons_not_to_move(plan_of(move((1, 2), (1, 3)), is_given=True), seen, []) == []
+    assert reasons_not_to_move(plan_of(move((1, 2), (1,)), is_given=True), seen, []) == [], "one replica spans one rack"
 
 
 def pods(count: int) -> list[BrokerPod]:

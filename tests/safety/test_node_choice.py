@@ -1,5 +1,4 @@
-from kafka_runbooks.models.kubernetes import BrokerPod, Node
-from kafka_runbooks.models.messages import BrokerPlace
+from kafka_runbooks.models.kubernetes import BrokerPlace, BrokerPod, Node
 from kafka_runbooks.safety.node_choice import choose_node, why_node_is_not_gone
 
 PLACE = BrokerPlace(broker_id=1, pod="events-0", claim="data-events-0", node="a", node_uid="uid-a", map="events", rack="zone-a")

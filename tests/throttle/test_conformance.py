@@ -12,6 +12,7 @@ from kafka_runbooks.clients import metrics
 from kafka_runbooks.clients.metrics import Sample
 from kafka_runbooks.models.cluster import Direction, Partition, Reassignment, ThrottledReplicas, ThrottleRates
 from kafka_runbooks.models.ledger import EntryLease
+from kafka_runbooks.models.moves import Copy
 from kafka_runbooks.models.operator import Override
 from kafka_runbooks.models.throttles import AdaptiveThrottle, Rate, Rates
 from kafka_runbooks.models.traffic import Figure
@@ -21,8 +22,8 @@ from kafka_runbooks.throttle.headroom import Capacity, headroom
 from tests.throttle.looks import LOOK, MEGABYTE, START, all_used, report, traffic
 
 MOVES = [
-    (Partition(topic="t", partition=0, leader=1000, replicas=(1003, 1000, 1002), in_sync=(1000, 1002)), (1003,)),
-    (Partition(topic="t", partition=1, leader=1002, replicas=(1005, 1010, 1002, 1003), in_sync=(1002, 1003)), (1005, 1010)),
+    Copy(Partition(topic="t", partition=0, leader=1000, replicas=(1003, 1000, 1002), in_sync=(1000, 1002)), (1003,)),
+    Copy(Partition(topic="t", partition=1, leader=1002, replicas=(1005, 1010, 1002, 1003), in_sync=(1002, 1003)), (1005, 1010)),
 ]
 LIVE = frozenset({1000, 1002, 1003, 1005, 1010})
 

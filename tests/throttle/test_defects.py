@@ -8,9 +8,10 @@ from pydantic import ValidationError
 
 from activities import ledgers
 from kafka_runbooks.clients.errors import ClientError, Unreachable
-from kafka_runbooks.models.cluster import Partition, ThrottledReplicas, ThrottleRates
+from kafka_runbooks.models.cluster import ThrottledReplicas, ThrottleRates
 from kafka_runbooks.models.ledger import Ledger
 from kafka_runbooks.models.messages import Token
+from kafka_runbooks.models.moves import Copy
 from kafka_runbooks.models.operator import Override
 from kafka_runbooks.models.throttles import AdaptiveThrottle, Rate, Rates
 from kafka_runbooks.models.traffic import TrafficReport
@@ -37,10 +38,10 @@ def world() -> World:
     return world
 
 
-def moves(world: World, *partitions: int) -> list[tuple[Partition, tuple[int, ...]]]:
+def moves(world: World, *partitions: int) -> list[Copy]:
     """1003 gets a copy of these partitions."""
     found = {partition.partition: partition for partition in FakeKafka(world).snapshot().partitions}
-    return [(found[number], (1003,)) for number in partitions]
+    return [Copy(found[number], (1003,)) for number in partitions]
 
 
 def take(world: World, *partitions: int, rates: int = 5 * MEGABYTE) -> Ledger:
@@ -174,14 +175,14 @@ def test_a_rate_that_somebody_set_is_left_and_ours_go_on_beside_it(world: World)
     ledger = take(world, 0, 1, rates=6 * MEGABYTE)
     world.rates[1002] = ThrottleRates(leader_bytes_per_s=77)
     ledger = take(world, 0, 1, rates=7 * MEGABYTE)
-    ledgers.give_back(FakeKafka(world), FakeKubernetes(world), ledger, frozenset(BROKERS))
+    ledgers.release(FakeKafka(world), FakeKubernetes(world), ledger, frozenset(BROKERS))
     assert (world.rates[1001].leader_bytes_per_s, world.rates[1002].leader_bytes_per_s) == (25, 77)
 
 
 def test_lists_are_left_behind_on_no_topic(world: World) -> None:
     world.lists["events.a"] = ThrottledReplicas(leader="2:1001")
     ledger = take(world, 0, 1)
-    ledgers.give_back(FakeKafka(world), FakeKubernetes(world), ledger, frozenset(BROKERS))
+    ledgers.release(FakeKafka(world), FakeKubernetes(world), ledger, frozenset(BROKERS))
     assert world.lists["events.a"] == ThrottledReplicas(leader="2:1001")
     assert not world.records
 
@@ -211,10 +212,10 @@ def test_a_broker_that_dies_is_skipped_and_settled_when_it_is_back(world: World)
         kafka, kubernetes, ledgers.read(kubernetes, TOKEN), dict.fromkeys((1002, 1001), ThrottleRates(leader_bytes_per_s=9_000))
     )
     assert world.rates[1001].leader_bytes_per_s == 9_000
-    released = ledgers.give_back(kafka, kubernetes, ledger, live)
+    released = ledgers.release(kafka, kubernetes, ledger, live)
     assert released.left_behind == ("broker 1002: leader replication throttle 5000000 B/s",)
     world.revive_broker(1002)
-    released = ledgers.give_back(kafka, kubernetes, ledgers.read(kubernetes, TOKEN), frozenset(BROKERS))
+    released = ledgers.release(kafka, kubernetes, ledgers.read(kubernetes, TOKEN), frozenset(BROKERS))
     assert released.left_behind == () and world.rates[1002] == ThrottleRates()
 
 
@@ -249,6 +250,6 @@ def test_both_directions_come_back_however_far_it_got(world: World) -> None:
                     ledgers.throttle(
                         kafka, kubernetes, ledgers.read(kubernetes, TOKEN), moves(world, 0, 1), frozenset(BROKERS), wanted
                     )
-            ledgers.give_back(kafka, kubernetes, ledgers.read(kubernetes, TOKEN), frozenset(BROKERS))
+            ledgers.release(kafka, kubernetes, ledgers.read(kubernetes, TOKEN), frozenset(BROKERS))
             left = {broker: rates for broker, rates in world.rates.items() if rates != ThrottleRates()}
             assert (left, world.lists, world.records) == (before_rates, before_lists, {}), (number, before)

@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kafka_runbooks.models.cluster import Direction, Partition, Replica, ThrottleRates, TopicPartition
+from kafka_runbooks.models.moves import Copy
 from kafka_runbooks.throttle.feasibility import Copying, Feasibility, copying_of, judge
 
 MEGABYTE = 1_000_000
@@ -166,6 +167,6 @@ def test_what_moves_is_told_from_what_was_measured() -> None:
     headless = Partition(topic="t", partition=1, leader=None, replicas=(1, 3), in_sync=(1,))
     unasked = Partition(topic="t", partition=2, leader=2, replicas=(2, 3), in_sync=(2,))
     sizes = {Replica("t", 0, 1): 900, Replica("t", 0, 3): 300, Replica("t", 0, 4): 880}
-    moves = [(both, (3, 4)), (headless, (3,)), (unasked, (3,))]
+    moves = [Copy(both, (3, 4)), Copy(headless, (3,)), Copy(unasked, (3,))]
     assert copying_of(moves, sizes, {partition(0): 7.0}) == (Copying(partition(0), 1, {3: 600, 4: 0}, 7.0, 1),)
     assert copying_of(moves, sizes, {})[0].produced_bytes_per_s is None

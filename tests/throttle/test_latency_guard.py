@@ -6,6 +6,7 @@ import random
 from datetime import timedelta
 
 from kafka_runbooks.models.cluster import Partition, Replica, ReplicaSizes
+from kafka_runbooks.models.moves import Copy
 from kafka_runbooks.models.throttles import AdaptiveThrottle, Slowness
 from kafka_runbooks.throttle.latency_guard import ECHO, Finding, News, judge, mean_limit_ms
 from kafka_runbooks.throttle.measurements import (
@@ -160,7 +161,7 @@ def partition(number: int, leader: int | None, *replicas: int) -> Partition:
 
 
 def test_what_moved_is_what_grew_on_the_destinations_sent_by_the_leaders() -> None:
-    moves = [(partition(0, 1, 1, 3), (3,)), (partition(1, 2, 2, 3), (3,)), (partition(2, 2, 2, 4), (4,))]
+    moves = [Copy(partition(0, 1, 1, 3), (3,)), Copy(partition(1, 2, 2, 3), (3,)), Copy(partition(2, 2, 2, 4), (4,))]
     before = ReplicaSizes(size_bytes={Replica("t", 0, 3): 100, Replica("t", 2, 4): 900})
     after = ReplicaSizes(size_bytes={Replica("t", 0, 3): 700, Replica("t", 1, 3): 60, Replica("t", 2, 4): 800})
     rates = moved(before, after, 6.0, moves)
@@ -173,7 +174,7 @@ def test_what_moved_is_what_grew_on_the_destinations_sent_by_the_leaders() -> No
 
 
 def test_lag_is_what_the_leader_has_more() -> None:
-    moves = [(partition(0, 1, 1, 3), (3,)), (partition(1, None, 2, 3), (3,)), (partition(2, 2, 2, 4), (4,))]
+    moves = [Copy(partition(0, 1, 1, 3), (3,)), Copy(partition(1, None, 2, 3), (3,)), Copy(partition(2, 2, 2, 4), (4,))]
     sizes = {Replica("t", 0, 1): 500, Replica("t", 0, 3): 200, Replica("t", 2, 4): 5}
     assert lag(sizes, moves) == ({1: 300.0}, {3: 300.0})
 

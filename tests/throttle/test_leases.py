@@ -5,6 +5,7 @@ from hypothesis import strategies as st
 
 from kafka_runbooks.models.cluster import Direction, Partition, ThrottledReplicas, ThrottleRates, TopicPartition
 from kafka_runbooks.models.ledger import EntryLease, Ledger, RateLease
+from kafka_runbooks.models.moves import Copy
 from kafka_runbooks.throttle import leases
 
 entry = st.builds(lambda partition, broker: f"{partition}:{broker}", st.integers(0, 5), st.integers(1001, 1004))
@@ -75,7 +76,7 @@ def test_a_crash_between_writing_ahead_and_setting_leaves_nothing_to_give_back()
 
 def test_entries_name_every_live_source_and_the_destination() -> None:
     partition = Partition(topic="t", partition=3, leader=2, replicas=(1, 2, 3), in_sync=(2, 3))
-    moves = [(partition, (1,))]
+    moves = [Copy(partition, (1,))]
     assert leases.entries_for(moves, frozenset({2, 3})) == {"t": EntryLease(leader=("3:2", "3:3"), follower=("3:1",))}
     assert leases.sources_of(moves, frozenset({2, 3})) == (2, 3)
     assert leases.sources_of(moves, frozenset({3})) == (3,)

@@ -18,6 +18,7 @@ from kafka_runbooks.clients.metrics_exporter import ExporterMetrics
 from kafka_runbooks.models.cluster import Partition, ReplicaSizes, ThrottledReplicas, ThrottleRates, TopicPartition
 from kafka_runbooks.models.kubernetes import BrokerPod
 from kafka_runbooks.models.messages import Token
+from kafka_runbooks.models.moves import Copy
 from kafka_runbooks.models.throttles import AdaptiveThrottle
 from kafka_runbooks.throttle import feasibility, leases, measurements
 from tests.clients.local_kafka import LocalKafka
@@ -97,7 +98,7 @@ def judged(admin: KafkaAdmin, seconds: float, rate_bytes_per_s: int) -> tuple[fe
     began, partition, before = look(admin)
     time.sleep(seconds)
     ended, partition, after = look(admin)
-    moves = [(partition, (1003,))]
+    moves = [Copy(partition, (1003,))]
     produced = measurements.produced(before, after, ended - began, [partition])
     copying = feasibility.copying_of(moves, after.size_bytes, produced)
     rates = {1001: ThrottleRates(leader_bytes_per_s=rate_bytes_per_s)}
@@ -147,17 +148,17 @@ def test_rates_adapt_to_what_real_brokers_measure_and_are_given_back(kafka: Loca
                 (partition,) = [partition for partition in snapshot.partitions if partition.name == name]
                 if 1003 in partition.in_sync:
                     break
-                going.look([(partition, (1003,))], snapshot.live_broker_ids, partitions=snapshot.partitions)
+                going.adapt([Copy(partition, (1003,))], snapshot.live_broker_ids, partitions=snapshot.partitions)
                 if not is_moving:
                     admin.alter_reassignments({name: [1001, 1002, 1003]})
                     is_moving = True
                 seen.append(rates())
                 time.sleep(0.5)
             took = time.monotonic() - began
-            assert 1003 in partition.in_sync, (seen, going.why)
+            assert 1003 in partition.in_sync, (seen, going.reason)
             assert seen[0] == (MEGABYTE, MEGABYTE)
             into = [follower or 0 for _, follower in seen]
-            assert max(into) > 3 * MEGABYTE, (seen, going.why)
+            assert max(into) > 3 * MEGABYTE, (seen, going.reason)
             assert all(after - before <= 2 * MEGABYTE for before, after in pairwise(into)), seen
             assert took > LEFT_BYTES / max(into), "it was never faster than the highest rate"
 
@@ -166,12 +167,12 @@ def test_rates_adapt_to_what_real_brokers_measure_and_are_given_back(kafka: Loca
             whys = []
             for _ in range(3):
                 time.sleep(2)
-                strict.look([(partition, (1003,))], admin.snapshot().live_broker_ids)
-                whys.append(strict.why)
+                strict.adapt([Copy(partition, (1003,))], admin.snapshot().live_broker_ids)
+                whys.append(strict.reason)
             assert "produce took" in whys[-1] and "since the last look" in whys[-1], whys
             assert (rates()[0] or 0) <= max(MEGABYTE, (seen[-1][0] or 0) // 2), whys
         ledger = ledgers.read(kubernetes, TOKEN)
-        assert ledgers.give_back(admin, kubernetes, ledger, frozenset(kafka.racks)).left_behind == ()
+        assert ledgers.release(admin, kubernetes, ledger, frozenset(kafka.racks)).left_behind == ()
         assert rates() == (None, None)
         assert admin.throttled_replicas([name.topic])[name.topic] == ThrottledReplicas()
     finally:
@@ -186,7 +187,7 @@ def test_a_rate_between_the_produce_rate_and_twice_that_never_ends_and_a_higher_
     try:
         too_slow, enough = int(1.5 * PRODUCED_BYTES_PER_S), 6 * MEGABYTE
         _, partition, _ = look(admin)
-        entries = leases.entries_for([(partition, (1003,))], frozenset({1001, 1002, 1003}))[TOPIC]
+        entries = leases.entries_for([Copy(partition, (1003,))], frozenset({1001, 1002, 1003}))[TOPIC]
         admin.set_throttled_replicas(
             {TOPIC: ThrottledReplicas(leader=",".join(entries.leader), follower=",".join(entries.follower))}
         )

@@ -5,11 +5,13 @@ from temporalio.exceptions import ApplicationError
 from temporalio.testing import ActivityEnvironment
 
 from activities import ledgers, overrides, throttle
-from activities.overrides import ClearRequest, OverrideRequest, OverridingActivities
+from activities.overrides import OverrideActivities
+from activities.step import Access
 from activities.throttle import Throttling
 from kafka_runbooks.clients.clusters import ClusterClients, ClusterSettings
-from kafka_runbooks.models.cluster import Partition, ThrottledReplicas, ThrottleRates, TopicPartition
-from kafka_runbooks.models.messages import Token
+from kafka_runbooks.models.cluster import ThrottledReplicas, ThrottleRates, TopicPartition
+from kafka_runbooks.models.messages import ClearOverrideRequest, OverrideRequest, Token
+from kafka_runbooks.models.moves import Copy
 from kafka_runbooks.models.operator import Override
 from kafka_runbooks.models.throttles import AdaptiveThrottle, FixedThrottle
 from kafka_runbooks.throttle.controller import STEPS_FROM_FLOOR_TO_CEILING
@@ -54,15 +56,15 @@ class Site:
     def throttling(self, throttle: AdaptiveThrottle | FixedThrottle = ADAPTIVE) -> Throttling:
         return Throttling(self.clients, None, TOKEN, throttle)  # type: ignore[arg-type]
 
-    def moves(self) -> list[tuple[Partition, tuple[int, ...]]]:
-        return [(partition, (1003,)) for partition in self.kafka.snapshot().partitions if 1003 not in partition.in_sync]
+    def moves(self) -> list[Copy]:
+        return [Copy(partition, (1003,)) for partition in self.kafka.snapshot().partitions if 1003 not in partition.in_sync]
 
     def look(self, throttling: Throttling) -> None:
         """Six seconds of copying, then a look."""
         self.clock.now += 6.0
         self.world.advance()
         snapshot = self.kafka.snapshot()
-        throttling.look(self.moves(), snapshot.live_broker_ids, partitions=snapshot.partitions)
+        throttling.adapt(self.moves(), snapshot.live_broker_ids, partitions=snapshot.partitions)
 
     def rates(self) -> tuple[int | None, int | None, int | None]:
         """Out of 1001, out of 1002, into 1003."""
@@ -85,7 +87,7 @@ def test_sources_and_the_destination_begin_at_the_floor_and_rise_by_steps(site: 
     for _ in range(3):
         site.look(throttling)
     assert site.rates()[2] == FLOOR + 3 * STEP
-    assert "up: request times are in bounds" in throttling.why
+    assert "up: request times are in bounds" in throttling.reason
     assert throttling.highest_bytes_per_s == throttling.rate_bytes_per_s > FLOOR
 
 
@@ -107,7 +109,7 @@ def test_a_backend_that_is_away_leaves_rates_and_then_takes_them_to_the_floor(si
     site.metrics.is_away = True
     site.look(throttling)
     assert site.rates() == before
-    assert "the metrics backend is away" in throttling.why
+    assert "the metrics backend is away" in throttling.reason
     for _ in range(6):
         site.look(throttling)
     assert site.rates() == (FLOOR, FLOOR, FLOOR)
@@ -155,12 +157,12 @@ def test_somebody_else_s_follower_rate_is_obeyed_and_said_to_be_too_slow(site: S
     site.look(throttling)
     assert site.rates()[2] == 100_000
     expected = "broker 1003: follower replication throttle 0.10 MB/s never catches up: 0.20 MB/s are needed only to keep up"
-    assert expected in throttling.why
+    assert expected in throttling.reason
 
 
 def test_what_a_person_sets_holds_from_the_next_look_on_until_it_is_cleared(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(overrides, "ensure_held", lambda link, token: None)
-    acts = OverridingActivities(WorldClusters(site.world, "main"), None)  # type: ignore[arg-type]
+    acts = OverrideActivities(Access(WorldClusters(site.world, "main"), None))  # type: ignore[arg-type]
     environment = ActivityEnvironment()
 
     def by_hand(rate_bytes_per_s: int, broker_id: int | None = None, **more: object) -> OverrideRequest:
@@ -173,16 +175,16 @@ def test_what_a_person_sets_holds_from_the_next_look_on_until_it_is_cleared(site
     environment.run(acts.set_throttle, by_hand(200_000, 1003, ends_with_moves=True))
     site.look(throttling)
     assert site.rates() == (90 * MEGABYTE, 90 * MEGABYTE, 200_000)
-    assert "override for broker 1003: 0.2 MB/s set by ana, until nothing moves: INC-7" in throttling.why
+    assert "override for broker 1003: 0.2 MB/s set by ana, until nothing moves: INC-7" in throttling.reason
     site.look(site.throttling())
     assert site.rates() == (90 * MEGABYTE, 90 * MEGABYTE, 200_000), "the next attempt reads it too"
     another_run = TOKEN.model_copy(update={"run_id": "another"})
     assert [one.broker_id for one in overrides.in_force(site.kubernetes, another_run)] == [None], "it ended with the moves"
 
-    environment.run(acts.clear_throttle, ClearRequest(token=TOKEN, broker_id=7))
+    environment.run(acts.clear_throttle, ClearOverrideRequest(token=TOKEN, broker_id=7))
     site.look(throttling)
     assert site.rates() == (90 * MEGABYTE, 90 * MEGABYTE, 200_000), "there was none for broker 7"
-    environment.run(acts.clear_throttle, ClearRequest(token=TOKEN, everything=True))
+    environment.run(acts.clear_throttle, ClearOverrideRequest(token=TOKEN, everything=True))
     site.look(throttling)
     assert site.rates() == (CEILING, CEILING, FLOOR + STEP), "back within floor and ceiling"
     assert overrides.NAME not in site.world.records
@@ -210,7 +212,7 @@ def test_what_is_in_sync_leaves_the_lists_and_in_the_end_all_is_as_before(site: 
     assert site.world.lists["events.a"].follower == "1:1003"
     assert site.world.lists["events.a"].leader.split(",") == ["0:1001", "1:1001", "1:1002"]
     ledger = ledgers.read(site.kubernetes, TOKEN)
-    released = ledgers.give_back(site.kafka, site.kubernetes, ledger, site.kafka.snapshot().live_broker_ids)
+    released = ledgers.release(site.kafka, site.kubernetes, ledger, site.kafka.snapshot().live_broker_ids)
     assert site.rates() == (None, None, None)
     assert site.world.lists["events.a"] == ThrottledReplicas(leader="0:1001")
     assert released.left_behind == ()

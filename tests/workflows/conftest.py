@@ -28,9 +28,9 @@ async def skipping_server() -> AsyncIterator[WorkflowEnvironment]:
 @pytest.fixture(autouse=True)
 def in_a_hurry(monkeypatch: pytest.MonkeyPatch) -> None:
     """The world in memory moves at each look: looks may follow each other at once."""
-    monkeypatch.setattr(step, "LOOK_SECONDS", 0.05)
-    monkeypatch.setattr(step, "TELL_SECONDS", 0.1)
-    monkeypatch.setattr(step, "BEAT_SECONDS", 0.2)
+    monkeypatch.setattr(step, "POLL_SECONDS", 0.05)
+    monkeypatch.setattr(step, "SIGNAL_SECONDS", 0.1)
+    monkeypatch.setattr(step, "HEARTBEAT_SECONDS", 0.2)
     monkeypatch.setattr(throttle, "ADAPT_SECONDS", 0.1)
     monkeypatch.setattr(mover, "DEAD_SECONDS", 1.0)
     monkeypatch.setattr(mover, "RESTART_SECONDS", 1.5)

@@ -13,12 +13,13 @@ from temporalio.client import WorkflowFailureError, WorkflowHandle
 from temporalio.exceptions import ApplicationError
 
 from activities import ledgers, mover
+from activities.errors import PermitLost
 from kafka_runbooks.clients import store
 from kafka_runbooks.clients.errors import Unreachable
 from kafka_runbooks.models.cluster import ThrottleRates, TopicPartition
 from kafka_runbooks.models.ledger import OwnedReassignment
 from kafka_runbooks.models.messages import Token
-from kafka_runbooks.models.moves import MovePlan, MoveSummary
+from kafka_runbooks.models.moves import MovePlan
 from kafka_runbooks.models.operator import Abort, Approval, OperatorAction
 from kafka_runbooks.models.results import Outcome, RunbookResult
 from kafka_runbooks.models.status import Status
@@ -26,7 +27,7 @@ from tests.fakes import FakeKafka, FakeKubernetes
 from tests.fakes.world import MEGABYTE, World
 from tests.temporal_env import Bench
 from tests.workflows.test_replace_broker import nothing_is_left
-from workflows.moves import Rebalance
+from workflows.rebalance import Rebalance
 
 Handle = WorkflowHandle[Any, RunbookResult]
 FAST: dict[str, Any] = {"throttle": {"mode": "fixed", "rate_bytes_per_s": 50_000_000}, "wait_for_approval": False}
@@ -105,7 +106,7 @@ async def test_the_plan_waits_at_the_gate_with_its_what_if(runbooks: Bench) -> N
     handle = await runbooks.start_runbook("Rebalance", wait_for_approval=True)
     status = await until(handle, lambda status: status.phase == "gate" and status.waiting is not None)
     plan = status.plan
-    assert isinstance(plan, MoveSummary)
+    assert plan is not None and plan.spread_after is not None and plan.spread_before is not None
     assert plan.lower_bound_bytes <= plan.bytes_to_copy == sum(batch.copied_bytes for batch in plan.what_if) > 0
     assert sum(batch.partitions for batch in plan.what_if) == plan.partitions
     assert max(batch.fullest_bytes for batch in plan.what_if) >= max(broker.used_bytes_after for broker in plan.brokers)
@@ -114,7 +115,7 @@ async def test_the_plan_waits_at_the_gate_with_its_what_if(runbooks: Bench) -> N
     assert plan.steps == (
         "reassign partitions",
         "elect preferred leaders",
-        "give back throttles and cordon",
+        "remove throttles and cordons",
         "prove the exit contract",
     )
     assert assignment(runbooks.world) == before and runbooks.world.rates == {}
@@ -737,7 +738,7 @@ async def test_a_mover_that_is_fenced_off_as_it_submits_takes_it_back(runbooks: 
     def ensure_held(link: object, token: Token) -> None:
         if "alter_reassignments" in world.acts:
             lost.append(token.run_id)
-            raise ApplicationError("the permit is lost", type="PermitLost", non_retryable=True)
+            raise PermitLost("the permit is lost")
 
     monkeypatch.setattr(mover, "ensure_held", ensure_held)
     handle = await runbooks.start_runbook("Rebalance", map="events", **SLOW)
@@ -752,10 +753,10 @@ def test_a_move_that_ends_before_its_cancel_arrives_stays_where_it_is(world: Wor
     world.advance_at_look = False
     token = Token(cluster="c", workflow_id="w", run_id="r", permit_run_id="p")
     owned = OwnedReassignment(topic=name.topic, partition=name.partition, before=(1001, 1002), after=(1007, 1002))
-    ledger = ledgers.own_reassignments(kubernetes, ledgers.read(kubernetes, token), [owned])
+    ledger = ledgers.write(kubernetes, ledgers.read(kubernetes, token).model_copy(update={"reassignments": (owned,)}))
     kafka.alter_reassignments({name: owned.after})
     world.before_act = lambda act: world.advance(5) if act == "alter_reassignments" else None
-    released = ledgers.give_back(kafka, kubernetes, ledger, kafka.snapshot().live_broker_ids)
+    released = ledgers.release(kafka, kubernetes, ledger, kafka.snapshot().live_broker_ids)
     assert world.partitions[name].replicas == [1007, 1002]
     assert not world.partitions[name].adding and not world.partitions[name].removing
     assert released.left_behind == ()

@@ -23,7 +23,7 @@ from tests.clients.test_kafka import until as eventually
 from tests.fakes.world import World
 from tests.temporal_env import Bench, bench
 from tests.workflows.test_moves import failure, holds, until
-from workflows.moves import Rebalance
+from workflows.rebalance import Rebalance
 
 pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 RACKS = {1001: "zone-a", 1002: "zone-b", 1003: "zone-c", 1004: "zone-d"}
@@ -67,7 +67,7 @@ def admin(kafka: LocalKafka) -> Iterator[KafkaAdmin]:
 
 @pytest_asyncio.fixture
 async def real(server: WorkflowEnvironment, admin: KafkaAdmin, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Bench]:
-    monkeypatch.setattr(step, "LOOK_SECONDS", 0.5)
+    monkeypatch.setattr(step, "POLL_SECONDS", 0.5)
     world = World(maps=("events",), zones=tuple(RACKS.values()))
     async with bench(server, world, admin) as ready:
         yield ready

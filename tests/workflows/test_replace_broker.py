@@ -12,6 +12,7 @@ from kafka_runbooks.models.cluster import ThrottledReplicas, ThrottleRates, Topi
 from kafka_runbooks.models.operator import Abort, Approval, OperatorAction
 from kafka_runbooks.models.results import Outcome, RunbookResult
 from kafka_runbooks.models.status import Status
+from kafka_runbooks.models.steps import StepName
 from tests.fakes.world import World
 from tests.temporal_env import Bench
 from workflows.replace_broker import ReplaceBroker
@@ -265,7 +266,7 @@ async def test_a_broker_that_is_down_at_the_end_is_waited_for_with_what_is_ours(
 
     world.after_act = dies
     handle = await runbooks.start()
-    status = await until(handle, lambda status: status.step == "give back throttles and cordon" and status.waiting is not None)
+    status = await until(handle, lambda status: status.step == StepName.RELEASE and status.waiting is not None)
     assert status.waiting is not None and "broker 1003: leader replication throttle" in status.waiting.reason
     assert "ClearLeftovers" in status.waiting.unblocks
     world.after_act = lambda name: None

@@ -9,11 +9,9 @@ from pathlib import Path
 
 import pytest
 from temporalio.client import WorkflowHistory
-from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.worker import Replayer
 
-from worker.wiring import sandbox
-from workflows import WORKFLOWS
+from worker.wiring import plugin
 
 HISTORIES = sorted(Path(__file__).with_name("histories").glob("*.json.gz"))
 
@@ -37,5 +35,5 @@ def test_there_are_histories_of_every_outcome() -> None:
 @pytest.mark.parametrize("path", HISTORIES, ids=lambda path: path.name)
 async def test_it_replays(path: Path) -> None:
     history = WorkflowHistory.from_json(path.name, gzip.decompress(path.read_bytes()).decode())
-    replayer = Replayer(workflows=WORKFLOWS, data_converter=pydantic_data_converter, workflow_runner=sandbox())
+    replayer = Replayer(workflows=[], plugins=[plugin()])
     await replayer.replay_workflow(history)

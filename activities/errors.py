@@ -1,0 +1,115 @@
+"""Every error that a step may end with, by what to do about it.
+
+An activity's error reaches the workflow as an `ApplicationError` with a type. The types are the names of the classes here, and of
+the clients' errors (`clients.errors`), which the SDK converts by class name.
+
+StepError
+ ├── Retried                 another attempt may succeed; Temporal makes it
+ │    ├── ReassignmentRefused   the controller refused a reassignment just now
+ │    └── WorkerShutdown        this worker ends; the next one continues
+ └── Final                   another attempt would end the same way
+      ├── PlanDrift             the cluster no longer fits the plan: plan the rest again
+      ├── PlanGone              the plan is not in the store, or is not the one that was approved
+      ├── PlannerDefect         a planner broke a rule; the plan is never carried out
+      ├── PermitLost            the run no longer holds the cluster
+      ├── ElectionRefused       the controller kept refusing to elect preferred leaders
+      ├── RemovalRefused        pods to remove are no longer the highest ordinals
+      ├── NoReplica             the brokers to follow hold no replica
+      └── InvalidOverride       a throttle override has ended already or has no timezone
+"""
+
+from typing import ClassVar
+
+from temporalio.exceptions import ActivityError, ApplicationError
+
+from kafka_runbooks.clients.errors import Refused, UnknownCluster
+
+
+class StepError(ApplicationError):
+    """An error of a step; its type is the class's name."""
+
+    is_final: ClassVar[bool]
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, type=type(self).__name__, non_retryable=self.is_final)
+
+
+class Retried(StepError):
+    """Another attempt may succeed."""
+
+    is_final = False
+
+
+class ReassignmentRefused(Retried):
+    """The controller refused reassignments."""
+
+
+class WorkerShutdown(Retried):
+    """The worker shuts down."""
+
+
+class Final(StepError):
+    """Another attempt would end the same way."""
+
+    is_final = True
+
+
+class PlanDrift(Final):
+    """The cluster no longer fits the plan; none of the run's reassignments is in flight."""
+
+
+class PlanGone(Final):
+    """The plan is not in the store, or is not the one that was approved."""
+
+
+class PlannerDefect(Final):
+    """The independent checker found a broken rule in a plan. Nothing was touched."""
+
+
+class PermitLost(Final):
+    """The permit is held by another run, or by none."""
+
+
+class ElectionRefused(Final):
+    """Preferred leaders were not elected in time."""
+
+
+class RemovalRefused(Final):
+    """A StatefulSet can't lose these pods."""
+
+
+class NoReplica(Final):
+    """Brokers that hold no replica can't be followed."""
+
+
+class InvalidOverride(Final):
+    """A throttle override that can't take effect."""
+
+
+FINAL_CLIENT_ERRORS = (Refused, UnknownCluster)
+"""`Unreachable` and `Conflict` pass: the next attempt looks again."""
+
+NON_RETRYABLE = [
+    *(error.__name__ for error in (*Final.__subclasses__(), *FINAL_CLIENT_ERRORS)),
+    "ValidationError",  # pydantic: the input is what it is
+    "PayloadsTooLarge",  # the server: the same answer would be as large again
+]
+"""For every activity's retry policy."""
+
+
+def is_type(error: BaseException, kind: type[Exception]) -> bool:
+    """Whether an activity failed with this error of `StepError` or of the clients."""
+    cause = error.cause if isinstance(error, ActivityError) else error
+    return isinstance(cause, ApplicationError) and cause.type == kind.__name__
+
+
+def is_unknown_cluster(error: BaseException) -> bool:
+    """Whether an activity failed because no cluster of that name is configured."""
+    return is_type(error, UnknownCluster)
+
+
+def describe(error: BaseException) -> str:
+    """The innermost cause in words: `Activity task failed` tells nobody anything."""
+    while isinstance(error, ActivityError) and error.cause is not None:
+        error = error.cause
+    return (error.message if isinstance(error, ApplicationError) else str(error))[:2000]

@@ -1,0 +1,63 @@
+"""Frozen plans, kept beside the cluster: a step carries out the plan that was approved, or fails for good."""
+
+from typing import TypeVar
+
+from activities.errors import PlanGone
+from kafka_runbooks.catalogue import RUNBOOKS
+from kafka_runbooks.clients import store
+from kafka_runbooks.clients.protocols import Kubernetes
+from kafka_runbooks.models.messages import StepRequest, Token
+from kafka_runbooks.models.moves import MovePlan
+from kafka_runbooks.models.plans import Plan, PlanReference, reference_to
+from kafka_runbooks.models.replacement import ReplacementPlan
+
+Frozen = TypeVar("Frozen", bound=Plan)
+
+
+def save(kubernetes: Kubernetes, plan: Plan, token: Token) -> PlanReference:
+    """Keep a plan. The same state of the cluster gives the same plan, so a retry overwrites its like."""
+    reference = reference_to(plan)
+    summary = f"{plan.title}: {len(plan.planned)} partitions, {plan.total_bytes} bytes; run {token.workflow_id}/{token.run_id}"
+    store.save(kubernetes, store.PLAN, reference.plan_id, plan, summary)
+    return reference
+
+
+def load(kubernetes: Kubernetes, reference: PlanReference) -> Plan:
+    """The frozen plan.
+
+    Raises:
+        PlanGone: it is not in the store, or is not what was approved.
+    """
+    model = RUNBOOKS[reference.kind].plan
+    if model is None:
+        raise PlanGone(f"{reference.kind} has no plans")
+    return _load(kubernetes, reference, model)
+
+
+def load_replacement(kubernetes: Kubernetes, reference: PlanReference) -> ReplacementPlan:
+    """The plan of a broker that comes back or is replaced.
+
+    Raises:
+        PlanGone: it is not in the store, or is not what was approved.
+    """
+    return _load(kubernetes, reference, ReplacementPlan)
+
+
+def load_moves(kubernetes: Kubernetes, step: StepRequest) -> MovePlan:
+    """The moves of a step that moves data; their inverse in a rollback.
+
+    Raises:
+        PlanGone: the plan is not in the store, or is not what was approved.
+    """
+    plan = load(kubernetes, step.plan)
+    moves = plan.as_moves() if isinstance(plan, ReplacementPlan) else plan
+    if not isinstance(moves, MovePlan):
+        raise PlanGone(f"{step.plan.kind}'s plans move no data")
+    return moves.inverse() if step.is_rollback else moves
+
+
+def _load(kubernetes: Kubernetes, reference: PlanReference, model: type[Frozen]) -> Frozen:
+    plan = store.load(kubernetes, reference.plan_id, model)
+    if plan is None or plan.sha256() != reference.sha256:
+        raise PlanGone(f"plan {reference.plan_id} is gone or is not the one approved")
+    return plan

@@ -1,0 +1,31 @@
+"""The steps that runbooks are made of, as plans, status and results name them."""
+
+from enum import StrEnum
+
+
+class StepName(StrEnum):
+    """Each step has one name, whichever runbook takes it."""
+
+    CLEAR_LEFTOVERS = "clear leftovers of earlier runs"
+    PLAN = "plan"
+    APPROVAL = "approval"
+
+    FENCE = "fence the broker"
+    TAKE_LEASES = "take throttle leases"
+    CONFIRM_GONE = "confirm that the node is gone"
+    CHOOSE_NODE = "choose a node"
+    RELEASE_VOLUME = "release the volume"
+    DELETE_POD = "delete the pod"
+    WAIT_FOR_POD = "wait for the pod"
+    CATCH_UP = "follow the catch-up"
+    FOLLOW_RECOVERY = "follow the recovery"
+
+    CORDON_LOG_DIRECTORIES = "cordon log directories"
+    REASSIGN = "reassign partitions"
+    ROLL_BACK = "roll back"
+    REMOVE_PODS = "remove pods"
+    UNREGISTER = "unregister brokers"
+
+    ELECT = "elect preferred leaders"
+    RELEASE = "remove throttles and cordons"
+    PROVE = "prove the exit contract"

@@ -1,0 +1,192 @@
+"""From a placement plan to a frozen plan of moves, verified batch by batch, and to what a person reads before approving it."""
+
+from collections import Counter
+from collections.abc import Mapping
+from datetime import datetime
+
+from kafka_runbooks.models.cluster import ThrottledReplicas, ThrottleRates, TopicPartition
+from kafka_runbooks.models.inputs import MoveInput
+from kafka_runbooks.models.ledger import EntryLease, Ledger
+from kafka_runbooks.models.moves import Move, MovePlan
+from kafka_runbooks.models.plans import PlanSummary, SummaryLine, reference_to
+from kafka_runbooks.models.wording import duration, size
+from kafka_runbooks.moves import change_windows, what_if
+from kafka_runbooks.moves.planning import ClusterObservation, PlannerResult
+from kafka_runbooks.placement import checker, checking, snapshots, steps
+from kafka_runbooks.placement.arrays import Cluster
+from kafka_runbooks.placement.checking import InvalidPlan
+from kafka_runbooks.throttle import leases
+
+WINDOWS_PER_BATCH = 4
+"""A batch is this many windows long: long enough that its end doesn't stall the moves, short enough to be judged on its own."""
+SHOWN_BATCHES, SHOWN_LINES = 30, 20
+
+
+def freeze(observed: ClusterObservation, request: MoveInput, kind: str, result: PlannerResult, made_at: datetime) -> MovePlan:
+    """The plan, not yet kept anywhere. Its batches are steps that are each valid on their own (`placement.steps`).
+
+    Raises:
+        NoAssignment: what is left fits no broker's disk while both copies exist.
+        InvalidPlan: the independent checker found a broken rule.
+    """
+    limits = steps.Limits(
+        moves_per_broker=WINDOWS_PER_BATCH * max(request.limits.moves_in_per_broker, request.limits.moves_out_per_broker)
+    )
+    cut = steps.cut(result.plan.cluster, result.plan.before, result.plan.after, limits)
+    if not result.is_given:
+        checking.check(result.plan, cut)
+    now = {partition.name: partition for partition in observed.snapshot.partitions}
+    moves: list[Move] = []
+    for number, step in enumerate(cut):
+        batch = []
+        for topic, partition, after in snapshots.assignments(result.plan.cluster, result.plan.after, step.rows.tolist()):
+            before = now[TopicPartition(topic, partition)]
+            batch.append(
+                Move(
+                    topic=topic,
+                    partition=partition,
+                    before=before.replicas,
+                    after=tuple(after),
+                    size_bytes=observed.size_bytes(topic, partition, before.replicas),
+                    in_sync=before.in_sync,
+                    batch=number,
+                )
+            )
+        moves += sorted(batch, key=lambda move: (-move.copied_bytes, move.name))
+    topics = {move.topic for move in moves}
+    plan = MovePlan(
+        cluster=request.cluster,
+        kind=kind,
+        title=result.title,
+        steps=result.steps,
+        moves=tuple(moves),
+        leaving=tuple(sorted(result.leaving)),
+        throttle=request.throttle,
+        limits=request.limits,
+        change_windows=request.change_windows,
+        checks_racks=result.is_given,
+        partition_counts=dict(sorted(Counter(name.topic for name in now if name.topic in topics).items())),
+        made_at=made_at.isoformat(timespec="seconds"),
+    )
+    verify(plan, result.plan.cluster, floor=result.plan.replication, is_given=result.is_given)
+    return plan
+
+
+def verify(plan: MovePlan, cluster: Cluster, *, floor: int | None = None, is_given: bool = False) -> None:
+    """Ask the independent checker about every batch of a frozen plan, each from the state that the batches before it leave.
+
+    Args:
+        floor: the replication factor that the plan may go down to.
+        is_given: an operator chose the destinations; fewer racks, fewer replicas and dead destinations are preflight's to report.
+
+    Raises:
+        InvalidPlan: with every finding.
+    """
+    facts = checker.facts(cluster)
+    state = dict(facts.replicas)
+    wrong = []
+    for number in sorted({move.batch for move in plan.moves}):
+        change = {(move.topic, move.partition): list(move.after) for move in plan.moves if move.batch == number}
+        findings = checker.check_step(facts, state, change, floor=floor, is_given=is_given)
+        wrong += [f"batch {number}: {finding}" for finding in findings]
+        state = checker.apply(state, change)
+    if wrong:
+        raise InvalidPlan(f"{len(wrong)} findings: " + "; ".join(wrong[:10]))
+
+
+def with_throttles_before(
+    plan: MovePlan, lists: Mapping[str, ThrottledReplicas], rates: Mapping[int, ThrottleRates], ours: Ledger | None
+) -> MovePlan:
+    """The plan with the throttles that others had set when it was made: what this run has set already is not among them."""
+    entries = ours.entries if ours else {}
+    return plan.model_copy(
+        update={
+            "lists_before": {
+                topic: leases.remove_entries(found, entries.get(topic, EntryLease())) for topic, found in lists.items()
+            },
+            "rates_before": leases.foreign_rates(rates, ours.rates if ours else {}),
+        }
+    )
+
+
+def summarise(
+    observed: ClusterObservation,
+    plan: MovePlan,
+    result: PlannerResult,
+    rate_bytes_per_s: int,
+    approved: MovePlan | None,
+    now: datetime,
+) -> PlanSummary:
+    """The plan in words and figures, size-limited regardless of the plan.
+
+    Args:
+        rate_bytes_per_s: what each source may send.
+        approved: the plan that was approved last, where the rest is planned again.
+    """
+    figures = result.plan.summary()
+    leaders = {partition.name: partition.leader for partition in observed.snapshot.partitions}
+    sent = what_if.sent_bytes(plan.moves, leaders)
+    eta = max(sent.values(), default=0) / rate_bytes_per_s
+    batches = what_if.batches(plan, figures, leaders, rate_bytes_per_s)
+    notices = [*_window_notice(plan, eta, now), *figures.notices]
+    reordered = sum(1 for move in plan.moves if set(move.before) == set(move.after))
+    lower_bound = min(figures.lower_bound_bytes, plan.total_bytes) if any(move.arriving for move in plan.moves) else 0
+    others = [
+        f"broker {broker}: {foreign} B/s set by someone else; it stays and is obeyed"
+        for broker, foreign in plan.rates_before.items()
+        if broker in sent
+    ]
+    summary = PlanSummary(
+        reference=reference_to(plan),
+        kind=plan.kind,
+        title=plan.title,
+        steps=plan.steps,
+        partitions=len(plan.moves),
+        reordered_partitions=reordered,
+        bytes_to_copy=plan.total_bytes,
+        lower_bound_bytes=lower_bound,
+        levelled=figures.levelled,
+        spread_before=figures.spread_before,
+        spread_after=figures.spread_after,
+        throttle_bytes_per_s=rate_bytes_per_s,
+        eta_seconds=eta,
+        batches=len(batches),
+        what_if=tuple(batches[:SHOWN_BATCHES]),
+        brokers=what_if.brokers(plan, figures),
+        foreign_throttles=tuple(others[:SHOWN_LINES]),
+        notices=tuple(notice[:500] for notice in notices[:SHOWN_LINES]),
+        inverse=f"abort with rollback takes {len(plan.moves)} partitions back to where they are now, order included",
+        is_within_approved=approved is not None and plan.is_within(approved),
+    )
+    return summary.model_copy(update={"lines": _lines(summary)})
+
+
+def _window_notice(plan: MovePlan, eta_seconds: float, now: datetime) -> list[str]:
+    if not plan.change_windows:
+        return []
+    opening = change_windows.look(plan.change_windows, now)
+    if not opening.is_open:
+        return [f"{opening.why}; it parks until then"]
+    if opening.fits(now, eta_seconds):
+        return [opening.why]
+    return [f"{opening.why}; not all of it fits before it closes: it parks, and continues in the next one"]
+
+
+def _lines(plan: PlanSummary) -> tuple[SummaryLine, ...]:
+    only_order = f", {plan.reordered_partitions} of them only in order" if plan.reordered_partitions else ""
+    lines = [
+        ("what", plan.title),
+        ("partitions", f"{plan.partitions}{only_order}, in {plan.batches} batches"),
+        ("to copy", f"{size(plan.bytes_to_copy)} (no plan with this balance copies less than {size(plan.lower_bound_bytes)})"),
+        ("balance", f"{plan.levelled}: highest minus lowest broker {plan.spread_before:.4g}, then {plan.spread_after:.4g}"),
+        ("throttle", f"up to {size(plan.throttle_bytes_per_s)}/s from each source; about {duration(plan.eta_seconds)}"),
+    ]
+    for number, batch in enumerate(plan.what_if[:10], 1):
+        fullest = f"; fullest is broker {batch.fullest_broker_id} with {size(batch.fullest_bytes)}" if batch.copied_bytes else ""
+        text = f"{number}. {batch.partitions} partitions, {size(batch.copied_bytes)}, {duration(batch.seconds)}{fullest}"
+        lines.append(("batches" if number == 1 else "", text))
+    if plan.batches > 10:
+        lines.append(("", f"and {plan.batches - 10} more"))
+    lines += [("notes", notice) for notice in plan.notices[:10]]
+    lines += [("others' throttles", other) for other in plan.foreign_throttles[:10]]
+    return tuple(SummaryLine(label=label, text=text) for label, text in lines)

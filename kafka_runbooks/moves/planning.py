@@ -1,0 +1,232 @@
+"""From what an operator asks to a placement plan: which planner, on which maps, and what speaks against the rest of the request.
+
+One function for each runbook that moves data. All of them take an observation of the cluster and the input, and none of them
+changes anything.
+"""
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+
+from kafka_runbooks.models.cluster import ClusterSnapshot, Reassignment, Replica, ReplicaSizes
+from kafka_runbooks.models.inputs import (
+    DecommissionInput,
+    EvacuateLeadersInput,
+    RebalanceInput,
+    RunPlanInput,
+    ScaleUpInput,
+    SetReplicationFactorInput,
+)
+from kafka_runbooks.models.kubernetes import BrokerPod, StatefulSet
+from kafka_runbooks.models.moves import MovePlan
+from kafka_runbooks.models.placement import PartitionAssignment, ReassignmentMap
+from kafka_runbooks.models.results import Reason
+from kafka_runbooks.models.steps import StepName
+from kafka_runbooks.placement import planners
+from kafka_runbooks.placement.arrays import Cluster
+from kafka_runbooks.placement.errors import InvalidRequest
+from kafka_runbooks.placement.given import given
+from kafka_runbooks.placement.map_regions import regions
+from kafka_runbooks.placement.maps import Regions
+from kafka_runbooks.placement.plan import Plan
+from kafka_runbooks.placement.wishes import Options
+from kafka_runbooks.safety.moves import reasons_not_to_remove
+
+MOVE_STEPS = (StepName.REASSIGN, StepName.ELECT, StepName.RELEASE, StepName.PROVE)
+EMPTY_STEPS = (StepName.CORDON_LOG_DIRECTORIES, *MOVE_STEPS)
+REMOVE_STEPS = (
+    StepName.CORDON_LOG_DIRECTORIES,
+    StepName.REASSIGN,
+    StepName.ELECT,
+    StepName.REMOVE_PODS,
+    StepName.UNREGISTER,
+    StepName.RELEASE,
+    StepName.PROVE,
+)
+
+
+@dataclass(frozen=True)
+class ClusterObservation:
+    """Everything that a plan is made from, as observed at one time."""
+
+    snapshot: ClusterSnapshot
+    sizes: ReplicaSizes
+    reassignments: tuple[Reassignment, ...]
+    map_of: Mapping[int, str]
+    """Broker -> its map; a broker without a labelled pod is in none."""
+    cluster: Cluster
+    """The same as placement's arrays."""
+
+    def size_bytes(self, topic: str, partition: int, brokers: Collection[int]) -> int:
+        """A partition's size: its largest replica's."""
+        return max((self.sizes.size_bytes.get(Replica(topic, partition, broker), 0) for broker in brokers), default=0)
+
+    def regions(self, only: Collection[str] | None = None) -> Regions | None:
+        """The regions of the cluster's maps; see `placement.map_regions`."""
+        return regions(self.cluster, self.snapshot.partitions, self.map_of, only)
+
+    def maps_of(self, brokers: Collection[int]) -> list[str] | None:
+        """The maps of these brokers; None where they are in none."""
+        return sorted({self.map_of[broker] for broker in brokers if broker in self.map_of}) or None
+
+
+@dataclass(frozen=True)
+class PlannerResult:
+    """What a planner made of a request."""
+
+    plan: Plan
+    title: str
+    nothing: str
+    """What to report where there is nothing to do."""
+    steps: tuple[StepName, ...] = MOVE_STEPS
+    leaving: tuple[int, ...] = ()
+    reasons: Sequence[Reason] = ()
+    """What speaks against what the runbook does besides moving."""
+    continues_without_moves: bool = False
+    """There is something to do although nothing moves."""
+    is_given: bool = False
+    """An operator brought the assignment: what planners promise, preflight reports as risks."""
+
+
+def rebalance(observed: ClusterObservation, request: RebalanceInput) -> PlannerResult:
+    """Balance the brokers of a map, or of every map."""
+    options = Options(
+        topics=request.topics or None,
+        regions=observed.regions(None if request.map is None else (request.map,)),
+        measure=request.level,
+        target_spread=request.target_spread,
+        max_moved_bytes=request.max_moved_bytes,
+    )
+    what = f"map {request.map}" if request.map is not None else "every map" if options.regions is not None else "the cluster"
+    plan = planners.rebalance(observed.cluster, options)
+    return PlannerResult(plan, f"rebalance {what}", f"{what} is as balanced as it can be")
+
+
+def scale_up(observed: ClusterObservation, request: ScaleUpInput) -> PlannerResult:
+    """Bring new brokers to the average of their map."""
+    new, live = listed(request.brokers), observed.snapshot.live_broker_ids
+    if down := sorted(set(request.brokers) - live):
+        raise InvalidRequest(f"brokers: {down} are not registered with the cluster; live: {sorted(live)}")
+    options = Options(
+        regions=observed.regions(observed.maps_of(request.brokers)),
+        measure=request.level,
+        target_spread=request.target_spread,
+        max_moved_bytes=request.max_moved_bytes,
+    )
+    if any(set(request.brokers) & set(partition.replicas) for partition in observed.snapshot.partitions):
+        # An interrupted run has brought something already: what is left is to balance.
+        plan = planners.rebalance(observed.cluster, options)
+    else:
+        plan = planners.scale_up(observed.cluster, request.brokers, options)
+    return PlannerResult(plan, f"scale up with brokers {new}", f"brokers {new} have their share")
+
+
+def decommission(
+    observed: ClusterObservation,
+    request: DecommissionInput,
+    pods: Sequence[BrokerPod],
+    stateful_sets: Sequence[StatefulSet],
+) -> PlannerResult:
+    """Everything off some brokers, or off a rack."""
+    leaving = leaving_brokers(observed.snapshot, request)
+    # One that is down and holds nothing isn't in the metadata any more; there may still be a pod to remove.
+    known = sorted(set(leaving) & set(observed.cluster.broker_ids.tolist()))
+    options = Options(regions=observed.regions(observed.maps_of(known)), leaders="keep")
+    if known:
+        plan = planners.decommission(observed.cluster, known, options)
+    else:
+        plan = given(observed.cluster, ReassignmentMap(partitions=()))
+    return PlannerResult(
+        plan,
+        f"decommission brokers {listed(leaving)}",
+        f"brokers {listed(leaving)} hold no replica",
+        steps=REMOVE_STEPS if request.remove_pods else EMPTY_STEPS,
+        leaving=leaving,
+        reasons=reasons_not_to_remove(leaving, pods, stateful_sets) if request.remove_pods else (),
+        continues_without_moves=request.remove_pods,
+    )
+
+
+def leaving_brokers(snapshot: ClusterSnapshot, request: DecommissionInput) -> tuple[int, ...]:
+    """The brokers that are meant, by id or by rack.
+
+    Raises:
+        InvalidRequest: the rack has no live broker.
+    """
+    if request.rack is None:
+        return tuple(sorted(request.brokers))
+    found = tuple(sorted(broker.id for broker in snapshot.brokers if broker.rack == request.rack))
+    if not found:
+        racks = sorted({broker.rack for broker in snapshot.brokers if broker.rack is not None})
+        raise InvalidRequest(f"rack: {request.rack!r} has no live broker; known: {racks}")
+    return found
+
+
+def replication_factor(observed: ClusterObservation, request: SetReplicationFactorInput) -> PlannerResult:
+    """Another replication factor."""
+    options = Options(topics=request.topics, regions=observed.regions(), leaders="keep")
+    plan = planners.set_replication(observed.cluster, request.replication_factor, options)
+    what = f"replication factor {request.replication_factor} for {', '.join(request.topics[:5])}"
+    return PlannerResult(plan, what, f"{what}: it is so already")
+
+
+def evacuation(observed: ClusterObservation, request: EvacuateLeadersInput) -> PlannerResult:
+    """No preferred leader on some brokers."""
+    names = listed(request.brokers)
+    plan = planners.evacuate_leaders(observed.cluster, request.brokers)
+    return PlannerResult(plan, f"evacuate leaders from brokers {names}", f"brokers {names} are no partition's preferred leader")
+
+
+def return_of_leaders(observed: ClusterObservation, request: EvacuateLeadersInput, evacuated: MovePlan | None) -> PlannerResult:
+    """The orders of before the evacuation, for what is still as it left it.
+
+    Raises:
+        InvalidRequest: no evacuation of these brokers is known.
+    """
+    if evacuated is None:
+        raise InvalidRequest(f"brokers: no evacuation of exactly the brokers {sorted(request.brokers)} is known")
+    now = {partition.name: partition.replicas for partition in observed.snapshot.partitions}
+    wanted = ReassignmentMap(
+        partitions=tuple(
+            PartitionAssignment(topic=move.topic, partition=move.partition, replicas=move.before)
+            for move in evacuated.moves
+            if now.get(move.name) == move.after
+        )
+    )
+    names = listed(request.brokers)
+    plan = given(observed.cluster, wanted, "leaders back")
+    return PlannerResult(
+        plan, f"leaders back to brokers {names}", f"brokers {names} lead what they led before the evacuation", is_given=True
+    )
+
+
+def reassignment(observed: ClusterObservation, request: RunPlanInput, wanted: ReassignmentMap) -> PlannerResult:
+    """The assignment that an operator brings, exactly as it is.
+
+    Raises:
+        InvalidRequest: unknown or repeated partitions or brokers; names each entry.
+    """
+    if not wanted.partitions:
+        raise InvalidRequest("plan.partitions: it is empty")
+    known = {(partition.topic, partition.partition) for partition in observed.snapshot.partitions}
+    brokers = set(observed.cluster.broker_ids.tolist())
+    first_of: dict[tuple[str, int], int] = {}
+    wrong = []
+    for number, entry in enumerate(wanted.partitions):
+        where = f"plan.partitions.{number}"
+        if (entry.topic, entry.partition) not in known:
+            wrong.append(f"{where}: {entry.topic}-{entry.partition} is unknown to the cluster")
+        if (first := first_of.setdefault((entry.topic, entry.partition), number)) != number:
+            wrong.append(f"{where}: {entry.topic}-{entry.partition} is in plan.partitions.{first} already")
+        if len(set(entry.replicas)) != len(entry.replicas):
+            wrong.append(f"{where}.replicas: a broker appears twice in {list(entry.replicas)}")
+        if unknown := sorted(set(entry.replicas) - brokers):
+            wrong.append(f"{where}.replicas: {unknown} are unknown to the cluster; known: {sorted(brokers)}")
+    if wrong:
+        raise InvalidRequest("; ".join(wrong[:20]) + (f"; and {len(wrong) - 20} more" if len(wrong) > 20 else ""))
+    what = f"{len(wanted.partitions)} partitions"
+    plan = given(observed.cluster, wanted)
+    return PlannerResult(plan, f"run the given plan of {what}", f"{what} are where the plan wants them", is_given=True)
+
+
+def listed(brokers: Collection[int]) -> str:
+    return ", ".join(map(str, sorted(brokers)))

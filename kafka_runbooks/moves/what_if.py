@@ -1,0 +1,105 @@
+"""What a plan means while it runs: for disks, for brokers, and if another broker fails meanwhile."""
+
+from collections.abc import Mapping, Sequence
+
+from kafka_runbooks.models.cluster import ClusterSnapshot, TopicPartition
+from kafka_runbooks.models.moves import Move, MovePlan
+from kafka_runbooks.models.placement import PlacementSummary
+from kafka_runbooks.models.plans import BatchWhatIf, BrokerWhatIf
+from kafka_runbooks.safety.availability import below_minimum, only_copy_on
+
+SHOWN_BROKERS = 50
+SHOWN_STATES = 50
+
+
+def intermediate_states(snapshot: ClusterSnapshot, broker_id: int) -> tuple[str, ...]:
+    """What the loss of another broker would mean while this one is away: the what-if of each live broker."""
+    found = []
+    for other in sorted(snapshot.live_broker_ids - {broker_id}):
+        writes = len(below_minimum(snapshot, [broker_id, other])) - len(below_minimum(snapshot, [broker_id]))
+        alone = [
+            partition
+            for partition in only_copy_on(snapshot, other)
+            if broker_id in partition.replicas and other in partition.in_sync
+        ]
+        if writes or alone:
+            found.append(
+                f"if broker {other} fails too: {writes} more partitions refuse acks=all writes, {len(alone)} have no in-sync copy"
+            )
+    return tuple(found[:SHOWN_STATES])
+
+
+def changed_brokers(moves: Sequence[Move]) -> set[int]:
+    """Every broker that has a replica of the moves, before or after."""
+    return {broker for move in moves for broker in (*move.before, *move.after)}
+
+
+def sent_bytes(moves: Sequence[Move], leaders: Mapping[TopicPartition, int | None]) -> dict[int, int]:
+    """Leader -> bytes that it sends: a new replica fetches from the leader."""
+    sent: dict[int, int] = {}
+    for move in moves:
+        leader = leaders.get(move.name)
+        if leader is not None and move.arriving:
+            sent[leader] = sent.get(leader, 0) + move.copied_bytes
+    return sent
+
+
+def batches(
+    plan: MovePlan, figures: PlacementSummary, leaders: Mapping[TopicPartition, int | None], rate_bytes_per_s: int
+) -> list[BatchWhatIf]:
+    """Each batch while it runs: both copies exist until the last of its partitions is in sync."""
+    used = {broker.id: broker.used_bytes_before for broker in figures.brokers}
+    capacity = {broker.id: broker.capacity_bytes for broker in figures.brokers}
+    grouped: dict[int, list[Move]] = {}
+    for move in plan.moves:
+        grouped.setdefault(move.batch, []).append(move)
+    found = []
+    for _, batch in sorted(grouped.items()):
+        for move in batch:
+            for broker in move.arriving:
+                used[broker] = used.get(broker, 0) + move.size_bytes
+        sent = sent_bytes(batch, leaders)
+        fullest = max(used, key=lambda broker: (used[broker] / (capacity.get(broker) or 1), -broker), default=None)
+        found.append(
+            BatchWhatIf(
+                partitions=len(batch),
+                copied_bytes=sum(move.copied_bytes for move in batch),
+                fullest_broker_id=fullest,
+                fullest_bytes=used[fullest] if fullest is not None else 0,
+                seconds=round(max(sent.values(), default=0) / rate_bytes_per_s, 1),
+            )
+        )
+        for move in batch:
+            for broker in move.before:
+                if broker not in move.after:
+                    used[broker] = used.get(broker, 0) - move.size_bytes
+    return found
+
+
+def brokers(plan: MovePlan, figures: PlacementSummary) -> tuple[BrokerWhatIf, ...]:
+    """The brokers that change most, before and after, by id."""
+    arriving: dict[int, int] = {}
+    for move in plan.moves:
+        for broker_id in move.arriving:
+            arriving[broker_id] = arriving.get(broker_id, 0) + move.size_bytes
+    changed = sorted(
+        figures.brokers,
+        key=lambda broker: (
+            -abs(broker.used_bytes_after - broker.used_bytes_before),
+            -abs(broker.leaders_after - broker.leaders_before),
+            broker.id,
+        ),
+    )
+    return tuple(
+        BrokerWhatIf(
+            broker_id=broker.id,
+            used_bytes_before=broker.used_bytes_before,
+            used_bytes_after=broker.used_bytes_after,
+            replicas_before=broker.replicas_before,
+            replicas_after=broker.replicas_after,
+            leaders_before=broker.leaders_before,
+            leaders_after=broker.leaders_after,
+            arriving_bytes=arriving.get(broker.id, 0),
+        )
+        for broker in sorted(changed[:SHOWN_BROKERS], key=lambda broker: broker.id)
+    )

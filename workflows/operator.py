@@ -1,0 +1,283 @@
+"""What an operator asks of a running runbook and says to it: the `status` query, and the updates.
+
+Approve and reject answer the gate; pause, resume and abort work at any time; throttle overrides while the run holds its cluster.
+Each update records who said what and why, and answers with the status.
+"""
+
+import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from urllib.parse import quote
+
+from temporalio import workflow
+from temporalio.exceptions import ApplicationError
+
+with workflow.unsafe.imports_passed_through():
+    from activities.overrides import OverrideActivities
+    from kafka_runbooks import search_attributes
+    from kafka_runbooks.models.inputs import RunbookInput
+    from kafka_runbooks.models.messages import ClearOverrideRequest, OverrideRequest, Token
+    from kafka_runbooks.models.operator import Abort, Approval, ClearThrottle, OperatorAction, Override
+    from kafka_runbooks.models.plans import PlanSummary
+    from kafka_runbooks.models.results import Decision, Outcome, PhaseTime, Reason, RunbookResult
+    from kafka_runbooks.models.status import Progress, Status, Waiting
+    from kafka_runbooks.throttle import overrides
+
+from workflows import calls
+from workflows.details import markdown
+
+
+class Ended(Exception):
+    """The work came to an end that is not success; carries the result."""
+
+    def __init__(self, result: RunbookResult) -> None:
+        super().__init__(result.summary)
+        self.result = result
+
+
+@dataclass(frozen=True)
+class Work:
+    """A runbook's work while it holds its cluster."""
+
+    token: Token
+    task: asyncio.Task[RunbookResult]
+
+
+class Operator:
+    """The state of a run that operators see, and what they can change of it."""
+
+    can_roll_back = False
+    """Whether an abort may ask for the way back to the start."""
+
+    def __init__(self, request: RunbookInput) -> None:
+        self._request = request
+        self._work: Work | None = None
+        self._phase = "waiting for a worker"
+        self._step = ""
+        self._step_since: datetime | None = None
+        self._times: list[PhaseTime] = []
+        self._progress: Progress | None = None
+        self._waiting: Waiting | None = None
+        self._plan: PlanSummary | None = None
+        self._reasons: tuple[Reason, ...] = ()
+        self._notes: tuple[str, ...] = ()
+        self._owned: tuple[str, ...] = ()
+        self._holder: str | None = None
+        self._decisions: list[Decision] = []
+        self._gate_is_open = False
+        self._answer: Approval | OperatorAction | None = None
+        self._is_paused = False
+        self._abort: Abort | None = None
+        self._has_search_attributes = False
+
+    # What an operator asks
+
+    @workflow.query
+    def status(self) -> Status:
+        """Where it is, how far, how long still, and why it waits."""
+        info = workflow.info()
+        path = f"/namespaces/{info.namespace}/workflows/{quote(info.workflow_id, safe='')}/{info.run_id}"
+        steps: tuple[str, ...] = self._plan.steps if self._plan is not None else ()
+        return Status(
+            runbook=info.workflow_type,
+            cluster=self._request.cluster,
+            phase=self._phase,
+            step=self._step,
+            step_number=steps.index(self._step) + 1 if self._step in steps else 0,
+            steps=len(steps),
+            step_since=self._step_since,
+            times=tuple(self._times),
+            progress=self._progress,
+            waiting=self._waiting or (self._progress.waiting if self._progress else None),
+            plan=self._plan,
+            reasons=self._reasons,
+            notes=self._notes,
+            owned_throttles=self._owned,
+            permit_holder=self._holder,
+            is_paused=self._is_paused,
+            decisions=tuple(self._decisions),
+            links={"temporal": f"{path}/history"},
+        )
+
+    @workflow.signal
+    def report_progress(self, progress: Progress) -> None:
+        """Figures of a running step; sent by its activity."""
+        self._progress = progress
+        self.show()
+
+    # What an operator says
+
+    @workflow.update
+    def approve(self, approval: Approval) -> Status:
+        """Approve what waits at the gate."""
+        self._record("approve", approval)
+        self._answer = approval
+        return self.status()
+
+    @approve.validator
+    def _may_approve(self, approval: Approval) -> None:
+        self._must_be_at_gate()
+        if approval.plan_sha256 is not None and (self._plan is None or self._plan.reference.sha256 != approval.plan_sha256):
+            raise ApplicationError("plan_sha256: the plan that waits has another hash; look at the status again")
+        missing = [reason.name for reason in self._reasons if reason.name not in approval.acknowledged_risks]
+        if missing:
+            raise ApplicationError("acknowledged_risks: name also " + ", ".join(missing))
+
+    @workflow.update
+    def reject(self, action: OperatorAction) -> Status:
+        """Refuse what waits at the gate: the runbook removes what it has set, and ends."""
+        self._record("reject", action)
+        self._answer = action
+        return self.status()
+
+    @reject.validator
+    def _may_reject(self, action: OperatorAction) -> None:
+        self._must_be_at_gate()
+
+    @workflow.update
+    def pause(self, action: OperatorAction) -> Status:
+        """Stop before the next step; in-flight data still arrives, throttled."""
+        self._record("pause", action)
+        self._is_paused = True
+        return self.status()
+
+    @pause.validator
+    def _may_pause(self, action: OperatorAction) -> None:
+        if self._is_paused:
+            raise ApplicationError("it is paused already")
+
+    @workflow.update
+    def resume(self, action: OperatorAction) -> Status:
+        """Continue after a pause."""
+        self._record("resume", action)
+        self._is_paused = False
+        return self.status()
+
+    @resume.validator
+    def _may_resume(self, action: OperatorAction) -> None:
+        if not self._is_paused:
+            raise ApplicationError("it is not paused")
+
+    @workflow.update
+    def abort(self, action: Abort) -> Status:
+        """Remove what was set, and end; with `rollback`, once everything is back where it was."""
+        self._record("abort with rollback" if action.rollback else "abort", action)
+        self._abort = action
+        if self._work is not None:
+            self._work.task.cancel()
+        return self.status()
+
+    @abort.validator
+    def _may_abort(self, action: Abort) -> None:
+        if self._work is None or self._work.task.done():
+            raise ApplicationError("there is nothing to abort: it has not begun, or is at its end")
+        if action.rollback and not self.can_roll_back:
+            raise ApplicationError(f"rollback: {workflow.info().workflow_type} has none; abort without it")
+        if action.rollback and self._abort is not None:
+            raise ApplicationError("it is being aborted already")
+
+    @workflow.update
+    async def set_throttle(self, override: Override) -> Status:
+        """Hold a broker, or all that take part, at a rate from the next poll on, instead of the computed one."""
+        self._record("throttle set", override)
+        asked = OverrideRequest(token=self._held_token(), override=override)
+        await calls.act(OverrideActivities.set_throttle, asked, f"throttle: {override}")
+        return self.status()
+
+    @set_throttle.validator
+    def _may_set_throttle(self, override: Override) -> None:
+        self._held_token()
+        try:
+            overrides.with_override((), override, workflow.now())
+        except ValueError as error:
+            raise ApplicationError(str(error)) from error
+
+    @workflow.update
+    async def clear_throttle(self, action: ClearThrottle) -> Status:
+        """Remove overrides; rates then continue from where they are, step by step."""
+        self._record("throttle clear", action)
+        asked = ClearOverrideRequest(token=self._held_token(), broker_id=action.broker_id, everything=action.everything)
+        await calls.act(OverrideActivities.clear_throttle, asked, "throttle: clear")
+        return self.status()
+
+    @clear_throttle.validator
+    def _may_clear_throttle(self, action: ClearThrottle) -> None:
+        self._held_token()
+
+    def _held_token(self) -> Token:
+        if self._work is None or self._work.task.done():
+            raise ApplicationError("it doesn't hold the cluster: it has not begun, or is at its end")
+        return self._work.token
+
+    def _must_be_at_gate(self) -> None:
+        if not self._gate_is_open:
+            raise ApplicationError("nothing waits for a decision now")
+
+    def _record(self, action: str, said: OperatorAction | Override) -> None:
+        self._decisions.append(Decision(action=action, by=said.by, reason=said.reason, at=workflow.now()))
+
+    # What a runbook reports, and where it waits for operators
+
+    def enter(self, step: str, *, phase: str | None = None) -> None:
+        """Report where the runbook is."""
+        if phase is not None and phase != self._phase:
+            self._phase = phase
+            self.mark_phase()
+        self._step, self._step_since, self._progress, self._waiting = step, workflow.now(), None, None
+        self.show()
+
+    def mark_phase(self) -> None:
+        """Set the search attribute `Phase`, where the namespace has it."""
+        if self._has_search_attributes:
+            workflow.upsert_search_attributes([search_attributes.PHASE.value_set(self._phase)])
+
+    def wait_for(self, reason: str, unblocks: str, *blocking: str) -> None:
+        """Report why the workflow itself waits."""
+        self._waiting = Waiting(reason=reason, since=workflow.now(), unblocks=unblocks, blocking=blocking)
+        self.show()
+
+    def show(self) -> None:
+        """Show the status in the Temporal UI."""
+        workflow.set_current_details(markdown(self.status()))
+
+    @contextmanager
+    def timed(self, step: str, *, phase: str | None = None) -> Iterator[None]:
+        """Note how long a step takes, pauses before it not included."""
+        self.enter(step, phase=phase)
+        began = workflow.now()
+        try:
+            yield
+        except GeneratorExit:
+            # The worker drops the workflow from its cache: outside of its event loop there is no time to ask for.
+            raise
+        except BaseException:
+            self._times.append(PhaseTime(step=step, seconds=(workflow.now() - began).total_seconds()))
+            raise
+        self._times.append(PhaseTime(step=step, seconds=(workflow.now() - began).total_seconds()))
+
+    async def pause_point(self) -> None:
+        """A safe point: returns when the runbook is not paused."""
+        if self._is_paused:
+            self.wait_for("paused by an operator", "resume", *(decision.by for decision in self._decisions[-1:]))
+            await workflow.wait_condition(lambda: not self._is_paused, timeout_summary="paused")
+            self._waiting = None
+
+    async def gate(self, question: str) -> Approval:
+        """Wait until somebody approves.
+
+        Raises:
+            Ended: somebody rejected.
+        """
+        self._gate_is_open, self._answer = True, None
+        self.wait_for(question, "approve or reject")
+        try:
+            await workflow.wait_condition(lambda: self._answer is not None)
+        finally:
+            self._gate_is_open, self._waiting = False, None
+        answer = self._answer
+        if isinstance(answer, Approval):
+            return answer
+        decision = self._decisions[-1]
+        raise Ended(RunbookResult(outcome=Outcome.REJECTED, summary=f"rejected by {decision.by}: {decision.reason}"))

@@ -1,0 +1,32 @@
+"""`ScaleUp`: brokers that have joined get their share of the data."""
+
+from temporalio import workflow
+
+with workflow.unsafe.imports_passed_through():
+    from activities.move_plans import MovePlanActivities
+    from kafka_runbooks.models.inputs import ScaleUpInput
+    from kafka_runbooks.models.messages import PlanRequest, Survey, Token
+    from kafka_runbooks.models.plans import PlanReference
+    from kafka_runbooks.models.results import RunbookResult
+
+from workflows import calls
+from workflows.moves import Moves
+
+
+@workflow.defn
+class ScaleUp(Moves):
+    """New brokers have joined; data follows."""
+
+    @workflow.init
+    def __init__(self, request: ScaleUpInput) -> None:
+        super().__init__(request)
+        self._input = request
+
+    @workflow.run
+    async def run(self, request: ScaleUpInput) -> RunbookResult:
+        """See `ScaleUpInput`."""
+        return await self.conduct(self.move)
+
+    async def survey(self, token: Token, approved: PlanReference | None) -> Survey:
+        asked: PlanRequest[ScaleUpInput] = PlanRequest(request=self._input, token=token, approved=approved)
+        return await calls.wait(MovePlanActivities.plan_scale_up, asked, "every reason not to start, and the frozen plan")
