@@ -37,6 +37,11 @@ class RunbookInput(OperatorInput):
         default="fail", description="another runbook holds the cluster: fail at once, or wait in line"
     )
 
+    @property
+    def target(self) -> str:
+        """What a run is about, for its workflow ID; empty where the cluster says enough."""
+        return ""
+
 
 class ReplaceBrokerInput(RunbookInput):
     """Bring a broker back whose node was lost, drained or restarted; or put another broker in its place.
@@ -65,6 +70,11 @@ class ReplaceBrokerInput(RunbookInput):
             raise ValueError("replacement_broker_id is broker_id itself; leave it out to bring the broker back")
         return self
 
+    @property
+    def target(self) -> str:
+        """The broker, or the node it ran on."""
+        return str(self.node if self.broker_id is None else self.broker_id)
+
 
 class ClearLeftoversInput(RunbookInput):
     """Give back what runs that were terminated or died have left on a cluster: throttles, reassignments, cordons."""
@@ -86,12 +96,12 @@ class MoveLimits(OperatorInput):
     copy nothing (another order, fewer replicas) end at once and count against no broker.
     """
 
-    moves_in_per_broker: int = Field(default=5, ge=1, le=1000)
-    moves_out_per_broker: int = Field(default=5, ge=1, le=1000)
-    moves_at_once: int = Field(default=100, ge=1, le=10_000, description="in the whole cluster")
-    bytes_in_per_broker: int | None = Field(default=None, ge=1)
-    bytes_out_per_broker: int | None = Field(default=None, ge=1)
-    bytes_at_once: int | None = Field(default=None, ge=1, description="in the whole cluster")
+    moves_in_per_broker: int = Field(default=5, ge=1, le=1000, description="moves that arrive on one broker at once")
+    moves_out_per_broker: int = Field(default=5, ge=1, le=1000, description="moves that one broker sends at once")
+    moves_at_once: int = Field(default=100, ge=1, le=10_000, description="moves in the whole cluster at once")
+    bytes_in_per_broker: int | None = Field(default=None, ge=1, description="bytes that arrive on one broker at once")
+    bytes_out_per_broker: int | None = Field(default=None, ge=1, description="bytes that one broker sends at once")
+    bytes_at_once: int | None = Field(default=None, ge=1, description="bytes in the whole cluster at once")
 
     def halved(self) -> "MoveLimits":
         """Half of every limit, at least one move: a partition of the cluster is at its min.insync.replicas."""
@@ -183,7 +193,7 @@ class SetReplicationFactorInput(MovingInput):
     """Another replication factor for topics. Down copies nothing; up copies only the replicas that are new."""
 
     topics: Topics = Field(min_length=1, description="names, or regexes that match whole names")
-    replication_factor: int = Field(ge=1, le=100)
+    replication_factor: int = Field(ge=1, le=100, description="replicas of each partition")
 
     _topics = field_validator("topics")(_regexes)
 
