@@ -95,18 +95,19 @@ def _explain(
         return f"{field}: no such field; {fix}"
     description = f" ({known.description})" if known is not None and known.description else ""
     if fault["type"] == "missing":
-        return f"{field}: is missing; give {_flag(location, flags) or 'it'}{description}"
+        return f"{_label(location, typed) or field}: is missing; give {flags.get(tuple(location), 'it')}{description}"
     message = fault["msg"].removeprefix("Value error, ")
     if "input" in fault and isinstance(fault["input"], str | int | float | bool | None) and location:
         message += f"; it is {json.dumps(fault['input'])}"
-    return f"{_flag(location, typed) or field}: {message}{description}"
+    return f"{_label(location, typed) or field}: {message}{description}"
 
 
-def _flag(location: list[str], flags: Mapping[tuple[str, ...], str]) -> str | None:
-    """The option of a field; a location also has the tags of unions and the positions in tuples."""
-    for path, flag in flags.items():
+def _label(location: list[str], typed: Mapping[tuple[str, ...], str]) -> str | None:
+    """The option whose value is at fault, and where in its JSON. A location also has tags of unions and positions in tuples."""
+    for path, flag in typed.items():
         if location and location[0] == path[0] and (len(path) == 1 or location[-1] == path[-1]):
-            return flag
+            within = ".".join(location[1:]) if len(path) == 1 else ""
+            return flag if within.replace(".", "").isdigit() or not within else f"{flag} {within}"
     return None
 
 

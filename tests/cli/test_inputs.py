@@ -48,7 +48,8 @@ NOWHERE = {"TEMPORAL_ADDRESS": "127.0.0.1:1"}
         ("replace-broker --cluster a --broker-id 1 --throttle.rate 5000 --throttle.floor 5000", ["give the fields of one mode"]),
         ("replace-broker --cluster a --broker 1 --requester ''", ["--requester:", "at least 1 character"]),
         ("replace-broker --cluster a --nonsense 1", ["No such option"]),
-        ('rebalance --cluster a --change-windows \'{"start": "22:00"}\'', ["change_windows.0.end: is missing"]),
+        ('rebalance --cluster a --change-windows \'{"start": "22:00"}\'', ["--change-windows 0.end: is missing; give it"]),
+        ("scale-up --cluster a --brokers 1,x", ["--brokers: ", '"x"']),
         ("rebalance --cluster a --change-windows 22:00", ["--change-windows: not valid JSON"]),
         (
             'ReplaceBroker --input \'{"cluster":"a","broker_id":1,"throttle":{"mode":"fixed","rate_bytes_per_s":1}}\'',
