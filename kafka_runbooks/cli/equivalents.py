@@ -1,4 +1,4 @@
-"""The `temporal` command that does the same as one of ours, for machines on which ours is not installed."""
+"""The `temporal` command that does what a `kafka-runbooks` command does, for machines that have only the former."""
 
 import json
 import shlex
