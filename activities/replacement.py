@@ -185,9 +185,9 @@ def summarise(clients: ClusterClients, plan: ReplacementPlan, snapshot: ClusterS
     lines = [
         ("broker", f"{place.broker_id} (pod {place.pod}, node {place.node}, rack {place.rack}, map {place.map}){becomes}"),
         ("partitions", str(len(plan.partitions))),
-        ("to copy", f"{size(copied)} (no way copies less)"),
+        ("to copy", f"{size(copied)} (lower bound {size(copied)})"),
         ("throttle", f"up to {size(rate)}/s from each source; about {duration(eta)}"),
-        *(("meanwhile", state) for state in states[:10]),
+        *(("in between", state) for state in states[:10]),
         *(("others' throttles", line) for line in others[:10]),
     ]
     return PlanSummary(

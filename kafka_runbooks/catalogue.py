@@ -1,15 +1,18 @@
-"""The one registry of runbooks: what each is called, what it is asked with, what it plans, and what it is for.
+"""The registry of runbooks: what each is called, its input, the plan it carries out, and what it is for.
 
-Names are Temporal workflow types, as `kafka-runbooks start` and `temporal workflow start --type` take them. The command line, its
-help and the worker read this; nothing here imports a workflow, an activity or a client library.
+Names are Temporal workflow types, as `temporal workflow start --type` takes them; `kafka-runbooks start` also takes them in the
+form of a command (`replace-broker`). Entries name their models instead of importing them: help and shell completion need only
+names and sentences, and importing the models takes longer than everything else they do.
 """
 
+import re
 from dataclasses import dataclass
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
-from kafka_runbooks.models import inputs
-from kafka_runbooks.models.moves import MovePlan
-from kafka_runbooks.models.plans import Plan
-from kafka_runbooks.models.replacement import ReplacementPlan
+if TYPE_CHECKING:
+    from kafka_runbooks.models.inputs import RunbookInput
+    from kafka_runbooks.models.plans import Plan
 
 
 @dataclass(frozen=True)
@@ -17,24 +20,49 @@ class Runbook:
     """A runbook's entry.
 
     Attributes:
-        input: the model of what an operator asks.
-        plan: the model of the frozen plan that it carries out; None where it has none and acts on what it finds.
+        input_model: the model of its input, as module and class in `kafka_runbooks.models`.
+        plan_model: the model of the frozen plan it carries out; None if it has no plan and acts on what it finds.
         sentence: what it does, in one line of help.
     """
 
-    input: type[inputs.RunbookInput]
-    plan: type[Plan] | None
+    input_model: str
+    plan_model: str | None
     sentence: str
+
+    @property
+    def input(self) -> "type[RunbookInput]":
+        """The model of its input."""
+        model: type[RunbookInput] = _model(self.input_model)
+        return model
+
+    @property
+    def plan(self) -> "type[Plan] | None":
+        """The model of its plan; None if it has none."""
+        return None if self.plan_model is None else _model(self.plan_model)
+
+
+def _model(name: str) -> Any:
+    module, _, model = name.partition(".")
+    return getattr(import_module(f"kafka_runbooks.models.{module}"), model)
 
 
 RUNBOOKS: dict[str, Runbook] = {
-    "ReplaceBroker": Runbook(inputs.ReplaceBrokerInput, ReplacementPlan, "bring a lost or drained broker back, or replace it"),
-    "Rebalance": Runbook(inputs.RebalanceInput, MovePlan, "balance the brokers of a map, or of every map"),
-    "ScaleUp": Runbook(inputs.ScaleUpInput, MovePlan, "give brokers that have joined their share of the data"),
-    "Decommission": Runbook(inputs.DecommissionInput, MovePlan, "empty brokers, or a rack, and remove their pods if asked"),
-    "SetReplicationFactor": Runbook(inputs.SetReplicationFactorInput, MovePlan, "more or fewer replicas for topics"),
-    "EvacuateLeaders": Runbook(inputs.EvacuateLeadersInput, MovePlan, "move leadership off brokers, and back"),
-    "RunPlan": Runbook(inputs.RunPlanInput, MovePlan, "carry out a reassignment JSON"),
-    "ThrottleRecovery": Runbook(inputs.ThrottleRecoveryInput, None, "hold brokers that are catching up to a safe rate"),
-    "ClearLeftovers": Runbook(inputs.ClearLeftoversInput, None, "remove what terminated runs have left on a cluster"),
+    "ReplaceBroker": Runbook(
+        "inputs.ReplaceBrokerInput", "replacement.ReplacementPlan", "Restore a lost or drained broker, or replace it by another."
+    ),
+    "Rebalance": Runbook("inputs.RebalanceInput", "moves.MovePlan", "Balance the brokers of a map, or of every map."),
+    "ScaleUp": Runbook("inputs.ScaleUpInput", "moves.MovePlan", "Move a fair share of the data onto new brokers."),
+    "Decommission": Runbook(
+        "inputs.DecommissionInput", "moves.MovePlan", "Empty brokers or a rack; optionally remove their pods."
+    ),
+    "SetReplicationFactor": Runbook("inputs.SetReplicationFactorInput", "moves.MovePlan", "Add or remove replicas of topics."),
+    "EvacuateLeaders": Runbook("inputs.EvacuateLeadersInput", "moves.MovePlan", "Move leadership off brokers, or back."),
+    "RunPlan": Runbook("inputs.RunPlanInput", "moves.MovePlan", "Execute a reassignment JSON."),
+    "ThrottleRecovery": Runbook("inputs.ThrottleRecoveryInput", None, "Throttle brokers that are catching up to a safe rate."),
+    "ClearLeftovers": Runbook("inputs.ClearLeftoversInput", None, "Remove what terminated runs left on a cluster."),
 }
+
+
+def command_name(name: str) -> str:
+    """`ReplaceBroker` -> `replace-broker`."""
+    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "-", name).lower()

@@ -1,7 +1,7 @@
 """Search attributes that every run sets on itself, so that on-call engineers find runs by cluster, runbook, phase and requester.
 
-`kafka-runbooks setup` registers them with the namespace. Temporal refuses a run that sets one which isn't registered, so whoever
-sets them asks first, and goes without where they are missing.
+`kafka-runbooks setup` registers them with the namespace. Temporal rejects a run that sets an unregistered one, so a run checks
+(`kafka_runbooks.temporal.search_attributes_are_registered`) and goes without them where they are missing.
 """
 
 from temporalio.common import SearchAttributeKey
@@ -13,3 +13,4 @@ REQUESTER = SearchAttributeKey.for_keyword("Requester")
 TICKET = SearchAttributeKey.for_keyword("Ticket")
 
 ALL = (CLUSTER, RUNBOOK, PHASE, REQUESTER, TICKET)
+"""Keywords, all of them."""

@@ -4,13 +4,11 @@ A workflow and not a command: an operator can reach Temporal, but often not the 
 permit, so it may run beside a runbook; what it reports is true for the moment of its observation.
 """
 
-import re
-
 from temporalio import workflow
 from temporalio.exceptions import ApplicationError
 
 with workflow.unsafe.imports_passed_through():
-    from kafka_runbooks.catalogue import RUNBOOKS
+    from kafka_runbooks.catalogue import RUNBOOKS, command_name
     from kafka_runbooks.models.inputs import RunbookInput
     from kafka_runbooks.models.messages import PlanRequest, PreviewRequest, Survey
 
@@ -39,4 +37,4 @@ class Preview:
 
 def plan_activity(runbook: str) -> str:
     """The name of the activity that plans a runbook: `plan_scale_up` for `ScaleUp`."""
-    return "plan_" + re.sub(r"(?<=[a-z])(?=[A-Z])", "_", runbook).lower()
+    return "plan_" + command_name(runbook).replace("-", "_")

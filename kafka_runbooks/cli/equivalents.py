@@ -1,12 +1,13 @@
-"""The `temporal` command that does the same as ours, so that a runbook can be worked without our command installed."""
+"""The `temporal` command that does what a `kafka-runbooks` command does, for machines that have only the former."""
 
 import json
 import shlex
+from collections.abc import Sequence
 from typing import Any
 
 
 def compact(data: Any) -> str:
-    """JSON as an argument: one line, no spaces that nobody needs."""
+    """JSON as an argument: one line, without spaces."""
     return json.dumps(data, separators=(",", ":"), ensure_ascii=False)
 
 
@@ -15,13 +16,13 @@ def _line(*arguments: str) -> str:
 
 
 def start(workflow_type: str, data: Any, workflow_id: str, task_queue: str, *, waits: bool = False) -> str:
-    """`temporal workflow start` (or `execute`, which waits), refusing an id that is open already."""
+    """`temporal workflow start` (or `execute`, which waits); fails if a run with this ID is in progress."""
     how = ["--type", workflow_type, "--task-queue", task_queue, "--workflow-id", workflow_id, "--input", compact(data)]
     return _line("execute" if waits else "start", *how, "--fail-existing")
 
 
 def update(name: str, workflow_id: str, data: Any) -> str:
-    """Approve, reject, pause, resume, abort."""
+    """An operator's decision."""
     return _line("update", "execute", "--workflow-id", workflow_id, "--name", name, "--input", compact(data))
 
 
@@ -35,3 +36,8 @@ def listing(query: str) -> str:
 
 def describe_schedule(schedule_id: str) -> str:
     return shlex.join(["temporal", "schedule", "describe", "--schedule-id", schedule_id])
+
+
+def create_search_attributes(names: Sequence[str]) -> str:
+    flags = [word for name in names for word in ("--name", name, "--type", "Keyword")]
+    return shlex.join(["temporal", "operator", "search-attribute", "create", *flags])

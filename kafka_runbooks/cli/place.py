@@ -21,7 +21,9 @@ from kafka_runbooks.placement.errors import InvalidRequest, PlacementError
 from kafka_runbooks.placement.plan import Plan
 
 app = typer.Typer(
-    no_args_is_help=True, help="Plan which replica lives on which broker. Prints and writes plans; changes nothing."
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    help="Plan which replica lives on which broker. Prints and writes plans; changes nothing.",
 )
 
 

@@ -1,4 +1,4 @@
-"""How runs, plans and results look in a terminal."""
+"""How runs and their results are shown in a terminal."""
 
 import re
 import time
@@ -9,9 +9,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from kafka_runbooks.cli.watching import Seen
-from kafka_runbooks.models.messages import Survey
-from kafka_runbooks.models.plans import PlanSummary
+from kafka_runbooks.cli.watching import Observation
 from kafka_runbooks.models.results import Outcome, Reason, RunbookResult
 from kafka_runbooks.models.status import Progress, Status, Waiting
 from kafka_runbooks.models.wording import duration, size
@@ -20,15 +18,15 @@ FIGURES_SECONDS = 10.0
 _FIGURES = re.compile(r"[\d.:]+( [kMGT]?B| s| min| h)?")
 
 
-def watched(seen: Seen) -> RenderableType:
-    """Everything of one look that a person would ask about."""
-    status = seen.status
-    parts: list[RenderableType] = [heading(seen)]
+def run(observed: Observation) -> RenderableType:
+    """A run as one observation shows it: phase, steps, progress, waits, notes, what it holds."""
+    status = observed.status
+    parts: list[RenderableType] = [heading(observed)]
     if status is not None:
         parts.append(_steps(status))
-    if seen.progress is not None:
-        parts.append(progress_line(seen.progress))
-    parts += [Text.assemble((line, "yellow")) for line in waits(seen)]
+    if observed.progress is not None:
+        parts.append(progress_line(observed.progress))
+    parts += [Text.assemble((line, "yellow")) for line in waits(observed)]
     if status is not None:
         parts += [Text(f"  reason {reason.name}: {reason.message}; {reason.remedy}") for reason in status.reasons]
         parts += [Text(f"  note: {note}", style="dim") for note in status.notes]
@@ -54,11 +52,11 @@ def _ago(since: datetime | None) -> str:
     return "" if since is None else duration(max(0.0, (datetime.now(UTC) - since).total_seconds()))
 
 
-def heading(seen: Seen) -> Text:
+def heading(observed: Observation) -> Text:
     """`ReplaceBroker lab/replace-broker/1001-… : steps`."""
-    status = seen.status
-    phase = status.phase if status else seen.state.lower()
-    text = Text.assemble((seen.runbook, "bold"), f"  {seen.workflow_id}  ", (phase, "bold cyan"))
+    status = observed.status
+    phase = status.phase if status else observed.state.lower()
+    text = Text.assemble((observed.runbook, "bold"), f"  {observed.workflow_id}  ", (phase, "bold cyan"))
     if status is not None and status.step_number:
         text.append(f"  step {status.step_number} of {status.steps}")
     if status is not None and status.is_paused:
@@ -88,17 +86,17 @@ def progress_line(progress: Progress) -> RenderableType:
     return table
 
 
-def waits(seen: Seen) -> list[str]:
-    """Why nothing moves: each cause with its since and what unblocks it."""
-    lines = [f"! {seen.no_answer}"] if seen.no_answer else []
-    waiting = seen.status.waiting if seen.status else None
-    if seen.progress is not None and seen.progress.waiting is not None:
-        waiting = seen.progress.waiting
+def waits(observed: Observation) -> list[str]:
+    """Why nothing moves: each cause, since when, and what resolves it."""
+    lines = [f"! {observed.no_answer}"] if observed.no_answer else []
+    waiting = observed.status.waiting if observed.status else None
+    if observed.progress is not None and observed.progress.waiting is not None:
+        waiting = observed.progress.waiting
     if waiting is not None:
-        lines.append(f"waits {_since(waiting)}: {waiting.reason}; unblocks: {waiting.unblocks}")
-    for activity in seen.activities:
+        lines.append(f"waiting {_since(waiting)}: {waiting.reason}; resumes when: {waiting.unblocks}")
+    for activity in observed.activities:
         if activity.last_failure and activity.attempt > 1:
-            how = "is being tried again" if activity.is_running else "will be tried again"
+            how = "is being retried" if activity.is_running else "will be retried"
             lines.append(f"{activity.name} {how} (attempt {activity.attempt}): {activity.last_failure[:300]}")
     return lines
 
@@ -108,84 +106,49 @@ def _since(waiting: Waiting) -> str:
     return f"since {waiting.since:%H:%M:%S} UTC ({duration(ago)})"
 
 
-def one_line(seen: Seen) -> str:
-    """A look as a line of a log, for output that is no terminal."""
-    status, words = seen.status, []
+def one_line(observed: Observation) -> str:
+    """An observation as a line of a log, for output that is not a terminal."""
+    status, words = observed.status, []
     if status is not None:
         words.append(f"{status.phase}: {status.step}" if status.step else status.phase)
-    if seen.progress is not None and seen.progress.total_bytes:
-        progress = seen.progress
+    if observed.progress is not None and observed.progress.total_bytes:
+        progress = observed.progress
         words.append(f"{size(progress.done_bytes)} of {size(progress.total_bytes)}")
-    return "; ".join([*words, *waits(seen)]) or seen.state.lower()
+    return "; ".join([*words, *waits(observed)]) or observed.state.lower()
 
 
-class News:
-    """Looks as lines of a log: a line when something changes, and now and then while only figures do."""
+class Log:
+    """Observations as lines of a log: a line on every change, and one every few seconds while only figures change."""
 
     def __init__(self) -> None:
-        self._told = ""
-        self._told_at = 0.0
+        self._last = ""
+        self._last_at = 0.0
 
-    def line(self, seen: Seen) -> str | None:
-        """The line, or None where there is no news."""
-        if seen.is_over:
+    def line(self, observed: Observation) -> str | None:
+        """The line, or None if nothing changed."""
+        if observed.is_over:
             return None
-        line, now = one_line(seen), time.monotonic()
-        words = _FIGURES.sub("", line)
-        if words == self._told and now - self._told_at < FIGURES_SECONDS:
+        line, now = one_line(observed), time.monotonic()
+        text = _FIGURES.sub("", line)
+        if text == self._last and now - self._last_at < FIGURES_SECONDS:
             return None
-        self._told, self._told_at = words, now
+        self._last, self._last_at = text, now
         return line
 
 
-def print_plan(console: Console, plan: PlanSummary) -> None:
-    """What a person reads before approving."""
-    table, last = Table.grid(padding=(0, 2)), ""
-    for line in plan.lines:
-        table.add_row("" if line.label == last else line.label, Text(line.text))
-        last = line.label
-    if plan.brokers:
-        brokers = Table("broker", "used", "then", "arrives", "replicas", "then", "leads", "then", box=None, pad_edge=False)
-        for broker in plan.brokers:
-            brokers.add_row(
-                str(broker.broker_id),
-                size(broker.used_bytes_before),
-                size(broker.used_bytes_after),
-                size(broker.arriving_bytes),
-                *map(str, (broker.replicas_before, broker.replicas_after, broker.leaders_before, broker.leaders_after)),
-            )
-        table.add_row("brokers", brokers)
-    table.add_row("steps", "\n".join(f"{number}. {step}" for number, step in enumerate(plan.steps, 1)))
-    table.add_row("undo", plan.inverse)
-    table.add_row("plan", f"sha256 {plan.reference.sha256}")
-    console.print(table)
-
-
 def print_reasons(console: Console, reasons: tuple[Reason, ...]) -> None:
-    """Every reason, what clears it, and how it can be acknowledged."""
+    """Every reason, its remedy, and how it can be acknowledged."""
     for reason in reasons:
         console.print(f"[bold red]✗[/] [bold]{reason.name}[/]: ", Text(reason.message), sep="")
-        console.print("    clears it: ", Text(reason.remedy), sep="")
+        console.print("    remedy: ", Text(reason.remedy), sep="")
         if reason.can_be_acknowledged:
-            console.print("    or acknowledge it: ", Text(f'"acknowledged_risks": ["{reason.name}"]'), sep="")
-
-
-def print_preview(console: Console, preview: Survey) -> None:
-    """What would happen."""
-    if preview.nothing_to_do:
-        console.print(Text(f"nothing to do: {preview.nothing_to_do}"))
-    if preview.plan is not None:
-        print_plan(console, preview.plan)
-    print_reasons(console, preview.reasons)
-    for note in preview.notes:
-        console.print(Text(f"note: {note}"))
-    console.print("nothing was changed")
+            console.print("    or acknowledge it: ", Text(f"--acknowledged-risks {reason.name}"), sep="")
 
 
 def print_result(console: Console, result: RunbookResult) -> None:
-    """How it ended."""
-    is_well = result.outcome in (Outcome.DONE, Outcome.NOTHING_TO_DO)
-    console.print(Text.assemble((result.outcome.value, "bold green" if is_well else "bold red"), f": {result.summary}"))
+    """How a run ended."""
+    succeeded = result.outcome in (Outcome.DONE, Outcome.NOTHING_TO_DO)
+    console.print(Text.assemble((result.outcome.value, "bold green" if succeeded else "bold red"), f": {result.summary}"))
     print_reasons(console, result.reasons)
     table = Table.grid(padding=(0, 2))
     for step in result.steps:

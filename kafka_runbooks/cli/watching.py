@@ -1,12 +1,12 @@
-"""Looking at a run from outside: the workflow's own status, joined with what its running activities last said.
+"""Observing a run from outside: the workflow's own status, joined with the state of its activities.
 
-The `status` query is answered by a worker and knows what was signalled; a heartbeat is younger, and only the server knows that
-an activity failed and will be tried again. Both together say why nothing moves. With no worker, what the server knows is shown.
+A worker answers the `status` query from the workflow's state. Heartbeats are more recent, and only the server knows that an
+activity failed and will be retried. Together they tell why nothing moves; without a worker, the server's part remains.
 """
 
 import asyncio
 import os
-from collections.abc import AsyncIterator
+from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 from urllib.parse import quote
@@ -29,11 +29,11 @@ from kafka_runbooks.models.results import Outcome, RunbookResult
 from kafka_runbooks.models.status import Progress, Status
 
 QUERY_TIMEOUT = timedelta(seconds=3)
-LOOK_SECONDS = 1.0
+POLL_SECONDS = 1.0
 
 
 class RunningActivity(Model):
-    """An activity that is under way, or will be tried again; `last_failure` says why."""
+    """An activity that is running, or waits for a retry after `last_failure`."""
 
     name: str
     attempt: int
@@ -42,16 +42,16 @@ class RunningActivity(Model):
     progress: Progress | None = None
 
 
-class Seen(Model):
-    """One look at a run."""
+class Observation(Model):
+    """One observation of a run."""
 
     workflow_id: str
     run_id: str
     runbook: str
     state: str
-    """The server's word: RUNNING, COMPLETED, FAILED, CANCELED, TERMINATED, TIMED_OUT."""
+    """As the server calls it: RUNNING, COMPLETED, FAILED, CANCELED, TERMINATED, TIMED_OUT."""
     status: Status | None = None
-    """None where no worker answers."""
+    """None if no worker answers."""
     no_answer: str | None = None
     activities: tuple[RunningActivity, ...] = ()
     result: RunbookResult | None = None
@@ -64,7 +64,7 @@ class Seen(Model):
 
     @property
     def progress(self) -> Progress | None:
-        """The youngest figures: a heartbeat's, else the status's."""
+        """The most recent figures: a heartbeat's, else the status's."""
         beats = [activity.progress for activity in self.activities if activity.progress is not None]
         return beats[0] if beats else self.status.progress if self.status else None
 
@@ -75,8 +75,8 @@ def ui_link(workflow_id: str, run_id: str, namespace: str) -> str:
     return f"{base}/namespaces/{namespace}/workflows/{quote(workflow_id, safe='')}/{run_id}/history"
 
 
-async def look(client: Client, workflow_id: str, run_id: str | None = None) -> Seen:
-    """One look.
+async def observe(client: Client, workflow_id: str, run_id: str | None = None) -> Observation:
+    """Observe a run once.
 
     Raises:
         RPCError: NOT_FOUND, or the server doesn't answer.
@@ -86,10 +86,10 @@ async def look(client: Client, workflow_id: str, run_id: str | None = None) -> S
     state = described.status.name if described.status else "UNKNOWN"
     status, no_answer, result = None, None, None
     if state == WorkflowExecutionStatus.RUNNING.name:
-        status, no_answer = await _ask(handle)
+        status, no_answer = await _query(handle)
     else:
         result = await result_of(handle)
-    return Seen(
+    return Observation(
         workflow_id=workflow_id,
         run_id=described.run_id,
         runbook=described.workflow_type,
@@ -102,13 +102,13 @@ async def look(client: Client, workflow_id: str, run_id: str | None = None) -> S
     )
 
 
-async def _ask(handle: WorkflowHandle[Any, Any]) -> tuple[Status | None, str | None]:
+async def _query(handle: WorkflowHandle[Any, Any]) -> tuple[Status | None, str | None]:
     try:
         return await handle.query("status", result_type=Status, rpc_timeout=QUERY_TIMEOUT), None
     except WorkflowQueryFailedError as error:
         return None, f"the worker could not answer: {error}"
     except RPCError:
-        return None, "no worker answers; what runs is safe in Temporal and goes on when one is back"
+        return None, "no worker answers; the run is safe in Temporal and continues once a worker is back"
 
 
 async def _activities(client: Client, pending: Any) -> tuple[RunningActivity, ...]:
@@ -137,7 +137,7 @@ async def _activities(client: Client, pending: Any) -> tuple[RunningActivity, ..
 
 
 async def result_of(handle: WorkflowHandle[Any, Any]) -> RunbookResult:
-    """Wait for the end, however it is, as a `RunbookResult`."""
+    """Wait for the end of a run; failures too become a `RunbookResult`."""
     try:
         result = await handle.result()
     except WorkflowFailureError as error:
@@ -156,22 +156,28 @@ def _result_of_failure(cause: BaseException) -> RunbookResult:
     if isinstance(cause, CancelledError):
         return RunbookResult(outcome=Outcome.CANCELLED, summary=cause.message or "cancelled")
     if isinstance(cause, TerminatedError):
-        left = "terminated: what it had set is left; `kafka-runbooks start ClearLeftovers`, or the next runbook, gives it back"
-        return RunbookResult(outcome=Outcome.FAILED, summary=left)
+        summary = (
+            "terminated: what it had set remains until `kafka-runbooks start clear-leftovers` or the next runbook removes it"
+        )
+        return RunbookResult(outcome=Outcome.FAILED, summary=summary)
     return RunbookResult(outcome=Outcome.FAILED, summary=str(cause))
 
 
-async def looks(client: Client, workflow_id: str, run_id: str | None = None) -> AsyncIterator[Seen]:
-    """Look after look until the run is over; a server that is away is said in `no_answer`, and waited for."""
-    last: Seen | None = None
+async def follow(client: Client, workflow_id: str, run_id: str | None, show: Callable[[Observation], None]) -> RunbookResult:
+    """Observe a run and `show` each observation until it ends. Outages of the server after the first one are waited out.
+
+    Raises:
+        RPCError: the server doesn't answer the first time, or there is no such run.
+    """
+    last: Observation | None = None
     while True:
         try:
-            last = await look(client, workflow_id, run_id)
+            last = await observe(client, workflow_id, run_id)
         except RPCError as error:
             if last is None:
                 raise
             last = last.model_copy(update={"status": None, "no_answer": f"Temporal doesn't answer: {error.message[:200]}"})
-        yield last
-        if last.is_over:
-            return
-        await asyncio.sleep(LOOK_SECONDS)
+        show(last)
+        if last.result is not None:
+            return last.result
+        await asyncio.sleep(POLL_SECONDS)

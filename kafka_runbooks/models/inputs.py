@@ -39,7 +39,7 @@ class RunbookInput(OperatorInput):
 
     @property
     def target(self) -> str:
-        """What of the cluster the run is about, for its workflow id; empty where that is the whole cluster."""
+        """What a run is about, for its workflow ID; empty where the cluster says enough."""
         return ""
 
 
@@ -77,6 +77,7 @@ class ReplaceBrokerInput(PlannedInput):
 
     @property
     def target(self) -> str:
+        """The broker, or the node it ran on."""
         return str(self.node if self.broker_id is None else self.broker_id)
 
 
@@ -100,12 +101,12 @@ class MoveLimits(OperatorInput):
     copy nothing (another order, fewer replicas) end at once and count against no broker.
     """
 
-    moves_in_per_broker: int = Field(default=5, ge=1, le=1000)
-    moves_out_per_broker: int = Field(default=5, ge=1, le=1000)
-    moves_at_once: int = Field(default=100, ge=1, le=10_000, description="in the whole cluster")
-    bytes_in_per_broker: int | None = Field(default=None, ge=1)
-    bytes_out_per_broker: int | None = Field(default=None, ge=1)
-    bytes_at_once: int | None = Field(default=None, ge=1, description="in the whole cluster")
+    moves_in_per_broker: int = Field(default=5, ge=1, le=1000, description="moves that arrive on one broker at once")
+    moves_out_per_broker: int = Field(default=5, ge=1, le=1000, description="moves that one broker sends at once")
+    moves_at_once: int = Field(default=100, ge=1, le=10_000, description="moves in the whole cluster at once")
+    bytes_in_per_broker: int | None = Field(default=None, ge=1, description="bytes that arrive on one broker at once")
+    bytes_out_per_broker: int | None = Field(default=None, ge=1, description="bytes that one broker sends at once")
+    bytes_at_once: int | None = Field(default=None, ge=1, description="bytes in the whole cluster at once")
 
     def halved(self) -> "MoveLimits":
         """Half of every limit, at least one move: a partition of the cluster is at its min.insync.replicas."""
@@ -194,7 +195,7 @@ class SetReplicationFactorInput(MoveInput):
     """Another replication factor for topics. Down copies nothing; up copies only the replicas that are new."""
 
     topics: Topics = Field(min_length=1, description="names, or regexes that match whole names")
-    replication_factor: int = Field(ge=1, le=100)
+    replication_factor: int = Field(ge=1, le=100, description="replicas of each partition")
 
     _topics = field_validator("topics")(_regexes)
 

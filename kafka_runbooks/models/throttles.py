@@ -25,7 +25,7 @@ class AdaptiveThrottle(OperatorInput):
     """Start at `floor_bytes_per_s`, go up while there is headroom and clients don't feel it, halve when they do."""
 
     mode: Literal["adapt"] = "adapt"
-    floor_bytes_per_s: int = Field(default=10 * MEGABYTE, ge=1_000)
+    floor_bytes_per_s: int = Field(default=10 * MEGABYTE, ge=1_000, description="the initial rate, and the lowest")
     ceiling_bytes_per_s: int | None = Field(
         default=None, ge=1_000, description="default: 80 % of the capacity that clusters.yaml gives the node's instance type"
     )

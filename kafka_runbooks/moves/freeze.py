@@ -173,20 +173,20 @@ def _window_notice(plan: MovePlan, eta_seconds: float, now: datetime) -> list[st
 
 
 def _lines(plan: PlanSummary) -> tuple[SummaryLine, ...]:
-    only_order = f", {plan.reordered_partitions} of them only in order" if plan.reordered_partitions else ""
+    only_order = f", {plan.reordered_partitions} of them reordered only" if plan.reordered_partitions else ""
     lines = [
         ("what", plan.title),
         ("partitions", f"{plan.partitions}{only_order}, in {plan.batches} batches"),
-        ("to copy", f"{size(plan.bytes_to_copy)} (no plan with this balance copies less than {size(plan.lower_bound_bytes)})"),
+        ("to copy", f"{size(plan.bytes_to_copy)} (lower bound for the same balance {size(plan.lower_bound_bytes)})"),
         ("balance", f"{plan.levelled}: highest minus lowest broker {plan.spread_before:.4g}, then {plan.spread_after:.4g}"),
         ("throttle", f"up to {size(plan.throttle_bytes_per_s)}/s from each source; about {duration(plan.eta_seconds)}"),
     ]
     for number, batch in enumerate(plan.what_if[:10], 1):
         fullest = f"; fullest is broker {batch.fullest_broker_id} with {size(batch.fullest_bytes)}" if batch.copied_bytes else ""
         text = f"{number}. {batch.partitions} partitions, {size(batch.copied_bytes)}, {duration(batch.seconds)}{fullest}"
-        lines.append(("batches" if number == 1 else "", text))
+        lines.append(("batches", text))
     if plan.batches > 10:
-        lines.append(("", f"and {plan.batches - 10} more"))
+        lines.append(("batches", f"and {plan.batches - 10} more"))
     lines += [("notes", notice) for notice in plan.notices[:10]]
     lines += [("others' throttles", other) for other in plan.foreign_throttles[:10]]
     return tuple(SummaryLine(label=label, text=text) for label, text in lines)

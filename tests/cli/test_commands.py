@@ -1,4 +1,4 @@
-"""The command line against a real Temporal server, with a worker whose cluster is a world in memory."""
+"""Commands against a real Temporal server, with a worker whose cluster is a world in memory."""
 
 import asyncio
 import json
@@ -70,6 +70,26 @@ async def test_start_and_wait_until_done(runbooks: Bench) -> None:
     assert any(runbooks.cluster in found["workflow_id"] for found in json.loads(listed.stdout))
 
 
+async def test_start_by_options(runbooks: Bench) -> None:
+    lose(runbooks.world)
+    argv = (
+        "replace-broker",
+        "--cluster",
+        runbooks.cluster,
+        "--broker-id",
+        "1001",
+        "--node-is-gone",
+        "--throttle.rate",
+        "50000000",
+    )
+    planned = await run(runbooks, "plan", *argv, "-o", "json")
+    assert planned.exit_code == 0, planned.output
+    assert json.loads(planned.stdout)["plan"]["throttle_bytes_per_s"] == 50_000_000
+    done = await run(runbooks, "start", *argv, "--no-wait-for-approval", "--wait", "-o", "json")
+    assert done.exit_code == 0, done.output
+    assert json.loads(done.stdout)["outcome"] == "done"
+
+
 async def test_the_printed_temporal_command_starts_the_same(runbooks: Bench) -> None:
     lose(runbooks.world)
     done = await run(runbooks, "start", "ReplaceBroker", "--input", ask(runbooks, wait_for_approval=True), "--id", "first/one")
@@ -128,7 +148,7 @@ async def test_reject_pause_resume_abort(runbooks: Bench) -> None:
 async def test_preflight_s_reasons_end_with_3(runbooks: Bench) -> None:
     done = await run(runbooks, "start", "ReplaceBroker", "--input", ask(runbooks), "--wait")
     assert done.exit_code == 3
-    assert "broker-is-up" in done.output and "clears it" in done.output
+    assert "broker-is-up" in done.output and "remedy" in done.output
     done = await run(runbooks, "start", "ReplaceBroker", "--input", ask(runbooks, broker_id=7), "--wait")
     assert done.exit_code == 3
     assert "broker_id: 7 has no pod" in done.output
@@ -174,10 +194,10 @@ async def test_a_status_without_a_worker_says_so(runbooks: Bench) -> None:
     await handle.terminate()
     done = await run(runbooks, "status", "nobody/works", "--watch")
     assert done.exit_code == 1
-    assert "ClearLeftovers" in done.output
+    assert "clear-leftovers" in done.output
 
 
-async def test_a_step_that_is_tried_again_says_why(runbooks: Bench) -> None:
+async def test_a_step_that_is_retried_says_why(runbooks: Bench) -> None:
     lose(runbooks.world)
 
     def fail(name: str) -> None:
@@ -190,7 +210,7 @@ async def test_a_step_that_is_tried_again_says_why(runbooks: Bench) -> None:
         if "the API server is away" in done.output:
             break
         await asyncio.sleep(0.1)
-    assert "tried again (attempt" in done.output
+    assert "retried (attempt" in done.output
     runbooks.world.before_act = lambda name: None
     done = await run(runbooks, "status", id, "--watch")
     assert done.exit_code == 0, done.output

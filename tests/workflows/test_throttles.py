@@ -1,4 +1,4 @@
-"""The throttle in an operator's hands, recovery that nothing moves, and the janitor's schedule."""
+"""The throttle in an operator's hands, recovery that nothing moves, and the schedule of ClearLeftovers."""
 
 import asyncio
 import uuid
@@ -75,7 +75,7 @@ async def test_recovery_that_nothing_moves_is_throttled_until_it_is_in_sync(runb
     nothing_is_left(world)
 
 
-async def test_the_janitor_takes_what_is_past_its_lease_and_only_that(runbooks: Bench) -> None:
+async def test_the_schedule_clears_what_is_past_its_lease_and_only_that(runbooks: Bench) -> None:
     world = runbooks.world
     kubernetes = FakeKubernetes(world)
     gone, recent = str(uuid.uuid4()), str(uuid.uuid4())
@@ -86,9 +86,9 @@ async def test_the_janitor_takes_what_is_past_its_lease_and_only_that(runbooks: 
         lease = RateLease(previous=ThrottleRates(), ours=ours)
         ledger = Ledger(owner=owner, cluster=runbooks.cluster, rates={broker: lease})
         store.save(kubernetes, store.LEDGER, ledgers.name_of(run), ledger, "test")
-    await schedules.janitor(runbooks.client, runbooks.cluster, runbooks.task_queue, timedelta(hours=1))
-    await schedules.janitor(runbooks.client, runbooks.cluster, runbooks.task_queue, timedelta(hours=2))
-    schedule = runbooks.client.get_schedule_handle(schedules.janitor_id(runbooks.cluster))
+    await schedules.schedule_clear_leftovers(runbooks.client, runbooks.cluster, runbooks.task_queue, timedelta(hours=1))
+    await schedules.schedule_clear_leftovers(runbooks.client, runbooks.cluster, runbooks.task_queue, timedelta(hours=2))
+    schedule = runbooks.client.get_schedule_handle(schedules.schedule_id(runbooks.cluster))
     try:
         await schedule.trigger()
         async with asyncio.timeout(20):

@@ -160,15 +160,16 @@ class Demo:
 
     async def _watch(self, workflow_id: str, run_id: str) -> RunbookResult:
         client = await Client.connect(ADDRESS, data_converter=pydantic_data_converter)
-        news, seen = printing.News(), None
+        log = printing.Log()
         with Live(console=console, auto_refresh=False) as live:
-            async for seen in watching.looks(client, workflow_id, run_id):
+
+            def show(observed: watching.Observation) -> None:
                 if console.is_terminal:
-                    live.update(Group(printing.watched(seen), Text(self._traffic_line(), style="dim")), refresh=True)
-                elif line := news.line(seen):
+                    live.update(Group(printing.run(observed), Text(self._traffic_line(), style="dim")), refresh=True)
+                elif line := log.line(observed):
                     console.print(Text(f"  {line}"))
-        assert seen is not None and seen.result is not None, "a run that is over has a result"
-        return seen.result
+
+            return await watching.follow(client, workflow_id, run_id, show)
 
     def _traffic_line(self) -> str:
         stats = self._last_stats()

@@ -8,6 +8,7 @@ import os
 import signal
 import sys
 
+from kafka_runbooks import search_attributes
 from kafka_runbooks_lab import network, paths
 from kafka_runbooks_lab.cgroups import Cgroups
 from kafka_runbooks_lab.errors import LabError
@@ -17,19 +18,11 @@ from kafka_runbooks_lab.processes import Process, detach
 GRPC_PORT, UI_PORT = 7233, 8233
 PORTS = (GRPC_PORT, UI_PORT)
 _FORWARDER = paths.MACHINES / "forwarder.json"
-_SEARCH_ATTRIBUTES = {
-    "KafkaCluster": "Keyword",
-    "Runbook": "Keyword",
-    "RunbookPhase": "Keyword",
-    "Requester": "Keyword",
-    "ChangeTicket": "Keyword",
-    "Broker": "Int",
-}
 
 
 def start(lab: Machine) -> None:
     """Start the server; `wait` for it before use."""
-    attributes = [word for name, kind in _SEARCH_ATTRIBUTES.items() for word in ("--search-attribute", f"{name}={kind}")]
+    attributes = [word for key in search_attributes.ALL for word in ("--search-attribute", f"{key.name}=Keyword")]
     lab.spawn(
         "temporal",
         *(str(paths.temporal()), "server", "start-dev"),

@@ -1,0 +1,102 @@
+"""What an operator decides about a run in progress: approve, reject, pause, resume, abort. Each is an update of its workflow."""
+
+import uuid
+from datetime import timedelta
+from typing import Annotated, Any
+
+import typer
+from rich.text import Text
+from temporalio.client import WorkflowUpdateFailedError
+
+from kafka_runbooks.cli import connection, equivalents, inputs
+from kafka_runbooks.cli.exits import BAD_INPUT, fail
+from kafka_runbooks.cli.inputs import BadInput
+from kafka_runbooks.cli.output import console, print_equivalent, print_json
+from kafka_runbooks.cli.parameters import ByOption, Format, IdArgument, OutputOption, ReasonOption, typer_app
+from kafka_runbooks.cli.status import observe
+from kafka_runbooks.models.base import OperatorInput
+from kafka_runbooks.models.operator import Abort, Approval, OperatorAction
+from kafka_runbooks.models.status import Status
+
+UPDATE_TIMEOUT = timedelta(seconds=60)
+
+app = typer_app()
+
+
+def send(update: str, id: str, model: type[OperatorInput], fields: dict[str, Any], output: Format) -> None:
+    """Send an update to a run, and show the status it answers with. Fields that are None keep the model's default."""
+    try:
+        decision = inputs.validate(model, {name: value for name, value in fields.items() if value is not None})
+    except BadInput as error:
+        fail(BAD_INPUT, str(error))
+    screen = console(output)
+    print_equivalent(screen, equivalents.update(update, id, decision.model_dump(mode="json", exclude_unset=True)))
+
+    async def work() -> Status:
+        client = await connection.open_client()
+        observed = await observe(client, id)
+        if observed.is_over:
+            raise BadInput(f"ID: {id} is over ({observed.state.lower()}); there is nothing to {update}")
+        handle = client.get_workflow_handle(id, run_id=observed.run_id)
+        try:
+            answer: Status = await handle.execute_update(
+                update, decision, result_type=Status, id=f"{update}-{uuid.uuid4()}", rpc_timeout=UPDATE_TIMEOUT
+            )
+            return answer
+        except WorkflowUpdateFailedError as error:
+            raise BadInput(f"{update}: {error.cause}") from error
+
+    answer = connection.run(work())
+    if output is Format.JSON:
+        print_json(answer)
+    else:
+        screen.print(Text(f"{update}: recorded; the run is in phase {answer.phase}: {answer.step}"))
+
+
+@app.command()
+def approve(
+    id: IdArgument,
+    reason: ReasonOption,
+    by: ByOption,
+    risk: Annotated[list[str] | None, typer.Option(help="A risk to acknowledge, by name; may be repeated.")] = None,
+    allow_other_rack: Annotated[
+        bool | None, typer.Option("--allow-other-rack", help="The broker may come back in another rack.")
+    ] = None,
+    plan_sha256: Annotated[str | None, typer.Option(help="Approve only the plan with this hash.")] = None,
+    output: OutputOption = Format.TEXT,
+) -> None:
+    """Approve the plan that waits at the gate. Only what is named is approved."""
+    fields = {"acknowledged_risks": risk or None, "allow_other_rack": allow_other_rack, "plan_sha256": plan_sha256}
+    send("approve", id, Approval, {"by": by, "reason": reason, **fields}, output)
+
+
+@app.command()
+def reject(id: IdArgument, reason: ReasonOption, by: ByOption, output: OutputOption = Format.TEXT) -> None:
+    """Reject the plan that waits at the gate: the run cleans up and ends."""
+    send("reject", id, OperatorAction, {"by": by, "reason": reason}, output)
+
+
+@app.command()
+def pause(id: IdArgument, reason: ReasonOption, by: ByOption, output: OutputOption = Format.TEXT) -> None:
+    """Pause before the next step. Data in flight still arrives, throttled."""
+    send("pause", id, OperatorAction, {"by": by, "reason": reason}, output)
+
+
+@app.command()
+def resume(id: IdArgument, reason: ReasonOption, by: ByOption, output: OutputOption = Format.TEXT) -> None:
+    """Resume after a pause."""
+    send("resume", id, OperatorAction, {"by": by, "reason": reason}, output)
+
+
+@app.command()
+def abort(
+    id: IdArgument,
+    reason: ReasonOption,
+    by: ByOption,
+    rollback: Annotated[
+        bool | None, typer.Option("--rollback", help="First move everything back to where it was, throttled.")
+    ] = None,
+    output: OutputOption = Format.TEXT,
+) -> None:
+    """End a run: cancel what is in flight and clean up. What has arrived stays, unless --rollback moves it back."""
+    send("abort", id, Abort, {"by": by, "reason": reason, "rollback": rollback}, output)
