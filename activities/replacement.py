@@ -9,7 +9,7 @@ from activities import plan_store
 from activities.step import POLL_SECONDS, Steps, heartbeating, step
 from activities.throttle import planned_rate
 from kafka_runbooks.clients.clusters import ClusterClients
-from kafka_runbooks.models.cluster import ClusterSnapshot, Replica
+from kafka_runbooks.models.cluster import ClusterSnapshot, Replica, ReplicaSizes
 from kafka_runbooks.models.inputs import NodeState, ReplaceBrokerInput
 from kafka_runbooks.models.kubernetes import BrokerPlace
 from kafka_runbooks.models.messages import PlanRequest, Survey
@@ -18,8 +18,11 @@ from kafka_runbooks.models.replacement import ReplacementPlan
 from kafka_runbooks.models.results import Reason
 from kafka_runbooks.models.steps import StepName
 from kafka_runbooks.models.wording import duration, size
+from kafka_runbooks.moves.freeze import verify
 from kafka_runbooks.moves.progress import copy_seconds
 from kafka_runbooks.moves.what_if import intermediate_states
+from kafka_runbooks.placement import snapshots
+from kafka_runbooks.placement.checking import InvalidPlan
 from kafka_runbooks.safety import replacement
 from kafka_runbooks.safety.availability import below_minimum
 from kafka_runbooks.throttle import leases
@@ -70,11 +73,12 @@ class ReplacementActivities(Steps):
                 found = _patiently(clients, request)
             if found.place is None or found.nothing_to_do is not None:
                 return Survey(reasons=found.reasons, notes=found.notes, nothing_to_do=found.nothing_to_do)
-            plan = freeze(clients, request, found.snapshot, found.place)
-            if asked.token is not None:
+            sizes = clients.kafka.replica_sizes(found.snapshot.live_broker_ids)
+            plan = freeze(clients, request, found.snapshot, sizes, found.place)
+            reasons = found.reasons or broken_rules(clients, plan, found.snapshot, sizes)
+            if asked.token is not None and all(reason.can_be_acknowledged for reason in reasons):
                 plan_store.save(clients.kubernetes, plan, asked.token)
-            summary = summarise(clients, plan, found.snapshot)
-            return Survey(plan=summary, reasons=found.reasons, notes=found.notes)
+            return Survey(plan=summarise(clients, plan, found.snapshot), reasons=reasons, notes=found.notes)
 
 
 @dataclass(frozen=True)
@@ -121,11 +125,23 @@ def _preflight(clients: ClusterClients, request: ReplaceBrokerInput) -> Found:
     )
 
 
+def broken_rules(
+    clients: ClusterClients, plan: ReplacementPlan, snapshot: ClusterSnapshot, sizes: ReplicaSizes
+) -> tuple[Reason, ...]:
+    """What the independent checker finds wrong with the plan. The operator chose the brokers, so it is a reason not to start."""
+    cluster = snapshots.from_snapshot(snapshots.observed(snapshot, sizes, clients.kafka.reassignments()))
+    try:
+        verify(plan.as_moves(), cluster, is_given=True)
+    except InvalidPlan as error:
+        remedy = "give a replacement_broker_id that can hold these replicas"
+        return (Reason(name="breaks-a-rule", message=str(error)[:2000], remedy=remedy),)
+    return ()
+
+
 def freeze(
-    clients: ClusterClients, request: ReplaceBrokerInput, snapshot: ClusterSnapshot, place: BrokerPlace
+    clients: ClusterClients, request: ReplaceBrokerInput, snapshot: ClusterSnapshot, sizes: ReplicaSizes, place: BrokerPlace
 ) -> ReplacementPlan:
     """The plan, not yet kept anywhere. Changes nothing."""
-    sizes = clients.kafka.replica_sizes(snapshot.live_broker_ids).size_bytes
     partitions = sorted(snapshot.on_broker(place.broker_id), key=lambda partition: partition.name)
     substitute, disk_is_lost = request.replacement_broker_id, request.node_state is NodeState.LOST
     planned = tuple(
@@ -137,7 +153,8 @@ def freeze(
                 substitute if broker == place.broker_id and substitute is not None else broker for broker in partition.replicas
             ),
             size_bytes=max(
-                (sizes.get(Replica(partition.topic, partition.partition, broker), 0) for broker in partition.replicas), default=0
+                (sizes.size_bytes.get(Replica(partition.topic, partition.partition, broker), 0) for broker in partition.replicas),
+                default=0,
             ),
             in_sync=partition.in_sync,
         )

@@ -36,13 +36,15 @@ from worker.wiring import plugin
 from workflows.replace_broker import ReplaceBroker
 
 
-async def start_server() -> WorkflowEnvironment:
+async def start_server(*, with_search_attributes: bool = False) -> WorkflowEnvironment:
     """A whole development server."""
+    path = os.environ.get("TEMPORAL_CLI_PATH") or shutil.which("temporal")
+    assert path is not None, "no `temporal` on PATH: run the tests with `uv run`, or set TEMPORAL_CLI_PATH"
     return await WorkflowEnvironment.start_local(
-        dev_server_existing_path=os.environ.get("TEMPORAL_CLI_PATH") or shutil.which("temporal"),
+        dev_server_existing_path=path,
         data_converter=pydantic_data_converter,
         dev_server_log_level="error",
-        search_attributes=search_attributes.ALL,
+        search_attributes=search_attributes.ALL if with_search_attributes else (),
     )
 
 

@@ -1,4 +1,5 @@
 import gzip
+import json
 import os
 import re
 from collections.abc import AsyncIterator
@@ -9,13 +10,14 @@ import pytest_asyncio
 from temporalio.testing import WorkflowEnvironment
 
 from activities import brokers, mover, step, throttle
+from kafka_runbooks.catalogue import command_name
 from tests.fakes.world import World
 from tests.temporal_env import Bench, bench, make_world, start_server, start_time_skipping_server
 
 
 @pytest_asyncio.fixture(scope="session")
 async def server() -> AsyncIterator[WorkflowEnvironment]:
-    async with await start_server() as environment:
+    async with await start_server(with_search_attributes=True) as environment:
         yield environment
 
 
@@ -51,8 +53,21 @@ async def runbooks(server: WorkflowEnvironment, world: World, request: pytest.Fi
     async with bench(server, world) as ready:
         yield ready
         if os.environ.get("RECORD_HISTORIES") == "1":
-            HISTORIES.mkdir(exist_ok=True)
-            name = re.sub(r"[^a-z0-9_]+", "-", request.node.name)
+            name = re.sub(r"[^a-z0-9_]+", "-", request.node.name.lower()).strip("-")
             for number, handle in enumerate(ready.started):
-                text = (await handle.fetch_history()).to_json()
-                (HISTORIES / f"{name}.{number}.json.gz").write_bytes(gzip.compress(text.encode(), mtime=0))
+                history = await handle.fetch_history()
+                runbook = history.events[0].workflow_execution_started_event_attributes.workflow_type.name
+                folder = HISTORIES / command_name(runbook)
+                folder.mkdir(parents=True, exist_ok=True)
+                (folder / f"{name}.{number}.json.gz").write_bytes(gzip.compress(portable(history.to_json()).encode(), mtime=0))
+
+
+def portable(history: str) -> str:
+    """The history without the stack traces of failures: replay doesn't compare them, and they carry paths of this machine."""
+
+    def blank(value: object) -> object:
+        if isinstance(value, dict):
+            return {key: "" if key == "stackTrace" else blank(one) for key, one in value.items()}
+        return [blank(one) for one in value] if isinstance(value, list) else value
+
+    return json.dumps(blank(json.loads(history)))
