@@ -14,7 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from kafka_runbooks.placement import bounds, keeping, planners, problems, relaxing, snapshots
+from kafka_runbooks.placement import bounds, keeping, planners, relaxing, snapshots
+from kafka_runbooks.placement import problem as problems
 from kafka_runbooks.placement.arrays import Cluster
 from kafka_runbooks.placement.plan import Plan
 

@@ -17,7 +17,7 @@ from kafka_runbooks.models.placement import Snapshot
 from kafka_runbooks.placement import maps, planners, snapshots
 from kafka_runbooks.placement.arrays import Cluster
 from kafka_runbooks.placement.errors import InvalidRequest
-from kafka_runbooks.placement.problems import Measure
+from kafka_runbooks.placement.problem import Measure
 from kafka_runbooks.placement.snapshots import observed
 
 if TYPE_CHECKING:

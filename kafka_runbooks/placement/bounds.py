@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from kafka_runbooks.placement.arrays import Indices, Ints, sum_by
-from kafka_runbooks.placement.problems import Problem
+from kafka_runbooks.placement.problem import Problem
 from kafka_runbooks.placement.relaxing import STEPS, Relaxation
 
 NARROWINGS = 40

@@ -13,7 +13,7 @@ import highspy
 import numpy as np
 
 from kafka_runbooks.placement.arrays import NONE, Indices, loads
-from kafka_runbooks.placement.problems import Problem
+from kafka_runbooks.placement.problem import Problem
 
 MOST_CHOICES = 300
 """Partitions x brokers up to which the program is tried; beyond, proofs take longer than an operator waits."""

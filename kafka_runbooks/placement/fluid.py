@@ -15,7 +15,7 @@ import numpy as np
 
 from kafka_runbooks.placement import exact
 from kafka_runbooks.placement.arrays import Indices, Ints, loads
-from kafka_runbooks.placement.problems import Problem
+from kafka_runbooks.placement.problem import Problem
 
 MOST_RACKS = 8
 """Beyond, sets are of too many shapes, and racks are left out (a cluster without racks has one per broker)."""

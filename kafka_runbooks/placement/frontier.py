@@ -6,7 +6,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from kafka_runbooks.placement import bounds, keeping, planners, problems, relaxing, wishes
+from kafka_runbooks.placement import bounds, keeping, planners, relaxing, wishes
+from kafka_runbooks.placement import problem as problems
 from kafka_runbooks.placement.arrays import Cluster
 
 DEFAULT_TOLERANCES = (0.0025, 0.005, 0.01, 0.02, 0.04, 0.08, 0.16)

@@ -10,7 +10,7 @@ from math import lcm
 import numpy as np
 
 from kafka_runbooks.placement.arrays import NONE, Indices, Ints, distinct_racks
-from kafka_runbooks.placement.problems import Problem
+from kafka_runbooks.placement.problem import Problem
 
 
 def keep(problem: Problem, sets: Indices | None = None) -> Indices:

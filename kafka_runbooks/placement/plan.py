@@ -19,7 +19,7 @@ from kafka_runbooks.placement.arrays import (
     moved_bytes,
     sum_by,
 )
-from kafka_runbooks.placement.problems import Measure
+from kafka_runbooks.placement.problem import Measure
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from kafka_runbooks.placement import consuming, leaders, problems, solving, spreading
+from kafka_runbooks.placement import consuming, leaders, solving, spreading
+from kafka_runbooks.placement import problem as problems
 from kafka_runbooks.placement.arrays import NONE, Cluster, Flags, Indices, Ints, added, distinct_racks, holds
 from kafka_runbooks.placement.plan import Plan, settle
 from kafka_runbooks.placement.wishes import Options, regions_of, scope_of

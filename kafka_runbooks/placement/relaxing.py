@@ -13,7 +13,7 @@ import numpy as np
 
 from kafka_runbooks.placement.arrays import NONE, Floats, Indices, Ints, loads, sum_by
 from kafka_runbooks.placement.keeping import open_slots
-from kafka_runbooks.placement.problems import Problem
+from kafka_runbooks.placement.problem import Problem
 
 STEPS = 64
 """Halvings in a search over levels: beyond the resolution of a double."""

@@ -15,7 +15,7 @@ from kafka_runbooks.placement.crossing import cross
 from kafka_runbooks.placement.filling import fill
 from kafka_runbooks.placement.keeping import keep
 from kafka_runbooks.placement.polishing import polish
-from kafka_runbooks.placement.problems import Problem, levels
+from kafka_runbooks.placement.problem import Problem, levels
 from kafka_runbooks.placement.shifting import evict_oversized, shift, water_levels
 from kafka_runbooks.placement.state import State
 

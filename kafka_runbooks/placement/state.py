@@ -6,7 +6,7 @@ Loads are Python integers in lists: planners take one step at a time, and a nump
 import numpy as np
 
 from kafka_runbooks.placement.arrays import NONE, Flags, Indices, Ints, distinct_racks, holds, loads
-from kafka_runbooks.placement.problems import Problem
+from kafka_runbooks.placement.problem import Problem
 
 
 class State:

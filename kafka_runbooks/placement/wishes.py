@@ -9,7 +9,7 @@ import numpy as np
 from kafka_runbooks.placement import maps
 from kafka_runbooks.placement.arrays import Cluster, Flags
 from kafka_runbooks.placement.errors import InFlight, InvalidRequest
-from kafka_runbooks.placement.problems import Measure
+from kafka_runbooks.placement.problem import Measure
 from kafka_runbooks.placement.snapshots import broker_indices
 
 

@@ -5,7 +5,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from kafka_runbooks.placement import bounds, exact, fluid, keeping, planners, problems, relaxing, solving
+from kafka_runbooks.placement import bounds, exact, fluid, keeping, planners, relaxing, solving
+from kafka_runbooks.placement import problem as problems
 from kafka_runbooks.placement.arrays import Cluster, moved_bytes
 from kafka_runbooks.placement.filling import fill
 from kafka_runbooks.placement.frontier import frontier, lower_curve

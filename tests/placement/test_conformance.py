@@ -10,7 +10,9 @@ import numpy as np
 import pytest
 
 from kafka_runbooks.models.placement import ReassignmentMap
-from kafka_runbooks.placement import affinity, filling, keeping, leaders, maps, planners, problems, statistics, steps
+from kafka_runbooks.placement import affinity, filling, keeping, leaders, maps, planners, statistics
+from kafka_runbooks.placement import batches as steps
+from kafka_runbooks.placement import problem as problems
 from kafka_runbooks.placement.arrays import Cluster, loads
 from kafka_runbooks.placement.errors import InvalidRequest, NoAssignment
 from kafka_runbooks.placement.planners import ALL_KNOWN, ALL_MAPPED, Options

@@ -64,7 +64,7 @@ def test_2_moves_within_a_rack_stay_in_it() -> None:
 
 
 def test_3_intermediate_steps_never_double_a_broker() -> None:
-    from kafka_runbooks.placement.steps import Limits, cut
+    from kafka_runbooks.placement.batches import Limits, cut
 
     observed = cluster({("t", 0): [1, 2]}, {1: ("a", 9), 2: ("b", 9), 3: ("c", 9)})
     wanted = np.array([[2, 0]], dtype=np.int32)

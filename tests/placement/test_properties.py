@@ -8,10 +8,10 @@ from hypothesis import strategies as st
 
 from kafka_runbooks.placement import checker, planners
 from kafka_runbooks.placement.arrays import Cluster
+from kafka_runbooks.placement.batches import Limits, cut, phases
 from kafka_runbooks.placement.errors import NoAssignment
 from kafka_runbooks.placement.plan import Plan
 from kafka_runbooks.placement.planners import Options
-from kafka_runbooks.placement.steps import Limits, cut, phases
 from tests.placement import builders
 from tests.placement.strategies import clusters
 

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from kafka_runbooks.placement import planners, steps
+from kafka_runbooks.placement import batches as steps
+from kafka_runbooks.placement import planners
 from kafka_runbooks.placement.errors import NoAssignment
 from kafka_runbooks.placement.planners import Options
 from tests.placement.builders import cluster
