@@ -12,8 +12,8 @@ from bisect import bisect_left
 import numpy as np
 
 from kafka_runbooks.placement.arrays import Floats, Ints, loads
-from kafka_runbooks.placement.bounds import Exchange
-from kafka_runbooks.placement.relaxing import STEPS, Relaxation
+from kafka_runbooks.placement.bounds.load_ranges import Exchange
+from kafka_runbooks.placement.bounds.relaxation import STEPS, Relaxation
 from kafka_runbooks.placement.state import State
 
 TRIES = 12

@@ -9,8 +9,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from kafka_runbooks.placement import bounds, relaxing
 from kafka_runbooks.placement.arrays import Indices, moved_bytes
+from kafka_runbooks.placement.bounds import load_ranges as bounds
+from kafka_runbooks.placement.bounds import relaxation as relaxing
 from kafka_runbooks.placement.crossing import cross
 from kafka_runbooks.placement.filling import fill
 from kafka_runbooks.placement.keeping import keep
@@ -84,13 +85,13 @@ def solve(
     lower = min(moved, lower_bound(problem, relaxed, kept, spread) if moves else forced)
     if moves and in_bytes and (spread > best + wished or moved > CLOSE * lower):
         # Not seen to be good: a bound that costs more to find may show that it is.
-        from kafka_runbooks.placement import fluid
+        from kafka_runbooks.placement.bounds import flow as fluid
 
         best = max(best, min(spread, fluid.best_spread(problem, kept)))
         lower = max(lower, min(moved, fluid.least_moved(problem, kept, spread) - dropped_bytes(problem, kept)))
     proven, exactly = best, False
     if prove and spread > best + 1e-9:
-        from kafka_runbooks.placement import exact
+        from kafka_runbooks.placement.bounds import exact
 
         found = exact.best_spread(problem, kept, moves_allowed=moves)
         proven, exactly = (best, False) if found is None else (max(best, found), True)

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from kafka_runbooks.placement.arrays import Indices, Ints, sum_by
+from kafka_runbooks.placement.bounds.relaxation import STEPS, Relaxation
 from kafka_runbooks.placement.problem import Problem
-from kafka_runbooks.placement.relaxing import STEPS, Relaxation
 
 NARROWINGS = 40
 """Steps of a ternary search: to a ten-millionth of where it started."""

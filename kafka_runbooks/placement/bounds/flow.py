@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 import highspy
 import numpy as np
 
-from kafka_runbooks.placement import exact
 from kafka_runbooks.placement.arrays import Indices, Ints, loads
+from kafka_runbooks.placement.bounds import exact
 from kafka_runbooks.placement.problem import Problem
 
 MOST_RACKS = 8
