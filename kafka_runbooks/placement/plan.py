@@ -6,7 +6,7 @@ from functools import cached_property
 import numpy as np
 
 from kafka_runbooks.models.placement import BrokerLoad, PlacementSummary, ReassignmentMap
-from kafka_runbooks.placement import leaders, snapshots
+from kafka_runbooks.placement import snapshots
 from kafka_runbooks.placement.arrays import (
     NONE,
     Cluster,
@@ -19,6 +19,7 @@ from kafka_runbooks.placement.arrays import (
     moved_bytes,
     sum_by,
 )
+from kafka_runbooks.placement.leaders import by_count as leaders
 from kafka_runbooks.placement.problem import Measure
 
 

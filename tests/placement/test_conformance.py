@@ -10,11 +10,12 @@ import numpy as np
 import pytest
 
 from kafka_runbooks.models.placement import ReassignmentMap
-from kafka_runbooks.placement import affinity, filling, keeping, leaders, maps, planners, statistics
+from kafka_runbooks.placement import affinity, filling, keeping, maps, planners, statistics
 from kafka_runbooks.placement import batches as steps
 from kafka_runbooks.placement import problem as problems
 from kafka_runbooks.placement.arrays import Cluster, loads
 from kafka_runbooks.placement.errors import InvalidRequest, NoAssignment
+from kafka_runbooks.placement.leaders import by_count as leaders
 from kafka_runbooks.placement.planners import ALL_KNOWN, ALL_MAPPED, Options
 from kafka_runbooks.placement.shifting import heaviest_first
 from kafka_runbooks.placement.state import State

@@ -6,7 +6,8 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kafka_runbooks.placement import leaders, planners
+from kafka_runbooks.placement import planners
+from kafka_runbooks.placement.leaders import by_count as leaders
 from kafka_runbooks.placement.planners import Options
 from tests.placement.builders import after, cluster
 

@@ -11,9 +11,10 @@ from hypothesis import strategies as st
 
 from benchmarks import placement as benchmark
 from benchmarks.placement_generator import Shape, generate
-from kafka_runbooks.placement import consuming, planners, snapshots
+from kafka_runbooks.placement import planners, snapshots
 from kafka_runbooks.placement.arrays import Cluster, loads
 from kafka_runbooks.placement.errors import InvalidRequest
+from kafka_runbooks.placement.leaders import by_bytes_out as consuming
 from kafka_runbooks.placement.planners import Options
 from tests.placement import builders
 from tests.placement.strategies import clusters
