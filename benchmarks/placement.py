@@ -14,12 +14,13 @@ from typing import Any
 
 import numpy as np
 
-from kafka_runbooks.placement import keeping, planners, snapshots
+from kafka_runbooks.placement import planners, snapshots
 from kafka_runbooks.placement import problem as problems
 from kafka_runbooks.placement.arrays import Cluster
 from kafka_runbooks.placement.bounds import load_ranges as bounds
 from kafka_runbooks.placement.bounds import relaxation as relaxing
 from kafka_runbooks.placement.plan import Plan
+from kafka_runbooks.placement.solver import retention as keeping
 
 OUT = Path("build/placement")
 FORCED = {"replace", "shrink", "rf_up", "rf_down"}

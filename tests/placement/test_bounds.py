@@ -5,16 +5,18 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from kafka_runbooks.placement import keeping, planners, solving
+from kafka_runbooks.placement import planners
 from kafka_runbooks.placement import problem as problems
 from kafka_runbooks.placement.arrays import Cluster, moved_bytes
 from kafka_runbooks.placement.bounds import exact
 from kafka_runbooks.placement.bounds import flow as fluid
 from kafka_runbooks.placement.bounds import load_ranges as bounds
 from kafka_runbooks.placement.bounds import relaxation as relaxing
-from kafka_runbooks.placement.filling import fill
 from kafka_runbooks.placement.frontier import frontier, lower_curve
-from kafka_runbooks.placement.state import State
+from kafka_runbooks.placement.solver import retention as keeping
+from kafka_runbooks.placement.solver import solve as solving
+from kafka_runbooks.placement.solver.construction import fill
+from kafka_runbooks.placement.solver.state import State
 from tests.placement import builders
 from tests.placement.strategies import clusters
 

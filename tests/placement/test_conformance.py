@@ -10,15 +10,17 @@ import numpy as np
 import pytest
 
 from kafka_runbooks.models.placement import ReassignmentMap
-from kafka_runbooks.placement import affinity, filling, keeping, maps, planners, statistics
+from kafka_runbooks.placement import affinity, maps, planners, statistics
 from kafka_runbooks.placement import batches as steps
 from kafka_runbooks.placement import problem as problems
 from kafka_runbooks.placement.arrays import Cluster, loads
 from kafka_runbooks.placement.errors import InvalidRequest, NoAssignment
 from kafka_runbooks.placement.leaders import by_count as leaders
 from kafka_runbooks.placement.planners import ALL_KNOWN, ALL_MAPPED, Options
-from kafka_runbooks.placement.shifting import heaviest_first
-from kafka_runbooks.placement.state import State
+from kafka_runbooks.placement.solver import construction as filling
+from kafka_runbooks.placement.solver import retention as keeping
+from kafka_runbooks.placement.solver.bulk_moves import heaviest_first
+from kafka_runbooks.placement.solver.state import State
 from tests.placement import builders
 from tests.placement.builders import B4, B7, M1, M2, M4, after, cluster
 

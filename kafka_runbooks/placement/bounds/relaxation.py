@@ -12,8 +12,8 @@ from functools import cached_property
 import numpy as np
 
 from kafka_runbooks.placement.arrays import NONE, Floats, Indices, Ints, loads, sum_by
-from kafka_runbooks.placement.keeping import open_slots
 from kafka_runbooks.placement.problem import Problem
+from kafka_runbooks.placement.solver.retention import open_slots
 
 STEPS = 64
 """Halvings in a search over levels: beyond the resolution of a double."""

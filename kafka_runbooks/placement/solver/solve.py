@@ -12,13 +12,13 @@ import numpy as np
 from kafka_runbooks.placement.arrays import Indices, moved_bytes
 from kafka_runbooks.placement.bounds import load_ranges as bounds
 from kafka_runbooks.placement.bounds import relaxation as relaxing
-from kafka_runbooks.placement.crossing import cross
-from kafka_runbooks.placement.filling import fill
-from kafka_runbooks.placement.keeping import keep
-from kafka_runbooks.placement.polishing import polish
 from kafka_runbooks.placement.problem import Problem, levels
-from kafka_runbooks.placement.shifting import evict_oversized, shift, water_levels
-from kafka_runbooks.placement.state import State
+from kafka_runbooks.placement.solver.bulk_moves import evict_oversized, shift, water_levels
+from kafka_runbooks.placement.solver.construction import fill
+from kafka_runbooks.placement.solver.local_search import polish
+from kafka_runbooks.placement.solver.rack_moves import cross
+from kafka_runbooks.placement.solver.retention import keep
+from kafka_runbooks.placement.solver.state import State
 
 DEFAULT_SPREAD = 0.005
 """Half a percent of capacity: below it, brokers drift apart within a day anyway."""

@@ -14,7 +14,7 @@ import numpy as np
 from kafka_runbooks.placement.arrays import Floats, Ints, loads
 from kafka_runbooks.placement.bounds.load_ranges import Exchange
 from kafka_runbooks.placement.bounds.relaxation import STEPS, Relaxation
-from kafka_runbooks.placement.state import State
+from kafka_runbooks.placement.solver.state import State
 
 TRIES = 12
 """Takers looked at in each rack before a replica is passed over."""

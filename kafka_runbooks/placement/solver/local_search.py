@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from kafka_runbooks.placement.arrays import Flags, Ints
-from kafka_runbooks.placement.state import State
+from kafka_runbooks.placement.solver.state import State
 
 PARTNERS = 16
 """Brokers tried, from the most promising on, before one outside the window is given up."""

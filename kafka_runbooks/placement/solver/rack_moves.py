@@ -13,9 +13,9 @@ import heapq
 
 import numpy as np
 
-from kafka_runbooks.placement.filling import Key, Shelves
-from kafka_runbooks.placement.shifting import heaviest_first
-from kafka_runbooks.placement.state import State
+from kafka_runbooks.placement.solver.bulk_moves import heaviest_first
+from kafka_runbooks.placement.solver.construction import Key, Shelves
+from kafka_runbooks.placement.solver.state import State
 
 MOST_RACKS = 32
 """Beyond (a cluster without racks has one per broker) nearly every replica may go straight anywhere."""

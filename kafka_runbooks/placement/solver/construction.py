@@ -13,8 +13,8 @@ import numpy as np
 from kafka_runbooks.models.placement import PlacementReason
 from kafka_runbooks.placement.arrays import NONE
 from kafka_runbooks.placement.errors import NoAssignment
-from kafka_runbooks.placement.keeping import open_slots
-from kafka_runbooks.placement.state import State
+from kafka_runbooks.placement.solver.retention import open_slots
+from kafka_runbooks.placement.solver.state import State
 
 Key = tuple[float, ...]
 
