@@ -14,9 +14,10 @@ import numpy as np
 
 from benchmarks import placement as benchmark
 from benchmarks.placement_generator import FAMILIES, Problem, Shape, generate
-from kafka_runbooks.placement import checker, snapshots
+from kafka_runbooks.placement import snapshots
 from kafka_runbooks.placement.errors import NoAssignment
 from kafka_runbooks.placement.solver.solve import default_tolerance
+from kafka_runbooks.placement.verify import rules as checker
 
 TIMES_BOUND = 1.05
 

@@ -2,9 +2,10 @@
 
 from collections.abc import Mapping, Sequence
 
-from kafka_runbooks.placement import checker, snapshots
+from kafka_runbooks.placement import snapshots
 from kafka_runbooks.placement.arrays import Cluster
 from kafka_runbooks.placement.plan import Plan
+from kafka_runbooks.placement.verify import rules as checker
 
 Sets = Mapping[tuple[str, int], Sequence[int]]
 

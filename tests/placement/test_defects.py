@@ -12,10 +12,11 @@ import pytest
 
 from benchmarks.placement_generator import Shape, generate
 from kafka_runbooks.models.placement import Snapshot
-from kafka_runbooks.placement import checker, maps, planners, snapshots
+from kafka_runbooks.placement import maps, planners, snapshots
 from kafka_runbooks.placement.arrays import Cluster
 from kafka_runbooks.placement.errors import InFlight, InvalidRequest, NoAssignment
 from kafka_runbooks.placement.planners import Options
+from kafka_runbooks.placement.verify import rules as checker
 from tests.placement import builders
 from tests.placement.builders import after, cluster
 

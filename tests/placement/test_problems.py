@@ -10,9 +10,10 @@ import pytest
 from benchmarks import placement as benchmark
 from benchmarks import placement_fuzz
 from benchmarks.placement_generator import FAMILIES, Shape, generate
-from kafka_runbooks.placement import checker, planners
+from kafka_runbooks.placement import planners
 from kafka_runbooks.placement.errors import NoAssignment
 from kafka_runbooks.placement.plan import Plan
+from kafka_runbooks.placement.verify import rules as checker
 from tests.placement.builders import after
 
 FILES = sorted((Path(__file__).parent / "problems").glob("*.json.gz"))

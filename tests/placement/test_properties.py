@@ -6,12 +6,13 @@ import numpy as np
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from kafka_runbooks.placement import checker, planners
+from kafka_runbooks.placement import planners
 from kafka_runbooks.placement.arrays import Cluster
 from kafka_runbooks.placement.batches import Limits, cut, phases
 from kafka_runbooks.placement.errors import NoAssignment
 from kafka_runbooks.placement.plan import Plan
 from kafka_runbooks.placement.planners import Options
+from kafka_runbooks.placement.verify import rules as checker
 from tests.placement import builders
 from tests.placement.strategies import clusters
 

@@ -2,11 +2,11 @@
 
 from collections.abc import Sequence
 
-from kafka_runbooks.placement import checker
 from kafka_runbooks.placement.arrays import Cluster, Flags
 from kafka_runbooks.placement.batches import Step
 from kafka_runbooks.placement.plan import Plan
 from kafka_runbooks.placement.snapshots import assignments
+from kafka_runbooks.placement.verify import rules as checker
 
 
 class InvalidPlan(RuntimeError):
