@@ -9,12 +9,12 @@ from rich.console import Console
 from rich.table import Table
 
 from kafka_runbooks.models.placement import BrokerLoad, PlacementSummary, ReassignmentMap
-from kafka_runbooks.placement import frontier as frontiers
 from kafka_runbooks.placement import planners, statistics
 from kafka_runbooks.placement.arrays import Cluster
 from kafka_runbooks.placement.batches import Limits, Step, cut, phases
 from kafka_runbooks.placement.errors import InvalidRequest
 from kafka_runbooks.placement.plan import Plan
+from kafka_runbooks.placement.planners import frontier as frontiers
 from kafka_runbooks.placement.verify import verify as checking
 
 if TYPE_CHECKING:

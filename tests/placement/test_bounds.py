@@ -12,7 +12,7 @@ from kafka_runbooks.placement.bounds import exact
 from kafka_runbooks.placement.bounds import flow as fluid
 from kafka_runbooks.placement.bounds import load_ranges as bounds
 from kafka_runbooks.placement.bounds import relaxation as relaxing
-from kafka_runbooks.placement.frontier import frontier, lower_curve
+from kafka_runbooks.placement.planners.frontier import frontier, lower_curve
 from kafka_runbooks.placement.solver import retention as keeping
 from kafka_runbooks.placement.solver import solve as solving
 from kafka_runbooks.placement.solver.construction import fill

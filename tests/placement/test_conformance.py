@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 
 from kafka_runbooks.models.placement import ReassignmentMap
-from kafka_runbooks.placement import affinity, maps, planners, statistics
 from kafka_runbooks.placement import batches as steps
+from kafka_runbooks.placement import maps, planners, statistics
 from kafka_runbooks.placement import problem as problems
 from kafka_runbooks.placement.arrays import Cluster, loads
 from kafka_runbooks.placement.errors import InvalidRequest, NoAssignment
 from kafka_runbooks.placement.leaders import by_count as leaders
-from kafka_runbooks.placement.planners import ALL_KNOWN, ALL_MAPPED, Options
+from kafka_runbooks.placement.planners import ALL_KNOWN, ALL_MAPPED, Options, affinity
 from kafka_runbooks.placement.solver import construction as filling
 from kafka_runbooks.placement.solver import retention as keeping
 from kafka_runbooks.placement.solver.bulk_moves import heaviest_first

@@ -8,13 +8,14 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from kafka_runbooks.placement import affinity, planning
 from kafka_runbooks.placement.arrays import Cluster, Flags, holds
 from kafka_runbooks.placement.errors import InvalidRequest
 from kafka_runbooks.placement.leaders import by_count as leaders
 from kafka_runbooks.placement.plan import Plan
+from kafka_runbooks.placement.planners import affinity
+from kafka_runbooks.placement.planners import pipeline as planning
+from kafka_runbooks.placement.planners.options import DEFAULTS, Options, chosen, observed, scope_of
 from kafka_runbooks.placement.snapshots import broker_indices
-from kafka_runbooks.placement.wishes import DEFAULTS, Options, chosen, observed, scope_of
 
 __all__ = [
     "ALL_KNOWN",

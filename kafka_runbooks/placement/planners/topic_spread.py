@@ -17,9 +17,9 @@ from kafka_runbooks.placement.arrays import Cluster, Indices, Ints, added, loads
 from kafka_runbooks.placement.bounds import load_ranges as bounds
 from kafka_runbooks.placement.bounds import relaxation as relaxing
 from kafka_runbooks.placement.maps import Region
+from kafka_runbooks.placement.planners.options import Options
 from kafka_runbooks.placement.problem import Problem
 from kafka_runbooks.placement.solver import solve as solving
-from kafka_runbooks.placement.wishes import Options
 
 
 @dataclass

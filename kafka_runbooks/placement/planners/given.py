@@ -3,11 +3,12 @@
 import numpy as np
 
 from kafka_runbooks.models.placement import ReassignmentMap
-from kafka_runbooks.placement import planning, snapshots
+from kafka_runbooks.placement import snapshots
 from kafka_runbooks.placement.arrays import NONE, Cluster, Indices
 from kafka_runbooks.placement.errors import InFlight
 from kafka_runbooks.placement.plan import Plan
-from kafka_runbooks.placement.wishes import DEFAULTS
+from kafka_runbooks.placement.planners import pipeline as planning
+from kafka_runbooks.placement.planners.options import DEFAULTS
 
 
 def given(cluster: Cluster, assignment: ReassignmentMap, kind: str = "given") -> Plan:

@@ -6,13 +6,13 @@ from dataclasses import replace
 import numpy as np
 
 from kafka_runbooks.placement import problem as problems
-from kafka_runbooks.placement import spreading
 from kafka_runbooks.placement.arrays import NONE, Cluster, Flags, Indices, Ints, added, distinct_racks, holds
 from kafka_runbooks.placement.leaders import by_bytes_out as consuming
 from kafka_runbooks.placement.leaders import by_count as leaders
 from kafka_runbooks.placement.plan import Plan, settle
+from kafka_runbooks.placement.planners import topic_spread as spreading
+from kafka_runbooks.placement.planners.options import Options, regions_of, scope_of
 from kafka_runbooks.placement.solver import solve as solving
-from kafka_runbooks.placement.wishes import Options, regions_of, scope_of
 
 
 def plan(

@@ -6,11 +6,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-from kafka_runbooks.placement import planners, wishes
+from kafka_runbooks.placement import planners
 from kafka_runbooks.placement import problem as problems
 from kafka_runbooks.placement.arrays import Cluster
 from kafka_runbooks.placement.bounds import load_ranges as bounds
 from kafka_runbooks.placement.bounds import relaxation as relaxing
+from kafka_runbooks.placement.planners import options as wishes
 from kafka_runbooks.placement.solver import retention as keeping
 
 DEFAULT_TOLERANCES = (0.0025, 0.005, 0.01, 0.02, 0.04, 0.08, 0.16)
