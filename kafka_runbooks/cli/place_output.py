@@ -8,8 +8,9 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
+from kafka_runbooks.cli import topicmappr as statistics
 from kafka_runbooks.models.placement import BrokerLoad, PlacementSummary, ReassignmentMap
-from kafka_runbooks.placement import planners, statistics
+from kafka_runbooks.placement import planners
 from kafka_runbooks.placement.arrays import Cluster
 from kafka_runbooks.placement.batches import Limits, Step, cut, phases
 from kafka_runbooks.placement.errors import InvalidRequest

@@ -9,9 +9,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from kafka_runbooks.cli import topicmappr as statistics
 from kafka_runbooks.models.placement import ReassignmentMap
 from kafka_runbooks.placement import batches as steps
-from kafka_runbooks.placement import maps, planners, statistics
+from kafka_runbooks.placement import maps, planners
 from kafka_runbooks.placement import problem as problems
 from kafka_runbooks.placement.arrays import Cluster, loads
 from kafka_runbooks.placement.errors import InvalidRequest, NoAssignment
