@@ -1,6 +1,6 @@
-"""What topicmappr prints about a map, computed on ids: change texts, broker changes, degree, storage figures.
+"""The figures that topicmappr prints about a map, computed on broker ids: change texts, broker changes, degree, storage.
 
-`range spread` and the harmonic mean are topicmappr's own measures; they are printed so that its users find their figures again.
+They are printed so that its users find the figures they know.
 """
 
 import statistics
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 
 def change(before: Sequence[int], after: Sequence[int]) -> str:
-    """What happens to one replica list, in topicmappr's words."""
+    """How one replica list changes, in topicmappr's terms."""
     if list(before) == list(after):
         return "no-op"
     words = []
@@ -26,22 +26,25 @@ def change(before: Sequence[int], after: Sequence[int]) -> str:
 
 @dataclass(frozen=True)
 class BrokerChanges:
-    """A broker list against the brokers in a map and those that are live."""
+    """A broker list compared with the brokers in a map and the live ones."""
 
     new: tuple[int, ...]
     missing: tuple[int, ...]
     """Listed, but not live."""
     old_missing: tuple[int, ...]
-    """In the map, not live and not listed: dead ones that are replaced."""
+    """In the map, not live and not listed: dead brokers that are replaced."""
     replaced: tuple[int, ...]
     """In the map and not listed, live or not."""
     without_rack: tuple[int, ...]
 
 
 def broker_changes(mapped: Collection[int], listed: Iterable[int], live_racks: Mapping[int, str | None]) -> BrokerChanges:
-    """Who comes and goes when a map moves to a broker list.
+    """The brokers added and removed when a map moves to a broker list.
 
-    :param live_racks: rack of every live broker
+    Args:
+        mapped: brokers that hold replicas.
+        listed: brokers that may hold replicas afterwards.
+        live_racks: rack of every live broker.
     """
     wanted = set(listed)
     new = sorted(b for b in wanted - set(mapped) if b in live_racks)
@@ -56,7 +59,7 @@ def broker_changes(mapped: Collection[int], listed: Iterable[int], live_racks: M
 
 
 def degrees(sets: Iterable[Sequence[int]]) -> dict[int, int]:
-    """By broker: how many other brokers it shares a replica set with, that is how many peers can feed its recovery."""
+    """By broker: the number of other brokers it shares a replica set with, that is of peers that can feed its recovery."""
     peers: dict[int, set[int]] = {}
     for members in sets:
         for broker in members:
@@ -80,7 +83,7 @@ class Storage:
 
 
 def storage(free_bytes: Mapping[int, int]) -> Storage:
-    """Figures over some brokers' free bytes."""
+    """Storage figures of some brokers' free bytes."""
     values = list(free_bytes.values())
     low, high = min(values), max(values)
     positive = [value for value in values if value > 0]
@@ -96,12 +99,5 @@ def storage(free_bytes: Mapping[int, int]) -> Storage:
 
 
 def difference(before: int, after: int) -> tuple[int, float]:
-    """What a broker's free bytes change by, and that in percent of what they were (0 where there were none)."""
+    """The change of a broker's free bytes, and its percentage of the value before (0 where that was 0)."""
     return after - before, (after - before) / before * 100 if before > 0 else 0.0
-
-
-def beyond(free_bytes: Mapping[int, int], level: float, share: float, *, above: bool) -> list[int]:
-    """Brokers whose free bytes are more than `share` above (or below) a level such as the mean."""
-    if above:
-        return sorted(b for b, free in free_bytes.items() if free > level * (1 + share))
-    return sorted(b for b, free in free_bytes.items() if free < level * (1 - share))

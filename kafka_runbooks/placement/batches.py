@@ -1,11 +1,12 @@
-"""Cut a plan into steps that are small, each valid on its own, and each with its inverse.
+"""Split a plan into batches that are small, valid on their own, and each have an inverse.
 
-A pure function of what is observed and what is wanted, as patroni's quorum resolver: after any interruption, in the middle of a
-step too, observe again, cut again towards the same map, and end in the same place. Nothing is remembered between steps.
+A pure function of the observed and the wanted assignment, like patroni's quorum resolver: after any interruption, even in the
+middle of a batch, observe again, split again towards the same assignment, and end in the same place. Nothing is remembered
+between batches.
 
-Invariants of each step, checked by the checker: every partition in it goes from its observed set straight to its final one, so
-sets have distinct brokers and their replication factor all the way; and every disk holds both copies of what arrives (KIP-455
-removes the old replicas only when the new ones are in sync).
+Invariants of each batch, checked independently by `verify`: every partition in it goes from its observed set straight to its
+final one, so sets keep distinct brokers and their replication factor throughout; and every disk can hold both copies of what
+arrives (KIP-455 removes the old replicas only once the new ones are in sync).
 """
 
 from collections.abc import Iterator
@@ -15,25 +16,25 @@ import numpy as np
 
 from kafka_runbooks.models.placement import PlacementReason, ReassignmentMap
 from kafka_runbooks.placement import snapshots
-from kafka_runbooks.placement.arrays import NONE, Cluster, Indices, Ints, loads, moved_bytes
+from kafka_runbooks.placement.arrays import NONE, Cluster, Indices, Ints, loads, moved_bytes, widen
 from kafka_runbooks.placement.errors import NoAssignment
 
 
 @dataclass(frozen=True)
 class Limits:
-    """What one step may do to one broker. None: no limit. A single partition beyond a limit makes a step of its own."""
+    """Limits of one batch. None: no limit. A single partition beyond a limit makes a batch of its own."""
 
     bytes_per_broker: int | None = None
     """Bytes copied to a broker, and bytes of replicas that leave it."""
     moves_per_broker: int | None = None
     """Replicas arriving at or leaving a broker."""
     brokers_at_a_time: int | None = None
-    """Brokers that lose replicas in one step, highest id first (topicmappr's `--chunk-step-size`)."""
+    """Brokers that lose replicas in one batch, highest id first (topicmappr's `--chunk-step-size`)."""
 
 
 @dataclass(frozen=True)
-class Step:
-    """Rows of the cluster, their replicas before and after this step."""
+class Batch:
+    """Rows of the cluster, with their replicas before and after this batch."""
 
     cluster: Cluster
     rows: Ints
@@ -42,15 +43,15 @@ class Step:
 
     @property
     def copied_bytes(self) -> int:
-        """Bytes this step copies."""
+        """Bytes that this batch copies."""
         return moved_bytes(self.before, self.after, self.cluster.size_bytes[self.rows])
 
     def reassignment(self) -> ReassignmentMap:
-        """What to hand to Kafka."""
+        """The reassignment JSON for Kafka."""
         return self._map(self.after)
 
     def inverse(self) -> ReassignmentMap:
-        """What undoes it. A replica that was offline without an id has nowhere to go back to."""
+        """The reassignment JSON that undoes it. An offline replica without a broker id has nowhere to return to."""
         return self._map(self.before)
 
     def _map(self, sets: Indices) -> ReassignmentMap:
@@ -59,31 +60,32 @@ class Step:
         return snapshots.to_map(self.cluster, whole, self.rows.tolist())
 
 
-def cut(cluster: Cluster, before: Indices, after: Indices, limits: Limits | None = None) -> list[Step]:
-    """Steps from what is observed to what is wanted. Rows alike in both are in none.
+def cut(cluster: Cluster, before: Indices, after: Indices, limits: Limits | None = None) -> list[Batch]:
+    """Batches from the observed to the wanted assignment; rows that are alike in both are in none.
 
     Sets that only shrink come first (they free space), then copies, repairs of offline replicas before others and large ones
-    before small, and last the sets whose order alone changes.
+    before small, and last the sets of which only the order changes.
 
-    :raises NoAssignment: what is left fits no broker's disk while both copies exist
+    Raises:
+        NoAssignment: what remains fits on no broker's disk while both copies exist.
     """
     limits = limits or Limits()
     width = max(before.shape[1], after.shape[1])
-    before, after = _widen(before, width), _widen(after, width)
+    before, after = widen(before, width), widen(after, width)
     changed = np.nonzero((before != after).any(axis=1))[0]
     arriving = np.array(
         [len(set(after[r].tolist()) - set(before[r].tolist()) - {NONE}) for r in changed.tolist()], dtype=np.int64
     )
     leaving = np.array([len(set(before[r].tolist()) - set(after[r].tolist()) - {NONE}) for r in changed.tolist()], dtype=np.int64)
-    steps = []
+    batches = []
     now = before.copy()
 
-    def step(rows: Ints) -> None:
+    def add(rows: Ints) -> None:
         if len(rows):
-            steps.append(Step(cluster, rows, now[rows].copy(), after[rows].copy()))
+            batches.append(Batch(cluster, rows, now[rows].copy(), after[rows].copy()))
             now[rows] = after[rows]
 
-    step(changed[(arriving == 0) & (leaving > 0)])
+    add(changed[(arriving == 0) & (leaving > 0)])
     copying = changed[arriving > 0]
     offline = (before[copying] < NONE).any(axis=1)
     copying = copying[np.lexsort((copying, -cluster.size_bytes[copying], ~offline))]
@@ -94,37 +96,31 @@ def cut(cluster: Cluster, before: Indices, after: Indices, limits: Limits | None
             if not len(chosen):
                 raise NoAssignment([_stuck(cluster, now, after, remaining)])
             remaining = remaining[~np.isin(remaining, chosen)]
-            step(np.sort(chosen))
-    step(changed[(arriving == 0) & (leaving == 0)])
-    return steps
+            add(np.sort(chosen))
+    add(changed[(arriving == 0) & (leaving == 0)])
+    return batches
 
 
-def phases(cluster: Cluster, before: Indices, after: Indices) -> list[Step]:
-    """Leader first: phase 0 copies with the old preferred leader still in front, phase 1 is the final map.
+def phases(cluster: Cluster, before: Indices, after: Indices) -> list[Batch]:
+    """Leader first: phase 0 copies with the old preferred leader still in front, phase 1 is the final assignment.
 
-    While copies run, the broker that leads by preference is one that has the data (topicmappr's `--phased-reassignment`). Phase 0
-    may hold one replica more than wanted. Where no leader leaves its set there is one phase.
+    While copies run, the preferred leader is a broker that has the data (topicmappr's `--phased-reassignment`). Phase 0 may hold
+    one replica more than wanted. Where no leader leaves its set there is a single phase.
     """
     width = max(before.shape[1], after.shape[1]) + 1
-    before, after = _widen(before, width), _widen(after, width)
+    before, after = widen(before, width), widen(after, width)
     first = before[:, 0]
     lives = (first >= 0) & cluster.is_live[np.maximum(first, 0)]
     gone = lives & ~(after == first[:, None]).any(axis=1)
     between = after.copy()
     between[gone, 1:] = after[gone, :-1]
     between[gone, 0] = first[gone]
-    steps = []
+    batches = []
     for old, new in ((before, between), (between, after)):
         rows = np.nonzero((old != new).any(axis=1))[0]
         if len(rows):
-            steps.append(Step(cluster, rows, old[rows], new[rows]))
-    return steps
-
-
-def _widen(sets: Indices, width: int) -> Indices:
-    wide: Indices = np.full((len(sets), width), NONE, dtype=np.int32)
-    wide[:, : sets.shape[1]] = sets
-    return wide
+            batches.append(Batch(cluster, rows, old[rows], new[rows]))
+    return batches
 
 
 def _groups(cluster: Cluster, before: Indices, after: Indices, rows: Ints, size: int | None) -> Iterator[Ints]:
@@ -146,7 +142,7 @@ def _groups(cluster: Cluster, before: Indices, after: Indices, rows: Ints, size:
 
 
 def _fitting(cluster: Cluster, now: Indices, after: Indices, rows: Ints, limits: Limits) -> Ints:
-    """Rows, in their order, that fit into one step."""
+    """Rows, in their order, that fit into one batch."""
     used = (cluster.unexplained_bytes + loads(now, cluster.size_bytes, cluster.broker_count)).tolist()
     capacity = np.where(cluster.capacity_bytes > 0, cluster.capacity_bytes, np.iinfo(np.int64).max).tolist()
     most_bytes, most_moves = limits.bytes_per_broker, limits.moves_per_broker
@@ -178,19 +174,18 @@ def _fitting(cluster: Cluster, now: Indices, after: Indices, rows: Ints, limits:
 
 
 def _stuck(cluster: Cluster, now: Indices, after: Indices, rows: Ints) -> PlacementReason:
-    """Which broker lacks the least space for the next copy."""
+    """The broker that lacks the least space for its next copy."""
     used = cluster.unexplained_bytes + loads(now, cluster.size_bytes, cluster.broker_count)
-    best: tuple[int, int, int] | None = None
-    for row in rows.tolist():
+
+    def shortage(row: int) -> tuple[int, int, int]:
         short, broker = max(
             (int(used[b] + cluster.size_bytes[row] - cluster.capacity_bytes[b]), b)
             for b in after[row].tolist()
             if b >= 0 and b not in now[row].tolist()
         )
-        if best is None or (short, broker, row) < best:
-            best = (short, broker, row)
-    assert best is not None
-    short, broker, row = best
+        return short, broker, row
+
+    short, broker, row = min(shortage(row) for row in rows.tolist())
     topic, number = cluster.name(row)
     return PlacementReason(
         constraint="capacity",

@@ -1,11 +1,12 @@
-"""The bounds of `bounds`, tighter: the heaviest partitions whole, the rest fluid but true to the racks that its sets span.
+"""Flow relaxation: tighter bounds, with the heaviest partitions whole and the rest as flows that respect the racks of each set.
 
-`relaxing` knows what each rack must and may hold in all. Where replication factors are mixed over racks of unequal size that is
-too little: how much can leave one rack for another depends on which racks each set spans already. And it cuts the one partition
-that fills most of a disk in pieces. Here sets of one shape (replication factor, and the racks or, in small clusters, the brokers
-that they are on) are one fluid, and the heaviest partitions are 0-1 variables: a mixed-integer program of some hundred variables,
-solved by HiGHS, limited by nodes, not by time. Where the limit is hit its dual bound still holds. It is asked only where the
-quick bound doesn't show a plan to be good, and it decides no map: another machine may at worst report another figure.
+The LP relaxation knows what each rack must and may hold in total. Where replication factors are mixed over racks of unequal
+size that is too little: how much can leave one rack for another depends on which racks each set spans already. And it splits
+even a partition that fills most of a disk. Here all sets of one shape (replication factor, and the racks or, in small
+clusters, the brokers that they are on) form one flow, and the heaviest partitions are 0-1 variables: a mixed-integer program
+of some hundred variables, solved by HiGHS, limited by nodes, not by time. Where the limit is hit its dual bound still holds.
+It runs only where the quick bound doesn't show a plan to be good, and it never decides an assignment: another machine may at
+worst report another figure.
 """
 
 from dataclasses import dataclass, field
@@ -14,24 +15,24 @@ import highspy
 import numpy as np
 
 from kafka_runbooks.placement.arrays import Indices, Ints, loads
-from kafka_runbooks.placement.bounds import exact
+from kafka_runbooks.placement.bounds import highs
 from kafka_runbooks.placement.problem import Problem
 
 MOST_RACKS = 8
-"""Beyond, sets are of too many shapes, and racks are left out (a cluster without racks has one per broker)."""
+"""Beyond, there are too many shapes of sets, and racks are ignored (a cluster without racks has one per broker)."""
 MOST_FLOWS = 6_000
-"""Shapes x brokers up to which sets are told apart by their brokers, not only by their racks."""
+"""Shapes x brokers up to which sets are distinguished by their brokers, not only by their racks."""
 MOST_CHOICES = 400
 """Heavy partitions x brokers."""
 HEAVY = 0.02
-"""A partition is heavy from this share of the average load on: lighter ones move almost like a fluid."""
+"""A partition is heavy from this share of the average load on: lighter ones behave almost like a flow."""
 MOST_NODES = 300
 SAFETY = 1e-6
-"""Relative: what the solver's tolerances may add to a bound."""
+"""Relative margin for what the solver's tolerances may add to a bound."""
 
 
 def least_moved(problem: Problem, kept: Indices, spread: float) -> int:
-    """Bytes that any map with this spread must copy (load is bytes); 0 where nothing is known."""
+    """Bytes that any assignment with this spread must copy (load is bytes); 0 where no bound was found."""
     program = _Program(problem, kept)
     program.window(spread)
     found = program.solve()
@@ -39,7 +40,7 @@ def least_moved(problem: Problem, kept: Indices, spread: float) -> int:
 
 
 def best_spread(problem: Problem, kept: Indices) -> float:
-    """A spread that no map beats, replicas that can stay moving freely; 0 where nothing is known."""
+    """A spread that no assignment beats, with kept replicas moving freely; 0 where no bound was found."""
     program = _Program(problem, kept)
     program.window(None)
     found = program.solve()
@@ -48,7 +49,7 @@ def best_spread(problem: Problem, kept: Indices) -> float:
 
 @dataclass
 class _Rows:
-    """Rows of the program, collected before they are passed to the solver at once."""
+    """Rows of the program, collected to be passed to the solver all at once."""
 
     lower: list[float] = field(default_factory=list)
     upper: list[float] = field(default_factory=list)
@@ -74,7 +75,7 @@ class _Program:
         self.names, self.rack = np.unique(cluster.racks[self.brokers], return_inverse=True)
         scope = np.nonzero(problem.scope & (problem.weight > 0))[0]
         self.weight, self.kept = problem.weight[scope], kept[scope]
-        self.factor, self.spread = problem.replication[scope], problem.spread[scope]
+        self.factor, self.required_racks = problem.replication[scope], problem.required_racks[scope]
         fixed = problem.base + loads(kept[~problem.scope], problem.weight[~problem.scope], cluster.broker_count)
         total = float(fixed[self.brokers].sum() + (self.weight * self.factor).sum())
         self.unit = max(1.0, total / len(self.brokers))
@@ -112,13 +113,13 @@ class _Program:
         return len(self.cost) - 1
 
     def _heavy(self) -> list[int]:
-        """The heaviest partitions, as many as the program may have."""
+        """The heaviest partitions, up to the size limit of the program."""
         most = MOST_CHOICES // max(1, len(self.brokers))
         order = np.argsort(-self.weight, kind="stable")[:most]
         return [int(h) for h in order if self.weight[h] > HEAVY * self.unit]
 
     def _brokers(self) -> None:
-        """What is on each broker: within the window, and no less than the heavy replicas that are there."""
+        """Each broker's load: within the window, and no less than its heavy replicas."""
         brokers = self.brokers.tolist()
         for j, broker in enumerate(brokers):
             on_top = {self.arrives[j]: 1.0, self.departs[j]: -1.0}
@@ -138,15 +139,17 @@ class _Program:
             self.rows.add(float(self.factor[h]), float(self.factor[h]), dict.fromkeys(variables, 1.0))
 
     def _rules(self) -> None:
-        """P x R: replicas that each rack has, must have and may have of each partition."""
+        """P x R: replicas of each partition that each rack has, must have and may have."""
         count, racks = len(self.brokers), len(self.names)
         size = np.bincount(self.rack, minlength=racks)
         position = np.full(self.problem.cluster.broker_count, -1, dtype=np.int64)
         position[self.brokers] = self.rack
         at = np.where(self.kept >= 0, position[np.maximum(self.kept, 0)], -1)
         self.in_rack = np.stack([(at == r).sum(axis=1) for r in range(racks)], axis=1)
-        self.least = np.maximum((self.spread == racks).astype(np.int64)[:, None], self.factor[:, None] - (count - size)[None, :])
-        self.most = np.minimum((self.factor - np.maximum(self.spread, 1) + 1)[:, None], size[None, :])
+        self.least = np.maximum(
+            (self.required_racks == racks).astype(np.int64)[:, None], self.factor[:, None] - (count - size)[None, :]
+        )
+        self.most = np.minimum((self.factor - np.maximum(self.required_racks, 1) + 1)[:, None], size[None, :])
         if self.problem.within_racks:
             self.least = self.most = self.in_rack
         for h, variables in self.chosen.items():
@@ -155,17 +158,17 @@ class _Program:
                 self.rows.add(float(self.least[h][r]), float(self.most[h][r]), inside)
 
     def _shapes(self, where: Ints | Indices) -> tuple[list[list[int]], list[float]]:
-        """What tells sets apart (least and most by rack, replication factor, `where`), and the load of each shape."""
-        fluid = np.ones(len(self.weight), dtype=np.bool_)
-        fluid[self.heavy] = False
-        columns = np.concatenate([self.least, self.most, self.factor[:, None], where], axis=1)[fluid]
+        """The distinct shapes of sets (least and most by rack, replication factor, `where`), and the load of each shape."""
+        light = np.ones(len(self.weight), dtype=np.bool_)
+        light[self.heavy] = False
+        columns = np.concatenate([self.least, self.most, self.factor[:, None], where], axis=1)[light]
         shapes, shape = np.unique(columns, axis=0, return_inverse=True)
         amount = np.zeros(len(shapes))
-        np.add.at(amount, shape.ravel(), self.weight[fluid] / self.unit)
+        np.add.at(amount, shape.ravel(), self.weight[light] / self.unit)
         return shapes.tolist(), amount.tolist()
 
     def _between_brokers(self, shapes: list[list[int]], amount: list[float]) -> None:
-        """What flows between brokers: none holds a partition twice, a rack as much of it as the rack rule lets it."""
+        """Flows between brokers: none holds a partition twice, and a rack as much of it as the rack rule allows."""
         racks, brokers = len(self.names), self.brokers.tolist()
         into: list[dict[int, float]] = [{self.arrives[j]: 1.0} for j in range(len(brokers))]
         out: list[dict[int, float]] = [{self.departs[j]: 1.0} for j in range(len(brokers))]
@@ -196,7 +199,7 @@ class _Program:
             self.rows.add(leaves[j], leaves[j], out[j])
 
     def _between_racks(self) -> None:
-        """What flows between racks: sets of one shape are one fluid, and a rack holds of it what the rack rule lets it."""
+        """Flows between racks: sets of one shape form one flow, of which a rack holds what the rack rule allows."""
         count, racks = len(self.brokers), len(self.names)
         shapes, amount = self._shapes(self.in_rack)
         net: list[dict[int, float]] = [{} for _ in range(racks)]
@@ -230,7 +233,7 @@ class _Program:
             self.rows.add(0.0, np.inf, {**departs, **{v: -value for v, value in out[r].items()}})
 
     def window(self, spread: float | None) -> None:
-        """Either a window of this spread, at the fewest bytes; or the narrowest window there is."""
+        """Set the objective: the fewest bytes for a window of this spread; or, for None, the narrowest window."""
         if spread is None:
             self.cost[self.highest], self.cost[self.lowest] = 1.0, -1.0
             return
@@ -240,7 +243,7 @@ class _Program:
             self.cost[variable] = 1.0
 
     def solve(self) -> float | None:
-        """The program's bound, in its units; None where it has none."""
+        """The bound, in the program's units; None where none was found."""
         model = highspy.HighsLp()
         model.num_col_, model.num_row_ = len(self.cost), len(self.rows.lower)
         model.col_cost_, model.col_lower_, model.col_upper_ = map(np.array, (self.cost, self.lower, self.upper))
@@ -252,7 +255,7 @@ class _Program:
         kinds = (highspy.HighsVarType.kContinuous, highspy.HighsVarType.kInteger)
         if any(self.whole):
             model.integrality_ = [kinds[whole] for whole in self.whole]
-        solver = exact.solver(MOST_NODES)
+        solver = highs.silent(MOST_NODES)
         solver.passModel(model)
         solver.run()
         status, info = solver.getModelStatus(), solver.getInfo()

@@ -1,11 +1,11 @@
-"""What no plan can beat: the smallest spread that rack and size rules allow, and the bytes that a given spread must cost.
+"""Load ranges and what they cost: the smallest spread that rack and size rules allow, and the bytes that a given spread requires.
 
-Both come from a relaxation (`relaxing`): replicas may be cut in pieces, but brokers and racks hold no more and no less than the
-rules let them. A *window* is a lowest and a highest level (load over width). For a window:
+Both come from the relaxation in which replicas may be fractional, while brokers and racks hold no more and no less than the rules
+allow. A *window* is a lowest and a highest level (load over width). For a window:
 
-- a broker above it gives away at least its excess, a broker below it takes at least what it lacks;
+- a broker above it gives at least its excess, a broker below it takes at least what it lacks;
 - each rack's sum stays between what it must and what it may hold;
-- load in = load out + what is placed anew. Everything beyond what brokers below the window take costs.
+- load in = load out + newly placed load. Anything beyond what brokers below the window take costs bytes.
 """
 
 from dataclasses import dataclass
@@ -13,22 +13,22 @@ from dataclasses import dataclass
 import numpy as np
 
 from kafka_runbooks.placement.arrays import Indices, Ints, sum_by
-from kafka_runbooks.placement.bounds.relaxation import STEPS, Relaxation
+from kafka_runbooks.placement.bounds.relaxation import HALVINGS, Relaxation
 from kafka_runbooks.placement.problem import Problem
 
 NARROWINGS = 40
-"""Steps of a ternary search: to a ten-millionth of where it started."""
+"""Steps of a ternary search: to a ten-millionth of the initial interval."""
 
 
 def best_spread(relaxed: Relaxation) -> float:
-    """The spread that no map beats."""
+    """A spread that no assignment beats."""
     lowest, highest = relaxed.best_levels
     return max(0.0, highest - lowest)
 
 
 @dataclass(frozen=True)
 class Exchange:
-    """What a window makes the racks do: load that must leave and enter each, at least."""
+    """What a window requires of the racks: the least load that must enter and leave each."""
 
     arrivals: Ints
     departures: Ints
@@ -37,13 +37,14 @@ class Exchange:
 
     @property
     def moved(self) -> int:
+        """Load that must move in all."""
         return max(int(self.arrivals.sum()), self.evictions)
 
 
 def exchange(relaxed: Relaxation, lowest: float, highest: float) -> Exchange | None:
-    """The least load that must move into brokers for all levels to lie in the window; None: no map has such levels."""
+    """The least load that must move for all levels to lie in the window; None: no assignment has such levels."""
     ceiling = np.floor(highest * relaxed.width).astype(np.int64)
-    # A replica that doesn't fit under the ceiling of its broker must leave it, and what it leaves may have to be filled up.
+    # A replica that doesn't fit under the ceiling of its broker must leave it, and the gap may have to be filled.
     too_heavy = relaxed.base[relaxed.heavy_holder] + relaxed.heavy_weight > ceiling[relaxed.heavy_holder]
     evicted = sum_by(relaxed.heavy_holder[too_heavy], relaxed.heavy_weight[too_heavy], len(relaxed.width))
     floor = np.ceil(lowest * relaxed.width).astype(np.int64)
@@ -54,7 +55,7 @@ def exchange(relaxed: Relaxation, lowest: float, highest: float) -> Exchange | N
     if too_heavy.any():
         weight = int(relaxed.heavy_weight[too_heavy].max())
         fits = relaxed.base + weight <= ceiling
-        # Wherever it goes, that broker gives way for it.
+        # Wherever it goes, that broker must make room for it.
         room = np.maximum(0, relaxed.kept + weight - ceiling) - leaving
         evictions = int(leaving.sum()) + (int(room[fits].min()) if fits.any() else 0)
     held = relaxed.by_rack(relaxed.kept)
@@ -75,7 +76,7 @@ def _rack_sums(relaxed: Relaxation, level: float, *, up: bool) -> Ints:
 
 
 def _pour(relaxed: Relaxation, net: Ints, low: Ints, high: Ints, held: Ints) -> Ints:
-    """Bring the racks' net arrivals to the sum that has to be placed, raising the emptiest or lowering the fullest racks."""
+    """Adjust the racks' net arrivals to the sum that must be placed, raising the emptiest or lowering the fullest racks."""
     missing = relaxed.placed - int(net.sum())
     if missing == 0:
         return net
@@ -88,7 +89,7 @@ def _pour(relaxed: Relaxation, net: Ints, low: Ints, high: Ints, held: Ints) -> 
         return raised
 
     floor, ceiling = float(((held + low) / width).min()) - 1.0, float(((held + high) / width).max()) + 1.0
-    for _ in range(STEPS):
+    for _ in range(HALVINGS):
         middle = (floor + ceiling) / 2
         floor, ceiling = (middle, ceiling) if int(at(middle).sum()) <= relaxed.placed else (floor, middle)
     net = at(floor)
@@ -101,7 +102,7 @@ def _pour(relaxed: Relaxation, net: Ints, low: Ints, high: Ints, held: Ints) -> 
 def cheapest_window(relaxed: Relaxation, spread: float) -> tuple[float, float, Exchange] | None:
     """(lowest, highest, exchange) of the window of this spread that needs the least load moved.
 
-    What a window costs is convex in its position, so a ternary search finds it.
+    The cost of a window is convex in its position, so a ternary search finds it.
     """
     lowest, highest = relaxed.best_levels
     low, high = highest - spread, lowest
@@ -132,17 +133,17 @@ def cheapest_window(relaxed: Relaxation, spread: float) -> tuple[float, float, E
 
 
 def least_moved(relaxed: Relaxation, spread: float) -> int:
-    """The load that any map with this spread (or a smaller one) must move."""
-    # Two bytes wider: levels of a real map are ratios of integers, and the search must not miss its window by rounding.
+    """The load that any assignment with this spread (or a smaller one) must move."""
+    # Two bytes wider: levels of a real assignment are ratios of integers, and rounding must not make the search miss its window.
     found = cheapest_window(relaxed, spread + 1e-9 + 2 / float(relaxed.width.min(initial=np.inf)))
     return relaxed.placed if found is None else max(relaxed.placed, found[2].moved)
 
 
 def smallest_spread_within(relaxed: Relaxation, budget: int) -> float:
-    """The smallest spread whose window needs no more load moved than `budget`."""
+    """The smallest spread whose window requires no more load to move than `budget`."""
     low, high = best_spread(relaxed), float((relaxed.kept / relaxed.width).max() - (relaxed.kept / relaxed.width).min()) + 1e-9
     high = max(low, high)
-    for _ in range(40):
+    for _ in range(NARROWINGS):
         middle = (low + high) / 2
         found = cheapest_window(relaxed, middle)
         low, high = (low, middle) if found is not None and found[2].moved <= budget else (middle, high)
@@ -150,11 +151,11 @@ def smallest_spread_within(relaxed: Relaxation, budget: int) -> float:
 
 
 def least_bytes_shed(problem: Problem, relaxed: Relaxation, kept: Indices, spread: float) -> int:
-    """Bytes that must move where weight isn't bytes: each broker sheds its excess with the replicas that weigh most per byte."""
+    """Bytes that must move where load isn't bytes: each broker sheds its excess with the replicas that weigh most per byte."""
     found = cheapest_window(relaxed, spread + 1e-9)
     if found is None:
         return 0
-    # Whatever the window's position, no broker can be asked for less than at the highest window possible.
+    # Regardless of the window's position, every broker sheds at least its excess over the highest possible window.
     highest = relaxed.best_levels[0] + spread
     brokers = np.nonzero(problem.allowed)[0]
     shed = 0

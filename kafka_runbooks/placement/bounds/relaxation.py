@@ -1,8 +1,8 @@
-"""The problem with replicas that may be cut in pieces: what each broker and each rack must and may hold, and nothing else.
+"""LP relaxation: replicas may be fractional, and only what each broker and each rack must and may hold remains of the problem.
 
-Every map is also a solution of this, so what it can't reach no map can (`bounds`). Racks matter most: one that takes part in
-every set whose spread equals the number of racks has its sum bounded from both sides. With replication 3 over 3 racks no byte
-ever leaves its rack, and racks of unequal capacity can't be level with each other.
+Every assignment is also a solution of the relaxation, so what the relaxation can't reach, no assignment can. Racks matter most:
+where a set must span all racks, each rack's sum is bounded from both sides. With replication 3 over 3 racks no byte ever
+leaves its rack, and racks of unequal capacity can't be balanced with each other.
 """
 
 from collections.abc import Callable
@@ -12,16 +12,15 @@ from functools import cached_property
 import numpy as np
 
 from kafka_runbooks.placement.arrays import NONE, Floats, Indices, Ints, loads, sum_by
-from kafka_runbooks.placement.problem import Problem
-from kafka_runbooks.placement.solver.retention import open_slots
+from kafka_runbooks.placement.problem import Problem, open_slots
 
-STEPS = 64
-"""Halvings in a search over levels: beyond the resolution of a double."""
+HALVINGS = 64
+"""Steps of a bisection over levels: beyond the resolution of a double."""
 
 
 @dataclass(frozen=True)
 class Relaxation:
-    """The problem without partitions: per allowed broker what it has and could have, per rack what it must and may hold.
+    """The problem without partitions: what each allowed broker holds and could hold, what each rack must and may hold.
 
     Arrays by allowed broker (in order of index) or by rack (dense, 0..R-1).
     """
@@ -35,14 +34,14 @@ class Relaxation:
     rack_least: Ints
     rack_most: Ints
     placed: int
-    """Load that must be placed anew, wherever the rules allow."""
+    """Load that must be newly placed, wherever the rules allow."""
     huge: int
-    """Weight of the heaviest partition, its replicas and whether each rack must hold one."""
+    """Weight of the heaviest partition; its replicas; and whether each rack must hold one."""
     huge_replicas: int
     huge_everywhere: bool
     base: Ints
     heavy_holder: Ints
-    """Replicas so heavy that they alone lift their broker above the average level: the broker, and the weight."""
+    """Replicas so heavy that they alone lift their broker above the average level: their broker; and their weight."""
     heavy_weight: Ints
 
     @property
@@ -51,9 +50,9 @@ class Relaxation:
 
     @cached_property
     def best_levels(self) -> tuple[float, float]:
-        """(highest reachable lowest level, lowest reachable highest level): no map's levels lie strictly between.
+        """(highest reachable lowest level, lowest reachable highest level): no assignment's levels lie strictly between.
 
-        The two don't constrain each other in the relaxation, so their difference bounds the spread of any map.
+        The two don't constrain each other in the relaxation, so their difference bounds the spread of any assignment.
         """
         if not len(self.width):
             return 0.0, 0.0
@@ -68,10 +67,13 @@ class Relaxation:
 
 
 def relax(problem: Problem, kept: Indices, *, moves_allowed: bool, heavy_stay: bool = False) -> Relaxation:
-    """Relax a problem. Without `moves_allowed` only what must be placed can go anywhere: kept replicas stay for good.
+    """Relax a problem.
 
-    :param heavy_stay: replicas so heavy that they alone lift their broker above the average stay; not a bound any more, but what
-        a plan does that has better things to do than to move them
+    Args:
+        problem: the problem. kept: P x W, the replicas that stay. moves_allowed: whether kept replicas may move at a cost;
+        otherwise they are fixed. heavy_stay: fix replicas so heavy that they alone lift their broker above the average. This
+        is no longer a bound, but what a
+            plan does that spends its bytes elsewhere.
     """
     cluster, weight = problem.cluster, problem.weight
     brokers = np.nonzero(problem.allowed)[0]
@@ -81,7 +83,7 @@ def relax(problem: Problem, kept: Indices, *, moves_allowed: bool, heavy_stay: b
     fixed = problem.base + loads(kept[~scope], weight[~scope], count)
     kept_load = problem.base + loads(kept, weight, count)
     everything = int(weight[scope].sum())
-    # Where the replication factor goes down, which replica goes is a choice, and costs nothing.
+    # Where the replication factor goes down, the choice of the replica to drop costs nothing.
     surplus = scope & ((cluster.replicas != NONE).sum(axis=1) > problem.replication)
     stays = scope & ~surplus
     least = fixed if moves_allowed else fixed + loads(kept[stays], weight[stays], count)
@@ -90,12 +92,12 @@ def relax(problem: Problem, kept: Indices, *, moves_allowed: bool, heavy_stay: b
     most = fixed + (everything if moves_allowed else np.minimum(own + placeable, everything))
     names, rack = np.unique(cluster.racks[brokers], return_inverse=True)
     size_of = np.bincount(rack, minlength=len(names))
-    rf, spread, w = problem.replication[scope], problem.spread[scope], weight[scope]
+    rf, required, w = problem.replication[scope], problem.required_racks[scope], weight[scope]
     base_of = sum_by(rack, fixed[brokers], len(names))
     rack_least, rack_most = base_of.copy(), base_of.copy()
     for r in range(len(names)):
-        at_least = np.maximum((spread == len(names)).astype(np.int64), rf - (len(brokers) - size_of[r]))
-        at_most = np.minimum(rf - np.maximum(spread, 1) + 1, size_of[r])
+        at_least = np.maximum((required == len(names)).astype(np.int64), rf - (len(brokers) - size_of[r]))
+        at_most = np.minimum(rf - np.maximum(required, 1) + 1, size_of[r])
         rack_least[r] += int((w * np.minimum(at_least, at_most)).sum())
         rack_most[r] += int((w * at_most).sum())
     if problem.within_racks and moves_allowed and not slots.any():
@@ -117,7 +119,7 @@ def relax(problem: Problem, kept: Indices, *, moves_allowed: bool, heavy_stay: b
         placed=int((weight * slots).sum()),
         huge=int(w[heaviest]) if len(w) else 0,
         huge_replicas=int(rf[heaviest]) if len(w) else 0,
-        huge_everywhere=bool(len(w) and spread[heaviest] == len(names) and rf[heaviest] == len(names)),
+        huge_everywhere=bool(len(w) and required[heaviest] == len(names) and rf[heaviest] == len(names)),
         base=fixed[brokers],
         heavy_holder=holder,
         heavy_weight=heavy,
@@ -134,8 +136,8 @@ def _heavy(problem: Problem, kept: Indices, fixed: Ints, brokers: Ints, average:
 
 
 def _search(holds: Callable[[float], bool], low: float, high: float) -> tuple[float, float]:
-    """The last level where `holds` is true and the first where it isn't, holds being true below some level."""
-    for _ in range(STEPS):
+    """The last level where `holds` is true and the first where it isn't; it is true below some level and false above."""
+    for _ in range(HALVINGS):
         middle = (low + high) / 2
         low, high = (middle, high) if holds(middle) else (low, middle)
     return low, high
@@ -148,7 +150,7 @@ def _reaches_up(relaxed: Relaxation, level: float) -> bool:
         return False
     floor = np.maximum(relaxed.least, want)
     need = relaxed.by_rack(floor)
-    # A huge partition lifts some broker far above the level, and that weight is missing elsewhere.
+    # A huge partition lifts some broker far above the level; that load is missing elsewhere.
     surplus = np.maximum(0, relaxed.base + relaxed.huge - floor)
     if relaxed.huge_everywhere:
         need = need + np.array([surplus[relaxed.rack == r].min() for r in range(len(need))], dtype=np.int64)

@@ -1,11 +1,11 @@
-"""Who leads: the first replica of each set is the preferred leader, and reordering a set costs no bytes.
+"""Preferred leaders balanced by count; the first replica of a set is its preferred leader, and reordering a set copies nothing.
 
 Choosing leaders so that brokers lead equally many is an *optimal semi-matching* (Harvey, Ladner, Lovász, Tamir, 2006):
-partitions are tasks, brokers machines, a replica an allowed pair. An assignment is optimal if and only if no path of partitions,
-each handing its leadership to another of its replicas, leads from a broker to one that leads at least two fewer; then no
-assignment has a smaller maximum, a larger minimum, or a smaller sum of any convex function. So: hand over directly while that
-helps, then follow paths, shortest first, until there is none. topicmappr's optimiser is O(P²) and ends up to 2 off each fair
-share.
+partitions are tasks, brokers machines, a replica an allowed pair. A matching is optimal if and only if no alternating path, of
+partitions that each hand their leadership to another of their replicas, goes from a broker to one that leads at least two fewer;
+then no other has a smaller maximum, a larger minimum, or a smaller sum of any convex function. So: hand over directly while that
+helps, then follow alternating paths, shortest first, until there are none. topicmappr's optimiser is O(P²) and ends up to 2 off
+each fair share.
 """
 
 from collections import deque
@@ -14,26 +14,30 @@ from math import lcm
 
 import numpy as np
 
-from kafka_runbooks.placement.arrays import Flags, Indices, Ints
+from kafka_runbooks.placement.arrays import Flags, Indices, Ints, leader_counts, with_leaders
 
 
-def balance(sets: Indices, rows: Ints, eligible: Flags, brokers: int, standing: Ints | None = None) -> Indices:
-    """Leader (broker index) of each row so that leaderships are as level as the replica sets allow; few change.
+def balance(sets: Indices, rows: Ints, eligible: Flags, brokers: int, others: Ints | None = None) -> Indices:
+    """Choose leaders so that leaderships are as even as the replica sets allow, with few changes.
 
-    :param sets: P x W, the current leader first
-    :param rows: the partitions whose leader may be chosen
-    :param eligible: P x W, replicas that may lead; a row without any keeps its first replica
-    :param standing: B, leaderships that other partitions already give each broker
-    :returns: one broker per row of `rows`
+    Args:
+        sets: P x W, the current leader first.
+        rows: the partitions whose leader may be chosen.
+        eligible: P x W, replicas that may lead; a row without any keeps its first replica.
+        brokers: number of brokers.
+        others: B, leaderships that each broker has from other partitions.
+
+    Returns:
+        One broker (index) per row of `rows`.
     """
-    return _balance(sets, rows, eligible, [0] * brokers if standing is None else standing.tolist(), 1)
+    return _balance(sets, rows, eligible, [0] * brokers if others is None else others.tolist(), 1)
 
 
 def balance_by_share(sets: Indices, rows: Ints, eligible: Flags, brokers: int) -> Indices:
-    """As `balance`, but each broker leads its fair share of the replicas it has: the sum of 1/RF over them, rounded up or down.
+    """Like `balance`, but each broker leads its fair share of its replicas: the sum of 1/RF over them, rounded up or down.
 
-    This is what topicmappr's leader/follower ratio aims at. Integral flows make it always possible. A whole share is met exactly:
-    loads count in halves, and a broker with a fraction sits half a leadership above or below.
+    This is what topicmappr's leader/follower ratio aims at; integral flows make it always possible. A whole share is met exactly:
+    loads count in halves, and a broker with a fractional share ends half a leadership above or below it.
     """
     # Exact fractions: a common multiple of the set sizes instead of floats.
     sizes = (sets[rows] >= 0).sum(axis=1)
@@ -54,7 +58,7 @@ def _balance(sets: Indices, rows: Ints, eligible: Flags, load: list[int], step: 
         may = [b for b, ok in zip(members, fine, strict=True) if ok and b >= 0]
         may = may or [b for b in members if b >= 0][:1] or [members[0]]
         choices.append(may)
-        # The current leader stays where it may; a lost one is replaced by the least burdened.
+        # The current leader stays where it may; a lost one is replaced by the replica on the broker that leads fewest.
         first = may[0] if may[0] == members[0] else min(may, key=lambda b: (load[b], b))
         leader.append(first)
         load[first] += step
@@ -82,7 +86,7 @@ def _hand_over(choices: list[list[int]], leader: list[int], load: list[int], ste
 
 
 def _follow_paths(choices: list[list[int]], leader: list[int], load: list[int], step: int) -> None:
-    """Shift along alternating paths until no broker reaches one that leads two fewer."""
+    """Hand over along alternating paths until none goes to a broker that leads two fewer."""
     if not leader or max(load) - min(load) <= step:
         return
     led: list[set[int]] = [set() for _ in load]
@@ -96,7 +100,7 @@ def _follow_paths(choices: list[list[int]], leader: list[int], load: list[int], 
         came = _path(choices, led, load, source, load[source] - step - 1)
         target = next(reversed(came), None)
         if target is None or load[target] > load[source] - step - 1:
-            # Nothing reachable from here leads so few that a path to it would help, and no later shift changes that.
+            # No broker reachable from here leads few enough for a path to help, and no later change alters that.
             settled |= {source, *came}
             continue
         end = target
@@ -113,7 +117,7 @@ def _follow_paths(choices: list[list[int]], leader: list[int], load: list[int], 
 def _path(
     choices: list[list[int]], led: list[set[int]], load: list[int], source: int, ceiling: int
 ) -> dict[int, tuple[int, int]]:
-    """Breadth first: broker -> (the one before it, the partition handed over); the first at or below `ceiling` comes last."""
+    """Breadth-first search: broker -> (its predecessor, the partition handed over); the first at or below `ceiling` is last."""
     came: dict[int, tuple[int, int]] = {}
     queue = deque([source])
     while queue:
@@ -128,26 +132,11 @@ def _path(
     return came
 
 
-def lead(sets: Indices, rows: Ints, leader: Indices) -> Indices:
-    """The sets with each row's leader moved to the front; the other replicas keep their order."""
-    front = sets.copy()
-    picked = sets[rows]
-    order = np.argsort(picked != leader[:, None], axis=1, kind="stable")
-    front[rows] = np.take_along_axis(picked, order, axis=1)
-    return front
-
-
-def counts(sets: Indices, brokers: int) -> Ints:
-    """B: partitions whose preferred leader each broker is."""
-    first = sets[:, 0]
-    led: Ints = np.bincount(first[first >= 0], minlength=brokers).astype(np.int64)
-    return led
-
-
 def evacuate(sets: Indices, rows: Ints, leaving: Iterable[int], eligible: Flags, brokers: int) -> tuple[Indices, Ints]:
-    """Take the preferred leadership of `rows` off some brokers, onto the other replicas, as level as they allow.
+    """Move the preferred leadership of `rows` off some brokers onto other replicas, as evenly as they allow.
 
-    :returns: the sets, and the rows where only leaving or ineligible brokers hold replicas (left as they are)
+    Returns:
+        The sets, and the rows left unchanged, where only leaving or ineligible brokers hold replicas.
     """
     away = np.isin(sets, np.fromiter(leaving, dtype=np.int64))
     affected = rows[away[rows, 0]]
@@ -156,5 +145,5 @@ def evacuate(sets: Indices, rows: Ints, leaving: Iterable[int], eligible: Flags,
     movable = affected[possible]
     others = np.ones(len(sets), dtype=np.bool_)
     others[movable] = False
-    leader = balance(sets, movable, fine, brokers, counts(sets[others], brokers))
-    return lead(sets, movable, leader), affected[~possible]
+    leader = balance(sets, movable, fine, brokers, leader_counts(sets[others], brokers))
+    return with_leaders(sets, movable, leader), affected[~possible]

@@ -1,21 +1,22 @@
-"""A plan that somebody brings: the map exactly as it says, measured like any other."""
+"""A given assignment: taken exactly as it is, with the figures of any other plan."""
 
 import numpy as np
 
 from kafka_runbooks.models.placement import ReassignmentMap
 from kafka_runbooks.placement import snapshots
-from kafka_runbooks.placement.arrays import NONE, Cluster, Indices
+from kafka_runbooks.placement.arrays import Cluster, widen
 from kafka_runbooks.placement.errors import InFlight
 from kafka_runbooks.placement.plan import Plan
-from kafka_runbooks.placement.planners import pipeline as planning
-from kafka_runbooks.placement.planners.options import DEFAULTS
+from kafka_runbooks.placement.planners.options import DEFAULTS, Request
+from kafka_runbooks.placement.planners.report import report
 
 
 def given(cluster: Cluster, assignment: ReassignmentMap, kind: str = "given") -> Plan:
-    """Sets and orders of the map; partitions that it doesn't name stay.
+    """The sets and orders of a reassignment JSON; partitions that it doesn't list stay unchanged.
 
-    :raises InvalidRequest: an unknown partition or broker
-    :raises InFlight: one of its partitions is being reassigned
+    Raises:
+        InvalidRequest: an unknown partition or broker.
+        InFlight: one of its partitions is being reassigned.
     """
     names = {(entry.topic, entry.partition) for entry in assignment.partitions}
     busy = [int(row) for row in np.nonzero(cluster.in_flight)[0] if cluster.name(int(row)) in names]
@@ -23,6 +24,5 @@ def given(cluster: Cluster, assignment: ReassignmentMap, kind: str = "given") ->
         raise InFlight(f"{len(busy)} partitions are being reassigned: wait for them")
     cluster = cluster.on_target()
     after = snapshots.from_map(cluster, assignment)
-    before: Indices = np.full(after.shape, NONE, dtype=np.int32)
-    before[:, : cluster.replicas.shape[1]] = cluster.replicas
-    return planning.report(kind, cluster, DEFAULTS, before, after, cluster.is_live.copy(), [])
+    request = Request(kind, cluster, DEFAULTS, cluster.is_live.copy())
+    return report(request, widen(cluster.replicas, after.shape[1]), after)

@@ -1,12 +1,12 @@
-"""Bring brokers that are still outside the window into it: single moves, and exchanges of two replicas.
+"""Local search: bring brokers that are still outside the window into it, by single moves and by swaps of two replicas.
 
-An exchange sends x one way and y the other, so that the load that changes hands is the *difference* of two weights: with n
-replicas a side there are n² differences, and one that fits is nearly always there. It is also how a choice is revised: sending
-back y, which the plan brought, and sending a slightly heavier x instead costs their difference only. Both ways are priced in
-bytes copied, and the cheapest that does the work is taken.
+A swap sends x one way and y the other, so that the load that changes hands is the *difference* of two weights: with n replicas a
+side there are n² differences, and one that fits nearly always exists. It is also how a choice is revised: returning y, which the
+plan brought, and sending a slightly heavier x instead costs their difference only. Both ways are priced in bytes copied, and the
+cheapest that does the work is taken.
 """
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -14,14 +14,32 @@ from kafka_runbooks.placement.arrays import Flags, Ints
 from kafka_runbooks.placement.solver.state import State
 
 PARTNERS = 16
-"""Brokers tried, from the most promising on, before one outside the window is given up."""
+"""Brokers tried, most promising first, before one outside the window is given up."""
 COUNTERPARTS = 512
 """Replicas considered for the way back, the cheapest first."""
 ROUNDS_PER_BROKER = 24
 
 
-@dataclass(frozen=True)
-class Transfer:
+class LoadLimits(NamedTuple):
+    """The window in load units: the least and the most that each allowed broker may hold."""
+
+    lowest: dict[int, int]
+    highest: dict[int, int]
+
+
+class Goal(NamedTuple):
+    """The net load that a transfer from source to destination must carry, and the bytes it may copy (None: any)."""
+
+    source: int
+    destination: int
+    least: int
+    most: int
+    budget: int | None
+    heaviest: bool = False
+    """Prefer the transfer that carries most, instead of the cheapest."""
+
+
+class Transfer(NamedTuple):
     """Replica `out` goes from source to destination, and `back` (if any) the other way; `cost_bytes` may be negative."""
 
     weight: int
@@ -30,156 +48,154 @@ class Transfer:
     back: int | None
 
 
-def polish(state: State, lowest: dict[int, int], highest: dict[int, int], budget: int | None) -> int | None:
-    """Improve until every broker is within [lowest, highest] or none of those outside can be helped. Returns the budget left.
+class _Candidates(NamedTuple):
+    """Replicas that may move from one broker to another: partition, weight, and bytes that the move adds to the plan."""
 
-    :param budget: bytes that may be copied in addition to those of the plan so far; None: no limit
+    partitions: Ints
+    weights: Ints
+    costs: Ints
+
+    def pick(self, which: Ints | Flags) -> "_Candidates":
+        return _Candidates(self.partitions[which], self.weights[which], self.costs[which])
+
+
+def improve(state: State, limits: LoadLimits, budget: int | None) -> None:
+    """Improve until every broker is within its limits or none of those outside can be helped.
+
+    Args:
+        state: the solution, changed in place.
+        limits: the window.
+        budget: bytes that may be copied in addition to those of the plan so far; None: no limit.
     """
+    lowest, highest = limits
     stuck: set[int] = set()
     for _ in range(ROUNDS_PER_BROKER * len(lowest)):
         worst, deviation = None, 0.0
         for broker in lowest:
             if broker in stuck:
                 continue
-            away = max(state.load[broker] - highest[broker], lowest[broker] - state.load[broker]) / state.width[broker]
-            if away > deviation:
-                worst, deviation = broker, away
+            excess = max(state.load[broker] - highest[broker], lowest[broker] - state.load[broker]) / state.width[broker]
+            if excess > deviation:
+                worst, deviation = broker, excess
         if worst is None:
-            break
-        done = _help(state, worst, lowest, highest, budget)
+            return
+        done = _help(state, worst, limits, budget)
         if done is None:
             stuck.add(worst)
             continue
-        cost, touched = done
-        # What changed on these brokers may be what a broker given up on was waiting for.
-        stuck.discard(touched)
+        cost, partner = done
+        # The partner has changed: if it was given up, it may be possible to help it now.
+        stuck.discard(partner)
         if budget is not None:
             budget -= cost
-    return budget
 
 
-def _help(
-    state: State, broker: int, lowest: dict[int, int], highest: dict[int, int], budget: int | None
-) -> tuple[int, int] | None:
+def _help(state: State, broker: int, limits: LoadLimits, budget: int | None) -> tuple[int, int] | None:
     """Make one transfer that brings `broker` nearer to its window and takes its partner no further out.
 
-    Returns (bytes, partner), or None.
+    Returns:
+        (bytes, partner); None where no transfer helps.
     """
+    lowest, highest = limits
     heavy = state.load[broker] > highest[broker]
     room = {b: highest[b] - state.load[b] if heavy else state.load[b] - lowest[b] for b in lowest if b != broker}
     partners = sorted((b for b in room if room[b] > 0), key=lambda b: (-room[b] / state.width[b], b))
-    away = state.load[broker] - highest[broker] if heavy else lowest[broker] - state.load[broker]
+    excess = state.load[broker] - highest[broker] if heavy else lowest[broker] - state.load[broker]
     slack = highest[broker] - lowest[broker]
-    # Partners that have traded with it first: with them a choice is revised for the difference of two weights. Then those of the
-    # same rack: where replicas can't leave a rack, the others are of no use.
+    # First the partners that have already traded with it, for with them a choice is revised at the cost of a difference. Then
+    # those of the same rack: where replicas can't leave a rack, the others are of no use.
     traded = state.traded_with(broker)
     partners.sort(key=lambda b: (b not in traded, state.racks[b] != state.racks[broker]))
     tried = partners[:PARTNERS]
     for whole in (True, False):
-        best: tuple[int, int, Transfer] | None = None
+        best: tuple[int, Goal, Transfer] | None = None
+        least = excess if whole else 1
         for partner in tried:
             source, destination = (broker, partner) if heavy else (partner, broker)
-            most = min(away + slack, room[partner])
-            if most < (away if whole else 1):
-                continue
-            found = find(state, source, destination, away if whole else 1, most, budget, largest=not whole)
+            goal = Goal(source, destination, least, min(excess + slack, room[partner]), budget, heaviest=not whole)
+            found = find(state, goal) if goal.most >= least else None
             if found is None:
                 continue
             rank = found.cost_bytes if whole else -found.weight
             if best is None or rank < best[0]:
-                best = (rank, partner, found)
+                best = (rank, goal, found)
             if whole and found.cost_bytes <= 0:
                 break
         if best is not None:
-            _, partner, transfer = best
-            source, destination = (broker, partner) if heavy else (partner, broker)
-            apply(state, source, destination, transfer)
-            return transfer.cost_bytes, partner
+            _, goal, transfer = best
+            if transfer.back is not None:
+                state.move(transfer.back, goal.destination, goal.source)
+            state.move(transfer.out, goal.source, goal.destination)
+            return transfer.cost_bytes, goal.destination if heavy else goal.source
     return None
 
 
-def apply(state: State, source: int, destination: int, transfer: Transfer) -> None:
-    """Make a transfer."""
-    if transfer.back is not None:
-        state.move(transfer.back, destination, source)
-    state.move(transfer.out, source, destination)
-
-
-def find(
-    state: State, source: int, destination: int, least: int, most: int, budget: int | None, *, largest: bool = False
-) -> Transfer | None:
-    """The cheapest transfer whose net load is within [least, most]; `largest`: the one that carries most."""
-    out = _candidates(state, source, destination)
-    if not len(out):
+def find(state: State, goal: Goal) -> Transfer | None:
+    """The cheapest (or the heaviest) transfer that meets the goal; None where there is none."""
+    out = _candidates(state, goal.source, goal.destination)
+    if not len(out.partitions):
         return None
-    weights, costs = state.problem.weight[out], state.copy_cost(out, source, destination)
-    order = np.argsort(weights, kind="stable")
-    out, weights, costs = out[order], weights[order], costs[order]
-    back = _candidates(state, destination, source)
-    back_weights, back_costs = state.problem.weight[back], state.copy_cost(back, destination, source)
-    nearest = np.lexsort((back, back_weights, back_costs))[:COUNTERPARTS]
-    back, back_weights, back_costs = back[nearest], back_weights[nearest], back_costs[nearest]
-    # No replica on the way back is an exchange with one that weighs and costs nothing.
-    back_weights = np.concatenate(([0], back_weights))
-    back_costs = np.concatenate(([0], back_costs))
+    out = out.pick(np.argsort(out.weights, kind="stable"))
+    back = _candidates(state, goal.destination, goal.source)
+    back = back.pick(np.lexsort((back.partitions, back.weights, back.costs))[:COUNTERPARTS])
+    # A single move is a swap with a replica that weighs and costs nothing.
+    back = _Candidates(*(np.concatenate(([nothing], column)) for nothing, column in zip((-1, 0, 0), back, strict=True)))
 
     best: tuple[int, ...] | None = None
     for cheap in (True, False):
-        mine = costs <= 0 if cheap else costs > 0
-        if budget is not None and budget <= 0 and not cheap and not (back_costs < 0).any():
+        if goal.budget is not None and goal.budget <= 0 and not cheap and not (back.costs < 0).any():
             continue
-        found = _best_pair(state, source, destination, out[mine], weights[mine], costs[mine], back_weights, back_costs,
-                           least, most, budget, largest)  # fmt: skip
+        found = _best_pair(state, goal, out.pick(out.costs <= 0 if cheap else out.costs > 0), back)
         if found is not None and (best is None or found < best):
             best = found
     if best is None:
         return None
     _, weight, cost, partition, pair = best
-    return Transfer(weight, cost, partition, None if pair == 0 else int(back[pair - 1]))
+    return Transfer(weight, cost, partition, None if pair == 0 else int(back.partitions[pair]))
 
 
-def _candidates(state: State, source: int, destination: int) -> Ints:
+def _candidates(state: State, source: int, destination: int) -> _Candidates:
+    problem = state.problem
     rows = state.members(source)
     rows = rows[state.may_move(rows, source, destination)]
-    problem = state.problem
-    return rows[(problem.weight[rows] > 0) & (problem.cluster.size_bytes[rows] >= problem.smallest_moved_bytes)]
+    rows = rows[(problem.weight[rows] > 0) & (problem.cluster.size_bytes[rows] >= problem.smallest_moved_bytes)]
+    return _Candidates(rows, problem.weight[rows], state.copy_cost(rows, source, destination))
 
 
-def _best_pair(
-    state: State, source: int, destination: int, out: Ints, weights: Ints, costs: Ints, back_weights: Ints, back_costs: Ints,
-    least: int, most: int, budget: int | None, largest: bool,
-) -> tuple[int, ...] | None:  # fmt: skip
-    """(rank, weight, cost, partition, index of the pair) of the best, each way back with its nearest partner only."""
-    if not len(out):
+def _best_pair(state: State, goal: Goal, out: _Candidates, back: _Candidates) -> tuple[int, ...] | None:
+    """(rank, weight, cost, partition, index of its counterpart) of the best pair, each counterpart with its closest match only.
+
+    Args:
+        state: the solution.
+        goal: what the pair must achieve.
+        out: candidates for the way out, by ascending weight.
+        back: candidates for the way back.
+    """
+    if not len(out.partitions):
         return None
-    if largest:
-        at = np.searchsorted(weights, back_weights + most, side="right") - 1
+    if goal.heaviest:
+        at = np.searchsorted(out.weights, back.weights + goal.most, side="right") - 1
     else:
-        at = np.searchsorted(weights, back_weights + least, side="left")
-    inside = np.clip(at, 0, len(out) - 1)
-    moved = weights[inside] - back_weights
-    cost = costs[inside] + back_costs
-    fits: Flags = (at >= 0) & (at < len(out)) & (moved >= least) & (moved <= most)
-    if budget is not None:
-        fits &= cost <= budget
-    fits &= _space(state, source, destination, out[inside], back_weights, moved)
+        at = np.searchsorted(out.weights, back.weights + goal.least, side="left")
+    inside = np.clip(at, 0, len(out.partitions) - 1)
+    moved = out.weights[inside] - back.weights
+    cost = out.costs[inside] + back.costs
+    fits: Flags = (at >= 0) & (at < len(out.partitions)) & (moved >= goal.least) & (moved <= goal.most)
+    if goal.budget is not None:
+        fits &= cost <= goal.budget
+    fits &= _within_capacity(state, goal, out.partitions[inside], moved)
     picks = np.nonzero(fits)[0]
     if not len(picks):
         return None
-    rank = -moved[picks] if largest else cost[picks]
-    pick = int(picks[np.lexsort((picks, cost[picks], rank))[0]])
-    return (
-        int(-moved[pick] if largest else cost[pick]),
-        int(moved[pick]),
-        int(cost[pick]),
-        int(out[inside[pick]]),
-        pick,
-    )
+    rank = -moved if goal.heaviest else cost
+    pick = int(picks[np.lexsort((picks, cost[picks], rank[picks]))[0]])
+    return int(rank[pick]), int(moved[pick]), int(cost[pick]), int(out.partitions[inside[pick]]), pick
 
 
-def _space(state: State, source: int, destination: int, out: Ints, back_weights: Ints, moved: Ints) -> Flags:
-    """Whether both brokers stay within their capacity (where the load isn't bytes, only the way out is checked)."""
-    if state.problem.measure in ("utilisation", "used bytes"):
+def _within_capacity(state: State, goal: Goal, out: Ints, moved: Ints) -> Flags:
+    """Whether both brokers stay within their capacity (where load isn't bytes, only the way out is checked)."""
+    destination, source = goal.destination, goal.source
+    if state.problem.is_in_bytes:
         fits: Flags = (state.used[destination] + moved <= state.capacity[destination]) & (
             state.used[source] - moved <= state.capacity[source]
         )

@@ -1,20 +1,20 @@
-"""Which observed replicas stay: the first half of any plan, and the one that decides the bytes that must move.
+"""Which observed replicas stay: the first step of any plan, which determines the bytes that must move.
 
-A replica stays where it is unless its broker is lost, leaving or outside the map; the replication factor goes down (then what
-needs no copy stays: live, in sync, in different racks, and off the fullest brokers); or the set spans fewer racks than it can,
-and only a move mends it. Every slot emptied here is a copy that no valid map avoids.
+A replica stays in place unless its broker is lost, leaving or outside the map; or the replication factor goes down (the replicas
+kept are live, in sync, in different racks, and on the emptier brokers); or the set spans fewer racks than it can and only a move
+repairs that. Every slot emptied here costs a copy that no valid assignment avoids.
 """
 
 from math import lcm
 
 import numpy as np
 
-from kafka_runbooks.placement.arrays import NONE, Indices, Ints, distinct_racks
-from kafka_runbooks.placement.problem import Problem
+from kafka_runbooks.placement.arrays import NONE, Indices, distinct_racks
+from kafka_runbooks.placement.problem import Problem, open_slots
 
 
 def keep(problem: Problem, sets: Indices | None = None) -> Indices:
-    """P x W: the replicas that stay, each in its slot; NONE elsewhere. Rows out of scope are returned as they are."""
+    """P x W: the replicas that stay, each in its slot; NONE elsewhere. Rows out of scope are returned unchanged."""
     cluster = problem.cluster
     rows = cluster.replicas if sets is None else sets
     allowed = (rows >= 0) & problem.allowed[np.maximum(rows, 0)]
@@ -24,18 +24,11 @@ def keep(problem: Problem, sets: Indices | None = None) -> Indices:
     return kept
 
 
-def open_slots(problem: Problem, kept: Indices) -> Ints:
-    """P: replicas that are still to be placed."""
-    missing = problem.replication - (kept != NONE).sum(axis=1)
-    slots: Ints = np.where(problem.scope, np.maximum(missing, 0), 0)
-    return slots
-
-
 def _drop_surplus(problem: Problem, kept: Indices) -> None:
-    """Take replicas off sets that are larger than the replication factor, heaviest partition first.
+    """Remove replicas from sets that are larger than the replication factor, heaviest partition first.
 
-    Every undecided partition weighs on each of its brokers with the share that will stay on average, so that early decisions
-    already know about the later ones.
+    Every undecided partition counts on each of its brokers with the share that will stay on average, so that early decisions
+    anticipate later ones.
     """
     cluster = problem.cluster
     have = (kept != NONE).sum(axis=1)
@@ -58,10 +51,10 @@ def _drop_surplus(problem: Problem, kept: Indices) -> None:
     for row in order.tolist():
         brokers = [b for b in kept[row].tolist() if b >= 0]
         synced = {b for b, s in zip(cluster.replicas[row].tolist(), cluster.in_sync[row].tolist(), strict=True) if s}
-        weight, wanted, spread = int(problem.weight[row]), int(problem.replication[row]), int(problem.spread[row])
+        weight, wanted, required = int(problem.weight[row]), int(problem.replication[row]), int(problem.required_racks[row])
         while len(brokers) > wanted:
             count = len(brokers)
-            need = min(spread, len({racks[b] for b in brokers}))
+            need = min(required, len({racks[b] for b in brokers}))
             fine = [b for b in brokers if len({racks[c] for c in brokers if c != b}) >= need]
             gone = max(fine, key=lambda b: (b not in synced, expected[b] / width[b], b))
             brokers.remove(gone)
@@ -77,13 +70,13 @@ def _make_room_for_racks(problem: Problem, kept: Indices) -> None:
     """Empty slots of sets that would otherwise span fewer racks than they can; the preferred leader is the last to go."""
     racks: list[int] = problem.cluster.racks.tolist()
     reach = distinct_racks(kept, problem.cluster.racks) + open_slots(problem, kept)
-    for row in np.nonzero(problem.scope & (reach < problem.spread))[0].tolist():
-        missing = int(problem.spread[row] - reach[row])
+    for row in np.nonzero(problem.scope & (reach < problem.required_racks))[0].tolist():
+        missing = int(problem.required_racks[row] - reach[row])
         seen: set[int] = set()
-        twins = []
+        duplicates = []
         for slot, broker in enumerate(kept[row].tolist()):
             if broker >= 0 and racks[broker] in seen:
-                twins.append(slot)
+                duplicates.append(slot)
             seen.add(racks[broker] if broker >= 0 else -1)
-        for slot in twins[-missing:]:
+        for slot in duplicates[-missing:]:
             kept[row, slot] = NONE

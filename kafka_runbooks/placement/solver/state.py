@@ -1,11 +1,11 @@
-"""A map being made: replica sets that planners change, and the loads that follow.
+"""The solution under construction: replica sets that the solver changes, and the loads that follow from them.
 
-Loads are Python integers in lists: planners take one step at a time, and a numpy scalar costs ten times as much as an int.
+Loads are Python integers in lists: the solver moves one replica at a time, and a numpy scalar costs ten times as much as an int.
 """
 
 import numpy as np
 
-from kafka_runbooks.placement.arrays import NONE, Flags, Indices, Ints, distinct_racks, holds, loads
+from kafka_runbooks.placement.arrays import Flags, Indices, Ints, distinct_racks, holds, loads, widen
 from kafka_runbooks.placement.problem import Problem
 
 
@@ -19,19 +19,19 @@ class State:
         cluster = problem.cluster
         width = max(sets.shape[1], cluster.replicas.shape[1], int(problem.replication.max(initial=1)))
         self.problem = problem
-        self.before = _widen(cluster.replicas, width)
-        self.sets = _widen(sets, width).copy()
+        self.before = widen(cluster.replicas, width)
+        self.sets = widen(sets, width).copy()
         self.racks: list[int] = cluster.racks.tolist()
         self.weight: list[int] = problem.weight.tolist()
         self.size: list[int] = cluster.size_bytes.tolist()
-        self.spread: list[int] = problem.spread.tolist()
+        self.required_racks: list[int] = problem.required_racks.tolist()
         self.allowed: list[bool] = problem.allowed.tolist()
         self.width: list[float] = problem.width.tolist()
         self.capacity: list[int] = np.where(cluster.capacity_bytes > 0, cluster.capacity_bytes, np.iinfo(np.int64).max).tolist()
         self.recount()
 
     def recount(self) -> None:
-        """Loads from the sets, after changes made to `sets` in bulk."""
+        """Recompute the loads, after `sets` was changed in bulk."""
         problem, cluster = self.problem, self.problem.cluster
         count = cluster.broker_count
         self.load: list[int] = (problem.base + loads(self.sets, problem.weight, count)).tolist()
@@ -40,7 +40,7 @@ class State:
         self._held: dict[int, Ints] = {}
 
     def place(self, partition: int, slot: int, broker: int) -> None:
-        """Put a replica on `broker` into a slot, and take away the one that was in it (if any)."""
+        """Put a replica on `broker` into a slot, replacing the one that was in it (if any)."""
         row = self.sets[partition]
         old = int(row[slot])
         if old >= 0:
@@ -71,7 +71,7 @@ class State:
         return rows
 
     def traded_with(self, broker: int) -> set[int]:
-        """Brokers that the plan so far moved replicas to from `broker`, or from there to it."""
+        """Brokers that have exchanged replicas with `broker` in either direction so far."""
         held = self._held.get(broker)
         if held is None:
             held = np.nonzero((self.before == broker).any(axis=1) & self.problem.scope)[0]
@@ -87,10 +87,10 @@ class State:
         return others - {broker}
 
     def copy_cost(self, partitions: Ints, source: int, destination: int) -> Ints:
-        """Bytes that each partition adds to the plan when its replica on `source` lives on `destination` instead.
+        """Bytes that each partition adds to the plan if its replica moves from `source` to `destination`.
 
         Negative where that undoes a move, 0 where the replica on `source` is a new one anyway. An empty partition counts as one
-        byte: moving it is no reason to, but not nothing either.
+        byte, so that it isn't moved without reason.
         """
         rows = self.before[partitions]
         change = holds(rows, source).astype(np.int64) - holds(rows, destination).astype(np.int64)
@@ -98,7 +98,7 @@ class State:
         return costs
 
     def may_move(self, partitions: Ints, source: int, destination: int) -> Flags:
-        """Which of these partitions, all on `source`, may have that replica on `destination` instead."""
+        """Which of these partitions, all on `source`, may move that replica to `destination`."""
         problem = self.problem
         rows = self.sets[partitions]
         fine: Flags = ~holds(rows, destination) & bool(problem.allowed[destination])
@@ -108,12 +108,4 @@ class State:
             return np.zeros(len(partitions), dtype=np.bool_)
         after = np.where(rows == source, destination, rows)
         now = distinct_racks(rows, problem.cluster.racks)
-        return fine & (distinct_racks(after, problem.cluster.racks) >= np.minimum(problem.spread[partitions], now))
-
-
-def _widen(rows: Indices, width: int) -> Indices:
-    if rows.shape[1] == width:
-        return rows
-    wide: Indices = np.full((len(rows), width), NONE, dtype=np.int32)
-    wide[:, : rows.shape[1]] = rows
-    return wide
+        return fine & (distinct_racks(after, problem.cluster.racks) >= np.minimum(problem.required_racks[partitions], now))

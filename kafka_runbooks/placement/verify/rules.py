@@ -1,8 +1,8 @@
-"""An independent judge of maps and steps: it shares no code with the planners, and reads ids and plain dicts only.
+"""Rules that every assignment and every batch must satisfy, checked on broker ids and plain dicts, independently of the planners.
 
-Whatever a planner's arrays say, a map is valid if a person with a pencil finds it so: distinct live brokers of the map, as many
-replicas as wanted, as many racks as can be, nothing over capacity *while both copies exist*, and nothing touched that was not
-asked for. Every emitted map and every step goes through here.
+Regardless of a planner's arrays, an assignment is valid if it can be verified by hand: distinct live brokers of the map, as many
+replicas as required, as many racks as possible, no disk over capacity *while both copies exist*, and nothing changed that was out
+of scope. These rules share no code with the planners, so that a bug in one is not a bug in both.
 """
 
 from collections.abc import Collection, Iterable, Mapping
@@ -16,7 +16,7 @@ Sets = Mapping[Name, list[int]]
 
 @dataclass(frozen=True)
 class Facts:
-    """The observed cluster in ids: rack, capacity and used bytes by broker; replicas and size by partition."""
+    """The observed cluster by id: rack, capacity and used bytes of each broker; replicas and size of each partition."""
 
     rack: Mapping[int, str]
     live: Collection[int]
@@ -27,7 +27,7 @@ class Facts:
 
 
 def facts(cluster: Cluster) -> Facts:
-    """A cluster in ids. -1 stands for an offline replica."""
+    """A cluster by id. -1 is an offline replica."""
     ids = cluster.broker_ids.tolist()
     names = [(cluster.topics[t], p) for t, p in zip(cluster.topic.tolist(), cluster.partition.tolist(), strict=True)]
     return Facts(
@@ -43,7 +43,7 @@ def facts(cluster: Cluster) -> Facts:
     )
 
 
-def check_map(
+def check_assignment(
     known: Facts,
     after: Sets,
     *,
@@ -52,10 +52,18 @@ def check_map(
     replication: int | None = None,
     min_racks: int | None = None,
 ) -> list[str]:
-    """Everything that is wrong with a final map; partitions that `after` leaves out stay as they are.
+    """Check a final assignment; partitions missing from `after` stay unchanged.
 
-    :param brokers: ids where replicas in scope may live (dead ones are taken out)
-    :param scope: partitions that may change (all, if None)
+    Args:
+        known: the observed cluster.
+        after: replicas of each partition.
+        brokers: ids of brokers that may hold replicas in scope (dead ones are excluded).
+        scope: partitions that may change; None: all.
+        replication: the replication factor required; None: as observed.
+        min_racks: racks that each set must span; None: as many as it can.
+
+    Returns:
+        One finding for each broken rule.
     """
     wrong = []
     homes = set(brokers) & set(known.live)
@@ -86,34 +94,43 @@ def check_map(
     return wrong + _over_capacity(known, used, _used(known, known.replicas), "in the end")
 
 
-def check_step(known: Facts, before: Sets, step: Sets, *, floor: int | None = None, is_given: bool = False) -> list[str]:
-    """Everything that is wrong with one step, from the state `before` (all partitions) to that state with `step` applied.
+def check_batch(
+    known: Facts, before: Sets, batch: Sets, *, floor: int | None = None, is_given: bool = False
+) -> list[str]:
+    """Check one batch, which changes the state `before` (all partitions) to that state with `batch` applied.
 
-    While it runs every partition has its old and its new replicas (KIP-455), and the disk holds both.
+    While it runs every partition has its old and its new replicas (KIP-455), and disks hold both.
 
-    :param floor: replication factor that a step may go down to, where the plan lowers it
-    :param is_given: an operator chose the destinations: racks, dead ones and fewer replicas are not the planner's to answer for
+    Args:
+        known: the observed cluster.
+        before: replicas of every partition before the batch.
+        batch: replicas of the partitions that change.
+        floor: replication factor that a batch may go down to, where the plan lowers it.
+        is_given: an operator chose the destinations: racks, liveness and replication factor are not the planner's responsibility.
+
+    Returns:
+        One finding for each broken rule.
     """
     wrong = []
     before_used = _used(known, before)
     peak, after = dict(before_used), dict(before_used)
-    for name, replicas in step.items():
+    for name, replicas in batch.items():
         old = before[name]
         if not replicas or len(set(replicas)) != len(replicas):
             wrong.append(f"{name}: not a replica list: {replicas}")
         if not is_given:
-            wrong += _broken_promises(known, name, old, replicas, floor)
+            wrong += _broken_by_planner(known, name, old, replicas, floor)
         for broker in set(replicas) - set(old):
             peak[broker] = peak.get(broker, 0) + known.size_bytes[name]
         _shift(known, after, name, old, replicas)
     return wrong + _over_capacity(known, peak, before_used, "while both copies exist")
 
 
-def _broken_promises(known: Facts, name: Name, old: list[int], new: list[int], floor: int | None) -> list[str]:
-    """What planners promise of each partition: as many replicas, on live brokers, over as many racks."""
+def _broken_by_planner(known: Facts, name: Name, old: list[int], new: list[int], floor: int | None) -> list[str]:
+    """Check what planners guarantee for each partition: as many replicas, on live brokers, in as many racks."""
     wrong = []
     if len(new) < min(len(old), floor or len(old)):
-        wrong.append(f"{name}: {len(old)} replicas before, {len(new)} after the step")
+        wrong.append(f"{name}: {len(old)} replicas before, {len(new)} after the batch")
     dead = [broker for broker in new if broker not in known.live and broker not in old]
     if dead:
         wrong.append(f"{name}: to dead or unknown brokers {dead}")
@@ -124,17 +141,12 @@ def _broken_promises(known: Facts, name: Name, old: list[int], new: list[int], f
 
 
 def check_order(known: Facts, after: Sets) -> list[str]:
-    """Everything that is wrong with a map that only reorders: sets must stay."""
+    """Check an assignment that may only reorder sets; returns one finding for each set that changes."""
     return [
         f"{name}: {replicas} is not a new order of {known.replicas[name]}"
         for name, replicas in after.items()
         if sorted(replicas) != sorted(known.replicas[name])
     ]
-
-
-def apply(before: Sets, step: Sets) -> dict[Name, list[int]]:
-    """The state after a step."""
-    return {**before, **step}
 
 
 def _used(known: Facts, sets: Sets) -> dict[int, int]:
@@ -154,7 +166,7 @@ def _shift(known: Facts, used: dict[int, int], name: Name, old: Iterable[int], n
 
 
 def _over_capacity(known: Facts, used: Mapping[int, int], before: Mapping[int, int], when: str) -> list[str]:
-    """Brokers beyond their disks. One that was beyond before is only wrong if it got more."""
+    """Brokers over capacity. One that already was over capacity is a finding only if it got more."""
     return [
         f"broker {broker}: {used[broker]} of {known.capacity_bytes[broker]} bytes {when}"
         for broker in sorted(used)
