@@ -163,10 +163,8 @@ def _show_storage(console: Console, summary: PlacementSummary) -> None:
     brokers = [b for b in summary.brokers if b.capacity_bytes > 0]
     if not brokers:
         return
-    before = topicmappr.storage(
-        {b.id: b.capacity_bytes - b.used_bytes_before for b in brokers if b.replicas_before or b.is_target}
-    )
-    after = topicmappr.storage({b.id: b.capacity_bytes - b.used_bytes_after for b in brokers if b.is_target})
+    before = topicmappr.storage([b.capacity_bytes - b.used_bytes_before for b in brokers if b.replicas_before or b.is_target])
+    after = topicmappr.storage([b.capacity_bytes - b.used_bytes_after for b in brokers if b.is_target])
     console.print(
         f"[bold]Free storage[/], range {before.range / GB:.2f} -> {after.range / GB:.2f} GB, "
         f"range spread {before.range_spread_percent:.2f} -> {after.range_spread_percent:.2f} %, "

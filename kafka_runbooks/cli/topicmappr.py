@@ -71,30 +71,19 @@ def degrees(sets: Iterable[Sequence[int]]) -> dict[int, int]:
 class Storage:
     """Free bytes of brokers: the figures of topicmappr's storage section."""
 
-    lowest: int
-    highest: int
     range: int
     range_spread_percent: float
     """(highest - lowest) / lowest."""
     standard_deviation: float
-    mean: float
-    harmonic_mean: float
-    """Of brokers with free space."""
 
 
-def storage(free_bytes: Mapping[int, int]) -> Storage:
+def storage(free_bytes: Collection[int]) -> Storage:
     """Storage figures of some brokers' free bytes."""
-    values = list(free_bytes.values())
-    low, high = min(values), max(values)
-    positive = [value for value in values if value > 0]
+    low, high = min(free_bytes), max(free_bytes)
     return Storage(
-        lowest=low,
-        highest=high,
         range=high - low,
         range_spread_percent=(high - low) / low * 100 if low > 0 else float("inf") if high > low else 0.0,
-        standard_deviation=statistics.pstdev(values),
-        mean=statistics.fmean(positive) if positive else 0.0,
-        harmonic_mean=statistics.harmonic_mean(positive) if positive else 0.0,
+        standard_deviation=statistics.pstdev(free_bytes),
     )
 
 

@@ -1,4 +1,4 @@
-"""Leader balance against every possible choice of leaders, on clusters small enough to try them all."""
+"""Leader balance compared with every possible choice of leaders, on clusters small enough to enumerate them."""
 
 from itertools import product
 
@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kafka_runbooks.placement import planners
-from kafka_runbooks.placement.leaders import by_count as leaders
+from kafka_runbooks.placement.leaders import by_count
 from kafka_runbooks.placement.planners import Options
 from tests.placement.builders import after, cluster
 
@@ -21,7 +21,7 @@ from tests.placement.builders import after, cluster
 def test_no_choice_of_leaders_is_more_even(sets: list[list[int]]) -> None:
     width = max(map(len, sets))
     matrix = np.array([row + [-1] * (width - len(row)) for row in sets], dtype=np.int32)
-    chosen = leaders.balance(matrix, np.arange(len(sets)), matrix >= 0, 4)
+    chosen = by_count.balance(matrix, np.arange(len(sets)), matrix >= 0, 4)
     counts = sorted(np.bincount(chosen, minlength=4).tolist(), reverse=True)
     best = min(sorted(np.bincount(choice, minlength=4).tolist(), reverse=True) for choice in product(*sets))
     assert counts == best, "the lexicographically smallest vector of counts, largest first"
@@ -30,7 +30,7 @@ def test_no_choice_of_leaders_is_more_even(sets: list[list[int]]) -> None:
 def test_few_leaders_change() -> None:
     sets = {("t", p): [1 + p % 3, 1 + (p + 1) % 3] for p in range(9)} | {("t", 9): [1, 3]}
     observed = cluster(sets, {1: ("a", 0), 2: ("b", 0), 3: ("c", 0)})
-    assert len(planners.balance_leaders(observed).changed) == 0, "4, 3, 3 is level"
+    assert len(planners.balance_leaders(observed).changed) == 0, "4, 3, 3 is balanced"
 
 
 def test_out_of_sync_replicas_and_brokers_outside_do_not_lead() -> None:

@@ -10,8 +10,8 @@ from kafka_runbooks.placement import planners, snapshots
 from kafka_runbooks.placement.errors import InFlight, InvalidRequest
 
 
-class Seen:
-    """The reading half of the Protocol, over fixed answers."""
+class ReadOnlyKafka:
+    """The reading half of the Protocol, with fixed answers."""
 
     def __init__(self, sizes: ReplicaSizes, moving: tuple[Reassignment, ...] = ()) -> None:
         self.sizes, self.moving = sizes, moving
@@ -35,12 +35,12 @@ class Seen:
 SIZES = ReplicaSizes(size_bytes={Replica("t", 0, 1): 100, Replica("t", 0, 2): 90, Replica("t", 1, 2): 50})
 
 
-def look(seen: Seen, capacity: int = 0) -> Any:
-    return place_inputs.look(seen, capacity)  # type: ignore[arg-type]
+def snapshot_of(kafka: ReadOnlyKafka, capacity: int = 0) -> Any:
+    return place_inputs.live_snapshot(kafka, capacity)  # type: ignore[arg-type]
 
 
 def test_sizes_are_the_largest_replicas_and_lost_brokers_are_replaced() -> None:
-    snapshot = look(Seen(SIZES), 1000)
+    snapshot = snapshot_of(ReadOnlyKafka(SIZES), 1000)
     assert [p.size for p in snapshot.partitions] == [100, 50]
     assert {b.id: b.free for b in snapshot.brokers} == {1: 900, 2: 860, 3: 1000}
     plan = planners.rebuild(snapshots.from_snapshot(snapshot), [1, 2, 3], planners.Options(leaders="keep"))
@@ -48,35 +48,35 @@ def test_sizes_are_the_largest_replicas_and_lost_brokers_are_replaced() -> None:
     assert plan.moved_bytes == 50
 
 
-def test_without_capacities_used_bytes_are_levelled() -> None:
-    assert planners.rebalance(snapshots.from_snapshot(look(Seen(SIZES)))).measure == "used bytes"
+def test_without_capacities_used_bytes_are_balanced() -> None:
+    assert planners.rebalance(snapshots.from_snapshot(snapshot_of(ReadOnlyKafka(SIZES)))).measure == "used bytes"
 
 
-def test_disks_are_what_the_brokers_tell() -> None:
+def test_disks_are_as_the_brokers_report() -> None:
     told = SIZES.model_copy(update={"total_bytes": {1: 1000, 2: 2000, 3: 1000}, "usable_bytes": {1: 890, 2: 1850, 3: 990}})
-    snapshot = look(Seen(told))
+    snapshot = snapshot_of(ReadOnlyKafka(told))
     assert [(b.capacity, b.free) for b in snapshot.brokers] == [(1000, 890), (2000, 1850), (1000, 990)]
     cluster = snapshots.from_snapshot(snapshot)
     assert cluster.unexplained_bytes[:3].tolist() == [10, 0, 10], (
-        "used by what is no replica, or by a smaller one than the largest"
+        "used by files that are no replica, or by a smaller replica than the largest"
     )
     assert planners.rebalance(cluster).measure == "utilisation"
-    assert [b.capacity for b in look(Seen(told), 5000).brokers] == [5000] * 3, "the command line's word goes first"
+    assert [b.capacity for b in snapshot_of(ReadOnlyKafka(told), 5000).brokers] == [5000] * 3, "the command line takes precedence"
 
 
-def test_one_broker_that_does_not_tell_its_disks_makes_used_bytes_the_measure() -> None:
+def test_one_broker_that_does_not_report_its_disks_makes_used_bytes_the_measure() -> None:
     told = SIZES.model_copy(update={"total_bytes": {1: 1000, 2: 2000}, "usable_bytes": {1: 890, 2: 1850}})
-    assert planners.rebalance(snapshots.from_snapshot(look(Seen(told)))).measure == "used bytes"
+    assert planners.rebalance(snapshots.from_snapshot(snapshot_of(ReadOnlyKafka(told)))).measure == "used bytes"
 
 
-def test_a_broker_that_does_not_answer_is_no_empty_broker() -> None:
+def test_a_broker_that_does_not_answer_is_not_taken_as_empty() -> None:
     with pytest.raises(InvalidRequest, match=r"brokers \[3\] did not report"):
-        look(Seen(SIZES.model_copy(update={"unanswered_broker_ids": (3,)})))
+        snapshot_of(ReadOnlyKafka(SIZES.model_copy(update={"unanswered_broker_ids": (3,)})))
 
 
-def test_a_reassignment_in_progress_is_seen() -> None:
+def test_a_reassignment_in_progress_is_recognised() -> None:
     moving = Reassignment(topic="t", partition=0, replicas=(3, 1, 2), adding=(3,), removing=(1,))
-    cluster = snapshots.from_snapshot(look(Seen(SIZES, (moving,))))
+    cluster = snapshots.from_snapshot(snapshot_of(ReadOnlyKafka(SIZES, (moving,))))
     with pytest.raises(InFlight):
         planners.rebalance(cluster)
     assert cluster.ids(cluster.on_target().replicas[0]) == [3, 2]

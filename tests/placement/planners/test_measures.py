@@ -1,4 +1,4 @@
-"""What else can be level: replica counts, bytes in and out, each topic's spread."""
+"""What can be balanced besides utilisation: replica counts, bytes in and out, each topic's spread."""
 
 import time
 from collections.abc import Sequence
@@ -14,7 +14,7 @@ from benchmarks.placement_generator import Shape, generate
 from kafka_runbooks.placement import planners, snapshots
 from kafka_runbooks.placement.arrays import Cluster, loads
 from kafka_runbooks.placement.errors import InvalidRequest
-from kafka_runbooks.placement.leaders import by_bytes_out as consuming
+from kafka_runbooks.placement.leaders import by_bytes_out
 from kafka_runbooks.placement.planners import Options
 from tests.placement import builders
 from tests.placement.strategies import clusters
@@ -34,7 +34,7 @@ def test_replica_counts_over_racks_of_unequal_size() -> None:
     assert plan.lower_bound_bytes <= plan.moved_bytes
 
 
-def test_bytes_in_are_levelled_at_few_bytes_copied() -> None:
+def test_bytes_in_are_balanced_at_few_bytes_copied() -> None:
     base = generated(Shape("rebalance", (5, 5, 5), 900, seed=6))
     rng = np.random.Generator(np.random.PCG64(6))
     rows = range(base.partition_count)
@@ -73,7 +73,7 @@ def test_two_thousand_topics_are_spread_in_seconds_for_the_fewest_bytes() -> Non
     assert plan.moved_bytes == plan.lower_bound_bytes > 0
 
 
-def test_topics_are_spread_as_far_as_racks_of_unequal_size_let_them() -> None:
+def test_topics_are_spread_as_far_as_racks_of_unequal_size_allow() -> None:
     """40 replicas in each rack: 5 on each of 8 brokers, 6 or 7 on each of 6."""
     observed = generated(Shape("rebalance", (8, 8, 6), 240, seed=3, partitions_per_topic=40))
     plan = planners.spread_topics(observed)
@@ -101,22 +101,22 @@ def consumed(base: Cluster, seed: int, bytes_out: Sequence[int] | None = None) -
     return replace(base, bytes_out=random if bytes_out is None else np.array(bytes_out, dtype=np.int64))
 
 
-def test_bytes_out_are_levelled_by_choosing_leaders() -> None:
+def test_bytes_out_are_balanced_by_choosing_leaders() -> None:
     observed = consumed(generated(Shape("rebalance", (5, 5, 5), 900, seed=6, popularity=0.1)), 6)
     assert observed.bytes_out is not None
     plan = planners.rebalance(observed, Options(measure="bytes out"))
-    out = consuming.led(plan.after, observed.bytes_out, observed.broker_count)
+    out = by_bytes_out.served(plan.after, observed.bytes_out, observed.broker_count)
     assert plan.moved_bytes == 0 and plan.summary().levelled == "bytes out"
     assert plan.spread_after == out.max() - out.min() <= 0.005 * out.mean() < plan.spread_before / 20
     same = planners.balance_leaders(observed, Options(measure="bytes out"))
     assert np.array_equal(same.after, plan.after)
 
 
-def test_bytes_out_move_replicas_where_leaders_alone_cannot_level_them() -> None:
+def test_bytes_out_move_replicas_where_leaders_alone_cannot_balance_them() -> None:
     observed = consumed(generated(Shape("rebalance", (5, 5, 5), 900, seed=6, replication=(1,))), 6)
     assert observed.bytes_out is not None
     plan = planners.rebalance(observed, Options(measure="bytes out"))
-    out = consuming.led(plan.after, observed.bytes_out, observed.broker_count)
+    out = by_bytes_out.served(plan.after, observed.bytes_out, observed.broker_count)
     assert plan.moved_bytes > 0 and out.max() - out.min() <= 0.006 * out.mean()
     assert not builders.problems(plan, observed.broker_ids.tolist())
 
@@ -133,14 +133,14 @@ def test_out_of_sync_replicas_do_not_lead_for_the_sake_of_bytes_out() -> None:
 
 @settings(max_examples=60, deadline=None)
 @given(cluster=clusters(offline=False), data=st.data())
-def test_no_single_change_of_leader_would_level_bytes_out_further(cluster: Cluster, data: st.DataObject) -> None:
+def test_no_single_change_of_leader_would_balance_bytes_out_further(cluster: Cluster, data: st.DataObject) -> None:
     weights = data.draw(
         st.lists(st.integers(0, 1000), min_size=cluster.partition_count, max_size=cluster.partition_count).filter(any)
     )
     plan = planners.balance_leaders(consumed(cluster, 0, weights), Options(measure="bytes out"))
-    out = consuming.led(plan.after, np.array(weights), cluster.broker_count)
+    out = by_bytes_out.served(plan.after, np.array(weights), cluster.broker_count)
     assert plan.spread_after >= plan.best_possible_spread
-    if plan.spread_after <= consuming.LEVEL_ENOUGH * out.sum() / cluster.broker_count:
+    if plan.spread_after <= by_bytes_out.BALANCED * out.sum() / cluster.broker_count:
         return
     for weight, members in zip(weights, plan.after.tolist(), strict=True):
         for other in (b for b in members[1:] if b >= 0):
@@ -154,14 +154,14 @@ def test_no_single_change_of_leader_would_level_bytes_out_further(cluster: Clust
         (Options(measure="bytes out"), "no partition of the snapshot has bytes_out"),
     ],
 )
-def test_what_is_not_known_is_not_levelled(options: Options, words: str) -> None:
+def test_an_unknown_measure_is_refused(options: Options, words: str) -> None:
     with pytest.raises(InvalidRequest, match=words):
         planners.rebalance(generated(Shape("rebalance", (3, 3, 3), 60)), options)
 
 
-def test_bytes_out_are_not_levelled_with_leaders_that_stay() -> None:
+def test_bytes_out_are_not_balanced_with_fixed_leaders() -> None:
     observed = consumed(generated(Shape("rebalance", (3, 3, 3), 60)), 1)
-    with pytest.raises(InvalidRequest, match="leaders: bytes out are levelled by choosing leaders"):
+    with pytest.raises(InvalidRequest, match="leaders: bytes out are balanced by choosing leaders"):
         planners.rebalance(observed, Options(measure="bytes out", leaders="keep"))
     with pytest.raises(InvalidRequest, match="by_share"):
         planners.balance_leaders(observed, Options(measure="bytes out"), by_share=True)

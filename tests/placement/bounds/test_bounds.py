@@ -6,41 +6,39 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from kafka_runbooks.placement import planners
-from kafka_runbooks.placement import problem as problems
 from kafka_runbooks.placement.arrays import Cluster, moved_bytes
-from kafka_runbooks.placement.bounds import exact
-from kafka_runbooks.placement.bounds import flow as fluid
-from kafka_runbooks.placement.bounds import load_ranges as bounds
-from kafka_runbooks.placement.bounds import relaxation as relaxing
+from kafka_runbooks.placement.bounds import exact, flow, load_ranges
+from kafka_runbooks.placement.bounds.relaxation import relax
 from kafka_runbooks.placement.planners.frontier import frontier, lower_curve
-from kafka_runbooks.placement.solver import retention as keeping
-from kafka_runbooks.placement.solver import solve as solving
+from kafka_runbooks.placement.problem import Problem, pose, spread_of
 from kafka_runbooks.placement.solver.construction import fill
+from kafka_runbooks.placement.solver.retention import keep
+from kafka_runbooks.placement.solver.solve import dropped_bytes, lower_bound
 from kafka_runbooks.placement.solver.state import State
 from tests.placement import builders
 from tests.placement.strategies import clusters
 
 
-def posed(cluster: Cluster) -> tuple[problems.Problem, "np.typing.NDArray[np.int32]"]:
-    problem = problems.make(cluster, np.ones(cluster.partition_count, dtype=np.bool_), cluster.is_live)
-    return problem, keeping.keep(problem)
+def posed(cluster: Cluster) -> tuple[Problem, "np.typing.NDArray[np.int32]"]:
+    problem = pose(cluster, np.ones(cluster.partition_count, dtype=np.bool_), cluster.is_live)
+    return problem, keep(problem)
 
 
 @settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(cluster=clusters(offline=False, most_partitions=6), moves=st.booleans())
-def test_no_map_beats_the_exact_spread_and_that_not_the_bound(cluster: Cluster, moves: bool) -> None:
+def test_no_plan_beats_the_exact_spread_nor_that_the_bound(cluster: Cluster, moves: bool) -> None:
     problem, kept = posed(cluster)
     proven = exact.best_spread(problem, kept, moves_allowed=moves)
     if proven is None:
         return
-    assert bounds.best_spread(relaxing.relax(problem, kept, moves_allowed=moves)) <= proven + 1e-6
+    assert load_ranges.best_spread(relax(problem, kept, moves_allowed=moves)) <= proven + 1e-6
     if moves:
         assert planners.rebalance(cluster, planners.Options(target_spread=0.0)).spread_after >= proven - 1e-6, "none beats it"
 
 
 @settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(cluster=clusters(offline=False, most_partitions=12), data=st.data(), between_brokers=st.booleans())
-def test_no_walk_through_valid_maps_moves_less_than_the_bounds(
+def test_no_random_walk_through_valid_assignments_moves_less_than_the_bounds(
     cluster: Cluster, data: st.DataObject, between_brokers: bool
 ) -> None:
     problem, kept = posed(cluster)
@@ -51,31 +49,31 @@ def test_no_walk_through_valid_maps_moves_less_than_the_bounds(
         source, destination = (data.draw(st.integers(0, cluster.broker_count - 1)) for _ in range(2))
         if source in state.sets[partition] and state.may_move(np.array([partition]), source, destination)[0]:
             state.move(partition, source, destination)
-    at = problems.levels(problem, np.array(state.load, dtype=np.int64))
-    reached, moved = float(at.max() - at.min()), moved_bytes(state.before, state.sets, cluster.size_bytes)
-    relaxed = relaxing.relax(problem, kept, moves_allowed=True)
-    assert bounds.best_spread(relaxed) <= reached + 1e-9
-    assert solving.lower_bound(problem, relaxed, kept, reached) <= moved
+    reached = spread_of(problem, np.array(state.load, dtype=np.int64))
+    moved = moved_bytes(state.before, state.sets, cluster.size_bytes)
+    relaxed = relax(problem, kept, moves_allowed=True)
+    assert load_ranges.best_spread(relaxed) <= reached + 1e-9
+    assert lower_bound(problem, relaxed, kept, reached) <= moved
     with pytest.MonkeyPatch.context() as patch:
         if not between_brokers:
-            patch.setattr(fluid, "MOST_FLOWS", 0)
-        assert fluid.best_spread(problem, kept) <= reached + 1e-9
-        assert fluid.least_moved(problem, kept, reached) - solving.dropped_bytes(problem, kept) <= moved
+            patch.setattr(flow, "MOST_FLOWS", 0)
+        assert flow.best_spread(problem, kept) <= reached + 1e-9
+        assert flow.least_moved(problem, kept, reached) - dropped_bytes(problem, kept) <= moved
 
 
 @settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(cluster=clusters(offline=False, most_partitions=6))
-def test_the_fluid_bound_is_none_of_pieces_where_every_partition_is_whole(cluster: Cluster) -> None:
+def test_the_flow_bound_is_exact_where_every_partition_is_whole(cluster: Cluster) -> None:
     problem, kept = posed(cluster)
     proven = exact.best_spread(problem, kept, moves_allowed=True)
     if proven is None or cluster.broker_count > 6:
         return
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(fluid, "HEAVY", 0.0)
-        found = fluid.best_spread(problem, kept)
+        patch.setattr(flow, "HEAVY", 0.0)
+        found = flow.best_spread(problem, kept)
     assert found <= proven + 1e-6
     widest = float(problem.width[problem.allowed].max())
-    if (problem.spread == problem.replication).all() and (problem.cluster.capacity_bytes > 1000).all():
+    if (problem.required_racks == problem.replication).all() and (problem.cluster.capacity_bytes > 1000).all():
         assert found >= proven - 1e-3 - 1 / widest
 
 
@@ -85,7 +83,7 @@ def test_one_huge_partition_bounds_the_spread() -> None:
     problem, kept = posed(observed)
     proven = exact.best_spread(problem, kept, moves_allowed=True)
     assert proven == pytest.approx(40 / 160)
-    assert bounds.best_spread(relaxing.relax(problem, kept, moves_allowed=True)) == pytest.approx(40 / 160, abs=2 / 160)
+    assert load_ranges.best_spread(relax(problem, kept, moves_allowed=True)) == pytest.approx(40 / 160, abs=2 / 160)
 
 
 def test_a_plan_carries_the_proof_if_asked() -> None:
@@ -105,18 +103,18 @@ def test_racks_of_unequal_capacity_bound_the_spread() -> None:
         sets, {b: (r, 100 if b < 5 else 120) for b, (r, _) in brokers.items()}, dict.fromkeys(range(12), 10), capacity=160
     )
     problem, kept = posed(observed)
-    relaxed = relaxing.relax(problem, kept, moves_allowed=True)
-    assert bounds.best_spread(relaxed) == pytest.approx((60 - 40) / 160, abs=2 / 160)
+    relaxed = relax(problem, kept, moves_allowed=True)
+    assert load_ranges.best_spread(relaxed) == pytest.approx((60 - 40) / 160, abs=2 / 160)
 
 
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(cluster=clusters(offline=False), spread=st.floats(0, 0.5))
 def test_a_wider_window_never_costs_more(cluster: Cluster, spread: float) -> None:
     problem, kept = posed(cluster)
-    relaxed = relaxing.relax(problem, kept, moves_allowed=True)
-    best = bounds.best_spread(relaxed)
-    assert bounds.least_moved(relaxed, best + spread) >= bounds.least_moved(relaxed, best + spread * 1.5)
-    assert bounds.least_moved(relaxed, 10.0) == relaxed.placed
+    relaxed = relax(problem, kept, moves_allowed=True)
+    best = load_ranges.best_spread(relaxed)
+    assert load_ranges.least_moved(relaxed, best + spread) >= load_ranges.least_moved(relaxed, best + spread * 1.5)
+    assert load_ranges.least_moved(relaxed, 10.0) == relaxed.placed
 
 
 def test_the_frontier_falls_and_its_plans_are_near_it() -> None:
@@ -124,7 +122,7 @@ def test_the_frontier_falls_and_its_plans_are_near_it() -> None:
 
     from benchmarks import placement as benchmark
 
-    problem, observed = benchmark.load(Path(__file__).parent / "problems" / "rebalance-12x400.json.gz")
+    problem, observed = benchmark.load(Path(__file__).parents[1] / "problems" / "rebalance-12x400.json.gz")
     points = frontier(observed, brokers=problem["target_brokers"])
     moved = [point.moved_bytes for point in points]
     assert moved == sorted(moved, reverse=True)

@@ -1,10 +1,9 @@
-"""When no map exists: which constraint, on which broker or rack, and the smallest change that would help."""
+"""When no assignment exists: which constraint, on which broker or rack, and the smallest change that would help."""
 
 import numpy as np
 import pytest
 
-from kafka_runbooks.placement import batches as steps
-from kafka_runbooks.placement import planners
+from kafka_runbooks.placement import batches, planners
 from kafka_runbooks.placement.errors import NoAssignment
 from kafka_runbooks.placement.planners import Options
 from tests.placement.builders import cluster
@@ -50,6 +49,6 @@ def test_steps_that_wait_for_each_other_for_space() -> None:
     observed = cluster({("t", 0): [1], ("t", 1): [2]}, brokers, {0: 10, 1: 10}, capacity=10)
     wanted = np.array([[1], [0]], dtype=np.int32)
     with pytest.raises(NoAssignment, match="free 10 bytes on it, or move one of its partitions to a third broker first"):
-        steps.cut(observed, observed.replicas, wanted)
+        batches.cut(observed, observed.replicas, wanted)
     roomy = cluster({("t", 0): [1], ("t", 1): [2]}, {1: ("a", 0), 2: ("b", 10)}, {0: 10, 1: 10}, capacity=20)
-    assert [s.rows.tolist() for s in steps.cut(roomy, roomy.replicas, wanted)] == [[0], [1]], "one after the other"
+    assert [s.rows.tolist() for s in batches.cut(roomy, roomy.replicas, wanted)] == [[0], [1]], "one after the other"
