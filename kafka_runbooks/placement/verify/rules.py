@@ -94,9 +94,7 @@ def check_assignment(
     return wrong + _over_capacity(known, used, _used(known, known.replicas), "in the end")
 
 
-def check_batch(
-    known: Facts, before: Sets, batch: Sets, *, floor: int | None = None, is_given: bool = False
-) -> list[str]:
+def check_batch(known: Facts, before: Sets, batch: Sets, *, floor: int | None = None, is_given: bool = False) -> list[str]:
     """Check one batch, which changes the state `before` (all partitions) to that state with `batch` applied.
 
     While it runs every partition has its old and its new replicas (KIP-455), and disks hold both.
