@@ -33,8 +33,8 @@ from kafka_runbooks.models.results import Reason
 from kafka_runbooks.models.status import Progress
 from kafka_runbooks.moves import freeze, planning, what_if
 from kafka_runbooks.moves.planning import ClusterObservation, PlannerResult
+from kafka_runbooks.placement import errors as placement_errors
 from kafka_runbooks.placement import snapshots
-from kafka_runbooks.placement.checking import InvalidPlan
 from kafka_runbooks.placement.errors import InFlight, InvalidRequest, NoAssignment
 from kafka_runbooks.safety.moves import foreign_reassignments, reasons_not_to_move
 
@@ -146,7 +146,7 @@ def survey(clients: ClusterClients, kind: str, asked: PlanRequest[Request], plan
     except InvalidRequest as error:
         reason = Reason(name="invalid-request", message=str(error)[:2000], remedy="ask for what the cluster has")
         return Survey(reasons=(reason,))
-    except InvalidPlan as error:
+    except placement_errors.PlannerDefect as error:
         raise PlannerDefect(f"the {kind} planner broke a rule, nothing was changed: {error}") from error
     if not plan.moves and not result.continues_without_moves:
         return Survey(nothing_to_do=result.nothing)

@@ -1,8 +1,8 @@
-"""Plan every problem of a folder, and say how good each plan is: `uv run python -m benchmarks.placement FOLDER [--json]`.
+"""Plan every problem of a folder and report how good each plan is: `uv run python -m benchmarks.placement FOLDER [--json]`.
 
 A problem is a gzipped JSON file: `brokers` (id, rack, capacity, free), `partitions` (topic, partition, replicas, size),
 `target_brokers`, `replication` (or null) and `family`: replace, shrink, rf_up and rf_down move what they must and no more;
-rebalance, rebalance_hetero and scale_up level. Maps go to `build/placement/`. `seconds` is planning alone.
+rebalance, rebalance_hetero and scale_up balance. Maps go to `build/placement/`. `seconds` is planning alone.
 """
 
 import argparse
@@ -14,9 +14,13 @@ from typing import Any
 
 import numpy as np
 
-from kafka_runbooks.placement import bounds, keeping, planners, problems, relaxing, snapshots
+from kafka_runbooks.placement import planners, snapshots
 from kafka_runbooks.placement.arrays import Cluster
+from kafka_runbooks.placement.bounds import load_ranges
+from kafka_runbooks.placement.bounds.relaxation import relax
 from kafka_runbooks.placement.plan import Plan
+from kafka_runbooks.placement.problem import Rules, pose
+from kafka_runbooks.placement.solver.retention import keep
 
 OUT = Path("build/placement")
 FORCED = {"replace", "shrink", "rf_up", "rf_down"}
@@ -40,9 +44,9 @@ def cluster_of(problem: dict[str, Any]) -> Cluster:
 
 
 def plan(problem: dict[str, Any], cluster: Cluster) -> Plan:
-    """Plan a problem by its kind.
+    """Plan a problem according to its family.
 
-    The families that only move what they must are judged by used bytes, the others by utilisation.
+    The families that only move what they must are measured by used bytes, the others by utilisation.
     """
     family, targets = problem["family"], problem["target_brokers"]
     if family in FORCED:
@@ -82,14 +86,14 @@ def run(path: Path, out: Path) -> dict[str, Any]:
 
 
 def best_utilisation_spread(made: Plan, moves: bool) -> float:
-    """The utilisation spread that no plan beats: none at all, or none that moves only what it must."""
+    """The utilisation spread that no plan beats; without `moves`, no plan that moves only what it must."""
     if made.measure == "utilisation":
         return made.best_possible_spread
     everything = np.ones(made.cluster.partition_count, dtype=np.bool_)
     replication = (made.after >= 0).sum(axis=1)
     one_factor = int(replication[0]) if len(set(replication.tolist())) == 1 else None
-    posed = problems.make(made.cluster, everything, made.targets, replication=one_factor)
-    return bounds.best_spread(relaxing.relax(posed, keeping.keep(posed), moves_allowed=moves))
+    posed = pose(made.cluster, everything, made.targets, Rules(one_factor))
+    return load_ranges.best_spread(relax(posed, keep(posed), moves_allowed=moves))
 
 
 def main() -> None:

@@ -1,7 +1,7 @@
-"""Plan odd problems by the hundred, and list those that miss: `uv run python -m benchmarks.placement_fuzz [--seed S]`.
+"""Plan odd problems by the hundred and list those that miss: `uv run python -m benchmarks.placement_fuzz [--seed S]`.
 
 Uneven and tiny racks, mixed replication factors, empty partitions, one partition of most of a disk, few partitions, full disks.
-Each must be valid and span the racks it can, by the independent checker; replace, shrink, rf_up and rf_down must move what must
+Each plan must pass the independent rules; replace, shrink, rf_up and rf_down must move what must
 move and no more; rebalance, rebalance_hetero and scale_up must end within half a percent of the best possible spread for at most
 1.05 times the lower bound of bytes. Exit code 1 where one misses.
 """
@@ -14,9 +14,10 @@ import numpy as np
 
 from benchmarks import placement as benchmark
 from benchmarks.placement_generator import FAMILIES, Problem, Shape, generate
-from kafka_runbooks.placement import checker, snapshots
+from kafka_runbooks.placement import snapshots
 from kafka_runbooks.placement.errors import NoAssignment
-from kafka_runbooks.placement.solving import default_tolerance
+from kafka_runbooks.placement.solver.solve import default_tolerance
+from kafka_runbooks.placement.verify import rules
 
 TIMES_BOUND = 1.05
 
@@ -47,15 +48,16 @@ def shapes(count: int, seed: int) -> Iterator[Shape]:
 
 
 def faults(problem: Problem) -> list[str]:
-    """What is wrong with the plan of a problem; empty: nothing.
+    """What is wrong with the plan of a problem.
 
-    :raises NoAssignment: there is none (disks are full, above all where racks are tiny)
+    Raises:
+        NoAssignment: there is no plan (disks are full, above all where racks are tiny).
     """
     plan = benchmark.plan(problem, benchmark.cluster_of(problem))
     cluster = plan.cluster
     after = {(t, p): ids for t, p, ids in snapshots.assignments(cluster, plan.after, range(cluster.partition_count))}
     wanted = problem["replication"]
-    found = checker.check_map(checker.facts(cluster), after, brokers=problem["target_brokers"], replication=wanted)
+    found = rules.check_assignment(rules.facts(cluster), after, brokers=problem["target_brokers"], replication=wanted)
     figures = plan.summary()
     if figures.rack_violations:
         found.append(f"{figures.rack_violations} rack violations")

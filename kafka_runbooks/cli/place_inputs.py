@@ -1,35 +1,29 @@
-"""What `place` plans on: a snapshot file, or a live cluster through the Kafka Protocol; and its options."""
+"""What `place` plans on: a snapshot file, or a live cluster through the Kafka Protocol; and the planners' options."""
 
 import gzip
 import json
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import yaml
 from pydantic import Field, TypeAdapter, ValidationError
 
+from kafka_runbooks.cli.place_options import Common, Level
 from kafka_runbooks.clients.protocols import Kafka
 from kafka_runbooks.models.base import OperatorInput
 from kafka_runbooks.models.maps import TopicMap
-from kafka_runbooks.models.placement import Snapshot
+from kafka_runbooks.models.placement import Measure, Snapshot
 from kafka_runbooks.placement import maps, planners, snapshots
 from kafka_runbooks.placement.arrays import Cluster
 from kafka_runbooks.placement.errors import InvalidRequest
-from kafka_runbooks.placement.problems import Measure
-from kafka_runbooks.placement.snapshots import observed
 
-if TYPE_CHECKING:
-    from kafka_runbooks.cli.place import Common
-
-
-MEASURES: dict[str, Measure] = {
-    "utilisation": "utilisation",
-    "used-bytes": "used bytes",
-    "replica-count": "replica count",
-    "bytes-in": "bytes in",
-    "bytes-out": "bytes out",
+MEASURES: dict[Level, Measure] = {
+    Level.UTILISATION: "utilisation",
+    Level.USED_BYTES: "used bytes",
+    Level.REPLICA_COUNT: "replica count",
+    Level.BYTES_IN: "bytes in",
+    Level.BYTES_OUT: "bytes out",
 }
 
 
@@ -40,27 +34,27 @@ class MapsFile(OperatorInput):
     brokers_by_type: dict[str, tuple[int, ...]] = Field(default_factory=dict)
 
 
-def observe(snapshot: Path | None, bootstrap: str | None, capacity_bytes: int) -> Cluster:
+def observe(common: Common) -> Cluster:
     """The cluster to plan on.
 
-    :raises InvalidRequest: neither source or both, or a file that can't be read; the message names the field
+    Raises:
+        InvalidRequest: neither source or both, or a file that can't be read; the message names the field.
     """
-    if (snapshot is None) == (bootstrap is None):
+    if common.snapshot is not None and common.bootstrap is None:
+        return snapshots.from_snapshot(read_snapshot(common.snapshot))
+    if common.bootstrap is None or common.snapshot is not None:
         raise InvalidRequest("give either --snapshot FILE or --bootstrap SERVERS")
-    if bootstrap is not None:
-        from kafka_runbooks.clients.kafka import KafkaAdmin
+    from kafka_runbooks.clients.kafka import KafkaAdmin
 
-        kafka = KafkaAdmin(bootstrap)
-        try:
-            return snapshots.from_snapshot(look(kafka, capacity_bytes))
-        finally:
-            kafka.close()
-    assert snapshot is not None
-    return snapshots.from_snapshot(read_snapshot(snapshot))
+    kafka = KafkaAdmin(common.bootstrap)
+    try:
+        return snapshots.from_snapshot(live_snapshot(kafka, common.capacity_bytes))
+    finally:
+        kafka.close()
 
 
 def read_snapshot(path: Path) -> Snapshot:
-    """A snapshot file; raw and gzipped JSON read alike, whatever the name says."""
+    """Read a snapshot file; gzip is recognised by content, not by name."""
     try:
         data = sys.stdin.buffer.read() if str(path) == "-" else path.read_bytes()
         if data[:2] == b"\x1f\x8b":
@@ -72,22 +66,23 @@ def read_snapshot(path: Path) -> Snapshot:
         raise InvalidRequest(f"--snapshot {path}: {_first(error)}") from error
 
 
-def look(kafka: Kafka, capacity_bytes: int) -> Snapshot:
-    """A live cluster as a snapshot: a partition's size is its largest replica's, from DescribeLogDirs (KIP-113).
+def live_snapshot(kafka: Kafka, capacity_bytes: int) -> Snapshot:
+    """The snapshot of a live cluster.
 
-    So are disks (KIP-827, Kafka 3.3 and later); where a broker doesn't tell, used bytes are levelled instead of utilisation.
+    Args:
+        kafka: the cluster.
+        capacity_bytes: disk capacity of every broker, instead of what brokers report; 0: as they report.
 
-    :param capacity_bytes: disk capacity of every broker, instead of what brokers tell; 0: ask them
-
-    :raises InvalidRequest: a live broker didn't answer, and its free space would be guessed
+    Raises:
+        InvalidRequest: a live broker didn't answer, so its free space would be a guess.
     """
-    seen = kafka.snapshot()
-    sizes = kafka.replica_sizes(sorted(seen.live_broker_ids))
+    state = kafka.snapshot()
+    sizes = kafka.replica_sizes(sorted(state.live_broker_ids))
     if sizes.unanswered_broker_ids:
         raise InvalidRequest(
             f"--bootstrap: brokers {list(sizes.unanswered_broker_ids)} did not report their replicas' sizes; try again"
         )
-    found = observed(seen, sizes, kafka.reassignments())
+    found = snapshots.observed(state, sizes, kafka.reassignments())
     if not capacity_bytes:
         return found
     used: dict[int, int] = {}
@@ -100,8 +95,8 @@ def look(kafka: Kafka, capacity_bytes: int) -> Snapshot:
     return found.model_copy(update={"brokers": brokers})
 
 
-def options(cluster: Cluster, common: "Common") -> planners.Options:
-    """Planner options from the command line's."""
+def options(cluster: Cluster, common: Common) -> planners.Options:
+    """The planners' options from those of the command line."""
     return planners.Options(
         topics=_items(common.topics) or None,
         exclude=_items(common.topics_exclude),
@@ -119,12 +114,15 @@ def options(cluster: Cluster, common: "Common") -> planners.Options:
     )
 
 
-def mapped(cluster: Cluster, ids: list[int]) -> list[int]:
-    """Brokers that hold replicas, where the list has the reserved id -1."""
+def targets(cluster: Cluster, ids: list[int]) -> list[int] | None:
+    """Brokers to plan for, with the reserved ids -1 and -2 resolved; None: all live ones."""
+    if planners.ALL_KNOWN in ids:
+        return None
+    named = [broker for broker in ids if broker != planners.ALL_MAPPED]
     if planners.ALL_MAPPED not in ids:
-        return []
+        return named
     held = np.unique(cluster.replicas[cluster.replicas >= 0])
-    return [int(b) for b in cluster.broker_ids[held]]
+    return named + [int(b) for b in cluster.broker_ids[held]]
 
 
 def _items(text: str | None) -> list[str]:
@@ -142,7 +140,7 @@ def _regions(cluster: Cluster, path: Path) -> maps.Regions:
 
 
 def _first(error: ValidationError) -> str:
-    """The first fault in one line: where, what, and how many more."""
+    """The first error in one line: where, what, and how many more."""
     fault = error.errors()[0]
     more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
     return f"{'.'.join(str(part) for part in fault['loc'])}: {fault['msg']}{more}"

@@ -1,32 +1,31 @@
-"""What `place` prints and writes: topicmappr's sections as tables, one JSON object, plots, maps that Kafka's tool takes."""
+"""What `place` prints and writes: topicmappr's sections as tables, one JSON object, plots, maps for Kafka's own tool."""
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from rich.console import Console
 from rich.table import Table
 
+from kafka_runbooks.cli import topicmappr
+from kafka_runbooks.cli.place_options import Common
 from kafka_runbooks.models.placement import BrokerLoad, PlacementSummary, ReassignmentMap
-from kafka_runbooks.placement import checking, planners, statistics
-from kafka_runbooks.placement import frontier as frontiers
+from kafka_runbooks.placement import planners, verify
 from kafka_runbooks.placement.arrays import Cluster
+from kafka_runbooks.placement.batches import Batch, Limits, cut, phases
 from kafka_runbooks.placement.errors import InvalidRequest
 from kafka_runbooks.placement.plan import Plan
-from kafka_runbooks.placement.steps import Limits, Step, cut, phases
-
-if TYPE_CHECKING:
-    from kafka_runbooks.cli.place import Common
+from kafka_runbooks.placement.planners.frontier import frontier, lower_curve
 
 GB = 1 << 30
 """topicmappr's GB."""
 
 
-def emit(plan: Plan, common: "Common") -> None:
-    """Check, write and print a plan."""
+def emit(plan: Plan, common: Common) -> None:
+    """Verify, write and print a plan."""
     steps = _steps(plan, common)
-    checking.check(plan, steps, leader_kept_in_front=common.phased)
+    verify.check(plan, steps, leader_first=common.phased)
     files = _write(plan, steps, common)
     summary = plan.summary()
     if common.plot is not None:
@@ -37,7 +36,7 @@ def emit(plan: Plan, common: "Common") -> None:
     show(Console(), plan, summary, steps, files, common.changes)
 
 
-def _steps(plan: Plan, common: "Common") -> list[Step]:
+def _steps(plan: Plan, common: Common) -> list[Batch]:
     limits = Limits(common.step_bytes, common.step_moves, common.step_brokers)
     if common.phased:
         if limits != Limits():
@@ -48,8 +47,8 @@ def _steps(plan: Plan, common: "Common") -> list[Step]:
     return cut(plan.cluster, plan.before, plan.after, limits)
 
 
-def _write(plan: Plan, steps: list[Step], common: "Common") -> list[str]:
-    """Per topic and combined maps, phases or steps numbered from 0, each with its rollback."""
+def _write(plan: Plan, steps: list[Batch], common: Common) -> list[str]:
+    """Write maps per topic and combined, phases or steps numbered from 0, each with its rollback."""
     if common.out_path is None and common.out_file is None:
         return []
     folder = common.out_path or Path()
@@ -75,7 +74,7 @@ def _write(plan: Plan, steps: list[Step], common: "Common") -> list[str]:
     return written
 
 
-def _as_json(plan: Plan, summary: PlacementSummary, steps: list[Step], files: list[str]) -> dict[str, Any]:
+def _as_json(plan: Plan, summary: PlacementSummary, steps: list[Batch], files: list[str]) -> dict[str, Any]:
     return {
         "summary": summary.model_dump(mode="json"),
         "reassignment": plan.reassignment().model_dump(mode="json", exclude_none=True),
@@ -88,8 +87,8 @@ def _as_json(plan: Plan, summary: PlacementSummary, steps: list[Step], files: li
     }  # fmt: skip
 
 
-def show(console: Console, plan: Plan, summary: PlacementSummary, steps: list[Step], files: list[str], most: int) -> None:
-    """topicmappr's sections, in its order."""
+def show(console: Console, plan: Plan, summary: PlacementSummary, steps: list[Batch], files: list[str], most: int) -> None:
+    """Print topicmappr's sections, in its order."""
     cluster = plan.cluster
     topics = sorted({cluster.topics[t] for t in cluster.topic[plan.changed].tolist()})
     console.print(f"[bold]Topics with changes:[/] {', '.join(topics) or 'none'}")
@@ -112,12 +111,8 @@ def _show_broker_changes(console: Console, plan: Plan) -> None:
     cluster = plan.cluster
     ids = cluster.broker_ids
     mapped = ids[np.unique(plan.before[plan.before >= 0])].tolist()
-    racks = {
-        int(ids[b]): None if cluster.rack_names[r].startswith("(broker ") else cluster.rack_names[r]
-        for b, r in enumerate(cluster.racks.tolist())
-        if cluster.is_live[b]
-    }
-    changes = statistics.broker_changes(mapped, ids[plan.targets].tolist(), racks)
+    racks = {int(ids[b]): cluster.rack_name(b) for b in range(cluster.broker_count) if cluster.is_live[b]}
+    changes = topicmappr.broker_changes(mapped, ids[plan.targets].tolist(), racks)
     console.print("[bold]Broker changes:[/]")
     for word, brokers in (
         ("missing (previous broker, not live)", changes.old_missing),
@@ -140,7 +135,7 @@ def _show_changes(console: Console, plan: Plan, most: int) -> None:
     for row in shown:
         topic, number = plan.cluster.name(row)
         before, after = plan.cluster.ids(plan.before[row]), plan.cluster.ids(plan.after[row])
-        table.add_row(f"{topic} p{number}", str(before), str(after), statistics.change(before, after))
+        table.add_row(f"{topic} p{number}", str(before), str(after), topicmappr.change(before, after))
     if rows:
         console.print(table)
     if len(shown) < len(rows):
@@ -148,7 +143,7 @@ def _show_changes(console: Console, plan: Plan, most: int) -> None:
 
 
 def _show_distribution(console: Console, plan: Plan, summary: PlacementSummary) -> None:
-    degree = [statistics.degrees([b for b in row if b >= 0] for row in sets.tolist()) for sets in (plan.before, plan.after)]
+    degree = [topicmappr.degrees([b for b in row if b >= 0] for row in sets.tolist()) for sets in (plan.before, plan.after)]
     spans = [f"{min(d.values(), default=0)}/{max(d.values(), default=0)}/{sum(d.values()) / max(1, len(d)):.2f}" for d in degree]
     console.print(f"[bold]Broker distribution[/], degree (min/max/average of brokers that share sets): {spans[0]} -> {spans[1]}")
     table = Table("broker", "rack", "leaders", "followers", "replicas")
@@ -168,10 +163,8 @@ def _show_storage(console: Console, summary: PlacementSummary) -> None:
     brokers = [b for b in summary.brokers if b.capacity_bytes > 0]
     if not brokers:
         return
-    before = statistics.storage(
-        {b.id: b.capacity_bytes - b.used_bytes_before for b in brokers if b.replicas_before or b.is_target}
-    )
-    after = statistics.storage({b.id: b.capacity_bytes - b.used_bytes_after for b in brokers if b.is_target})
+    before = topicmappr.storage([b.capacity_bytes - b.used_bytes_before for b in brokers if b.replicas_before or b.is_target])
+    after = topicmappr.storage([b.capacity_bytes - b.used_bytes_after for b in brokers if b.is_target])
     console.print(
         f"[bold]Free storage[/], range {before.range / GB:.2f} -> {after.range / GB:.2f} GB, "
         f"range spread {before.range_spread_percent:.2f} -> {after.range_spread_percent:.2f} %, "
@@ -180,7 +173,7 @@ def _show_storage(console: Console, summary: PlacementSummary) -> None:
     table = Table("broker", "free before", "free after", "difference", "utilisation")
     for broker in brokers:
         free = (broker.capacity_bytes - broker.used_bytes_before, broker.capacity_bytes - broker.used_bytes_after)
-        change, share = statistics.difference(*free)
+        change, share = topicmappr.difference(*free)
         table.add_row(
             _name(broker),
             f"{free[0] / GB:.2f} GB",
@@ -227,7 +220,7 @@ def _save(figure: Any, path: Path) -> None:
 
 
 def plot(summary: PlacementSummary, path: Path) -> None:
-    """Utilisation (or used bytes, where capacities are unknown) of every broker before and after."""
+    """Plot the utilisation (or used bytes, where capacities are unknown) of every broker before and after."""
     known = all(b.capacity_bytes > 0 for b in summary.brokers)
     figure = _figure()
     axes = figure.subplots()
@@ -246,9 +239,9 @@ def plot(summary: PlacementSummary, path: Path) -> None:
 
 
 def plot_frontier(cluster: Cluster, options: planners.Options, brokers: list[int] | None, path: Path) -> None:
-    """Bytes to move over the spread reached: our plans, and what no plan can beat."""
-    points = frontiers.frontier(cluster, options, brokers)
-    curve = frontiers.lower_curve(cluster, np.linspace(points[0].spread, points[-1].spread, 40).tolist(), brokers)
+    """Plot bytes to move over the spread reached: actual plans, and what no plan can beat."""
+    points = frontier(cluster, options, brokers)
+    curve = lower_curve(cluster, np.linspace(points[0].spread, points[-1].spread, 40).tolist(), brokers)
     figure = _figure()
     axes = figure.subplots()
     axes.plot([s for s, _ in curve], [b / GB for _, b in curve], ":", label="no plan moves less")

@@ -10,6 +10,9 @@ from pydantic import Field, field_validator, model_validator
 
 from kafka_runbooks.models.base import Model, OperatorInput
 
+Measure = Literal["utilisation", "used bytes", "replica count", "bytes in", "bytes out"]
+"""What a planner balances over brokers."""
+
 
 class SnapshotBroker(Model):
     """A broker: total and free bytes of its log directories. `rack` None: it collides with no other rack."""
@@ -113,7 +116,7 @@ class PlacementSummary(Model):
     """No plan that reaches `spread_after` (and what was asked) moves fewer bytes."""
     forced_bytes: int
     """The part that any valid map must move: lost or leaving replicas, added ones, rack repairs."""
-    levelled: Literal["utilisation", "used bytes", "replica count", "bytes in", "bytes out"]
+    levelled: Measure
     spread_before: float
     """Highest minus lowest a fraction of capacity for utilisation, else bytes, replicas or bytes per second."""
     spread_after: float

@@ -12,9 +12,11 @@ from kafka_runbooks.models.plans import PlanSummary, SummaryLine, reference_to
 from kafka_runbooks.models.wording import duration, size
 from kafka_runbooks.moves import change_windows, what_if
 from kafka_runbooks.moves.planning import ClusterObservation, PlannerResult
-from kafka_runbooks.placement import checker, checking, snapshots, steps
+from kafka_runbooks.placement import snapshots
 from kafka_runbooks.placement.arrays import Cluster
-from kafka_runbooks.placement.checking import InvalidPlan
+from kafka_runbooks.placement.batches import Limits, cut
+from kafka_runbooks.placement.errors import PlannerDefect
+from kafka_runbooks.placement.verify import check, rules
 from kafka_runbooks.throttle import leases
 
 WINDOWS_PER_BATCH = 4
@@ -23,23 +25,23 @@ SHOWN_BATCHES, SHOWN_LINES = 30, 20
 
 
 def freeze(observed: ClusterObservation, request: MoveInput, kind: str, result: PlannerResult, made_at: datetime) -> MovePlan:
-    """The plan, not yet kept anywhere. Its batches are steps that are each valid on their own (`placement.steps`).
+    """The plan, not yet kept anywhere. Its batches are each valid on their own (`placement.batches`).
 
     Raises:
         NoAssignment: what is left fits no broker's disk while both copies exist.
-        InvalidPlan: the independent checker found a broken rule.
+        PlannerDefect: the independent rules found it broken.
     """
-    limits = steps.Limits(
+    limits = Limits(
         moves_per_broker=WINDOWS_PER_BATCH * max(request.limits.moves_in_per_broker, request.limits.moves_out_per_broker)
     )
-    cut = steps.cut(result.plan.cluster, result.plan.before, result.plan.after, limits)
+    parts = cut(result.plan.cluster, result.plan.before, result.plan.after, limits)
     if not result.is_given:
-        checking.check(result.plan, cut)
+        check(result.plan, parts)
     now = {partition.name: partition for partition in observed.snapshot.partitions}
     moves: list[Move] = []
-    for number, step in enumerate(cut):
+    for number, part in enumerate(parts):
         batch = []
-        for topic, partition, after in snapshots.assignments(result.plan.cluster, result.plan.after, step.rows.tolist()):
+        for topic, partition, after in snapshots.assignments(result.plan.cluster, result.plan.after, part.rows.tolist()):
             before = now[TopicPartition(topic, partition)]
             batch.append(
                 Move(
@@ -73,25 +75,25 @@ def freeze(observed: ClusterObservation, request: MoveInput, kind: str, result: 
 
 
 def verify(plan: MovePlan, cluster: Cluster, *, floor: int | None = None, is_given: bool = False) -> None:
-    """Ask the independent checker about every batch of a frozen plan, each from the state that the batches before it leave.
+    """Check every batch of a frozen plan with the independent rules, each from the state that the batches before it leave.
 
     Args:
         floor: the replication factor that the plan may go down to.
         is_given: an operator chose the destinations; fewer racks, fewer replicas and dead destinations are preflight's to report.
 
     Raises:
-        InvalidPlan: with every finding.
+        PlannerDefect: with every finding.
     """
-    facts = checker.facts(cluster)
+    facts = rules.facts(cluster)
     state = dict(facts.replicas)
     wrong = []
     for number in sorted({move.batch for move in plan.moves}):
         change = {(move.topic, move.partition): list(move.after) for move in plan.moves if move.batch == number}
-        findings = checker.check_step(facts, state, change, floor=floor, is_given=is_given)
+        findings = rules.check_batch(facts, state, change, floor=floor, is_given=is_given)
         wrong += [f"batch {number}: {finding}" for finding in findings]
-        state = checker.apply(state, change)
+        state |= change
     if wrong:
-        raise InvalidPlan(f"{len(wrong)} findings: " + "; ".join(wrong[:10]))
+        raise PlannerDefect(wrong)
 
 
 def with_throttles_before(

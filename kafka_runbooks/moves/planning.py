@@ -24,11 +24,10 @@ from kafka_runbooks.models.steps import StepName
 from kafka_runbooks.placement import planners
 from kafka_runbooks.placement.arrays import Cluster
 from kafka_runbooks.placement.errors import InvalidRequest
-from kafka_runbooks.placement.given import given
 from kafka_runbooks.placement.map_regions import regions
 from kafka_runbooks.placement.maps import Regions
 from kafka_runbooks.placement.plan import Plan
-from kafka_runbooks.placement.wishes import Options
+from kafka_runbooks.placement.planners import Options, given
 from kafka_runbooks.safety.moves import reasons_not_to_remove
 
 MOVE_STEPS = (StepName.REASSIGN, StepName.ELECT, StepName.RELEASE, StepName.PROVE)

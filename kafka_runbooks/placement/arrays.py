@@ -20,16 +20,19 @@ Floats = npt.NDArray[np.float64]
 NONE = -1
 """Padding in a replica row: no replica in this slot."""
 OFFLINE = -2
-"""A replica whose broker id is unknown (Kafka's -1): it counts for the replication factor, and nothing can be kept of it."""
+"""A replica whose broker id is unknown (Kafka's -1): it counts towards the replication factor, but cannot be kept."""
+
+OWN_RACK = "(broker {})"
+"""Name of the rack that a broker without one gets."""
 
 
 @dataclass(frozen=True)
 class Cluster:
-    """What was observed. Arrays are indexed by broker (B), partition (P) or both (P x W, W = the longest replica list).
+    """The observed cluster. Arrays are indexed by broker (B), partition (P) or both (P x W, W = the longest replica list).
 
     `unexplained_bytes` is used space that no listed replica accounts for (other topics, the system); it never moves.
-    A broker without a rack is a rack of its own, as kafka-kit's empty rack never collides. A broker that only replica lists
-    name is in the table too, with `is_live` False.
+    A broker without a rack is a rack of its own, as kafka-kit's empty rack never collides. A broker that appears only in replica
+    lists is included, with `is_live` False.
     """
 
     broker_ids: Ints
@@ -71,7 +74,7 @@ class Cluster:
         return flags
 
     def on_target(self) -> "Cluster":
-        """The cluster as it will be when reassignments in progress end: removing replicas are gone (KIP-455)."""
+        """The cluster as it will be once reassignments in progress complete: removing replicas are gone (KIP-455)."""
         if self.removing is None:
             return replace(self, adding=None)
         kept = np.where(self.removing, NONE, self.replicas)
@@ -88,8 +91,13 @@ class Cluster:
         """(topic, partition number) of a row."""
         return self.topics[self.topic[row]], int(self.partition[row])
 
+    def rack_name(self, broker: int) -> str | None:
+        """The rack of a broker (by index); None where it has none."""
+        name = self.rack_names[self.racks[broker]]
+        return None if name == OWN_RACK.format(int(self.broker_ids[broker])) else name
+
     def ids(self, row: "npt.NDArray[np.int32] | Sequence[int]") -> list[int]:
-        """Broker ids of one replica row, padding left out; -1 for an offline one."""
+        """Broker ids of one replica row without padding; -1 for an offline replica."""
         return [int(self.broker_ids[b]) if b >= 0 else -1 for b in row if b != NONE]
 
 
@@ -107,7 +115,7 @@ def loads(replicas: Indices, weight: Ints, length: int) -> Ints:
 
 
 def distinct_racks(replicas: Indices, racks: Indices) -> Ints:
-    """P: number of distinct racks in each replica row (padding and offline replicas have none)."""
+    """P: number of distinct racks in each replica row, not counting padding and offline replicas."""
     width = replicas.shape[1]
     rack = np.where(replicas >= 0, racks[np.maximum(replicas, 0)], -1)
     count = np.zeros(len(replicas), dtype=np.int64)
@@ -137,3 +145,28 @@ def added(before: Indices, after: Indices) -> Flags:
 def moved_bytes(before: Indices, after: Indices, size_bytes: Ints) -> int:
     """Bytes that must be copied to get from `before` to `after`."""
     return int((added(before, after).sum(axis=1) * size_bytes).sum())
+
+
+def leader_counts(replicas: Indices, brokers: int) -> Ints:
+    """B: partitions whose preferred leader each broker is."""
+    first = replicas[:, 0]
+    led: Ints = np.bincount(first[first >= 0], minlength=brokers).astype(np.int64)
+    return led
+
+
+def with_leaders(replicas: Indices, rows: Ints, leader: Indices) -> Indices:
+    """The replica lists with each row's leader (one per row of `rows`) first; the others keep their order."""
+    reordered = replicas.copy()
+    picked = replicas[rows]
+    order = np.argsort(picked != leader[:, None], axis=1, kind="stable")
+    reordered[rows] = np.take_along_axis(picked, order, axis=1)
+    return reordered
+
+
+def widen(replicas: Indices, width: int) -> Indices:
+    """The replica lists padded to `width`."""
+    if replicas.shape[1] == width:
+        return replicas
+    wide: Indices = np.full((len(replicas), width), NONE, dtype=np.int32)
+    wide[:, : replicas.shape[1]] = replicas
+    return wide

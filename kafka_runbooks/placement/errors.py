@@ -1,20 +1,23 @@
-"""What can go wrong in placement, by what the caller can do about it.
+"""Everything that placement raises.
 
-PlacementError
- ├─ InvalidRequest        the request contradicts itself or the cluster: change the request
- ├─ InFlight       a reassignment is in progress: wait for it, or plan on its target
- └─ NoAssignment          no valid map exists: the reasons say which constraint fails where, and the smallest change that helps
+PlacementError      no plan was made; the message is for the operator
+ ├─ InvalidRequest  the request contradicts itself or the cluster: change the request
+ ├─ InFlight        a reassignment is in progress: wait for it, or plan on its target
+ └─ NoAssignment    no assignment is valid: the reasons name each constraint that fails, where, and the smallest change that helps
+PlannerDefect       a planner produced an invalid plan: a bug of this program, never the operator's fault
 """
+
+from collections.abc import Sequence
 
 from kafka_runbooks.models.placement import PlacementReason
 
 
 class PlacementError(ValueError):
-    """Nothing was planned. The message is meant for the person who asked."""
+    """No plan was made. The message is meant for the operator."""
 
 
 class InvalidRequest(PlacementError):
-    """The request names unknown brokers or topics, or asks for what contradicts itself."""
+    """The request names unknown brokers or topics, or contradicts itself."""
 
 
 class InFlight(PlacementError):
@@ -22,8 +25,16 @@ class InFlight(PlacementError):
 
 
 class NoAssignment(PlacementError):
-    """No map satisfies every constraint; `reasons` say why, one by one."""
+    """No assignment satisfies every constraint; `reasons` say why, one by one."""
 
     def __init__(self, reasons: list[PlacementReason]) -> None:
         super().__init__("no valid map exists: " + "; ".join(str(reason) for reason in reasons))
         self.reasons = reasons
+
+
+class PlannerDefect(RuntimeError):
+    """The independent checks refused a plan or one of its batches; `findings` name the broken rules."""
+
+    def __init__(self, findings: Sequence[str]) -> None:
+        super().__init__(f"{len(findings)} findings: " + "; ".join(findings[:10]))
+        self.findings = tuple(findings)

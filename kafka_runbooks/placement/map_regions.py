@@ -1,8 +1,8 @@
-"""The regions of a live cluster, by the maps that its brokers are labelled with.
+"""Regions of a live cluster, derived from the maps that its brokers are labelled with.
 
-A map is a topic regex and the brokers that carry those topics. The brokers of a map are known by label; its topics are told by
-where their replicas are: a topic whose replicas lie on brokers of one map belongs to it, one that spans several
-(`__consumer_offsets`) belongs to all of these together. So no plan takes a topic off its map.
+The brokers of a map are known by their labels, its topics by where their replicas are: a topic whose replicas are all on
+brokers of one map belongs to that map, one that spans several (`__consumer_offsets`) to all of them together. So no plan
+takes a topic off its map.
 """
 
 from collections.abc import Collection, Iterable, Mapping
@@ -21,9 +21,10 @@ def regions(
     """One region for each set of maps that some topic spans; None where no broker is in any map.
 
     Args:
-        partitions: the cluster's, with their replicas.
+        cluster: the observed cluster.
+        partitions: its partitions, with their replicas.
         map_of: broker -> its map.
-        only: those that touch one of these maps.
+        only: restrict the regions to those that touch one of these maps.
 
     Raises:
         InvalidRequest: no broker is in such a map.

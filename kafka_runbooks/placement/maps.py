@@ -1,8 +1,8 @@
 """Maps: which topics live on which brokers ("Running Production Kafka Clusters in Kubernetes", Datadog, 2019).
 
 A map is a topic regex and the brokers (one node group, one instance type) that carry those topics. Regexes are anchored at both
-ends and a plain name is itself: topicmappr takes `foo.bar` as an unanchored regex that also matches `my-foo.bar2`. A topic that
-two maps claim, or none, is reported and left where it is: guessing would move data for nothing.
+ends and a plain name matches only itself: topicmappr takes `foo.bar` as an unanchored regex that also matches `my-foo.bar2`. A
+topic matched by several maps, or by none, is reported and left in place: a guess could move data for nothing.
 """
 
 import re
@@ -17,13 +17,14 @@ from kafka_runbooks.placement.errors import InvalidRequest
 from kafka_runbooks.placement.snapshots import broker_indices
 
 LITERAL = re.compile(r"[A-Za-z0-9._-]+")
-"""What Kafka allows in a topic's name (Topic.LEGAL_CHARS): an item of these characters only is that topic, dots included."""
+"""Characters that Kafka allows in a topic name (Topic.LEGAL_CHARS): an item of only these is a name, dots included."""
 
 
 def matching(items: Iterable[str], topics: Sequence[str]) -> list[str]:
-    """Topics that any item names: a literal name, or a regex that matches the whole name.
+    """Topics that match any item: a literal name, or a regex that matches the whole name.
 
-    :raises InvalidRequest: a literal that is no topic, or a regex that doesn't compile
+    Raises:
+        InvalidRequest: a literal that is not a topic, or a regex that doesn't compile.
     """
     found: set[str] = set()
     known = set(topics)
@@ -42,15 +43,15 @@ def matching(items: Iterable[str], topics: Sequence[str]) -> list[str]:
 
 
 def excluding(items: Iterable[str], topics: Sequence[str]) -> list[str]:
-    """Topics that no item names, by the rules of `matching`; an item that names nothing excludes nothing."""
-    gone: set[str] = set()
+    """Topics that match no item, by the rules of `matching`; an item that matches no topic excludes nothing."""
+    excluded: set[str] = set()
     for item in items:
         try:
-            gone.update(matching([item], topics))
+            excluded.update(matching([item], topics))
         except InvalidRequest:
             if not LITERAL.fullmatch(item):
                 raise
-    return [topic for topic in topics if topic not in gone]
+    return [topic for topic in topics if topic not in excluded]
 
 
 def rows_of(cluster: Cluster, topics: Iterable[str]) -> Flags:
@@ -63,7 +64,7 @@ def rows_of(cluster: Cluster, topics: Iterable[str]) -> Flags:
 
 @dataclass(frozen=True)
 class Region:
-    """One map of the cluster at hand: its partitions (P) and brokers (B)."""
+    """One map, resolved on a cluster: its partitions (P) and brokers (B)."""
 
     name: str
     scope: Flags
@@ -72,19 +73,24 @@ class Region:
 
 @dataclass(frozen=True)
 class Regions:
-    """All maps, and what belongs to none or to several."""
+    """All maps, and the topics that belong to none or to several."""
 
     regions: tuple[Region, ...]
     unmapped_topics: tuple[str, ...]
     contested_topics: Mapping[str, tuple[str, ...]]
-    """Topic -> the maps that claim it."""
+    """Topic -> the maps that match it."""
 
 
 def resolve(cluster: Cluster, maps: Sequence[TopicMap], brokers_by_type: Mapping[str, Sequence[int]] | None = None) -> Regions:
-    """Regions of maps. Maps that ask for N instances of a type take the lowest N broker ids of it that no earlier map took.
+    """Resolve maps on a cluster. A map that asks for N instances of a type takes the N lowest broker ids of it still free.
 
-    :param brokers_by_type: instance type -> broker ids, as the caller found them in Kubernetes labels
-    :raises InvalidRequest: an unknown broker, or fewer instances than asked for
+    Args:
+        cluster: the observed cluster.
+        maps: the maps, in order of precedence for instances.
+        brokers_by_type: instance type -> broker ids, as found in Kubernetes labels.
+
+    Raises:
+        InvalidRequest: an unknown broker, or fewer free instances than requested.
     """
     claims: dict[str, list[str]] = {topic: [] for topic in cluster.topics}
     taken: set[int] = {broker for entry in maps for broker in entry.brokers}

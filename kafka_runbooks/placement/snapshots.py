@@ -1,16 +1,17 @@
-"""Between the outside's shape (a snapshot's models, a reassignment JSON) and arrays.
+"""Conversion between external models (snapshot, reassignment JSON) and arrays.
 
-Order is fixed here, by broker id and by (topic, partition), so that a plan never depends on the order of a file.
+The order is fixed here, by broker id and by (topic, partition), so that a plan never depends on the order of a file.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from typing import NamedTuple
 
 import numpy as np
 
 from kafka_runbooks.models.cluster import ClusterSnapshot, Reassignment, ReplicaSizes
 from kafka_runbooks.models.placement import PartitionAssignment, ReassignmentMap, Snapshot, SnapshotBroker, SnapshotPartition
-from kafka_runbooks.placement.arrays import NONE, OFFLINE, Cluster, Flags, Indices, Ints, loads
+from kafka_runbooks.placement.arrays import NONE, OFFLINE, OWN_RACK, Cluster, Flags, Indices, Ints, loads, widen
 from kafka_runbooks.placement.errors import InvalidRequest
 
 
@@ -30,18 +31,26 @@ def from_snapshot(snapshot: Snapshot) -> Cluster:
         return cluster
     by_name = {(p.topic, p.partition): p for p in partitions}
     rows = [by_name[cluster.name(row)] for row in range(cluster.partition_count)]
-    return _with_flags(cluster, [set(p.adding) for p in rows], [set(p.removing) for p in rows])
+    return replace(cluster, adding=_mask(cluster, [p.adding for p in rows]), removing=_mask(cluster, [p.removing for p in rows]))
 
 
-def _with_flags(cluster: Cluster, adding: list[set[int]], removing: list[set[int]]) -> Cluster:
-    def mask(sets: list[set[int]]) -> Flags:
-        flags = np.zeros(cluster.replicas.shape, dtype=np.bool_)
-        for row, ids in enumerate(sets):
-            for slot, broker in enumerate(cluster.ids(cluster.replicas[row])):
-                flags[row, slot] = broker in ids
-        return flags
+def _mask(cluster: Cluster, ids: Sequence[Sequence[int]]) -> Flags:
+    """P x W: slots whose broker is among the ids of its row."""
+    flags: Flags = np.zeros(cluster.replicas.shape, dtype=np.bool_)
+    for row, brokers in enumerate(ids):
+        for slot, broker in enumerate(cluster.ids(cluster.replicas[row])):
+            flags[row, slot] = broker in brokers
+    return flags
 
-    return replace(cluster, adding=mask(adding), removing=mask(removing))
+
+class BrokerRow(NamedTuple):
+    """One broker of `build`'s input."""
+
+    id: int
+    rack: str | None
+    capacity_bytes: int
+    free_bytes: int
+    is_live: bool
 
 
 def build(
@@ -53,55 +62,44 @@ def build(
     bytes_in: Sequence[int] | None = None,
     bytes_out: Sequence[int] | None = None,
 ) -> Cluster:
-    """Arrays from plain columns. `brokers` are (id, rack, capacity bytes, free bytes, live); replicas hold broker ids."""
-    order = sorted(range(len(names)), key=names.__getitem__)
-    width = max((len(row) for row in replicas), default=0) or 1
-    ids = np.full((len(names), width), -1, dtype=np.int64)
-    present = np.zeros((len(names), width), dtype=np.bool_)
-    lengths = np.fromiter((len(replicas[i]) for i in order), dtype=np.int64, count=len(order))
-    present[:] = np.arange(width)[None, :] < lengths[:, None]
-    ids[present] = np.fromiter((b for i in order for b in replicas[i]), dtype=np.int64, count=int(lengths.sum()))
+    """Arrays from plain columns.
 
-    known = {broker[0]: broker for broker in brokers}
-    unknown = sorted(set(np.unique(ids[ids >= 0]).tolist()) - set(known))
-    table = sorted([*known.values(), *((broker, None, 0, 0, False) for broker in unknown)])
-    broker_ids = np.array([row[0] for row in table], dtype=np.int64)
+    Args:
+        brokers: fields of `BrokerRow`; brokers that only replica lists mention are added, as dead ones.
+        names: (topic, partition) of each partition, in any order; the other columns follow it.
+        replicas: broker ids in preference order, -1 for an offline replica.
+        sizes: bytes of each partition.
+        in_sync: broker ids; None: every replica on a live broker.
+        bytes_in: bytes per second, if known.
+        bytes_out: bytes per second, if known.
+    """
+    order = sorted(range(len(names)), key=names.__getitem__)
+    ids, present = _id_matrix([replicas[i] for i in order])
+    known = {row[0]: BrokerRow(*row) for row in brokers}
+    unknown = set(np.unique(ids[ids >= 0]).tolist()) - set(known)
+    table = sorted([*known.values(), *(BrokerRow(broker, None, 0, 0, False) for broker in unknown)])
+    broker_ids = np.array([broker.id for broker in table], dtype=np.int64)
     index: Indices = np.searchsorted(broker_ids, np.maximum(ids, 0)).astype(np.int32)
     matrix: Indices = np.where(present, np.where(ids >= 0, index, OFFLINE), NONE).astype(np.int32)
-
-    named = sorted({row[1] for row in table if row[1] is not None})
-    rack_of = {name: i for i, name in enumerate(named)}
-    rack_names = list(named)
-    racks = np.zeros(len(table), dtype=np.int32)
-    for i, row in enumerate(table):
-        if row[1] is None:
-            racks[i] = len(rack_names)
-            rack_names.append(f"(broker {row[0]})")
-        else:
-            racks[i] = rack_of[row[1]]
+    rack_names, racks = _racks(table)
 
     size = np.array([sizes[i] for i in order], dtype=np.int64)
-    capacity = np.array([row[2] for row in table], dtype=np.int64)
-    live = np.array([row[4] for row in table], dtype=np.bool_)
-    used = capacity - np.array([row[3] for row in table], dtype=np.int64)
-    held = loads(matrix, size, len(table))
-    # Without a capacity there is no free space either: what replicas don't explain is unknown, and taken as nothing.
-    unexplained = np.where(capacity > 0, used - held, 0)
+    capacity = np.array([broker.capacity_bytes for broker in table], dtype=np.int64)
+    used = capacity - np.array([broker.free_bytes for broker in table], dtype=np.int64)
+    live = np.array([broker.is_live for broker in table], dtype=np.bool_)
+    synced: Flags = (matrix >= 0) & live[np.maximum(matrix, 0)]
+    for row, members in enumerate([in_sync[i] for i in order] if in_sync is not None else ()):
+        if members is not None:
+            synced[row] &= np.isin(ids[row], list(members))
     topics = tuple(sorted({name[0] for name in names}))
     topic_of = {name: i for i, name in enumerate(topics)}
-
-    synced: Flags = (matrix >= 0) & live[np.maximum(matrix, 0)]
-    if in_sync is not None:
-        for row_index, i in enumerate(order):
-            members = in_sync[i]
-            if members is not None:
-                synced[row_index] &= np.isin(ids[row_index], list(members))
     return Cluster(
         broker_ids=broker_ids,
         racks=racks,
-        rack_names=tuple(rack_names),
+        rack_names=rack_names,
         capacity_bytes=capacity,
-        unexplained_bytes=unexplained,
+        # Without a capacity the used space is unknown too: nothing is assumed beyond the replicas.
+        unexplained_bytes=np.where(capacity > 0, used - loads(matrix, size, len(table)), 0),
         is_live=live,
         topics=topics,
         topic=np.array([topic_of[names[i][0]] for i in order], dtype=np.int32),
@@ -114,10 +112,35 @@ def build(
     )
 
 
+def _id_matrix(replicas: Sequence[Sequence[int]]) -> tuple[Ints, Flags]:
+    """(broker ids padded with -1, which slots hold a replica)."""
+    width = max((len(row) for row in replicas), default=0) or 1
+    ids = np.full((len(replicas), width), -1, dtype=np.int64)
+    lengths = np.fromiter((len(row) for row in replicas), dtype=np.int64, count=len(replicas))
+    present: Flags = np.arange(width)[None, :] < lengths[:, None]
+    ids[present] = np.fromiter((b for row in replicas for b in row), dtype=np.int64, count=int(lengths.sum()))
+    return ids, present
+
+
+def _racks(table: Sequence[BrokerRow]) -> tuple[tuple[str, ...], Indices]:
+    """(rack names, index of each broker's rack); a broker without a rack gets one of its own."""
+    names = sorted({broker.rack for broker in table if broker.rack is not None})
+    index = {name: i for i, name in enumerate(names)}
+    racks: Indices = np.zeros(len(table), dtype=np.int32)
+    for i, broker in enumerate(table):
+        if broker.rack is None:
+            racks[i] = len(names)
+            names.append(OWN_RACK.format(broker.id))
+        else:
+            racks[i] = index[broker.rack]
+    return tuple(names), racks
+
+
 def broker_indices(cluster: Cluster, ids: Iterable[int], *, where: str = "brokers") -> Ints:
     """Indices of broker ids, in ascending order of id.
 
-    :raises InvalidRequest: an id that the cluster does not know
+    Raises:
+        InvalidRequest: an id that is unknown to the cluster; the message starts with `where`.
     """
     wanted = np.array(sorted(set(ids)), dtype=np.int64)
     found = np.searchsorted(cluster.broker_ids, wanted)
@@ -129,7 +152,7 @@ def broker_indices(cluster: Cluster, ids: Iterable[int], *, where: str = "broker
 
 
 def to_map(cluster: Cluster, replicas: Indices, rows: Iterable[int]) -> ReassignmentMap:
-    """A reassignment JSON of some rows; broker ids, in order. A row with offline replicas only names none, and is left out."""
+    """A reassignment JSON of some rows, with broker ids in preference order. Rows that are entirely offline are omitted."""
     return ReassignmentMap(
         partitions=tuple(
             PartitionAssignment(topic=topic, partition=partition, replicas=tuple(ids))
@@ -140,7 +163,7 @@ def to_map(cluster: Cluster, replicas: Indices, rows: Iterable[int]) -> Reassign
 
 
 def assignments(cluster: Cluster, replicas: Indices, rows: Iterable[int]) -> Iterable[tuple[str, int, list[int]]]:
-    """(topic, partition, broker ids) of some rows, without building a model for each."""
+    """Yield (topic, partition, broker ids) of some rows, without building a model for each."""
     ids = cluster.broker_ids.tolist()
     for row in rows:
         topic, partition = cluster.name(row)
@@ -148,14 +171,14 @@ def assignments(cluster: Cluster, replicas: Indices, rows: Iterable[int]) -> Ite
 
 
 def from_map(cluster: Cluster, assignment: ReassignmentMap) -> Indices:
-    """The replica matrix after a map: rows that it doesn't name stay.
+    """The replica matrix after a reassignment; rows that it doesn't list stay unchanged.
 
-    :raises InvalidRequest: an unknown partition or broker
+    Raises:
+        InvalidRequest: an unknown partition or broker.
     """
     rows: Mapping[tuple[str, int], int] = {cluster.name(row): row for row in range(cluster.partition_count)}
     width = max([cluster.replicas.shape[1], *(len(p.replicas) for p in assignment.partitions)])
-    matrix: Indices = np.full((cluster.partition_count, width), NONE, dtype=np.int32)
-    matrix[:, : cluster.replicas.shape[1]] = cluster.replicas
+    matrix = widen(cluster.replicas, width).copy()
     for entry in assignment.partitions:
         row = rows.get((entry.topic, entry.partition))
         if row is None:
@@ -167,7 +190,7 @@ def from_map(cluster: Cluster, assignment: ReassignmentMap) -> Indices:
 
 
 def observed(snapshot: ClusterSnapshot, sizes: ReplicaSizes, reassignments: tuple[Reassignment, ...]) -> Snapshot:
-    """What placement plans from: a partition's size is its largest replica's (KIP-113), disks are what brokers tell (KIP-827)."""
+    """The snapshot of a live cluster: a partition's size is its largest replica's (KIP-113), disks are as reported (KIP-827)."""
     largest: dict[tuple[str, int], int] = {}
     for replica, size in sizes.size_bytes.items():
         name = (replica.topic, replica.partition)

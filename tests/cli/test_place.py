@@ -3,6 +3,8 @@
 import gzip
 import json
 import re
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -228,3 +230,18 @@ def test_bytes_in_and_out_are_columns_of_the_snapshot(tmp_path: Path) -> None:
         summary = planned("rebalance", "--level", level, "--snapshot", snapshot)["summary"]
         assert summary["levelled"] == words and summary["spread_after"] < summary["spread_before"] / 10
     assert planned("leaders", "--level", "bytes-out", "--snapshot", snapshot)["summary"]["moved_bytes"] == 0
+
+
+def test_help_imports_neither_numpy_nor_planners() -> None:
+    """They take longer to load than an operator wants to wait for help."""
+    script = (
+        "import sys\n"
+        "from typer.testing import CliRunner\n"
+        "from kafka_runbooks.cli import place\n"
+        "for command in ([], ['rebalance']):\n"
+        "    assert CliRunner().invoke(place.app, [*command, '--help']).exit_code == 0\n"
+        "print([name for name in sys.modules if name.split('.')[0] in ('numpy', 'highspy', 'matplotlib', 'yaml', 'kafka')])\n"
+        "print([name for name in sys.modules if name.startswith('kafka_runbooks.placement.')])\n"
+    )
+    ran = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert ran.stdout.splitlines() == ["[]", "['kafka_runbooks.placement.errors']"]

@@ -1,10 +1,11 @@
-"""Small clusters for tests: brokers as (id, rack, free or used), sets as lists of ids."""
+"""Small clusters for tests: brokers as (id, rack, free bytes), sets as lists of ids."""
 
 from collections.abc import Mapping, Sequence
 
-from kafka_runbooks.placement import checker, snapshots
+from kafka_runbooks.placement import snapshots
 from kafka_runbooks.placement.arrays import Cluster
 from kafka_runbooks.placement.plan import Plan
+from kafka_runbooks.placement.verify import rules
 
 Sets = Mapping[tuple[str, int], Sequence[int]]
 
@@ -53,6 +54,6 @@ def after(plan: Plan) -> dict[tuple[str, int], list[int]]:
 
 
 def problems(plan: Plan, brokers: Sequence[int], replication: int | None = None, min_racks: int | None = None) -> list[str]:
-    """What the independent checker finds wrong with a plan's map."""
-    known = checker.facts(plan.cluster)
-    return checker.check_map(known, after(plan), brokers=brokers, replication=replication, min_racks=min_racks)
+    """Findings of the independent rules about a plan's assignment."""
+    known = rules.facts(plan.cluster)
+    return rules.check_assignment(known, after(plan), brokers=brokers, replication=replication, min_racks=min_racks)

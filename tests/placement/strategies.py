@@ -1,4 +1,4 @@
-"""Clusters for hypothesis: small, and odd in every way that planners must bear."""
+"""Clusters for hypothesis: small, and unusual in every way that planners must handle."""
 
 from hypothesis import strategies as st
 

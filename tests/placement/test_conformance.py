@@ -9,13 +9,17 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from kafka_runbooks.models.placement import ReassignmentMap
-from kafka_runbooks.placement import affinity, filling, keeping, leaders, maps, planners, problems, statistics, steps
-from kafka_runbooks.placement.arrays import Cluster, loads
+from kafka_runbooks.cli import topicmappr
+from kafka_runbooks.models.placement import Measure, ReassignmentMap
+from kafka_runbooks.placement import batches, maps, planners
+from kafka_runbooks.placement.arrays import Cluster, leader_counts, loads
 from kafka_runbooks.placement.errors import InvalidRequest, NoAssignment
-from kafka_runbooks.placement.planners import ALL_KNOWN, ALL_MAPPED, Options
-from kafka_runbooks.placement.shifting import heaviest_first
-from kafka_runbooks.placement.state import State
+from kafka_runbooks.placement.planners import ALL_KNOWN, ALL_MAPPED, Options, affinity
+from kafka_runbooks.placement.problem import Problem, Rules, pose
+from kafka_runbooks.placement.solver.bulk_moves import heaviest_first
+from kafka_runbooks.placement.solver.construction import BrokerHeaps, closed_racks
+from kafka_runbooks.placement.solver.retention import keep
+from kafka_runbooks.placement.solver.state import State
 from tests.placement import builders
 from tests.placement.builders import B4, B7, M1, M2, M4, after, cluster
 
@@ -27,16 +31,14 @@ def indices(observed: Cluster, *ids: int) -> np.ndarray[tuple[int], np.dtype[np.
     return np.searchsorted(observed.broker_ids, ids).astype(np.int64)
 
 
-def problem(
-    observed: Cluster, *allowed: int, min_racks: int | None = None, measure: problems.Measure = "used bytes"
-) -> problems.Problem:
+def problem(observed: Cluster, *allowed: int, min_racks: int | None = None, measure: Measure = "used bytes") -> Problem:
     flags = np.isin(observed.broker_ids, allowed)
     scope = np.ones(observed.partition_count, dtype=np.bool_)
-    return problems.make(observed, scope, flags, measure=measure, min_racks=min_racks)
+    return pose(observed, scope, flags, Rules(measure=measure, min_racks=min_racks))
 
 
 def test_case_1_broker_changes() -> None:
-    changes = statistics.broker_changes(
+    changes = topicmappr.broker_changes(
         [1001, 1002, 1003, 1004], [1002, 1003, 1005, 1006, 1007], {1003: None, 1004: "a", 1005: "b", 1007: None}
     )
     assert changes.new == (1005, 1007)
@@ -55,15 +57,15 @@ def test_case_2_minus_one_is_every_mapped_broker() -> None:
 def test_case_3_brokers_in_order_of_count_and_of_storage() -> None:
     state = State(problem(cluster(M1, B7), *B7), cluster(M1, B7).replicas)
     count = dict(zip(range(7), [2, 2, 3, 2, 2, 3, 3], strict=True))
-    by_count = _drain(filling.Shelves(state, lambda b: (count[b], b)))
+    by_count = _drain(BrokerHeaps(state, lambda b: (count[b], b)))
     assert by_count == [0, 1, 3, 4, 2, 5, 6]
     free = [B7[1001 + b][1] for b in range(7)]
-    assert _drain(filling.Shelves(state, lambda b: (-free[b], b))) == [3, 4, 5, 6, 2, 1, 0]
+    assert _drain(BrokerHeaps(state, lambda b: (-free[b], b))) == [3, 4, 5, 6, 2, 1, 0]
 
 
-def _drain(shelves: filling.Shelves) -> list[int]:
+def _drain(heaps: BrokerHeaps) -> list[int]:
     seen: list[int] = []
-    while (broker := shelves.lowest(lambda b: b not in seen, ())) is not None:
+    while (broker := heaps.lowest(lambda b: b not in seen, ())) is not None:
         seen.append(broker)
     return seen
 
@@ -71,7 +73,7 @@ def _drain(shelves: filling.Shelves) -> list[int]:
 def test_case_4_storage_of_stripped_replicas_is_free_again() -> None:
     observed = cluster(M1, sizes={0: 30, 1: 35, 2: 60, 3: 45})
     assert (observed.capacity_bytes - observed.unexplained_bytes).tolist() == [225, 310, 405, 505]
-    kept = keeping.keep(problem(observed, 1001, 1002, 1004))
+    kept = keep(problem(observed, 1001, 1002, 1004))
     used = observed.unexplained_bytes + loads(kept, observed.size_bytes, 4)
     assert (observed.capacity_bytes - used).tolist() == [100, 200, 405, 400]
 
@@ -81,21 +83,13 @@ def test_case_5_an_offline_replica_is_no_broker() -> None:
     assert observed.broker_ids.tolist() == [1001, 1002, 1003, 1004]
 
 
-def test_case_6_means_and_who_is_beyond_them() -> None:
-    free = {b: free for b, (_, free) in B7.items()}
-    figures = statistics.storage(free)
-    assert figures.harmonic_mean == pytest.approx(247.0588, abs=1e-4)
-    assert figures.mean == pytest.approx(314.2857, abs=1e-4)
-    late = [1003, 1004, 1005, 1006, 1007]
-    assert statistics.beyond(free, figures.harmonic_mean, 0.2, above=True) == late
-    assert statistics.beyond(free, figures.harmonic_mean, 0.6, above=True) == late[1:]
-    assert statistics.beyond(free, figures.harmonic_mean, 0.8, above=True) == []
-    assert statistics.beyond(free, figures.mean, 0.2, above=True) == late[1:]
-    assert statistics.beyond(free, figures.mean, 0.6, above=True) == []
-    assert statistics.beyond(free, figures.harmonic_mean, 0.1, above=False) == [1001, 1002]
-    assert statistics.beyond(free, figures.harmonic_mean, 0.2, above=False) == [1001]
-    assert statistics.beyond(free, figures.mean, 0.2, above=False) == [1001, 1002]
-    assert statistics.beyond(free, figures.mean, 0.6, above=False) == [1001]
+def test_case_6_fuller_brokers_give_and_emptier_ones_take() -> None:
+    """topicmappr compares free bytes with their mean, ours uses the cheapest window; the same brokers give and take."""
+    sets = {("t", p): [1001 if p < 30 else 1002] for p in range(60)}
+    plan = planners.rebalance(cluster(sets, B7, dict.fromkeys(range(60), 10), capacity=1000))
+    changes = {b.id: b.used_bytes_after - b.used_bytes_before for b in plan.summary().brokers}
+    assert {broker for broker, change in changes.items() if change < 0} == {1001, 1002}
+    assert {broker for broker, change in changes.items() if change > 0} == {1004, 1005, 1006, 1007}
 
 
 def test_every_case_is_here() -> None:
@@ -104,26 +98,26 @@ def test_every_case_is_here() -> None:
 
 
 def test_case_7_range_and_deviation() -> None:
-    figures = statistics.storage({b: free for b, (_, free) in B4.items()})
+    figures = topicmappr.storage([free for _, free in B4.values()])
     assert (figures.range, figures.range_spread_percent) == (300, 300.0)
     assert figures.standard_deviation == pytest.approx(111.803, abs=1e-3)
 
 
 def test_case_8_differences() -> None:
-    assert statistics.difference(100, 200) == (100, 100.0)
-    assert statistics.difference(200, 100) == (-100, -50.0)
-    assert statistics.difference(0, 5) == (5, 0.0), "a full broker's percentage has no meaning"
+    assert topicmappr.difference(100, 200) == (100, 100.0)
+    assert topicmappr.difference(200, 100) == (-100, -50.0)
+    assert topicmappr.difference(0, 5) == (5, 0.0), "a full broker's percentage has no meaning"
 
 
 def test_case_9_degree() -> None:
-    degree = statistics.degrees(M3.values())
+    degree = topicmappr.degrees(M3.values())
     assert degree == {1001: 3, 1002: 3, 1003: 3, 1004: 4, 1005: 1}
     assert sum(degree.values()) / 5 == 2.8
 
 
 def test_case_10_leaders_and_followers() -> None:
     observed = cluster(M1)
-    led = leaders.counts(observed.replicas, 4)
+    led = leader_counts(observed.replicas, 4)
     total = loads(observed.replicas, np.ones(4, dtype=np.int64), 4)
     assert list(zip(led.tolist(), (total - led).tolist(), strict=True)) == [(1, 2), (1, 2), (1, 1), (1, 1)]
 
@@ -159,12 +153,12 @@ def test_case_14_who_passes_the_constraints() -> None:
     brokers: dict[int, tuple[str | None, int]] = {1000: ("a", 600), 1001: ("a", 600), 1002: ("c", 600)}
     observed = cluster({("t", 0): [1000]}, brokers, {0: 500})
     posed = problem(observed, *brokers)
-    wider = problems.make(observed, posed.scope, posed.allowed, replication=2)
-    assert filling.racks_closed(State(wider, observed.replicas), 0, [0]) == {0}
-    one_rack = problems.make(observed, posed.scope, posed.allowed, replication=2, min_racks=1)
-    assert filling.racks_closed(State(one_rack, observed.replicas), 0, [0]) == set()
-    two_racks = problems.make(observed, posed.scope, posed.allowed, replication=2, min_racks=2)
-    assert filling.racks_closed(State(two_racks, observed.replicas), 0, [0]) == {0}
+    wider = pose(observed, posed.scope, posed.allowed, Rules(2))
+    assert closed_racks(State(wider, observed.replicas), 0, [0]) == {0}
+    one_rack = pose(observed, posed.scope, posed.allowed, Rules(2, min_racks=1))
+    assert closed_racks(State(one_rack, observed.replicas), 0, [0]) == set()
+    two_racks = pose(observed, posed.scope, posed.allowed, Rules(2, min_racks=2))
+    assert closed_racks(State(two_racks, observed.replicas), 0, [0]) == {0}
     assert after(planners.set_replication(observed, 2, Options(leaders="keep")))["t", 0] == [1000, 1002]
     with pytest.raises(NoAssignment, match="capacity on broker 1002"):
         planners.set_replication(cluster({("t", 0): [1000]}, brokers, {0: 650}), 2, Options(leaders="keep"))
@@ -311,7 +305,7 @@ def test_case_26_leaders_by_share_of_replicas() -> None:
     ],
 )
 def test_case_27_change_texts(new: list[int], words: str) -> None:
-    assert statistics.change([1000, 1001], new) == words
+    assert topicmappr.change([1000, 1001], new) == words
 
 
 def test_case_28_excluded_topics() -> None:
@@ -323,9 +317,9 @@ def test_case_28_excluded_topics() -> None:
 def test_case_29_phases() -> None:
     observed = cluster(M2)
     wanted = observed.replicas.copy()
-    assert steps.phases(observed, observed.replicas, wanted) == []
+    assert batches.phases(observed, observed.replicas, wanted) == []
     wanted[:, 0] = np.array([2, 3, 1, 1, 1, 1, 0], dtype=np.int32)
-    first, second = steps.phases(observed, observed.replicas, wanted)
+    first, second = batches.phases(observed, observed.replicas, wanted)
     assert [p.replicas[0] for p in first.reassignment().partitions] == [M2["t", p][0] for p in first.rows.tolist()]
     assert [p.replicas[0] for p in second.reassignment().partitions] == [1001 + int(wanted[p, 0]) for p in second.rows.tolist()]
 
@@ -347,7 +341,7 @@ def test_case_31_brokers_at_a_time(size: int, count: int) -> None:
     small = {("t", p): [10000 + (p + i) % 3 for i in range(3)] for p in range(9)}
     observed = cluster(ring, {10000 + b: ("abc"[b % 3], 0) for b in range(9)})
     wanted = np.array([[b - 10000 for b in small["t", p]] for p in range(9)], dtype=np.int32)
-    chunks = [s for s in steps.cut(observed, observed.replicas, wanted, steps.Limits(brokers_at_a_time=size)) if _moves(s)]
+    chunks = [s for s in batches.cut(observed, observed.replicas, wanted, batches.Limits(brokers_at_a_time=size)) if _moves(s)]
     assert len(chunks) == count
     assert {10006, 10007, 10008} - _used(chunks[0].after) >= ({10006, 10007, 10008} if size == 3 else set())
     state = observed.replicas.copy()
@@ -355,10 +349,10 @@ def test_case_31_brokers_at_a_time(size: int, count: int) -> None:
         assert all(len(set(row)) == 3 for row in step.after.tolist()), "no broker twice, at any time"
         state[step.rows] = step.after
     assert {tuple(sorted(row)) for row in state.tolist()} == {(0, 1, 2)}
-    assert steps.cut(observed, wanted, wanted, steps.Limits(brokers_at_a_time=size)) == []
+    assert batches.cut(observed, wanted, wanted, batches.Limits(brokers_at_a_time=size)) == []
 
 
-def _moves(step: steps.Step) -> bool:
+def _moves(step: batches.Batch) -> bool:
     return any(set(a) != set(b) for a, b in zip(step.before.tolist(), step.after.tolist(), strict=True))
 
 
@@ -371,4 +365,4 @@ def test_case_47_the_target_of_a_reassignment_in_progress() -> None:
     adding, removing = (np.array([[b == x for b in (1001, 1003, 1002)]]) for x in (1003, 1001))
     moving = replace(observed, adding=adding, removing=removing)
     assert moving.ids(moving.on_target().replicas[0]) == [1003, 1002]
-    # Snapshots, gzipped or not, read alike: tests/placement/test_command.py. Under-replicated sets: models/cluster.py.
+    # Snapshots, gzipped or not, read alike: tests/cli/test_place.py. Under-replicated sets: models/cluster.py.

@@ -12,10 +12,12 @@ import pytest
 
 from benchmarks.placement_generator import Shape, generate
 from kafka_runbooks.models.placement import Snapshot
-from kafka_runbooks.placement import checker, maps, planners, snapshots
+from kafka_runbooks.placement import maps, planners, snapshots
 from kafka_runbooks.placement.arrays import Cluster
+from kafka_runbooks.placement.batches import Limits, cut
 from kafka_runbooks.placement.errors import InFlight, InvalidRequest, NoAssignment
 from kafka_runbooks.placement.planners import Options
+from kafka_runbooks.placement.verify import rules
 from tests.placement import builders
 from tests.placement.builders import after, cluster
 
@@ -57,15 +59,13 @@ def test_2_moves_within_a_rack_stay_in_it() -> None:
     observed = generated(Shape("rebalance", (4, 4, 4), 240, seed=4, replication=(2,)))
     plan = planners.rebalance(observed, Options(within_racks=True))
     racks = dict(zip(observed.broker_ids.tolist(), observed.racks.tolist(), strict=True))
-    facts = checker.facts(observed)
+    facts = rules.facts(observed)
     for name, row in after(plan).items():
         assert sorted(racks[b] for b in row) == sorted(racks[b] for b in facts.replicas[name])
     assert len(plan.changed) > 10
 
 
 def test_3_intermediate_steps_never_double_a_broker() -> None:
-    from kafka_runbooks.placement.steps import Limits, cut
-
     observed = cluster({("t", 0): [1, 2]}, {1: ("a", 9), 2: ("b", 9), 3: ("c", 9)})
     wanted = np.array([[2, 0]], dtype=np.int32)
     for step in cut(observed, observed.replicas, wanted, Limits(brokers_at_a_time=1)):
@@ -122,7 +122,7 @@ def test_8_a_lower_replication_factor_copies_nothing_and_keeps_what_lives() -> N
     assert 2 in after(planners.set_replication(crowded, 2))["t", 0], "rack b is kept, one of the two in rack a goes"
 
 
-def test_9_and_10_levelling_ends_level() -> None:
+def test_9_and_10_rebalancing_ends_balanced() -> None:
     observed = generated(Shape("rebalance", (10, 10, 10), 3000, seed=9))
     plan = planners.rebalance(observed, Options(target_spread=0.001))
     assert plan.spread_after <= plan.best_possible_spread + 0.001
@@ -159,7 +159,7 @@ def test_15_scaling_up_says_what_is_wrong_with_its_input() -> None:
     observed = cluster({("t", p): [1, 2] for p in range(6)}, {1: ("a", 9), 2: ("b", 9), 3: ("a", 9)}, {0: 3, 1: 2})
     plan = planners.scale_up(observed, [3])
     assert any("4 partitions have no size" in notice for notice in plan.notices), "topicmappr drops the warnings of `scale`"
-    # That `--force --sub-affinity` is refused with its reason: tests/placement/test_command.py.
+    # That `--force --sub-affinity` is refused with its reason: tests/cli/test_place.py.
 
 
 def test_16_a_reassignment_in_progress_is_refused_or_planned_on_its_target() -> None:
@@ -172,7 +172,7 @@ def test_16_a_reassignment_in_progress_is_refused_or_planned_on_its_target() -> 
     plan = planners.rebuild(moving, THREE, Options(on_target=True, leaders="keep"))
     assert after(plan)["t", 0] == [2, 3], "adding and removing replicas together are not the set"
     others = planners.rebalance(moving, Options(topics=["u"], leaders="keep"))
-    assert {moving.name(row)[0] for row in others.changed.tolist()} <= {"u"}, "others are planned meanwhile, and only they"
+    assert {moving.name(row)[0] for row in others.changed.tolist()} <= {"u"}, "only partitions that are not in flight are planned"
 
 
 def test_peer_defects_leaving_brokers_are_never_destinations() -> None:

@@ -1,4 +1,4 @@
-"""Maps: anchored regexes, instances of a type, and what belongs to none or to several."""
+"""Maps: anchored regexes, instances of a type, and topics that belong to none or to several."""
 
 import pytest
 
@@ -13,7 +13,7 @@ BROKERS: dict[int, tuple[str | None, int]] = {b: ("abc"[b % 3], 5000) for b in r
 SETS = {(topic, p): [1 + (p + i) % 9 for i in range(2)] for topic in ("logs.a", "logs.b", "metrics", "other") for p in range(9)}
 
 
-def test_replicas_never_leave_their_map_and_come_home_to_it() -> None:
+def test_replicas_never_leave_their_map_and_return_to_it() -> None:
     observed = cluster(SETS, BROKERS, dict.fromkeys(range(9), 10))
     regions = maps.resolve(
         observed,
@@ -51,14 +51,14 @@ def test_regexes_are_anchored() -> None:
 
 def test_instances_of_a_type_take_what_no_other_map_has() -> None:
     observed = cluster(SETS, BROKERS)
-    wish = [
+    entries = [
         TopicMap(name="a", topics="metrics", brokers=(1,)),
         TopicMap(name="b", topics="logs.*", instances=Instances(type="i3", count=2)),
     ]
-    regions = maps.resolve(observed, wish, {"i3": [1, 2, 3, 4]})
+    regions = maps.resolve(observed, entries, {"i3": [1, 2, 3, 4]})
     assert observed.broker_ids[regions.regions[1].brokers].tolist() == [2, 3]
     with pytest.raises(InvalidRequest, match=r"maps.b.instances: wants 2 of i3, 1 are free: \[2\]"):
-        maps.resolve(observed, wish, {"i3": [1, 2]})
+        maps.resolve(observed, entries, {"i3": [1, 2]})
 
 
 def test_why_not_in_a_map_that_is_too_small() -> None:

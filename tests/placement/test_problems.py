@@ -10,9 +10,10 @@ import pytest
 from benchmarks import placement as benchmark
 from benchmarks import placement_fuzz
 from benchmarks.placement_generator import FAMILIES, Shape, generate
-from kafka_runbooks.placement import checker, planners
+from kafka_runbooks.placement import planners
 from kafka_runbooks.placement.errors import NoAssignment
 from kafka_runbooks.placement.plan import Plan
+from kafka_runbooks.placement.verify import rules
 from tests.placement.builders import after
 
 FILES = sorted((Path(__file__).parent / "problems").glob("*.json.gz"))
@@ -30,9 +31,9 @@ TOPICMAPPR = {
 
 
 def judge(problem: dict[str, Any], plan: Plan) -> None:
-    """Valid, at the bound of bytes, and as level as can be."""
-    wrong = checker.check_map(
-        checker.facts(plan.cluster), after(plan), brokers=problem["target_brokers"], replication=problem.get("replication")
+    """Assert that a plan is valid, at the bound of bytes, and as balanced as possible."""
+    wrong = rules.check_assignment(
+        rules.facts(plan.cluster), after(plan), brokers=problem["target_brokers"], replication=problem.get("replication")
     )
     figures = plan.summary()
     assert not wrong and figures.rack_violations == 0

@@ -1,4 +1,4 @@
-"""Whatever the cluster: every map is valid by the independent checker, and no plan beats its own bounds."""
+"""For any cluster: every plan passes the independent rules, and none beats its own bounds."""
 
 from dataclasses import replace
 
@@ -6,12 +6,13 @@ import numpy as np
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from kafka_runbooks.placement import checker, planners
+from kafka_runbooks.placement import planners
 from kafka_runbooks.placement.arrays import Cluster
+from kafka_runbooks.placement.batches import Limits, cut, phases
 from kafka_runbooks.placement.errors import NoAssignment
 from kafka_runbooks.placement.plan import Plan
 from kafka_runbooks.placement.planners import Options
-from kafka_runbooks.placement.steps import Limits, cut, phases
+from kafka_runbooks.placement.verify import rules
 from tests.placement import builders
 from tests.placement.strategies import clusters
 
@@ -68,9 +69,9 @@ def test_replication(cluster: Cluster, replication: int, min_racks: int | None) 
 @quick
 @given(cluster=clusters(roomy=False))
 def test_tight_disks_are_never_overfilled(cluster: Cluster) -> None:
-    for wish in (planners.rebalance, planners.spread_topics):
+    for planner in (planners.rebalance, planners.spread_topics):
         try:
-            plan = wish(cluster)
+            plan = planner(cluster)
         except NoAssignment:
             continue
         valid(plan, ids(cluster))
@@ -103,14 +104,14 @@ def test_every_step_is_valid_and_undone_by_its_inverse(
         steps = cut(cluster, plan.before, plan.after, Limits(bytes_per_broker=most, moves_per_broker=moves))
     except NoAssignment:
         return
-    known = checker.facts(cluster)
+    known = rules.facts(cluster)
     state = dict(known.replicas)
     for step in steps:
         change = {(p.topic, p.partition): list(p.replicas) for p in step.reassignment().partitions}
-        assert checker.check_step(known, state, change) == []
+        assert rules.check_batch(known, state, change) == []
         back = {(p.topic, p.partition): list(p.replicas) for p in step.inverse().partitions}
-        forward = checker.apply(state, change)
-        undone = checker.apply(forward, back)
+        forward = {**state, **change}
+        undone = {**forward, **back}
         known_before = {name: [b for b in row if b >= 0] for name, row in state.items()}
         assert all(undone[name] == (known_before[name] if name in back else forward[name]) for name in state)
         if moves is not None:

@@ -1,0 +1,1 @@
+"""What no plan can beat: the least spread, and the fewest bytes for a spread. Three models, each tighter and slower."""

@@ -1,0 +1,128 @@
+"""The steps common to all planners: solve map after map, choose preferred leaders, report."""
+
+from dataclasses import replace
+
+import numpy as np
+
+from kafka_runbooks.placement.arrays import (
+    NONE,
+    Cluster,
+    Flags,
+    Indices,
+    added,
+    holds,
+    leader_counts,
+    widen,
+    with_leaders,
+)
+from kafka_runbooks.placement.leaders import by_bytes_out, by_count
+from kafka_runbooks.placement.plan import Plan
+from kafka_runbooks.placement.planners.options import Request
+from kafka_runbooks.placement.planners.report import SolvedMap, report
+from kafka_runbooks.placement.planners.scope import bytes_out_of, regions_of
+from kafka_runbooks.placement.problem import pose
+from kafka_runbooks.placement.solver.solve import DEFAULT_SPREAD, Goal, solve
+
+
+def plan(request: Request) -> Plan:
+    """Plan every map.
+
+    Bytes out are balanced by choosing leaders alone where that is enough: then no replica moves.
+    """
+
+    def planned(request: Request) -> Plan:
+        return finish(request, *solve_maps(request))
+
+    if request.options.measure != "bytes out" or not request.moves:
+        return planned(request)
+    by_leaders = planned(replace(request, moves=False))
+    if by_leaders.spread_after <= by_leaders.best_possible_spread + _tolerance(request, by_leaders):
+        return by_leaders
+    by_moves = planned(request)
+    return by_moves if by_moves.spread_after < by_leaders.spread_after else by_leaders
+
+
+def _tolerance(request: Request, plan: Plan) -> float:
+    if request.options.target_spread is not None:
+        return request.options.target_spread
+    served = by_bytes_out.served(plan.after, bytes_out_of(plan.cluster), plan.cluster.broker_count)
+    return DEFAULT_SPREAD * float(served[plan.targets].mean()) if plan.targets.any() else 0.0
+
+
+def solve_maps(request: Request) -> tuple[Indices, list[SolvedMap]]:
+    """Solve map after map, each starting where the one before it left the replicas; returns the final sets."""
+    options = request.options
+    goal = Goal(request.moves, options.target_spread, options.max_moved_bytes, options.prove)
+    substitutes = dict(request.substitutes) if request.substitutes is not None else None
+    sets: Indices | None = None
+    solved = []
+    for region in regions_of(request):
+        if not region.scope.any():
+            continue
+        problem = pose(request.cluster, region.scope, region.brokers, options.rules(request.replication))
+        solution = solve(problem, goal, sets, substitutes=substitutes)
+        if goal.max_moved_bytes is not None:
+            goal = goal._replace(max_moved_bytes=goal.max_moved_bytes - solution.moved_bytes)
+        sets = solution.sets
+        solved.append(SolvedMap(problem, solution))
+    return request.cluster.replicas if sets is None else sets, solved
+
+
+def finish(request: Request, sets: Indices, solved: list[SolvedMap]) -> Plan:
+    """Choose preferred leaders, and report."""
+    cluster, pairs = request.cluster, request.substitutes
+    if not solved:
+        return report(request, cluster.replicas, cluster.replicas)
+    before = solved[-1].solution.before
+    in_place: Flags | None = None if not pairs else np.asarray(np.isin(before, list(pairs)).any(axis=1))
+    after = in_preference_order(before, widen(sets, before.shape[1]), in_place)
+    if pairs is None:  # A substitute takes over its predecessor's leaderships too.
+        keep = request.options.leaders == "keep"
+        open_rows = ~holds(after, before[:, 0]) if keep else np.ones(len(after), dtype=np.bool_)
+        for region in regions_of(request):
+            after = choose_leaders(request, after, region.scope & open_rows, _may_lead(cluster, after))
+    areas = tuple((region.scope, region.brokers) for region in regions_of(request))
+    reported = report(request, before, after, solved)
+    return replace(reported, areas=areas, replication=request.replication, min_racks=request.options.min_racks)
+
+
+def in_preference_order(before: Indices, sets: Indices, in_place: Flags | None = None) -> Indices:
+    """Replica lists in preference order: replicas that stay keep their order, and the new ones follow.
+
+    A broker with a new copy is the worst preferred leader, the longest-standing replica the best. Rows flagged `in_place`
+    keep their slots (substitution: the new broker takes over exactly its predecessor's role).
+    """
+    new = added(before, sets)
+    rank = np.where(sets == NONE, 2, np.where(new, 1, 0))
+    if in_place is not None:
+        rank[in_place] = np.where(sets[in_place] == NONE, 2, 0)
+    order = np.argsort(rank, axis=1, kind="stable")
+    return np.take_along_axis(sets, order, axis=1)
+
+
+def choose_leaders(request: Request, sets: Indices, rows: Flags, eligible: Flags) -> Indices:
+    """The sets with chosen preferred leaders in the flagged rows, given those of the other rows.
+
+    Args:
+        request: tells what to balance.
+        sets: P x W, in preference order.
+        rows: P, partitions whose leader may change.
+        eligible: P x W, replicas that may lead.
+    """
+    picked, count = np.nonzero(rows)[0], request.cluster.broker_count
+    if request.options.measure == "bytes out":
+        weight = bytes_out_of(request.cluster)
+        others = by_bytes_out.served(sets[~rows], weight[~rows], count)
+        return with_leaders(sets, picked, by_bytes_out.balance(sets, picked, eligible, weight, others))
+    leader = by_count.balance(sets, picked, eligible, count, leader_counts(sets[~rows], count))
+    return with_leaders(sets, picked, leader)
+
+
+def _may_lead(cluster: Cluster, after: Indices) -> Flags:
+    """P x W: replicas that are in sync, or will be since they are newly copied."""
+    stale = np.zeros(after.shape, dtype=np.bool_)
+    for slot in range(cluster.replicas.shape[1]):
+        out_of_sync = ~cluster.in_sync[:, slot] & (cluster.replicas[:, slot] >= 0)
+        stale |= (after == cluster.replicas[:, slot, None]) & out_of_sync[:, None]
+    fine: Flags = (after >= 0) & ~stale
+    return fine

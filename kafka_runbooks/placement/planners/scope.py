@@ -1,0 +1,82 @@
+"""What options mean on a given cluster: the sizes to plan with, the partitions in scope, the brokers allowed, the maps."""
+
+from collections.abc import Iterable
+from dataclasses import replace
+
+import numpy as np
+
+from kafka_runbooks.placement import maps
+from kafka_runbooks.placement.arrays import Cluster, Flags, Ints
+from kafka_runbooks.placement.errors import InFlight, InvalidRequest
+from kafka_runbooks.placement.planners.options import Options, Request
+from kafka_runbooks.placement.snapshots import broker_indices
+
+
+def prepare(cluster: Cluster, options: Options) -> Cluster:
+    """The cluster to plan on: on the target of reassignments in progress, with the sizes requested.
+
+    Raises:
+        InFlight: a partition in scope is being reassigned, and planning on its target was not requested.
+        InvalidRequest: the measure to balance is unknown, or can't be balanced as requested.
+    """
+    _require_known_measure(cluster, options)
+    busy = np.nonzero(cluster.in_flight & scope_of(cluster, options))[0]
+    if len(busy):
+        if not options.on_target:
+            topic, number = cluster.name(int(busy[0]))
+            raise InFlight(
+                f"{len(busy)} partitions are being reassigned ({topic}-{number} …): wait for them, "
+                "or plan on their target (on_target)"
+            )
+        cluster = cluster.on_target()
+    if options.size_factor != 1.0:
+        cluster = replace(cluster, size_bytes=np.rint(cluster.size_bytes * options.size_factor).astype(np.int64))
+    return cluster
+
+
+def _require_known_measure(cluster: Cluster, options: Options) -> None:
+    if options.measure == "bytes in" and cluster.bytes_in is None:
+        raise _unknown("bytes in")
+    if options.measure == "bytes out":
+        bytes_out_of(cluster)
+        if options.leaders == "keep":
+            raise InvalidRequest("leaders: bytes out are balanced by choosing leaders; drop `keep`, or balance bytes in")
+
+
+def bytes_out_of(cluster: Cluster) -> Ints:
+    """P: bytes per second consumed from each partition.
+
+    Raises:
+        InvalidRequest: they are unknown.
+    """
+    if cluster.bytes_out is None:
+        raise _unknown("bytes out")
+    return cluster.bytes_out
+
+
+def _unknown(measure: str) -> InvalidRequest:
+    column = measure.replace(" ", "_")
+    return InvalidRequest(f"level: can't balance {measure}: no partition of the snapshot has {column}; fill it in")
+
+
+def scope_of(cluster: Cluster, options: Options) -> Flags:
+    """P: partitions of the topics requested."""
+    topics = list(cluster.topics) if options.topics is None else maps.matching(options.topics, cluster.topics)
+    return maps.rows_of(cluster, maps.excluding(options.exclude, topics))
+
+
+def brokers_of(cluster: Cluster, brokers: Iterable[int] | None) -> Flags:
+    """B: these brokers, or all live ones."""
+    if brokers is None:
+        return cluster.is_live.copy()
+    flags = np.zeros(cluster.broker_count, dtype=np.bool_)
+    flags[broker_indices(cluster, brokers)] = True
+    return flags
+
+
+def regions_of(request: Request) -> list[maps.Region]:
+    """The maps, restricted to the topics and brokers requested; a single map of all of them where none is given."""
+    scope, allowed, regions = scope_of(request.cluster, request.options), request.allowed, request.options.regions
+    if regions is None:
+        return [maps.Region("", scope, allowed)]
+    return [replace(region, scope=region.scope & scope, brokers=region.brokers & allowed) for region in regions.regions]

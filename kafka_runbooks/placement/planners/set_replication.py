@@ -1,0 +1,26 @@
+"""Set the replication factor."""
+
+from collections.abc import Iterable
+
+from kafka_runbooks.placement.arrays import Cluster
+from kafka_runbooks.placement.errors import InvalidRequest
+from kafka_runbooks.placement.plan import Plan
+from kafka_runbooks.placement.planners import pipeline
+from kafka_runbooks.placement.planners.options import DEFAULTS, Options, Request
+from kafka_runbooks.placement.planners.scope import brokers_of, prepare
+
+
+def set_replication(
+    cluster: Cluster, replication: int, options: Options = DEFAULTS, brokers: Iterable[int] | None = None
+) -> Plan:
+    """Set the replication factor.
+
+    Down: live, in-sync, rack-diverse replicas are kept, and nothing is copied. Up: only the additional replicas are copied.
+
+    Raises:
+        InvalidRequest: a replication factor below 1.
+    """
+    if replication < 1:
+        raise InvalidRequest("replication: at least 1")
+    cluster = prepare(cluster, options)
+    return pipeline.plan(Request("set-rf", cluster, options, brokers_of(cluster, brokers), replication))

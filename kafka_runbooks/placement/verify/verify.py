@@ -1,0 +1,66 @@
+"""Check a plan and its batches with the independent rules. A finding is a planner's bug, and the plan must not be used."""
+
+from collections.abc import Iterator, Sequence
+
+from kafka_runbooks.placement.arrays import Cluster, Flags
+from kafka_runbooks.placement.batches import Batch
+from kafka_runbooks.placement.errors import PlannerDefect
+from kafka_runbooks.placement.plan import Plan
+from kafka_runbooks.placement.snapshots import assignments
+from kafka_runbooks.placement.verify import rules
+
+
+def check(plan: Plan, batches: Sequence[Batch] = (), *, leader_first: bool = False) -> None:
+    """Check a plan, and its batches one after the other.
+
+    Args:
+        plan: the plan.
+        batches: all of its batches in order; empty where it isn't split.
+        leader_first: the batches are leader-first phases, the first of which may hold one replica more than wanted.
+
+    Raises:
+        PlannerDefect: with every finding.
+    """
+    cluster = plan.cluster
+    known = rules.facts(cluster)
+    after = {(t, p): ids for t, p, ids in assignments(cluster, plan.after, range(cluster.partition_count))}
+    findings = [*_of_plan(plan, known, after), *_of_batches(plan, batches, known, after, leader_first)]
+    if findings:
+        raise PlannerDefect(findings)
+
+
+def _of_plan(plan: Plan, known: rules.Facts, after: rules.Sets) -> Iterator[str]:
+    cluster = plan.cluster
+    if not plan.areas:
+        yield from rules.check_order(known, {name: row for name, row in after.items() if row != known.replicas[name]})
+        return
+    inside: set[rules.Name] = set()
+    for scope, brokers in plan.areas:
+        names = _names(cluster, scope)
+        inside.update(names)
+        yield from rules.check_assignment(
+            known,
+            {name: after[name] for name in names},
+            brokers=cluster.broker_ids[brokers].tolist(),
+            replication=plan.replication,
+            min_racks=plan.min_racks,
+        )
+    for name, replicas in after.items():
+        if name not in inside and replicas != known.replicas[name]:
+            yield f"{name}: changed, but in no map"
+
+
+def _of_batches(plan: Plan, batches: Sequence[Batch], known: rules.Facts, after: rules.Sets, leader_first: bool) -> Iterator[str]:
+    state = dict(known.replicas)
+    floor = 1 if leader_first else plan.replication
+    for number, batch in enumerate(batches):
+        change = {(p.topic, p.partition): list(p.replicas) for p in batch.reassignment().partitions}
+        for finding in rules.check_batch(known, state, change, floor=floor):
+            yield f"batch {number}: {finding}"
+        state |= change
+    if batches and state != after:
+        yield "the batches do not end in the plan's assignment"
+
+
+def _names(cluster: Cluster, scope: Flags) -> list[rules.Name]:
+    return [cluster.name(row) for row in scope.nonzero()[0].tolist()]
