@@ -87,7 +87,7 @@ class MovePlanActivities(Steps):
             return planning.evacuation(observed, asked.request)
 
         found = self._survey("EvacuateLeaders", asked, plan)
-        if asked.token is not None and not asked.request.back and found.plan is not None and may_start(found.reasons):
+        if asked.token is not None and not asked.request.back and found.plan is not None and asked.keeps_plan(found.reasons):
             clients = self._open(asked.request.cluster)
             frozen = plan_store.load_moves(clients.kubernetes, StepRequest(token=asked.token, plan=found.plan.reference))
             evacuations.remember(clients, asked.request.brokers, frozen)
@@ -160,14 +160,9 @@ def survey(clients: ClusterClients, kind: str, asked: PlanRequest[Request], plan
     rate = planned_rate(clients, request.throttle, what_if.sent_bytes(plan.moves, leaders))
     summary = freeze.summarise(observed, plan, result, rate, approved, datetime.now(UTC))
     reasons = [*result.reasons, *reasons_not_to_move(plan, observed.snapshot, observed.reassignments, request.acknowledged_risks)]
-    if asked.token is not None and may_start(reasons):
+    if asked.token is not None and asked.keeps_plan(reasons):
         plan_store.save(clients.kubernetes, plan, asked.token)
     return Survey(plan=summary, reasons=bounded(reasons))
-
-
-def may_start(reasons: Sequence[Reason]) -> bool:
-    """Whether an operator can acknowledge all that speaks against a plan."""
-    return all(reason.can_be_acknowledged for reason in reasons)
 
 
 def observe_cluster(clients: ClusterClients) -> ClusterObservation:

@@ -22,7 +22,7 @@ from kafka_runbooks.moves.freeze import verify
 from kafka_runbooks.moves.progress import copy_seconds
 from kafka_runbooks.moves.what_if import intermediate_states
 from kafka_runbooks.placement import snapshots
-from kafka_runbooks.placement.checking import InvalidPlan
+from kafka_runbooks.placement.errors import PlannerDefect
 from kafka_runbooks.safety import replacement
 from kafka_runbooks.safety.availability import below_minimum
 from kafka_runbooks.throttle import leases
@@ -76,7 +76,7 @@ class ReplacementActivities(Steps):
             sizes = clients.kafka.replica_sizes(found.snapshot.live_broker_ids)
             plan = freeze(clients, request, found.snapshot, sizes, found.place)
             reasons = found.reasons or broken_rules(clients, plan, found.snapshot, sizes)
-            if asked.token is not None and all(reason.can_be_acknowledged for reason in reasons):
+            if asked.token is not None and asked.keeps_plan(reasons):
                 plan_store.save(clients.kubernetes, plan, asked.token)
             return Survey(plan=summarise(clients, plan, found.snapshot), reasons=reasons, notes=found.notes)
 
@@ -132,7 +132,7 @@ def broken_rules(
     cluster = snapshots.from_snapshot(snapshots.observed(snapshot, sizes, clients.kafka.reassignments()))
     try:
         verify(plan.as_moves(), cluster, is_given=True)
-    except InvalidPlan as error:
+    except PlannerDefect as error:
         remedy = "give a replacement_broker_id that can hold these replicas"
         return (Reason(name="breaks-a-rule", message=str(error)[:2000], remedy=remedy),)
     return ()

@@ -15,7 +15,7 @@ from temporalio.workflow import ActivityCancellationType, ActivityHandle
 with workflow.unsafe.imports_passed_through():
     from activities.errors import NON_RETRYABLE
     from kafka_runbooks.models.inputs import RunbookInput
-    from kafka_runbooks.models.messages import PlanRequest, Survey
+    from kafka_runbooks.models.messages import Survey
 
 HEARTBEAT_TIMEOUT = timedelta(seconds=12)
 ACT_TIMEOUT = timedelta(minutes=5)
@@ -62,11 +62,11 @@ async def wait(step: Callable[[S, P], R], argument: P, summary: str) -> R:
     return await start(step, argument, summary)
 
 
-async def preview(name: str, request: PlanRequest[RunbookInput]) -> Survey:
-    """Ask a runbook's plan activity, by name, what it would do now."""
+async def preview(name: str, request: RunbookInput) -> Survey:
+    """Ask a runbook's plan activity, by name, what it would do now; without a token it keeps nothing."""
     found: Survey = await workflow.execute_activity(
         name,
-        request,
+        {"request": request.model_dump(mode="json")},
         result_type=Survey,
         start_to_close_timeout=ACT_TIMEOUT,
         heartbeat_timeout=HEARTBEAT_TIMEOUT,

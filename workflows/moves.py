@@ -65,12 +65,10 @@ class Moves(PlannedRunbook):
             did: what was done besides moving, for the summary.
         """
         copied = self._copied.done_bytes if as_planned else self._copied_before_bytes
-        self._copied = self._copied.model_copy(update={"done_bytes": copied})
         seconds = sum(time.seconds for time in self._times if time.step == StepName.REASSIGN)
         what = f"{plan.title}: {plan.partitions} partitions, {size(copied)} in {duration(seconds)}{did}"
-        return await self.finish(
-            token, plan, what, as_planned=as_planned, waits_for_dead_brokers=not self._continues_without_a_broker
-        )
+        waits = not self._continues_without_a_broker
+        return await self.finish(token, plan, what, copied_bytes=copied, as_planned=as_planned, waits_for_dead_brokers=waits)
 
     async def roll_back_if_asked(self, token: Token) -> None:
         """After an abort with rollback: carry out the inverse of what was begun.

@@ -163,7 +163,14 @@ class PlannedRunbook(Runbook):
             return await calls.act(ExitContractActivities.prove_exit_contract, proof, StepName.PROVE)
 
     async def finish(
-        self, token: Token, plan: PlanSummary, what: str, *, as_planned: bool = True, waits_for_dead_brokers: bool = True
+        self,
+        token: Token,
+        plan: PlanSummary,
+        what: str,
+        *,
+        copied_bytes: int,
+        as_planned: bool = True,
+        waits_for_dead_brokers: bool = True,
     ) -> RunbookResult:
         """Remove what was set, prove the exit contract, and report.
 
@@ -182,7 +189,7 @@ class PlannedRunbook(Runbook):
             outcome=Outcome.FAILED if is_broken else Outcome.DONE,
             summary=what + ("; the exit contract does not hold: " + broken(checks) if is_broken else ""),
             checks=checks,
-            copied_bytes=self._copied.done_bytes if plan.bytes_to_copy else 0,
+            copied_bytes=copied_bytes,
             lower_bound_bytes=plan.lower_bound_bytes,
             highest_throttle_bytes_per_s=self._copied.highest_throttle_bytes_per_s,
         )

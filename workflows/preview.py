@@ -9,8 +9,7 @@ from temporalio.exceptions import ApplicationError
 
 with workflow.unsafe.imports_passed_through():
     from kafka_runbooks.catalogue import RUNBOOKS, command_name
-    from kafka_runbooks.models.inputs import RunbookInput
-    from kafka_runbooks.models.messages import PlanRequest, PreviewRequest, Survey
+    from kafka_runbooks.models.messages import PreviewRequest, Survey
 
 from workflows import calls
 
@@ -31,8 +30,7 @@ class Preview:
         if runbook is None or runbook.plan is None:
             known = ", ".join(name for name, entry in RUNBOOKS.items() if entry.plan is not None)
             raise ApplicationError(f"runbook: {asked.runbook!r} has no plan; these have: {known}", non_retryable=True)
-        request: PlanRequest[RunbookInput] = PlanRequest(request=runbook.input.model_validate(asked.request))
-        return await calls.preview(plan_activity(asked.runbook), request)
+        return await calls.preview(plan_activity(asked.runbook), runbook.input.model_validate(asked.request))
 
 
 def plan_activity(runbook: str) -> str:

@@ -63,7 +63,7 @@ class ReplaceBroker(PlannedRunbook):
             what += f" is back on a new disk: {copied}"
         else:
             what += f" is back in {duration(seconds)}"
-        return await self.finish(token, plan, what)
+        return await self.finish(token, plan, what, copied_bytes=self._copied.done_bytes if plan.bytes_to_copy else 0)
 
     async def take_steps(self, request: StepRequest) -> None:
         if self._input.replacement_broker_id is not None:

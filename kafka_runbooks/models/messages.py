@@ -1,17 +1,18 @@
 """What workflows and activities exchange. Small by construction: what grows with the cluster stays in the plan store."""
 
+from collections.abc import Sequence
 from typing import Any, Generic, TypeVar
 
 from pydantic import Field, SerializeAsAny
 
 from kafka_runbooks.models.base import Model
-from kafka_runbooks.models.inputs import RunbookInput
+from kafka_runbooks.models.inputs import PlannedInput
 from kafka_runbooks.models.operator import Override
 from kafka_runbooks.models.plans import PlanReference, PlanSummary
 from kafka_runbooks.models.results import Reason
 from kafka_runbooks.models.throttles import Throttle
 
-Request = TypeVar("Request", bound=RunbookInput)
+Request = TypeVar("Request", bound=PlannedInput)
 
 
 class Token(Model):
@@ -32,6 +33,11 @@ class PlanRequest(Model, Generic[Request]):
     request: SerializeAsAny[Request]
     token: Token | None = None
     approved: PlanReference | None = None
+
+    def keeps_plan(self, reasons: Sequence[Reason]) -> bool:
+        """Whether the run will go on with its plan, at the gate at least: one that it refuses is kept nowhere."""
+        may_go_on = self.request.wait_for_approval and all(reason.can_be_acknowledged for reason in reasons)
+        return self.token is not None and (may_go_on or not reasons)
 
 
 class PreviewRequest(Model):

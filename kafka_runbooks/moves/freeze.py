@@ -36,7 +36,7 @@ def freeze(observed: ClusterObservation, request: MoveInput, kind: str, result: 
     )
     parts = cut(result.plan.cluster, result.plan.before, result.plan.after, limits)
     if not result.is_given:
-        check(result.plan, parts)
+        check(result.plan)
     now = {partition.name: partition for partition in observed.snapshot.partitions}
     moves: list[Move] = []
     for number, part in enumerate(parts):
@@ -84,16 +84,12 @@ def verify(plan: MovePlan, cluster: Cluster, *, floor: int | None = None, is_giv
     Raises:
         PlannerDefect: with every finding.
     """
-    facts = rules.facts(cluster)
-    state = dict(facts.replicas)
-    wrong = []
-    for number in sorted({move.batch for move in plan.moves}):
-        change = {(move.topic, move.partition): list(move.after) for move in plan.moves if move.batch == number}
-        findings = rules.check_batch(facts, state, change, floor=floor, is_given=is_given)
-        wrong += [f"batch {number}: {finding}" for finding in findings]
-        state |= change
-    if wrong:
-        raise PlannerDefect(wrong)
+    batches: dict[int, dict[rules.Name, list[int]]] = {}
+    for move in plan.moves:
+        batches.setdefault(move.batch, {})[move.topic, move.partition] = list(move.after)
+    in_order = [batches[number] for number in sorted(batches)]
+    if findings := rules.check_batches(rules.facts(cluster), in_order, floor=floor, is_given=is_given):
+        raise PlannerDefect(findings)
 
 
 def with_throttles_before(

@@ -5,6 +5,7 @@ import json
 import time
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -23,6 +24,8 @@ from kafka_runbooks.models.moves import MovePlan
 from kafka_runbooks.models.operator import Abort, Approval, OperatorAction
 from kafka_runbooks.models.results import Outcome, RunbookResult
 from kafka_runbooks.models.status import Status
+from kafka_runbooks.placement import planners
+from kafka_runbooks.placement.plan import Plan
 from tests.fakes import FakeKafka, FakeKubernetes
 from tests.fakes.world import MEGABYTE, World
 from tests.temporal_env import Bench
@@ -761,3 +764,25 @@ def test_a_move_that_ends_before_its_cancel_arrives_stays_where_it_is(world: Wor
     assert not world.partitions[name].adding and not world.partitions[name].removing
     assert released.left_behind == ()
     nothing_is_left(world)
+
+
+@pytest.mark.parametrize("wait_for_approval", [True, False])
+async def test_a_planner_s_defect_ends_the_run_with_the_broken_rule_and_touches_nothing(
+    runbooks: Bench, monkeypatch: pytest.MonkeyPatch, wait_for_approval: bool
+) -> None:
+    """Before anybody is asked: a plan that the independent checker refuses never waits at a gate."""
+    world, sound = runbooks.world, planners.rebalance
+
+    def defective(*arguments: Any) -> Plan:
+        plan = sound(*arguments)
+        after = plan.after.copy()
+        after[plan.changed[0], 1] = after[plan.changed[0], 0]
+        return replace(plan, after=after)
+
+    monkeypatch.setattr(planners, "rebalance", defective)
+    before = assignment(world)
+    fields = {**FAST, "wait_for_approval": wait_for_approval}
+    result = await failure(await runbooks.start_runbook("Rebalance", map="events", **fields))
+    assert result.outcome is Outcome.FAILED
+    assert "the Rebalance planner broke a rule, nothing was changed" in result.summary and "a broker twice" in result.summary
+    assert assignment(world) == before and world.acts == []

@@ -109,9 +109,36 @@ def check_batch(known: Facts, before: Sets, batch: Sets, *, floor: int | None = 
     Returns:
         One finding for each broken rule.
     """
+    return _check_batch(known, before, _used(known, before), batch, floor, is_given)
+
+
+def check_batches(known: Facts, batches: Iterable[Sets], *, floor: int | None = None, is_given: bool = False) -> list[str]:
+    """Check batches one after the other, each from the state that those before it leave; see `check_batch`.
+
+    Args:
+        known: the observed cluster.
+        batches: replicas of the partitions that change, batch by batch.
+        floor: replication factor that a batch may go down to, where the plan lowers it.
+        is_given: an operator chose the destinations.
+
+    Returns:
+        One finding for each broken rule, with the number of its batch.
+    """
     wrong = []
-    before_used = _used(known, before)
-    peak, after = dict(before_used), dict(before_used)
+    state, used = dict(known.replicas), _used(known, known.replicas)
+    for number, batch in enumerate(batches):
+        wrong += [f"batch {number}: {finding}" for finding in _check_batch(known, state, used, batch, floor, is_given)]
+        for name, replicas in batch.items():
+            _shift(known, used, name, state[name], replicas)
+        state.update(batch)
+    return wrong
+
+
+def _check_batch(
+    known: Facts, before: Sets, used: Mapping[int, int], batch: Sets, floor: int | None, is_given: bool
+) -> list[str]:
+    wrong = []
+    peak = dict(used)
     for name, replicas in batch.items():
         old = before[name]
         if not replicas or len(set(replicas)) != len(replicas):
@@ -120,8 +147,7 @@ def check_batch(known: Facts, before: Sets, batch: Sets, *, floor: int | None = 
             wrong += _broken_by_planner(known, name, old, replicas, floor)
         for broker in set(replicas) - set(old):
             peak[broker] = peak.get(broker, 0) + known.size_bytes[name]
-        _shift(known, after, name, old, replicas)
-    return wrong + _over_capacity(known, peak, before_used, "while both copies exist")
+    return wrong + _over_capacity(known, peak, used, "while both copies exist")
 
 
 def _broken_by_planner(known: Facts, name: Name, old: list[int], new: list[int], floor: int | None) -> list[str]:

@@ -51,12 +51,10 @@ def _of_plan(plan: Plan, known: rules.Facts, after: rules.Sets) -> Iterator[str]
 
 
 def _of_batches(plan: Plan, batches: Sequence[Batch], known: rules.Facts, after: rules.Sets, leader_first: bool) -> Iterator[str]:
+    changes = [{(p.topic, p.partition): list(p.replicas) for p in batch.reassignment().partitions} for batch in batches]
+    yield from rules.check_batches(known, changes, floor=1 if leader_first else plan.replication)
     state = dict(known.replicas)
-    floor = 1 if leader_first else plan.replication
-    for number, batch in enumerate(batches):
-        change = {(p.topic, p.partition): list(p.replicas) for p in batch.reassignment().partitions}
-        for finding in rules.check_batch(known, state, change, floor=floor):
-            yield f"batch {number}: {finding}"
+    for change in changes:
         state |= change
     if batches and state != after:
         yield "the batches do not end in the plan's assignment"
