@@ -25,10 +25,10 @@ class Weekday(StrEnum):
 
 
 class ChangeWindow(OperatorInput):
-    """A time of day, on some days of the week, in which data may move; by the clock on the wall of its timezone.
+    """A time of day, on some days of the week, in which data may move; in local time of its time zone.
 
     `days` are those on which it opens. Where `end` is not after `start`, it closes on the day after (`22:00` to `04:00`);
-    `end` equal to `start` means 24 hours. On a night when clocks change, the clock on the wall still decides: a window from
+    `end` equal to `start` means 24 hours. When clocks change, local time still decides: a window from
     01:00 to 03:30 is an hour shorter in spring, and an hour longer in autumn.
     """
 

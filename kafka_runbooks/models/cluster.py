@@ -1,6 +1,6 @@
 """A Kafka cluster as its own metadata describes it at one moment: brokers, partitions, replicas, who is in sync.
 
-A snapshot is what every pure module decides upon. It holds no handle to the cluster and is never updated: look again
+A snapshot is what every pure module decides upon. It holds no handle to the cluster and is never updated: take another one
 instead. Sizes come separately (`ReplicaSizes`), because asking for them costs every broker a walk over its log directories.
 """
 

@@ -1,4 +1,4 @@
-"""The break-glass annotation on a broker's pod: whoever forces readiness says who, why and until when."""
+"""The break-glass annotation on a broker's pod: readiness forced by hand, with owner, reason and expiry."""
 
 from pydantic import AwareDatetime, Field
 

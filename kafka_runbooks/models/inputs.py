@@ -15,26 +15,26 @@ Level = Literal["utilisation", "used bytes", "replica count"]
 BrokerIds = Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(min_length=1, max_length=1000)]
 Topics = Annotated[tuple[Name, ...], Field(max_length=300)]
 MOST_INLINE_PARTITIONS = 300
-"""Of a reassignment JSON inside an input: the history keeps it."""
+"""In a reassignment JSON that is part of an input, since the history keeps it."""
 
 
 class NodeState(StrEnum):
-    """What happened to the broker's node, in the operator's words."""
+    """What happened to the broker's node, as the operator knows it."""
 
     LOST = "lost"
     """The node and its disk are gone for good: the data must come from the other replicas."""
     RETURNS = "returns"
-    """The node is drained or restarts and its disk comes back: only what was produced meanwhile must be caught up."""
+    """The node is drained or restarts and its disk comes back: only what was produced in the meantime must be copied."""
 
 
 class RunbookInput(OperatorInput):
     """Input common to every runbook."""
 
     cluster: Name = Field(description="the cluster's name, as clusters.yaml has it")
-    requester: Name = Field(description="who asks; recorded in the history")
+    requester: Name = Field(description="who asks for the run; recorded in the history")
     ticket: str | None = Field(default=None, max_length=200, description="incident or change ticket; recorded")
     when_busy: Literal["fail", "wait"] = Field(
-        default="fail", description="another runbook holds the cluster: fail at once, or wait in line"
+        default="fail", description="another runbook holds the cluster: fail immediately, or wait in line"
     )
 
     @property
@@ -47,7 +47,7 @@ class PlannedInput(RunbookInput):
     """Input common to runbooks that carry out a plan."""
 
     throttle: Throttle = Field(default_factory=AdaptiveThrottle)
-    wait_for_approval: bool = Field(default=True, description="park at the plan until somebody approves it")
+    wait_for_approval: bool = Field(default=True, description="wait with the plan until someone approves it")
     acknowledged_risks: tuple[str, ...] = Field(default=(), max_length=1000, description="names of risks that preflight reports")
 
 
@@ -63,9 +63,10 @@ class ReplaceBrokerInput(PlannedInput):
     node_state: NodeState = Field(default=NodeState.LOST, description="lost: its disk is gone; returns: its disk comes back")
     replacement_broker_id: int | None = Field(default=None, ge=0, description="reassign onto this broker instead")
     node_is_gone: bool = Field(
-        default=False, description="the operator's word that the node will not come back: the lost volume is released at once"
+        default=False,
+        description="confirms that the node will not come back: its volume is released without observing the node gone twice",
     )
-    allow_other_rack: bool = Field(default=False, description="the broker may come back in another rack without asking")
+    allow_other_rack: bool = Field(default=False, description="the broker may come back in another rack without a question")
 
     @model_validator(mode="after")
     def _one_broker(self) -> "ReplaceBrokerInput":
@@ -82,31 +83,31 @@ class ReplaceBrokerInput(PlannedInput):
 
 
 class ClearLeftoversInput(RunbookInput):
-    """Give back what runs that were terminated or died have left on a cluster: throttles, reassignments, cordons."""
+    """Remove what terminated runs have left on a cluster: throttles, reassignments, cordons."""
 
     only_expired: bool = Field(default=False, description="only what is past its lease, for a schedule that runs often")
 
 
 class ThrottleRecoveryInput(RunbookInput):
-    """Throttle brokers that catch up by themselves, without any reassignment, until they are in sync."""
+    """Throttle brokers that catch up on their own, without any reassignment, until they are in sync."""
 
     brokers: tuple[Annotated[int, Field(ge=0)], ...] = Field(min_length=1, max_length=1000, description="ids of the brokers")
     throttle: Throttle = Field(default_factory=AdaptiveThrottle)
 
 
 class MoveLimits(OperatorInput):
-    """How much may be in flight at once. A single partition beyond a limit of bytes goes alone.
+    """How much may be in flight at once. A partition larger than a byte limit moves alone.
 
     A broker's `in` is what arrives on it, its `out` what it sends as leader (a new replica fetches from the leader). Moves that
     copy nothing (another order, fewer replicas) end at once and count against no broker.
     """
 
-    moves_in_per_broker: int = Field(default=5, ge=1, le=1000, description="moves that arrive on one broker at once")
-    moves_out_per_broker: int = Field(default=5, ge=1, le=1000, description="moves that one broker sends at once")
-    moves_at_once: int = Field(default=100, ge=1, le=10_000, description="moves in the whole cluster at once")
-    bytes_in_per_broker: int | None = Field(default=None, ge=1, description="bytes that arrive on one broker at once")
-    bytes_out_per_broker: int | None = Field(default=None, ge=1, description="bytes that one broker sends at once")
-    bytes_at_once: int | None = Field(default=None, ge=1, description="bytes in the whole cluster at once")
+    moves_in_per_broker: int = Field(default=5, ge=1, le=1000, description="moves arriving on one broker at the same time")
+    moves_out_per_broker: int = Field(default=5, ge=1, le=1000, description="moves sent by one broker at the same time")
+    moves_at_once: int = Field(default=100, ge=1, le=10_000, description="moves in the whole cluster at the same time")
+    bytes_in_per_broker: int | None = Field(default=None, ge=1, description="bytes arriving on one broker at the same time")
+    bytes_out_per_broker: int | None = Field(default=None, ge=1, description="bytes sent by one broker at the same time")
+    bytes_at_once: int | None = Field(default=None, ge=1, description="bytes in the whole cluster at the same time")
 
     def halved(self) -> "MoveLimits":
         """Half of every limit, at least one move: a partition of the cluster is at its min.insync.replicas."""
@@ -131,7 +132,7 @@ class MoveInput(PlannedInput):
     change_windows: tuple[ChangeWindow, ...] = Field(
         default=(),
         max_length=50,
-        description="when moves may start; none is started that can't end in time. Default: at any time",
+        description="when moves may start; a move that can't end in time is not started. Default: any time",
     )
 
 
@@ -146,37 +147,39 @@ def _regexes(topics: tuple[str, ...]) -> tuple[str, ...]:
         try:
             re.compile(topic)
         except re.error as error:
-            raise ValueError(f"{topic!r} is no regex: {error}") from error
+            raise ValueError(f"{topic!r} is not a regular expression: {error}") from error
     return topics
 
 
 class RebalanceInput(MoveInput):
-    """Level the brokers of a map, or of every map, with the fewest bytes that get them there."""
+    """Balance the brokers of a map, or of every map, by copying as few bytes as possible."""
 
     map: str | None = Field(default=None, max_length=200, description="only this map's brokers and topics; default: every map")
     topics: Topics = Field(default=(), description="names or whole-name regexes; default: all")
     target_spread: float | None = Field(
-        default=None, ge=0, description="how far above the best possible spread is level enough (of capacity, or bytes)"
+        default=None, ge=0, description="how far above the best possible spread is balanced enough (share of capacity, or bytes)"
     )
-    level: Level = Field(default="utilisation", description="what is to be level; utilisation is used bytes over capacity")
-    max_moved_bytes: int | None = Field(default=None, ge=0, description="copy at most so many bytes")
+    level: Level = Field(default="utilisation", description="what to balance; utilisation is used bytes over capacity")
+    max_moved_bytes: int | None = Field(default=None, ge=0, description="upper limit on bytes copied")
 
     _topics = field_validator("topics")(_regexes)
 
 
 class ScaleUpInput(MoveInput):
-    """Bring brokers that have joined, and hold nothing yet, to the level of the others of their map."""
+    """Give brokers that have joined, and hold nothing yet, their share of the data of their map."""
 
     brokers: BrokerIds = Field(description="ids of the new brokers")
-    target_spread: float | None = Field(default=None, ge=0, description="how far above the best possible spread is level enough")
-    level: Level = Field(default="utilisation", description="what is to be level; utilisation is used bytes over capacity")
-    max_moved_bytes: int | None = Field(default=None, ge=0, description="copy at most so many bytes")
+    target_spread: float | None = Field(
+        default=None, ge=0, description="how far above the best possible spread is balanced enough"
+    )
+    level: Level = Field(default="utilisation", description="what to balance; utilisation is used bytes over capacity")
+    max_moved_bytes: int | None = Field(default=None, ge=0, description="upper limit on bytes copied")
 
     _brokers = field_validator("brokers")(_distinct)
 
 
 class DecommissionInput(MoveInput):
-    """Empty brokers, or a rack, at once. With `remove_pods` their pods go too, where they are the highest ordinals."""
+    """Empty brokers, or a rack, in one plan. With `remove_pods` their pods go too, where they are the highest ordinals."""
 
     brokers: tuple[Annotated[int, Field(ge=0)], ...] = Field(default=(), max_length=1000, description="ids; or give rack")
     rack: str | None = Field(default=None, max_length=200, description="every broker of this rack; or give brokers")
@@ -192,7 +195,7 @@ class DecommissionInput(MoveInput):
 
 
 class SetReplicationFactorInput(MoveInput):
-    """Another replication factor for topics. Down copies nothing; up copies only the replicas that are new."""
+    """Change the replication factor of topics. Lowering it copies nothing; raising it copies only the new replicas."""
 
     topics: Topics = Field(min_length=1, description="names, or regexes that match whole names")
     replication_factor: int = Field(ge=1, le=100, description="replicas of each partition")
@@ -201,16 +204,16 @@ class SetReplicationFactorInput(MoveInput):
 
 
 class EvacuateLeadersInput(MoveInput):
-    """Take leadership off brokers, replicas stay; or, with `back`, give it back as it was before the last evacuation."""
+    """Move leadership off brokers while their replicas stay; or, with `back`, return it as it was before the last evacuation."""
 
-    brokers: BrokerIds = Field(description="ids of the brokers that shall lead nothing")
+    brokers: BrokerIds = Field(description="ids of the brokers that should lead nothing")
     back: bool = Field(default=False, description="undo the evacuation of these brokers")
 
     _brokers = field_validator("brokers")(_distinct)
 
 
 class RunPlanInput(MoveInput):
-    """Carry out a reassignment JSON that somebody brings, as kafka-reassign-partitions takes it."""
+    """Carry out a reassignment JSON, in the format of kafka-reassign-partitions."""
 
     plan: ReassignmentMap | None = Field(default=None, description="the reassignment JSON; or give config_map")
     config_map: str | None = Field(

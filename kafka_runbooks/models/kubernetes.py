@@ -20,7 +20,7 @@ class BrokerPod(Model):
     is_ready: bool = False
     is_terminating: bool = False
     why_pending: str | None = None
-    """The scheduler's or kubelet's own words, where the pod is not running."""
+    """The scheduler's or kubelet's message, where the pod is not running."""
     force_ready: str | None = None
     """The break-glass annotation's raw JSON, where there is one."""
 
@@ -37,7 +37,7 @@ class Node(Model):
     not_ready_since: datetime | None = None
     is_cordoned: bool = False
     cordoned_by: str | None = None
-    """The raw JSON of our annotation, where one of our runs cordoned it."""
+    """The raw JSON of the owner annotation, where a runbook cordoned it."""
     broker_id: int | None = None
     """The broker that its label says it carries; the label stays when the pod is gone."""
 
@@ -57,7 +57,7 @@ class StatefulSet(Model):
 
     name: str
     version: str
-    """The object's resource version: a change by somebody else is noticed."""
+    """The object's resource version: a concurrent change is noticed."""
     replicas: int
 
 

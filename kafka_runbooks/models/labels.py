@@ -1,7 +1,7 @@
-"""Names that we write on Kubernetes objects: what marks a broker, and what marks a thing as ours.
+"""Labels and annotations on Kubernetes objects: what marks a broker, and what names the owner of a change.
 
-Everything a runbook leaves on an object for a while carries an owner, so that whoever finds it later, a person or
-`ClearLeftovers`, can tell whose it is and whether its owner still runs.
+Everything a runbook sets on an object for a while names its owner, so that an operator or `ClearLeftovers` can tell later whose
+it is and whether its owner still runs.
 """
 
 DOMAIN = "kafka-runbooks.io"

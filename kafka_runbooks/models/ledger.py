@@ -1,8 +1,8 @@
-"""What a run has set on a cluster and must give back: its throttle leases, cordons and reassignments, with their owner.
+"""What a run has set on a cluster and must remove: its throttle leases, cordons and reassignments, with their owner.
 
-The ledger is written before the thing is set (write ahead), beside the cluster and not in the worker: whoever comes after a
-crash or a terminate, `ClearLeftovers` or the next run, reads what might be there, looks at the cluster, and takes back what
-still is as we set it. What somebody changed meanwhile is theirs.
+The ledger is written before the setting is made (write ahead), beside the cluster and not in the worker: after a crash or a
+terminate, `ClearLeftovers` or the next run reads what might be there, observes the cluster, and removes what still is as the
+run set it. Values changed by others since are left alone.
 """
 
 from datetime import datetime
@@ -14,7 +14,7 @@ from kafka_runbooks.models.cluster import Direction, ThrottleRates, TopicPartiti
 
 
 class Owner(Model):
-    """Whose it is. `expires_at` is renewed by whoever works under it."""
+    """The run that owns a ledger. It renews `expires_at` while it works."""
 
     workflow_id: str
     run_id: str
@@ -25,29 +25,28 @@ class Owner(Model):
 
 
 class RateLease(Model):
-    """One broker's rates: what was there before us, what we set last, and what we had set when that was written ahead."""
+    """One broker's rates: what was set before the run, what the run set last, and what it had set when that was written ahead."""
 
     previous: ThrottleRates
     ours: ThrottleRates
     earlier: ThrottleRates | None = None
-    """Still on the broker where a crash, or the broker's silence, came between writing `ours` ahead and setting it."""
+    """Still on the broker if a crash, or the broker's silence, came between writing `ours` ahead and setting it."""
     directions: tuple[Direction, ...] = (Direction.LEADER,)
-    """Which of the two rates are ours. In the other one, `ours` only repeats what somebody else has set. Ledgers that were
-    written before there were follower leases don't say, and have leader rates."""
+    """Which of the two rates the run owns. In the other one, `ours` only repeats what others have set."""
 
     def describe(self) -> str:
         return ", ".join(f"{direction} replication throttle {self.ours.of(direction)} B/s" for direction in self.directions)
 
 
 class EntryLease(Model):
-    """The `partition:broker` entries that we added to one topic's lists (those that were there already are not ours)."""
+    """The `partition:broker` entries that the run added to one topic's lists; entries that existed before are not among them."""
 
     leader: tuple[str, ...] = ()
     follower: tuple[str, ...] = ()
 
 
 class OwnedReassignment(Model):
-    """A reassignment of ours: from where, to where."""
+    """A reassignment of the run: from where, to where."""
 
     topic: str
     partition: int
@@ -60,7 +59,7 @@ class OwnedReassignment(Model):
 
 
 class Ledger(Model):
-    """Everything one run has set. Empty means that nothing of it is left."""
+    """Everything one run has set. Empty: nothing of it is left."""
 
     owner: Owner
     cluster: str
@@ -69,14 +68,14 @@ class Ledger(Model):
     cordons: tuple[str, ...] = ()
     reassignments: tuple[OwnedReassignment, ...] = ()
     log_directories: dict[int, str] = Field(default_factory=dict)
-    """Brokers whose log directories we cordoned (KIP-1066): what was cordoned before us, as the broker's setting had it."""
+    """Brokers whose log directories the run cordoned (KIP-1066), with the broker's setting before."""
 
     @property
     def is_empty(self) -> bool:
         return not (self.rates or self.entries or self.cordons or self.reassignments or self.log_directories)
 
     def describe(self) -> tuple[str, ...]:
-        """One line for each thing, in operators' words."""
+        """One line for each setting, as operators call it."""
         lines = [f"broker {broker_id}: {lease.describe()}" for broker_id, lease in sorted(self.rates.items())]
         lines += [
             f"topic {topic}: {len(lease.leader)} leader and {len(lease.follower)} follower throttled replicas"

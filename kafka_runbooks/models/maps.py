@@ -8,7 +8,7 @@ from kafka_runbooks.models.base import OperatorInput
 
 
 class Instances(OperatorInput):
-    """So many brokers of an instance type."""
+    """A number of brokers of an instance type."""
 
     type: str = Field(min_length=1)
     count: int = Field(gt=0)
@@ -28,7 +28,7 @@ class TopicMap(OperatorInput):
         try:
             re.compile(topics)
         except re.error as error:
-            raise ValueError(f"{topics!r} is no regex: {error}") from error
+            raise ValueError(f"{topics!r} is not a regular expression: {error}") from error
         return topics
 
     @model_validator(mode="after")

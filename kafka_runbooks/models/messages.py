@@ -139,4 +139,4 @@ class Released(Model):
     given_back: tuple[str, ...] = ()
     left_behind: tuple[str, ...] = ()
     rates_bytes_per_s: dict[int, int] = Field(default_factory=dict)
-    """The leader rates that were ours, by broker, as set last."""
+    """The leader rates that the run had set, by broker, as set last."""

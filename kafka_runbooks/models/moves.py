@@ -102,7 +102,7 @@ class MovePlan(Plan):
         }
 
     def is_within(self, approved: "MovePlan") -> bool:
-        """Whether it does nothing that wasn't in a plan that somebody approved: a remainder asks nobody again."""
+        """Whether it does nothing that wasn't in an approved plan: a remainder needs no second approval."""
         wanted = {(move.name, move.after) for move in approved.moves}
         return all((move.name, move.after) in wanted for move in self.moves)
 

@@ -9,27 +9,27 @@ from kafka_runbooks.models.throttles import MEGABYTE
 
 
 class OperatorAction(OperatorInput):
-    """What a person says to a running runbook: reject, pause, resume or abort."""
+    """An action on a running runbook: reject, pause, resume or abort."""
 
-    by: Name = Field(description="who says it; recorded")
+    by: Name = Field(description="who acts; recorded")
     reason: Name = Field(description="why; recorded")
 
 
 class Abort(OperatorAction):
-    """End, and give back what was set. What is in flight is cancelled; what has arrived stays, unless it is rolled back."""
+    """End, and remove what was set. In-flight moves are cancelled; what has arrived stays, unless it is rolled back."""
 
     rollback: bool = Field(default=False, description="move everything back to where it was at the start, throttled")
 
 
 class ClearThrottle(OperatorAction):
-    """Take overrides of the throttle back: one broker's, the one for all brokers (no `broker_id`), or every one."""
+    """Remove throttle overrides: one broker's, the one for all brokers (no `broker_id`), or every one."""
 
     broker_id: int | None = Field(default=None, ge=0, description="default: the override for all brokers")
     everything: bool = Field(default=False, description="every override, whatever it is for")
 
 
 class Approval(OperatorAction):
-    """Approve the plan that waits. What it doesn't name is not approved."""
+    """Approve the plan that waits. What is not named is not approved."""
 
     plan_sha256: str | None = Field(default=None, description="approve only the plan with this hash")
     acknowledged_risks: tuple[str, ...] = Field(default=(), description="risks by name, as the status lists them")
@@ -37,13 +37,13 @@ class Approval(OperatorAction):
 
 
 class Override(OperatorInput):
-    """A rate that a person wants, in bytes per second, for one broker or (no `broker_id`) for all that take part."""
+    """A rate set by an operator, for one broker or (no `broker_id`) for all that take part."""
 
     rate_bytes_per_s: int = Field(ge=1_000, le=1_000_000_000_000, description="bytes per second, in both directions")
     broker_id: int | None = Field(default=None, ge=0, description="default: every broker that takes part")
     expires_at: datetime | None = Field(default=None, description="with a timezone; default: until it is cleared")
-    ends_with_moves: bool = Field(default=False, description="removed as soon as nothing moves any more")
-    by: Name = Field(description="who says it; recorded")
+    ends_with_moves: bool = Field(default=False, description="removed when the run ends")
+    by: Name = Field(description="who acts; recorded")
     reason: Name = Field(description="why; recorded")
 
     def __str__(self) -> str:

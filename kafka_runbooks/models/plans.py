@@ -135,7 +135,7 @@ class BrokerWhatIf(Model):
 class PlanSummary(Model):
     """What a person needs in order to approve a plan; small enough for the history whatever the size of the cluster.
 
-    `lines` tell it in words for whoever shows it. The figures beside them are for programs; those that a runbook has none of keep
+    `lines` are for people, whatever shows them. The figures beside them are for programs; those that a runbook doesn't have keep
     their defaults.
     """
 
@@ -155,7 +155,7 @@ class PlanSummary(Model):
     notices: tuple[str, ...] = ()
     inverse: str = ""
     is_within_approved: bool = False
-    """A remainder of what was approved already: nobody is asked again."""
+    """A remainder of what was approved already: no second approval is needed."""
 
     # A broker that comes back or is replaced.
     broker_id: int | None = None

@@ -10,7 +10,7 @@ from kafka_runbooks.models.plans import PlanReference
 
 
 class Reason(Model):
-    """One reason not to start. `name` is what an operator acknowledges, where a person's word is enough."""
+    """One reason not to start. An operator acknowledges it by `name`, where that is possible."""
 
     name: str
     message: str
@@ -35,7 +35,7 @@ class PhaseTime(Model):
 
 
 class Decision(Model):
-    """What a person decided at the gate or meanwhile, and why."""
+    """What an operator decided, at the gate or at another time, and why."""
 
     action: str
     by: str
@@ -55,7 +55,7 @@ class Outcome(StrEnum):
 
 
 class RunbookResult(Model):
-    """What a runbook reports at its end, whichever way it ended."""
+    """What a runbook reports at its end, however it ended."""
 
     outcome: Outcome
     summary: str

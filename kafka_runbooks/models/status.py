@@ -1,4 +1,4 @@
-"""What a runbook says of itself while it runs: where it is, how far, how long still, and why it waits."""
+"""What a runbook reports while it runs: where it is, how far, how long still, and why it waits."""
 
 from datetime import datetime
 
@@ -44,13 +44,13 @@ class Status(Model):
     steps: int = 0
     step_since: datetime | None = None
     times: tuple[PhaseTime, ...] = ()
-    """How long the steps took that are over."""
+    """How long the finished steps took."""
     progress: Progress | None = None
     waiting: Waiting | None = None
     plan: PlanSummary | None = None
     reasons: tuple[Reason, ...] = ()
     notes: tuple[str, ...] = ()
-    """What preflight saw and a person should know: forced readiness, partitions that refuse writes."""
+    """What preflight observed and an operator should know: forced readiness, partitions that refuse writes."""
     owned_throttles: tuple[str, ...] = ()
     permit_holder: str | None = None
     is_paused: bool = False

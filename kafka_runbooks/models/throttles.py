@@ -15,14 +15,14 @@ MEGABYTE = 1_000_000
 
 
 class FixedThrottle(OperatorInput):
-    """Every live source may send recovery traffic at this rate, no more, from start to end."""
+    """Every live source may replicate at this rate, from start to end."""
 
     mode: Literal["fixed"] = "fixed"
     rate_bytes_per_s: int = Field(ge=1_000, description="bytes per second that each live source may replicate")
 
 
 class AdaptiveThrottle(OperatorInput):
-    """Start at `floor_bytes_per_s`, go up while there is headroom and clients don't feel it, halve when they do."""
+    """Start at `floor_bytes_per_s`, rise while there is headroom and request times are in bounds, halve when they aren't."""
 
     mode: Literal["adapt"] = "adapt"
     floor_bytes_per_s: int = Field(default=10 * MEGABYTE, ge=1_000, description="the initial rate, and the lowest")
@@ -33,22 +33,20 @@ class AdaptiveThrottle(OperatorInput):
     fetch_p99_limit_ms: float | None = Field(
         default=1_000.0,
         gt=0,
-        description="the same for consumers' fetches, which wait up to fetch.max.wait.ms (500) by design; null: not looked at",
+        description="the same for consumers' fetches, which wait up to fetch.max.wait.ms (500) by design; null: not considered",
     )
     produce_mean_limit_ms: float | None = Field(
         default=None,
         gt=0,
-        description="the mean over the seconds between two looks; default: a fifth of produce_p99_limit_ms",
+        description="limit of the mean between two observations; default: a fifth of produce_p99_limit_ms",
     )
-    source_share: float = Field(
-        default=0.8, gt=0, lt=1, description="of what is free of a source's network, how much may be taken"
-    )
+    source_share: float = Field(default=0.8, gt=0, lt=1, description="share of a source's free network capacity that may be used")
     destination_share: float = Field(default=0.8, gt=0, lt=1, description="the same for a destination")
     change_threshold: float = Field(
         default=0.1,
         ge=0,
         lt=1,
-        description="a rate stays as it is while what it should be is no further away than this share of it",
+        description="a rate changes only by more than this share of it",
     )
 
     @model_validator(mode="after")
@@ -62,7 +60,7 @@ Throttle = Annotated[FixedThrottle | AdaptiveThrottle, Field(discriminator="mode
 
 
 SHOWN = 4
-"""Reasons, and brokers of each, that are said: a note for people, which heartbeats and histories carry."""
+"""Reasons, and brokers of each, that a note names: heartbeats and histories carry it."""
 
 
 class Learned(Model):
@@ -71,23 +69,23 @@ class Learned(Model):
     bytes_per_s: float
     at: datetime
     limited_at: datetime | None = None
-    """When request times were last out of bounds; None: never, and then what was carried says nothing about what could be."""
+    """When request times were last out of bounds; None: never, and then the broker may be able to carry more."""
 
 
 class Rate(Model):
-    """The rate of one broker in one direction, why it is so, and what must be remembered until the next look."""
+    """The rate of one broker in one direction, its reason, and what must be remembered until the next observation."""
 
     bytes_per_s: int
     why: str = "to begin with"
     blind_looks: int = 0
-    """Looks in a row without what is needed to judge it."""
+    """Observations in a row without the figures that are needed to judge it."""
     lag_bytes: float | None = None
-    """What was missing on the replicas that are moving, at the last look."""
+    """What was missing on the replicas that are moving, at the last observation."""
     learned: Learned | None = None
 
 
 class Slowness(Model):
-    """What is remembered of one broker's request times, because the percentiles forget late and the window at once."""
+    """What is remembered of one broker's request times: percentiles forget late, a window's mean at once."""
 
     measured_at: datetime | None = None
     """When the figures that were judged last had been measured."""
@@ -97,11 +95,11 @@ class Slowness(Model):
     p99_cut_ratio: float = 0.0
     """The percentile that last cut a rate, over its limit: it cuts again where it has risen since, or has stayed for long."""
     produced_at: datetime | None = None
-    """When produce requests were last seen to complete."""
+    """When produce requests were last observed to complete."""
 
 
 class Rates(Model):
-    """Every participant's rates; kept from look to look (a heartbeat can carry it to the next attempt)."""
+    """Every participant's rates, kept from observation to observation."""
 
     leader: dict[int, Rate] = Field(default_factory=dict)
     follower: dict[int, Rate] = Field(default_factory=dict)
@@ -111,7 +109,7 @@ class Rates(Model):
         return self.leader if direction is Direction.LEADER else self.follower
 
     def wanted(self) -> dict[int, ThrottleRates]:
-        """What to set on each broker; None in a direction that it takes no part in."""
+        """What to set on each broker; None where the broker does not send (receive)."""
         return {
             broker: ThrottleRates(
                 leader_bytes_per_s=self.leader[broker].bytes_per_s if broker in self.leader else None,
@@ -121,7 +119,7 @@ class Rates(Model):
         }
 
     def reason(self) -> str:
-        """The reasons in words, each once, with the brokers that it holds for; the first few, and those that go up last."""
+        """The reasons, each once, with the brokers it applies to; the first few, rising rates last."""
         brokers: dict[str, list[str]] = {}
         for direction in Direction:
             for broker, rate in sorted(self.of(direction).items()):
@@ -129,5 +127,5 @@ class Rates(Model):
         if len(brokers) == 1:
             return next(iter(brokers))
         reasons = sorted(brokers.items(), key=lambda reason: reason[0].startswith("up"))
-        said = [f"{', '.join(names[:SHOWN])}{', …' if len(names) > SHOWN else ''}: {why}" for why, names in reasons[:SHOWN]]
-        return "; ".join([*said, *([f"and {len(reasons) - SHOWN} more"] if len(reasons) > SHOWN else [])])
+        shown = [f"{', '.join(names[:SHOWN])}{', …' if len(names) > SHOWN else ''}: {why}" for why, names in reasons[:SHOWN]]
+        return "; ".join([*shown, *([f"and {len(reasons) - SHOWN} more"] if len(reasons) > SHOWN else [])])

@@ -29,7 +29,7 @@ FIGURES: tuple[Figure, ...] = get_args(Figure)[:6]
 """Those that a broker must have."""
 
 TOTALS: tuple[Figure, ...] = get_args(Figure)[6:]
-"""Those that some backends know besides; a broker isn't a problem for the lack of them."""
+"""Optional metrics that only some backends report."""
 
 
 class BrokerTraffic(Model):
@@ -48,18 +48,18 @@ class BrokerTraffic(Model):
     fetch_p99_ms: float | None = None
     """Of consumers' fetches (`RequestMetrics,name=TotalTimeMs,request=FetchConsumer`)."""
     produce_requests: int | None = None
-    """Produce requests completed since the broker started, and the mean of their times: of two looks the mean in between."""
+    """Produce requests completed since the broker started, and their mean time: two observations give the mean in between."""
     produce_mean_ms: float | None = None
     fetch_requests: int | None = None
     fetch_mean_ms: float | None = None
 
 
 class TrafficReport(Model):
-    """What a metrics backend found: figures of the brokers that have them all and fresh, and of the others what is wrong."""
+    """What a metrics backend found: the figures of brokers that report all of them fresh, and what is wrong with the others."""
 
     by_broker: dict[int, BrokerTraffic] = Field(default_factory=dict)
     problems: dict[int, str] = Field(default_factory=dict)
-    """Broker -> the metric that is missing, stale or nonsense, in words."""
+    """Broker -> which metric is missing, stale or implausible."""
 
 
 class StorageReport(Model):
@@ -71,4 +71,4 @@ class StorageReport(Model):
     free_bytes: dict[int, int] = Field(default_factory=dict)
     """Usable bytes of each broker's log directories together."""
     problems: tuple[str, ...] = ()
-    """What is missing or nonsense, naming the broker or the partition."""
+    """What is missing or implausible, naming the broker or the partition."""
