@@ -179,19 +179,20 @@ def test_a_broker_that_comes_back_after_it_was_forgotten_tells_its_sizes(admin: 
     kafka.kill(1003)
     until(lambda: 1003 not in admin.snapshot().live_broker_ids)
 
+    kafka_python = admin._kafka_python
+
     def is_forgotten() -> bool:
-        python = admin._kafka_python()
-        python._manager.cluster.request_update()
-        python.describe_cluster()
-        return 1003 not in {broker.node_id for broker in python._manager.cluster.brokers()}
+        kafka_python._opened()._manager.cluster.request_update()
+        kafka_python.describe_cluster()
+        return 1003 not in {broker_id for broker_id, _, _ in kafka_python.known_brokers()}
 
     until(is_forgotten)
     kafka.start_broker(1003)
     until(lambda: len(admin.snapshot().live_broker_ids) == 3)
     assert admin.replica_sizes([1003]).unanswered_broker_ids == ()
-    knows_all = admin._kafka_python()
+    knows_all = kafka_python._opened()
     admin.replica_sizes([1003])
-    assert admin._kafka_python() is knows_all, "made anew only where it must be"
+    assert kafka_python._opened() is knows_all, "reconnected only when necessary"
 
 
 def test_nobody_there_is_unreachable_in_time() -> None:

@@ -1,0 +1,1 @@
+"""JSON schemas of Kafka protocol messages that kafka-python 3.0 lacks, as in Kafka's own `common/message` resources."""

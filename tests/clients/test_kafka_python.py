@@ -1,0 +1,73 @@
+"""What of kafka-python's inside the client depends on, so that a new version fails here by name and not in a runbook."""
+
+import ast
+import inspect
+from collections.abc import Iterator
+from pathlib import Path
+
+import kafka as library
+import pytest
+from kafka import KafkaAdminClient
+from kafka.net.manager import KafkaConnectionManager
+
+import kafka_runbooks.clients
+from kafka_runbooks.clients.kafka.kafka_python import PRIVATE_API, UnregisterBrokerRequest, UnregisterBrokerResponse
+
+CLIENTS = Path(kafka_runbooks.clients.__file__).parent
+
+
+@pytest.fixture(scope="module")
+def client() -> Iterator[KafkaAdminClient]:
+    """A client that was never connected."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(KafkaConnectionManager, "bootstrap", lambda *_: None)
+        client = KafkaAdminClient(bootstrap_servers=["127.0.0.1:1"])
+    yield client
+    client.close()
+
+
+@pytest.mark.parametrize("path", PRIVATE_API)
+def test_a_private_attribute_is_there_and_callable(client: KafkaAdminClient, path: str) -> None:
+    found = client
+    for name in path.split("."):
+        assert hasattr(found, name), f"kafka-python {library.__version__}: KafkaAdminClient.{path} is gone (no {name!r})"
+        found = getattr(found, name)
+    assert callable(found)
+
+
+def test_send_takes_a_broker_and_run_a_function_with_its_arguments(client: KafkaAdminClient) -> None:
+    inspect.signature(client._manager.send).bind("request", 1001)
+    inspect.signature(client._manager.run).bind(client._manager.send, "request", 1001)
+
+
+def private_attributes(module: Path) -> set[str]:
+    """Each chain of attributes in a module that starts with an underscore at something other than `self`."""
+    found: set[str] = set()
+
+    def visit(node: ast.AST) -> None:
+        names: list[str] = []
+        while isinstance(node, ast.Attribute):
+            names.insert(0, node.attr)
+            node = node.value
+        is_own = isinstance(node, ast.Name) and node.id in ("self", "cls")
+        if names and names[0].startswith("_") and not names[0].startswith("__") and not is_own:
+            found.add(".".join(names))
+        for child in ast.iter_child_nodes(node):
+            visit(child)
+
+    visit(ast.parse(module.read_text()))
+    return found
+
+
+def test_private_api_is_used_as_listed_and_in_one_module_only() -> None:
+    modules = {path: private_attributes(path) for path in CLIENTS.rglob("*.py")}
+    assert {path.name: used for path, used in modules.items() if used} == {"kafka_python.py": set(PRIVATE_API)}
+
+
+def test_unregister_broker_is_kip_631s_message() -> None:
+    assert (UnregisterBrokerRequest.API_KEY, UnregisterBrokerResponse.API_KEY) == (64, 64)
+    request = UnregisterBrokerRequest[0](broker_id=1001)
+    assert request.encode() == b"\x00\x00\x03\xe9" + b"\x00"
+    answer = b"\x00\x00\x00\x00" + (102).to_bytes(2, "big") + b"\x03no" + b"\x00"
+    decoded = UnregisterBrokerResponse[0].decode(answer)
+    assert (decoded.error_code, decoded.error_message) == (102, "no")
