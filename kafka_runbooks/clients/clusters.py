@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from kafka_runbooks.clients.errors import Refused, UnknownCluster
-from kafka_runbooks.clients.metrics_settings import (
+from kafka_runbooks.clients.metrics.settings import (
     DatadogSource,
     ExporterSource,
     FileSource,
@@ -144,22 +144,22 @@ def open_metrics(settings: ClusterSettings) -> BrokerMetrics:
     source = settings.metrics
     match source:
         case ExporterSource():
-            from kafka_runbooks.clients.metrics_exporter import ExporterMetrics
+            from kafka_runbooks.clients.metrics.exporter import ExporterMetrics
 
             return ExporterMetrics(settings.metrics_port)
         case PrometheusSource():
-            from kafka_runbooks.clients.metrics_prometheus import PrometheusMetrics
+            from kafka_runbooks.clients.metrics.prometheus import PrometheusMetrics
 
             return PrometheusMetrics(source)
         case DatadogSource():
-            from kafka_runbooks.clients.metrics_datadog import DatadogMetrics
+            from kafka_runbooks.clients.metrics.datadog import DatadogMetrics
 
             return DatadogMetrics(source)
         case ZookeeperSource():
-            from kafka_runbooks.clients.metrics_znodes import ZnodeMetrics
+            from kafka_runbooks.clients.metrics.znodes import ZnodeMetrics
 
             return ZnodeMetrics(source)
         case FileSource():
-            from kafka_runbooks.clients.metrics_file import FileMetrics
+            from kafka_runbooks.clients.metrics.file import FileMetrics
 
             return FileMetrics(source)

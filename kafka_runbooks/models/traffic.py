@@ -1,4 +1,4 @@
-"""What a broker measures about itself: traffic by direction and latency, with the time it was measured; and its storage.
+"""What a broker measures about itself: traffic by direction and latency, with the time it was measured.
 
 Throttles are computed from it. A figure that isn't known is None, never 0: an unknown rate is no headroom.
 """
@@ -9,7 +9,6 @@ from typing import Literal, get_args
 from pydantic import Field
 
 from kafka_runbooks.models.base import Model
-from kafka_runbooks.models.cluster import TopicPartition
 
 Figure = Literal[
     "in_bytes_per_s",
@@ -60,15 +59,3 @@ class TrafficReport(Model):
     by_broker: dict[int, BrokerTraffic] = Field(default_factory=dict)
     problems: dict[int, str] = Field(default_factory=dict)
     """Broker -> which metric is missing, stale or implausible."""
-
-
-class StorageReport(Model):
-    """How large partitions are and how much room brokers have: what storage placement plans with."""
-
-    measured_at: datetime
-    size_bytes: dict[TopicPartition, int] = Field(default_factory=dict)
-    """The largest replica of each partition."""
-    free_bytes: dict[int, int] = Field(default_factory=dict)
-    """Usable bytes of each broker's log directories together."""
-    problems: tuple[str, ...] = ()
-    """What is missing or implausible, naming the broker or the partition."""

@@ -6,12 +6,12 @@ import pytest
 
 from kafka_runbooks.clients.clusters import ClustersFile, ConfiguredClusters, open_metrics
 from kafka_runbooks.clients.errors import Refused, UnknownCluster
-from kafka_runbooks.clients.metrics_datadog import DatadogMetrics
-from kafka_runbooks.clients.metrics_exporter import ExporterMetrics
-from kafka_runbooks.clients.metrics_file import FileMetrics
-from kafka_runbooks.clients.metrics_prometheus import PrometheusMetrics
-from kafka_runbooks.clients.metrics_settings import FileSource, PrometheusSource
-from kafka_runbooks.clients.metrics_znodes import ZnodeMetrics
+from kafka_runbooks.clients.metrics.datadog import DatadogMetrics
+from kafka_runbooks.clients.metrics.exporter import ExporterMetrics
+from kafka_runbooks.clients.metrics.file import FileMetrics
+from kafka_runbooks.clients.metrics.prometheus import PrometheusMetrics
+from kafka_runbooks.clients.metrics.settings import FileSource, PrometheusSource
+from kafka_runbooks.clients.metrics.znodes import ZnodeMetrics
 from kafka_runbooks.models.traffic import FIGURES
 
 ROOT = Path(__file__).parents[2]
@@ -75,7 +75,7 @@ def test_a_cluster_is_opened_once_and_an_unknown_one_names_those_that_are(tmp_pa
         ),
         (
             with_metrics("{source: prometheus, url: 'http://a', queries: {produce_mean_ms: x}}"),
-            "metrics.prometheus.queries: Value error, produce_mean_ms: only the brokers' exporters tell it",
+            "metrics.prometheus.queries: Value error, produce_mean_ms: only source: exporter has it",
         ),
         (with_metrics("{source: zookeeper, hosts: ''}"), "metrics.zookeeper.hosts: String should have at least 1"),
         (with_metrics("{source: file, path: a, max_age_seconds: 0}"), "metrics.file.max_age_seconds: Input should be greater"),

@@ -66,8 +66,8 @@ def test_private_api_is_used_as_listed_and_in_one_module_only() -> None:
 
 def test_unregister_broker_is_kip_631s_message() -> None:
     assert (UnregisterBrokerRequest.API_KEY, UnregisterBrokerResponse.API_KEY) == (64, 64)
-    request = UnregisterBrokerRequest[0](broker_id=1001)
+    request = UnregisterBrokerRequest(version=0, broker_id=1001)
     assert request.encode() == b"\x00\x00\x03\xe9" + b"\x00"
     answer = b"\x00\x00\x00\x00" + (102).to_bytes(2, "big") + b"\x03no" + b"\x00"
-    decoded = UnregisterBrokerResponse[0].decode(answer)
+    decoded = UnregisterBrokerResponse.decode(answer, version=0)
     assert (decoded.error_code, decoded.error_message) == (102, "no")

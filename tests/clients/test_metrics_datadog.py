@@ -14,8 +14,8 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from kafka_runbooks.clients.errors import Refused, Unreachable
-from kafka_runbooks.clients.metrics_datadog import METRICS, DatadogMetrics
-from kafka_runbooks.clients.metrics_settings import DatadogSource
+from kafka_runbooks.clients.metrics.datadog import METRICS, DatadogMetrics
+from kafka_runbooks.clients.metrics.settings import DatadogSource
 from kafka_runbooks.models.traffic import FIGURES
 from tests.clients.test_metrics_report import pod
 
@@ -173,7 +173,7 @@ def test_a_stale_absent_or_empty_metric_is_a_problem_that_names_it(datadog: Data
     assert f"{named}no point" in found.problems[1003]
 
 
-@pytest.mark.parametrize(("value", "why"), [(-3.0, "is negative, -3"), (float("nan"), "is nan"), (1e15, "is absurd, 1e+15")])
+@pytest.mark.parametrize(("value", "why"), [(-3.0, "is negative, -3"), (float("nan"), "is nan"), (1e15, "is implausible, 1e+15")])
 def test_nonsense_is_a_problem(datadog: Datadog, value: float, why: str) -> None:
     datadog.points["kafka.net.bytes_in.rate"]["broker_id:1001",] = [(5, value)]
     found = opened(datadog).traffic(PODS)
@@ -231,7 +231,7 @@ def test_keys_come_from_files_which_are_read_anew_at_each_look(
         ((500, {}, "oops"), Unreachable, "answers 500: Internal Server Error"),
         ((400, {}, '{"status":"error","error":"Error parsing query: unable to parse"}'), Refused, "400: Error parsing query"),
         ((200, {}, '{"status":"error","error":"Query timed out","series":[]}'), Refused, "answers error: Query timed out"),
-        ((200, {}, "<html>login</html>"), Unreachable, "answers no JSON object: is it the API's address"),
+        ((200, {}, "<html>login</html>"), Unreachable, "is this the API's address"),
         ((200, {}, '{"status":"ok","series":[{"pointlist":[[1]]}]}'), Unreachable, "isn't Datadog's format"),
         ((302, {"Location": "https://example.com"}, ""), Refused, "answers 302"),
     ],

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from kafka_runbooks.clients.errors import Unreachable
-from kafka_runbooks.clients.metrics_file import FileMetrics
-from kafka_runbooks.clients.metrics_settings import FileSource
+from kafka_runbooks.clients.metrics.file import FileMetrics
+from kafka_runbooks.clients.metrics.settings import FileSource
 from kafka_runbooks.models.traffic import FIGURES, BrokerTraffic, TrafficReport
 from tests.clients.test_metrics_report import pod
 
@@ -56,9 +56,9 @@ def test_a_broker_that_its_writer_calls_a_problem_is_one_though_it_has_figures(p
         ({"out_bytes_per_s": float("nan")}, "is nan"),
         ({"out_bytes_per_s": -1}, "is negative, -1"),
         ({"out_bytes_per_s": 10**400}, "out of range"),
-        ({"fetch_requests": 1.5}, "fetch_requests (fetch_requests): is no number of requests, 1.5"),
-        ({"measured_at": "2026-01-01T00:00:00"}, "no time with a zone"),
-        ({"measured_at": None}, "no time with a zone"),
+        ({"fetch_requests": 1.5}, "fetch_requests (fetch_requests): is not a number of requests, 1.5"),
+        ({"measured_at": "2026-01-01T00:00:00"}, "not a time with a time zone"),
+        ({"measured_at": None}, "not a time with a time zone"),
         ({"measured_at": "2020-01-01T00:00:00Z"}, "stale, "),
     ],
 )

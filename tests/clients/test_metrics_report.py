@@ -1,23 +1,18 @@
 """The one rule by which samples become figures or problems; and what an exporter's text says."""
 
 import math
-from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from kafka_runbooks.clients import metrics_log_directories
 from kafka_runbooks.clients.errors import Unreachable
-from kafka_runbooks.clients.metrics import HIGHEST, Sample, Samples, broker_id_in, ids, report
-from kafka_runbooks.clients.metrics_exporter import METRICS, ExporterMetrics, figures
-from kafka_runbooks.clients.metrics_exporter import TOTALS as TOTALS_NAMES
-from kafka_runbooks.models.cluster import ReplicaSizes, TopicPartition
+from kafka_runbooks.clients.metrics.exporter import METRICS, ExporterMetrics, figures
+from kafka_runbooks.clients.metrics.exporter import TOTALS as TOTALS_NAMES
+from kafka_runbooks.clients.metrics.report import HIGHEST, Sample, Samples, broker_ids_of, parse_broker_id, report
 from kafka_runbooks.models.kubernetes import BrokerPod
 from kafka_runbooks.models.traffic import FIGURES, TOTALS, Figure, TrafficReport
-from tests.fakes.kafka import FakeKafka
-from tests.fakes.world import World
 
 NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
 NAMES: dict[Figure, str] = {figure: f"metric_of_{figure}" for figure in FIGURES}
@@ -51,7 +46,7 @@ def test_a_broker_with_all_figures_fresh_has_them_and_the_oldest_of_their_times(
         (Sample(math.nan, NOW), "is nan"),
         (Sample(math.inf, NOW), "is inf"),
         (Sample(-0.5, NOW), "is negative"),
-        (Sample(2e11, NOW), "is absurd"),
+        (Sample(2e11, NOW), "is implausible"),
         (Sample(1.0, NOW - timedelta(seconds=95)), "stale, 95 s old, at most 60 s"),
         (Sample(1.0, NOW + timedelta(seconds=95)), "95 s in the future"),
         ("no series", "no series"),
@@ -104,7 +99,7 @@ def test_totals_may_lack_but_not_be_nonsense() -> None:
     assert (found.produce_requests, found.produce_mean_ms, found.fetch_requests) == (5, 2.5, None)
     wrong: list[tuple[Figure, float, str]] = [
         ("produce_mean_ms", math.nan, "is nan"),
-        ("produce_requests", 5.5, "is no number of requests, 5.5"),
+        ("produce_requests", 5.5, "is not a number of requests, 5.5"),
     ]
     for total, value, why in wrong:
         said = report([1001], NAMES, known | {(1001, total): Sample(value, NOW)}, NOW, 60, names)
@@ -115,11 +110,11 @@ def test_totals_may_lack_but_not_be_nonsense() -> None:
     ("text", "broker_id"), [("1001", 1001), ("0", 0), ("N/A", None), ("", None), ("-1", None), ("१", None), (None, None)]
 )
 def test_a_broker_id_is_a_number(text: str | None, broker_id: int | None) -> None:
-    assert broker_id_in(text) == broker_id
+    assert parse_broker_id(text) == broker_id
 
 
 def test_a_pod_without_an_id_is_no_broker() -> None:
-    assert ids([pod(1002), pod(None), pod(1001)]) == [1001, 1002]
+    assert broker_ids_of([pod(1002), pod(None), pod(1001)]) == [1001, 1002]
 
 
 EXPOSITION = "\n".join(f"{name} {value}" for value, name in enumerate(METRICS.values(), 1)) + "\njmx_scrape_error 0.0\n"
@@ -151,25 +146,3 @@ def test_no_exporter_at_all_is_a_backend_that_is_away_and_no_broker_is_no_questi
     with pytest.raises(Unreachable, match=r"broker 1001: .*127\.0\.9\.9:1/metrics doesn't answer"):
         metrics.traffic([pod(1002), pod(1001, "127.0.9.9")])
     assert metrics.traffic([pod(None)]) == TrafficReport()
-
-
-class Silent(FakeKafka):
-    """All are live, but 1001 doesn't say what room it has, and the others don't answer."""
-
-    def replica_sizes(self, broker_ids: Iterable[int]) -> ReplicaSizes:
-        found = super().replica_sizes(broker_ids)
-        sizes = {replica: size for replica, size in found.size_bytes.items() if replica.broker_id == 1001}
-        return ReplicaSizes(size_bytes=sizes, unanswered_broker_ids=(1002, 1003))
-
-
-def test_storage_names_brokers_that_do_not_answer_or_do_not_say_and_partitions_that_nobody_saw() -> None:
-    world = World(maps=("events",))
-    world.add_topic("a", 2, (1001, 1002, 1003), replication_factor=2, size_bytes=10)
-    found = metrics_log_directories.storage(Silent(world))
-    assert found.size_bytes == {TopicPartition("a", 0): 10} and not found.free_bytes
-    assert found.problems == (
-        "broker 1002: doesn't describe its log directories",
-        "broker 1003: doesn't describe its log directories",
-        "broker 1001: doesn't say its free bytes; a log directory is offline, or Kafka is older than 3.3",
-        "a-1: no live broker reports its size",
-    )

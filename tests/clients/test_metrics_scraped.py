@@ -4,7 +4,6 @@ The brokers' traffic is known: a producer sends to the leader 1001, the follower
 """
 
 import gc
-import shutil
 import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
@@ -13,16 +12,13 @@ import pytest
 from confluent_kafka import Consumer, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
 
-from kafka_runbooks.clients import metrics_log_directories
 from kafka_runbooks.clients.errors import Refused, Unreachable
-from kafka_runbooks.clients.kafka import KafkaAdmin
-from kafka_runbooks.clients.metrics_exporter import METRICS, ExporterMetrics
-from kafka_runbooks.clients.metrics_prometheus import PrometheusMetrics
-from kafka_runbooks.clients.metrics_settings import PrometheusSource
+from kafka_runbooks.clients.metrics.exporter import METRICS, ExporterMetrics
+from kafka_runbooks.clients.metrics.prometheus import PrometheusMetrics
+from kafka_runbooks.clients.metrics.settings import PrometheusSource
 from kafka_runbooks.clients.protocols import BrokerMetrics
-from kafka_runbooks.models.cluster import TopicPartition as OurPartition
 from kafka_runbooks.models.kubernetes import BrokerPod
-from kafka_runbooks.models.traffic import FIGURES, BrokerTraffic, StorageReport, TrafficReport
+from kafka_runbooks.models.traffic import FIGURES, BrokerTraffic, TrafficReport
 from kafka_runbooks.throttle import measurements
 from tests.clients.local_kafka import LocalKafka
 from tests.clients.local_prometheus import LocalPrometheus
@@ -141,30 +137,6 @@ def _totals(traffic: BrokerTraffic) -> measurements.RequestTotals:
     return measurements.RequestTotals(traffic.produce_requests, traffic.produce_mean_ms)
 
 
-def test_log_directories_give_sizes_and_free_bytes(kafka: LocalKafka, traffic: None) -> None:
-    found = measured(kafka)
-    assert not found.problems
-    assert found.size_bytes[OurPartition(TOPIC, 0)] == pytest.approx(SENT_BYTES, rel=0.01)
-    on_disk = shutil.disk_usage(kafka.folder)
-    for broker_id in (LEADER, FOLLOWER):
-        assert found.free_bytes[broker_id] == pytest.approx(on_disk.free, rel=0.2)
-
-
-def measured(kafka: LocalKafka) -> StorageReport:
-    """A broker that has just gone still makes calls fail for a moment."""
-    admin = KafkaAdmin(kafka.bootstrap_servers)
-    deadline = time.monotonic() + 30
-    try:
-        while True:
-            try:
-                return metrics_log_directories.storage(admin)
-            except Unreachable:
-                assert time.monotonic() < deadline
-                time.sleep(0.3)
-    finally:
-        admin.close()
-
-
 def source(prometheus: LocalPrometheus, **settings: object) -> PrometheusSource:
     return PrometheusSource.model_validate({"source": "prometheus", "url": prometheus.url, **settings})
 
@@ -231,9 +203,6 @@ def test_a_broker_that_goes_is_a_problem_and_the_other_is_still_known(kafka: Loc
     metrics = PrometheusMetrics(source(prometheus))
     found = until(lambda: metrics.traffic(pods(kafka)), lambda found: FOLLOWER in found.problems)
     assert set(found.by_broker) == {LEADER} and "no series" in found.problems[FOLLOWER]
-    storage = measured(kafka)
-    assert LEADER in storage.free_bytes and OurPartition(TOPIC, 0) in storage.size_bytes
-    assert FOLLOWER not in storage.free_bytes
 
 
 def test_a_prometheus_that_stops_scraping_is_stale_and_one_that_is_down_unreachable(

@@ -16,9 +16,9 @@ pytestmark = pytest.mark.lab
 
 LOOK = """
 import json, sys
-from kafka_runbooks.clients.metrics_exporter import ExporterMetrics
-from kafka_runbooks.clients.metrics_prometheus import PrometheusMetrics
-from kafka_runbooks.clients.metrics_settings import PrometheusSource
+from kafka_runbooks.clients.metrics.exporter import ExporterMetrics
+from kafka_runbooks.clients.metrics.prometheus import PrometheusMetrics
+from kafka_runbooks.clients.metrics.settings import PrometheusSource
 from kafka_runbooks.models.kubernetes import BrokerPod
 pods = [BrokerPod.model_validate(pod) for pod in json.load(sys.stdin)]
 source = PrometheusSource(source="prometheus", url=sys.argv[1], labels={"namespace": "kafka"}, max_age_seconds=30)

@@ -8,8 +8,8 @@ from datetime import timedelta
 import pytest
 from pydantic import ValidationError
 
-from kafka_runbooks.clients import metrics
-from kafka_runbooks.clients.metrics import Sample
+from kafka_runbooks.clients.metrics.report import Sample
+from kafka_runbooks.clients.metrics.report import report as traffic_report
 from kafka_runbooks.models.cluster import Direction, Partition, Reassignment, ThrottledReplicas, ThrottleRates
 from kafka_runbooks.models.ledger import EntryLease
 from kafka_runbooks.models.moves import Copy
@@ -173,12 +173,12 @@ def test_40_a_broker_lacking_one_direction_has_no_figures_and_keeps_its_rate() -
         (broker, figure): Sample(1.0, START) for broker in (1, 2) for figure in names
     }
     samples[2, "in_bytes_per_s"] = "no point in the last 120 s"
-    seen = metrics.report([1, 2, 3], names, samples, START, 60)
+    seen = traffic_report([1, 2, 3], names, samples, START, 60)
     assert set(seen.by_broker) == {1}
     assert seen.by_broker[1].out_bytes_per_s == seen.by_broker[1].in_bytes_per_s == 1.0
     assert "in_bytes_per_s (rx): no point in the last 120 s" in seen.problems[2]
     assert "missing" in seen.problems[3], "a host without the tag is nobody's"
-    assert metrics.report([1], names, {}, START, 60).by_broker == {}
+    assert traffic_report([1], names, {}, START, 60).by_broker == {}
 
     now = Rates(leader={broker: Rate(bytes_per_s=20 * MEGABYTE) for broker in (1, 2, 3)})
     after = adapt(AdaptiveThrottle(), now, Participants(frozenset({1, 2, 3})), Look(START, seen, moved=all_used(now)))

@@ -14,7 +14,7 @@ from activities import ledgers, throttle
 from activities.throttle import Throttling
 from kafka_runbooks.clients.clusters import ClusterClients, ClusterSettings
 from kafka_runbooks.clients.kafka import KafkaAdmin
-from kafka_runbooks.clients.metrics_exporter import ExporterMetrics
+from kafka_runbooks.clients.metrics.exporter import ExporterMetrics
 from kafka_runbooks.models.cluster import Partition, ReplicaSizes, ThrottledReplicas, ThrottleRates, TopicPartition
 from kafka_runbooks.models.kubernetes import BrokerPod
 from kafka_runbooks.models.messages import Token

@@ -1,7 +1,7 @@
-"""What a metrics backend finds becomes a report here, by one rule for all of them.
+"""The rule by which every backend turns what it found into a report.
 
-A throttle trusts these figures at night. So a broker's figures count together or not at all, and one that is missing, stale
-or nonsense becomes a problem that names the metric: never a 0, never the last value seen.
+Throttles trust these figures unattended. So a broker's figures count together or not at all, and one that is missing, stale or
+implausible becomes a problem that names the metric: never a 0, never the last known value.
 """
 
 import math
@@ -24,14 +24,14 @@ HIGHEST: dict[Figure, float] = {
     "fetch_requests": 1e18,
     "fetch_mean_ms": 3_600_000,
 }
-"""Above these (800 Gbit/s; an hour) a figure is nonsense, say of a counter that was reset or of another unit."""
+"""A figure above these (800 Gbit/s; an hour) is implausible: a counter was reset, or the unit is another one."""
 
 Samples = dict[tuple[int, Figure], "Sample | str"]
-"""By broker and figure; a string says why there is none."""
+"""By broker and figure; a string is the reason why there is no value."""
 
 
 class Sample(NamedTuple):
-    """A figure as a backend gave it, not judged yet."""
+    """A figure as the backend returned it, not yet checked."""
 
     value: float
     measured_at: datetime
@@ -43,29 +43,29 @@ def report(
     samples: Samples,
     now: datetime,
     max_age_seconds: float,
-    totals: Mapping[Figure, str] | None = None,
+    optional: Mapping[Figure, str] | None = None,
 ) -> TrafficReport:
-    """Judge what was found.
+    """Check samples and report each broker's figures, or what is wrong with them.
 
     Args:
-        broker_ids: the brokers asked for.
-        names: what the backend calls the figures that it was asked for; the others stay None and are no problem.
-        samples: what isn't in it, the backend doesn't have.
-        now: by the same clock as the samples' times, where there is a choice.
-        max_age_seconds: of a sample; one that is as far in the future is of a clock that can't be trusted.
-        totals: what the backend calls these, where it has them; only nonsense in them is a problem.
+        broker_ids: the brokers to report on.
+        names: the required figures, with the backend's name of each. Figures that aren't required stay None.
+        samples: what the backend returned; a required figure that isn't in it is missing.
+        now: by the clock that stamped the samples, where there is a choice.
+        max_age_seconds: the oldest sample that counts. One as far in the future means that clocks differ.
+        optional: figures that may be missing but not wrong, with the backend's name of each.
     """
     by_broker: dict[int, BrokerTraffic] = {}
     problems: dict[int, str] = {}
+    all_names = {**names, **(optional or {})}
     for broker_id in sorted(set(broker_ids)):
         found: dict[Figure, Sample | str] = {figure: samples.get((broker_id, figure), "missing") for figure in names}
-        found |= {total: samples[broker_id, total] for total in totals or () if (broker_id, total) in samples}
-        called = {**names, **(totals or {})}
-        wrong = {figure: _wrong(figure, sample, now, max_age_seconds) for figure, sample in found.items()}
-        said = [f"{figure} ({called[figure]}): {why}" for figure, why in wrong.items() if why is not None]
+        found |= {figure: samples[broker_id, figure] for figure in optional or () if (broker_id, figure) in samples}
+        faults = {figure: _fault(figure, sample, now, max_age_seconds) for figure, sample in found.items()}
+        named_faults = [f"{figure} ({all_names[figure]}): {fault}" for figure, fault in faults.items() if fault is not None]
         good = {figure: sample for figure, sample in found.items() if isinstance(sample, Sample)}
-        if said:
-            problems[broker_id] = "; ".join(said)
+        if named_faults:
+            problems[broker_id] = "; ".join(named_faults)
         elif good:
             oldest = min(sample.measured_at for sample in good.values())
             figures = {figure: sample.value for figure, sample in good.items()}
@@ -73,25 +73,25 @@ def report(
     return TrafficReport(by_broker=by_broker, problems=problems)
 
 
-def ids(pods: Iterable[BrokerPod]) -> list[int]:
-    """The brokers of these pods; a pod that has no id yet is no broker."""
+def broker_ids_of(pods: Iterable[BrokerPod]) -> list[int]:
+    """The broker IDs of these pods; a pod that has none yet is left out."""
     return sorted({pod.broker_id for pod in pods if pod.broker_id is not None})
 
 
-def broker_id_in(text: str | None) -> int | None:
-    """The broker id that a label's or tag's value says, or None ("N/A", an empty tag, another process)."""
+def parse_broker_id(text: str | None) -> int | None:
+    """The broker ID in a label's or tag's value, or None: "N/A", an empty tag, another process."""
     return int(text) if text is not None and text.isascii() and text.isdigit() else None
 
 
-def at(unix_seconds: float) -> datetime | None:
-    """A moment, or None of a number that is none."""
+def parse_time(unix_seconds: float) -> datetime | None:
+    """A time, or None for a number out of range."""
     try:
         return datetime.fromtimestamp(unix_seconds, UTC)
     except (ValueError, OverflowError, OSError):
         return None
 
 
-def _wrong(figure: Figure, sample: Sample | str, now: datetime, max_age_seconds: float) -> str | None:
+def _fault(figure: Figure, sample: Sample | str, now: datetime, max_age_seconds: float) -> str | None:
     if isinstance(sample, str):
         return sample
     age_seconds = (now - sample.measured_at).total_seconds()
@@ -104,7 +104,7 @@ def _wrong(figure: Figure, sample: Sample | str, now: datetime, max_age_seconds:
     if sample.value < 0:
         return f"is negative, {sample.value:g}"
     if sample.value > HIGHEST[figure]:
-        return f"is absurd, {sample.value:g}"
+        return f"is implausible, {sample.value:g}"
     if figure in ("produce_requests", "fetch_requests") and not sample.value.is_integer():
-        return f"is no number of requests, {sample.value:g}"
+        return f"is not a number of requests, {sample.value:g}"
     return None

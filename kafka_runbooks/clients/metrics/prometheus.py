@@ -1,7 +1,7 @@
-"""A Prometheus server that scrapes the brokers, asked by instant queries of its HTTP API.
+"""Instant queries to a Prometheus server that scrapes the brokers.
 
-An instant query answers with the last sample of up to five minutes ago (`--query.lookback-delta`) and the time of the query,
-not of the sample. So each query is asked twice: for the value, and wrapped in `timestamp()` for when it was scraped.
+An instant query returns a sample of up to five minutes ago (`--query.lookback-delta`) with the time of the query, not of the
+sample. So each query runs ambiguous: for the value, and wrapped in `timestamp()` for the time of the scrape.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -12,10 +12,10 @@ from typing import Any, NamedTuple
 import httpx
 
 from kafka_runbooks.clients.errors import Refused, Unreachable
-from kafka_runbooks.clients.metrics import Sample, Samples, at, broker_id_in, ids, report
-from kafka_runbooks.clients.metrics_exporter import METRICS
-from kafka_runbooks.clients.metrics_http import TIMEOUT_SECONDS, get_json
-from kafka_runbooks.clients.metrics_settings import PrometheusSource, asked
+from kafka_runbooks.clients.metrics.exporter import METRICS
+from kafka_runbooks.clients.metrics.http import TIMEOUT_SECONDS, get_json
+from kafka_runbooks.clients.metrics.report import Sample, Samples, broker_ids_of, parse_broker_id, parse_time, report
+from kafka_runbooks.clients.metrics.settings import PrometheusSource, with_defaults
 from kafka_runbooks.models.kubernetes import BrokerPod
 from kafka_runbooks.models.traffic import TrafficReport
 
@@ -23,25 +23,29 @@ QUERIES_AT_ONCE = 6
 
 
 class Vector(NamedTuple):
-    """An instant vector by broker. A broker with several series has none that can be used: `twice` names it."""
+    """An instant vector by broker.
+
+    Attributes:
+        ambiguous: brokers with several series, of which none can be used.
+        evaluated_at: by the server's clock; None if no series was returned.
+    """
 
     values: dict[int, float]
-    twice: frozenset[int]
+    ambiguous: frozenset[int]
     warnings: str
     evaluated_at: datetime | None
-    """The server's own clock, where it answered anything."""
 
 
 class PrometheusMetrics:
-    """Asks for all brokers at once; series of others than the asked ones are ignored."""
+    """Each query covers all brokers; series of other brokers are ignored."""
 
     def __init__(self, settings: PrometheusSource) -> None:
         self._settings = settings
-        self._queries = asked(settings.queries, METRICS)
-        self._who = f"Prometheus {settings.url}"
+        self._queries = with_defaults(settings.queries, METRICS)
+        self._server = f"Prometheus {settings.url}"
 
     def traffic(self, pods: Iterable[BrokerPod]) -> TrafficReport:
-        broker_ids = ids(pods)
+        broker_ids = broker_ids_of(pods)
         measured_at = self._settings.measured_at
         times = {f: measured_at or f"timestamp({query})" for f, query in self._queries.items()}
         wanted = list(dict.fromkeys([*self._queries.values(), *times.values()]))
@@ -52,7 +56,7 @@ class PrometheusMetrics:
             for broker_id in broker_ids:
                 sample = self._sample(broker_id, vectors[query], vectors[times[figure]])
                 samples[broker_id, figure] = sample
-        # The server stamps samples with the clock that it evaluates by; a worker's own may be off.
+        # Samples are stamped by the server's clock, and the worker's may be off.
         clocks = [vector.evaluated_at for vector in vectors.values() if vector.evaluated_at is not None]
         now = max(clocks, default=datetime.now(UTC))
         return report(broker_ids, self._queries, samples, now, self._settings.max_age_seconds)
@@ -62,19 +66,19 @@ class PrometheusMetrics:
         for vector, what in ((values, "series"), (times, "times")):
             if vector.warnings:
                 return f"Prometheus warns: {vector.warnings}"
-            if broker_id in vector.twice:
+            if broker_id in vector.ambiguous:
                 return f'more than one {what} with {label}="{broker_id}": narrow `metrics.labels` or the query'
             if broker_id not in vector.values:
                 return f'no {what} with {label}="{broker_id}"'
-        measured_at = at(times.values[broker_id])
-        return "its time is nonsense" if measured_at is None else Sample(values.values[broker_id], measured_at)
+        measured_at = parse_time(times.values[broker_id])
+        return "its time is out of range" if measured_at is None else Sample(values.values[broker_id], measured_at)
 
     def _vector(self, client: httpx.Client, query: str) -> Vector:
         try:
-            answer = get_json(client, "api/v1/query", {"query": query, "timeout": f"{TIMEOUT_SECONDS:g}s"}, self._who)
+            answer = get_json(client, "api/v1/query", {"query": query, "timeout": f"{TIMEOUT_SECONDS:g}s"}, self._server)
         except Refused as error:
-            raise Refused(f"{error} (asked for {query})") from error
-        return read_vector(answer, self._is_wanted, self._settings.broker_label, f"{self._who}, asked for {query},")
+            raise Refused(f"{error} (query: {query})") from error
+        return read_vector(answer, self._is_wanted, self._settings.broker_label, f"{self._server}, query {query},")
 
     def _is_wanted(self, labels: Mapping[str, str]) -> bool:
         return all(labels.get(name) == value for name, value in self._settings.labels.items())
@@ -89,30 +93,32 @@ class PrometheusMetrics:
         return httpx.Client(base_url=f"{str(self._settings.url).rstrip('/')}/", timeout=TIMEOUT_SECONDS, headers=headers)
 
 
-def read_vector(answer: Mapping[str, Any], is_wanted: Callable[[Mapping[str, str]], bool], broker_label: str, who: str) -> Vector:
-    """An answer of `/api/v1/query`, by broker.
+def read_vector(
+    answer: Mapping[str, Any], is_wanted: Callable[[Mapping[str, str]], bool], broker_label: str, server: str
+) -> Vector:
+    """Parse an answer of `/api/v1/query`.
 
     Raises:
-        Refused: the query isn't one of instant vectors.
+        Refused: the query's result isn't an instant vector.
         Unreachable: the answer isn't in the API's format.
     """
     values: dict[int, float] = {}
-    twice: set[int] = set()
+    ambiguous: set[int] = set()
     evaluated_at = None
     try:
         kind, series = answer["data"]["resultType"], answer["data"]["result"]
         if kind != "vector":
-            raise Refused(f"{who} answers with a {kind}: it takes a query whose result is an instant vector")
+            raise Refused(f"{server} answers with a {kind}: write a query whose result is an instant vector")
         for one in series:
             labels, (evaluated, value) = one["metric"], one["value"]
-            broker_id = broker_id_in(labels.get(broker_label))
+            broker_id = parse_broker_id(labels.get(broker_label))
             if broker_id is None or not is_wanted(labels):
                 continue
             if broker_id in values:
-                twice.add(broker_id)
+                ambiguous.add(broker_id)
             values[broker_id] = float(value)
-            evaluated_at = at(evaluated)
+            evaluated_at = parse_time(evaluated)
         warnings = ", ".join(answer.get("warnings") or ())
     except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise Unreachable(f"{who} answers something that isn't Prometheus' format: {error!r}") from error
-    return Vector(values, frozenset(twice), warnings, evaluated_at)
+        raise Unreachable(f"{server} answers something that isn't Prometheus' format: {error!r}") from error
+    return Vector(values, frozenset(ambiguous), warnings, evaluated_at)

@@ -1,7 +1,7 @@
-"""Datadog, asked by its query API (`GET /api/v1/query`), as kafka-kit's autothrottle does.
+"""Datadog's query API (`GET /api/v1/query`), which kafka-kit's autothrottle uses too.
 
-All queries go in one request: Datadog counts requests (an organisation has 1,600 an hour unless it bought more), and a throttle
-looks every few seconds. Of each series the newest point that has a value counts; empty ones are gaps, not zeros.
+All queries go in one request: Datadog limits requests (to 1,600 an hour per organisation by default), and a throttle polls
+every few seconds. The newest point of each series that has a value counts; empty points are gaps, not zeros.
 """
 
 import os
@@ -13,9 +13,9 @@ from typing import Any
 import httpx
 
 from kafka_runbooks.clients.errors import Refused, Unreachable
-from kafka_runbooks.clients.metrics import Sample, Samples, at, broker_id_in, ids, report
-from kafka_runbooks.clients.metrics_http import TIMEOUT_SECONDS, get_json
-from kafka_runbooks.clients.metrics_settings import DatadogSource, asked
+from kafka_runbooks.clients.metrics.http import TIMEOUT_SECONDS, get_json
+from kafka_runbooks.clients.metrics.report import Sample, Samples, broker_ids_of, parse_broker_id, parse_time, report
+from kafka_runbooks.clients.metrics.settings import DatadogSource, with_defaults
 from kafka_runbooks.models.kubernetes import BrokerPod
 from kafka_runbooks.models.traffic import Figure, TrafficReport
 
@@ -27,37 +27,37 @@ METRICS: dict[Figure, str] = {
     "produce_p99_ms": "kafka.request.produce.time.99percentile",
     "fetch_p99_ms": "kafka.request.fetch_consumer.time.99percentile",
 }
-"""As Datadog's Kafka integration calls them; it lacks the two of replication, and `docs/metrics.md` has the lines to add."""
+"""The names of Datadog's Kafka integration. It lacks the two for replication; `docs/metrics.md` has the configuration to add."""
 
 
 class DatadogMetrics:
-    """Asks for all brokers in one request."""
+    """One request for all brokers and figures."""
 
     def __init__(self, settings: DatadogSource) -> None:
         self._settings = settings
         group = f"{{{settings.scope}}} by {{{settings.broker_tag}}}"
-        self._queries = asked(settings.queries, {f: f"avg:{metric}{group}" for f, metric in METRICS.items()})
-        self._who = f"Datadog {settings.url}"
+        self._queries = with_defaults(settings.queries, {f: f"avg:{metric}{group}" for f, metric in METRICS.items()})
+        self._server = f"Datadog {settings.url}"
 
     def traffic(self, pods: Iterable[BrokerPod]) -> TrafficReport:
         now = datetime.now(UTC)
         begin = now.timestamp() - 2 * self._settings.max_age_seconds
         parameters = {"from": f"{begin:.0f}", "to": f"{now.timestamp():.0f}", "query": ",".join(self._queries.values())}
         with self._client() as client:
-            answer = get_json(client, "api/v1/query", parameters, self._who)
-        broker_ids, figures = ids(pods), tuple(self._queries)
+            answer = get_json(client, "api/v1/query", parameters, self._server)
+        broker_ids, figures = broker_ids_of(pods), tuple(self._queries)
         gap = f"no point in the last {2 * self._settings.max_age_seconds:g} s tagged {self._settings.broker_tag}:"
         samples: Samples = {(broker_id, figure): f"{gap}{broker_id}" for broker_id in broker_ids for figure in figures}
         try:
             if answer["status"] != "ok":
-                raise Refused(f"{self._who} answers {answer['status']}: {answer.get('error') or answer.get('message')}")
+                raise Refused(f"{self._server} answers {answer['status']}: {answer.get('error') or answer.get('message')}")
             samples |= read_series(answer["series"], figures, self._settings.broker_tag)
         except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
-            raise Unreachable(f"{self._who} answers something that isn't Datadog's format: {error!r}") from error
+            raise Unreachable(f"{self._server} answers something that isn't Datadog's format: {error!r}") from error
         return report(broker_ids, self._queries, samples, now, self._settings.max_age_seconds)
 
     def _client(self) -> httpx.Client:
-        """Keys are read anew at each look, so that they can be rotated under a running worker."""
+        """Keys are read on each poll, so that they can be rotated without restarting the worker."""
         settings = self._settings
         headers = {
             "DD-API-KEY": _key("api_key_file", settings.api_key_file, "DD_API_KEY"),
@@ -67,24 +67,24 @@ class DatadogMetrics:
 
 
 def read_series(series: Sequence[Mapping[str, Any]], figures: Sequence[Figure], broker_tag: str) -> Samples:
-    """The newest point with a value of each broker and query (`query_index` says of which).
+    """The newest point that has a value, of each broker and query (`query_index`).
 
-    A series without the tag is of a host that isn't a broker (or "N/A", as Datadog calls the untagged): it is left out.
+    A series whose tag holds no broker ID is skipped: it is of another host, or untagged ("N/A").
     """
     found: Samples = {}
     for one in series:
         tags = dict(tag.split(":", 1) for tag in one["tag_set"] if ":" in tag)
-        broker_id = broker_id_in(tags.get(broker_tag))
+        broker_id = parse_broker_id(tags.get(broker_tag))
         points = [(milliseconds, value) for milliseconds, value in one["pointlist"] if value is not None]
         if broker_id is None or not points:
             continue
         name = broker_id, figures[one["query_index"]]
         milliseconds, value = max(points)
-        measured_at = at(milliseconds / 1000)
+        measured_at = parse_time(milliseconds / 1000)
         if name in found:
             found[name] = f"more than one series tagged {broker_tag}:{broker_id}: group by that tag alone"
         else:
-            found[name] = "its time is nonsense" if measured_at is None else Sample(float(value), measured_at)
+            found[name] = "its time is out of range" if measured_at is None else Sample(float(value), measured_at)
     return found
 
 
@@ -95,5 +95,5 @@ def _key(field: str, file: Path | None, variable: str) -> str:
         raise Refused(f"metrics.{field} {file}: {error.strerror}") from error
     if not key.isascii() or not key.isprintable() or not key:
         where = f"{file} holds" if file is not None else f"{variable} is set to"
-        raise Refused(f"metrics.{field}: {where} no key; give a file with the key alone, or the environment variable {variable}")
+        raise Refused(f"metrics.{field}: {where} no key; give a file with only the key, or the environment variable {variable}")
     return key

@@ -1,7 +1,4 @@
-"""Where a cluster's metrics come from, as its entry in the clusters file says: `metrics: {source: …}`.
-
-Settings only: a backend's library is imported when a cluster that uses it is opened.
-"""
+"""`metrics: {source: …}` of a cluster's entry in the clusters file: which backend, and how to reach it."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,26 +12,26 @@ BROKER_ID_LABEL = "broker_id"
 
 
 class _Settings(BaseModel):
-    """Inputs stay out of error messages: a secret that was pasted into the wrong field would end in a log."""
+    """Values stay out of error messages: a secret pasted into the wrong field would end up in a log."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
 
 def _checked(queries: dict[Figure, str | None]) -> dict[Figure, str | None]:
     if all(figure in queries and queries[figure] is None for figure in FIGURES):
-        raise ValueError("every figure is null; leave one to ask for")
+        raise ValueError("every figure is null; query at least one")
     if unknown := sorted(set(queries) & set(TOTALS)):
-        # A number and its mean have to be of one moment, and two queries aren't.
-        raise ValueError(f"{', '.join(unknown)}: only the brokers' exporters tell it")
+        # A count and its mean must be of one moment, which two queries are not.
+        raise ValueError(f"{', '.join(unknown)}: only source: exporter has it")
     return queries
 
 
 Queries = Annotated[dict[Figure, str | None], AfterValidator(_checked)]
-"""One query a figure, where the default doesn't fit; null: the figure isn't asked for, and stays unknown."""
+"""A query for each figure whose default doesn't fit; null: the figure isn't queried and stays unknown."""
 
 
-def asked(queries: Mapping[Figure, str | None], defaults: Mapping[Figure, str]) -> dict[Figure, str]:
-    """The queries to ask: the file's own, and the defaults of the figures that it doesn't mention."""
+def with_defaults(queries: Mapping[Figure, str | None], defaults: Mapping[Figure, str]) -> dict[Figure, str]:
+    """The file's queries, and the defaults for figures that it doesn't mention."""
     return {figure: query for figure, query in {**defaults, **queries}.items() if query is not None}
 
 
@@ -45,19 +42,19 @@ class ExporterSource(_Settings):
 
 
 class PrometheusSource(_Settings):
-    """A Prometheus server (or what speaks its HTTP API) that scrapes the brokers."""
+    """A Prometheus server, or another one with its HTTP API, that scrapes the brokers."""
 
     source: Literal["prometheus"]
     url: AnyHttpUrl
-    """Of the server, with its path prefix where it has one."""
+    """Of the server, including its path prefix if it has one."""
     broker_label: str = Field(default=BROKER_ID_LABEL, pattern=r"^[a-zA-Z_][a-zA-Z0-9_]*$")
-    """The label whose value is the broker id."""
+    """The label whose value is the broker ID."""
     labels: dict[str, str] = Field(default_factory=dict)
-    """Only series with these labels count: one server often scrapes several clusters, whose broker ids are alike."""
+    """Only series with these labels count: one server often scrapes several clusters with the same broker IDs."""
     queries: Queries = Field(default_factory=dict)
     measured_at: str | None = None
-    """A query whose value is the time (Unix seconds) of the samples, by broker: for queries that are expressions, of which
-    Prometheus no longer says how old they are. Without it, `timestamp(…)` of each query is asked."""
+    """A query whose value is the samples' time in Unix seconds, by broker. Needed where queries are expressions, whose age
+    Prometheus doesn't tell. Without it, each query is also sent as `timestamp(query)`."""
     max_age_seconds: float = Field(default=60, gt=0)
     bearer_token_file: Path | None = None
 
@@ -67,11 +64,11 @@ class DatadogSource(_Settings):
 
     source: Literal["datadog"]
     url: AnyHttpUrl = AnyHttpUrl("https://api.datadoghq.com")
-    """Of the site's API (for the EU `https://api.datadoghq.eu`)."""
+    """Of the site's API (`https://api.datadoghq.eu` for the EU)."""
     scope: str = Field(default="*", min_length=1)
-    """Which hosts the default queries look at, for example `service:kafka,cluster:main`."""
+    """The scope of the default queries, for example `service:kafka,cluster:main`."""
     broker_tag: str = Field(default=BROKER_ID_LABEL, pattern=r"^[a-zA-Z][\w\-./]*$")
-    """The tag whose value is the broker id; queries of your own must group by it."""
+    """The tag whose value is the broker ID; custom queries must group by it."""
     queries: Queries = Field(default_factory=dict)
     max_age_seconds: float = Field(default=60, gt=0)
     api_key_file: Path | None = None
@@ -79,19 +76,18 @@ class DatadogSource(_Settings):
 
 
 class ZookeeperSource(_Settings):
-    """kafka-kit's znodes `/<prefix>/partitionmeta` and `/<prefix>/brokermetrics`."""
+    """`Traffic` beside `StorageFree` in kafka-kit's znode `/<prefix>/brokermetrics`."""
 
     source: Literal["zookeeper"]
     hosts: str = Field(min_length=1)
-    """`host:port,host:port`, with a chroot at the end where there is one."""
+    """`host:port,host:port`, followed by the chroot if there is one."""
     prefix: str = "topicmappr"
     """kafka-kit's `--zk-metrics-prefix`; empty: the root."""
     max_age_seconds: float = Field(default=60, gt=0)
-    """Of the traffic; sizes may be older (`metrics_znodes.SIZES_MAX_AGE_SECONDS`)."""
 
 
 class FileSource(_Settings):
-    """A file with a `TrafficReport` as JSON, which something else keeps fresh."""
+    """A JSON file with a `TrafficReport`, kept fresh by the operator's own script."""
 
     source: Literal["file"]
     path: Path

@@ -1,6 +1,6 @@
-"""Figures from a JSON file: for metrics of a kind that no backend here speaks, a script writes what it finds.
+"""A JSON file, which a script of the operator's writes: for metrics systems that have no backend here.
 
-The format is `TrafficReport`'s own:
+The format is that of `TrafficReport`:
 `{"by_broker": {"1001": {"measured_at": "2026-01-01T00:00:00Z", "in_bytes_per_s": 1.5e6, …}}, "problems": {"1002": "…"}}`.
 """
 
@@ -12,8 +12,8 @@ from typing import Any
 from pydantic import AwareDatetime, TypeAdapter, ValidationError
 
 from kafka_runbooks.clients.errors import Unreachable
-from kafka_runbooks.clients.metrics import Sample, Samples, ids, report
-from kafka_runbooks.clients.metrics_settings import FileSource
+from kafka_runbooks.clients.metrics.report import Sample, Samples, broker_ids_of, report
+from kafka_runbooks.clients.metrics.settings import FileSource
 from kafka_runbooks.models.kubernetes import BrokerPod
 from kafka_runbooks.models.traffic import FIGURES, TOTALS, TrafficReport
 
@@ -21,7 +21,7 @@ _TIME = TypeAdapter(AwareDatetime)
 
 
 class FileMetrics:
-    """Reads the file at every look. Its writer should rename a whole file into place: half a file is no answer."""
+    """Reads the file on every poll. Its writer should rename a complete file into place: half a file is an error."""
 
     def __init__(self, settings: FileSource) -> None:
         self._settings = settings
@@ -30,26 +30,25 @@ class FileMetrics:
         path = self._settings.path
         try:
             written = json.loads(path.read_bytes())
-            by_broker, said = written["by_broker"], written.get("problems") or {}
-            samples = read_traffic(by_broker)
-            said = {int(broker_id): str(why) for broker_id, why in said.items()}
+            samples = read_traffic(written["by_broker"])
+            reported = {int(broker_id): str(why) for broker_id, why in (written.get("problems") or {}).items()}
         except OSError as error:
             raise Unreachable(f"metrics file {path}: {error.strerror}") from error
         except (ValueError, TypeError, KeyError, AttributeError) as error:
             raise Unreachable(f"metrics file {path} isn't a traffic report: {error!r}") from error
-        broker_ids = ids(pods)
+        broker_ids = broker_ids_of(pods)
         names, totals, now = {f: f for f in FIGURES}, {t: t for t in TOTALS}, datetime.now(UTC)
         found = report(broker_ids, names, samples, now, self._settings.max_age_seconds, totals)
-        said = {broker_id: why for broker_id, why in said.items() if broker_id in broker_ids}
-        good = {broker_id: traffic for broker_id, traffic in found.by_broker.items() if broker_id not in said}
-        return TrafficReport(by_broker=good, problems=found.problems | said)
+        reported = {broker_id: why for broker_id, why in reported.items() if broker_id in broker_ids}
+        good = {broker_id: traffic for broker_id, traffic in found.by_broker.items() if broker_id not in reported}
+        return TrafficReport(by_broker=good, problems=found.problems | reported)
 
 
 def read_traffic(by_broker: Mapping[str, Mapping[str, Any]]) -> Samples:
-    """`TrafficReport.by_broker` as JSON gives it, each figure read by itself: one bad value spoils one broker.
+    """Parse `TrafficReport.by_broker` from JSON, each figure by itself, so that one bad value affects one broker only.
 
     Raises:
-        ValueError: a broker id is no number.
+        ValueError: a broker ID is not a number.
     """
     samples: Samples = {}
     for name, figures in by_broker.items():
@@ -64,5 +63,5 @@ def read_traffic(by_broker: Mapping[str, Mapping[str, Any]]) -> Samples:
                 try:
                     samples[broker_id, figure] = Sample(float(value), _TIME.validate_python(figures.get("measured_at")))
                 except (ValidationError, OverflowError):
-                    samples[broker_id, figure] = "measured_at is no time with a zone, or the value is out of range"
+                    samples[broker_id, figure] = "measured_at is not a time with a time zone, or the value is out of range"
     return samples
