@@ -18,7 +18,7 @@ ATTEMPTS = 100
 
 
 class Register(Protocol):
-    """Where ids are given out (`clients.agent_kubernetes`)."""
+    """Where ids are given out (`clients.kubernetes.agent`)."""
 
     def broker_ids(self, cluster: str) -> tuple[dict[str, int], str | None]: ...
 

@@ -11,8 +11,8 @@ from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_r
 
 from kafka_runbooks.agent.identity import claim_id, read_broker_id, write_identity
 from kafka_runbooks.agent.settings import AgentSettings
-from kafka_runbooks.clients.agent_kubernetes import AgentKubernetes
 from kafka_runbooks.clients.errors import ClientError, Conflict, Refused, Unreachable
+from kafka_runbooks.clients.kubernetes.agent import AgentKubernetes
 from kafka_runbooks.models import labels
 
 log = structlog.get_logger()

@@ -9,8 +9,8 @@ import structlog
 
 from kafka_runbooks.agent.breaking_glass import Glass
 from kafka_runbooks.agent.readiness import Verdict, judge
-from kafka_runbooks.clients.agent_kubernetes import AgentKubernetes
 from kafka_runbooks.clients.errors import ClientError
+from kafka_runbooks.clients.kubernetes.agent import AgentKubernetes
 from kafka_runbooks.clients.own_replicas import OwnReplicasClient
 from kafka_runbooks.models.force_ready import ForceReady
 

@@ -101,9 +101,6 @@ class Kubernetes(Protocol):
     def uncordon(self, node: str, owner: str) -> None:
         """Take back a cordon that carries this owner; any other cordon is left as it is."""
 
-    def record_event(self, pod: str, reason: str, message: str, *, warning: bool = False) -> None:
-        """A Kubernetes event on a broker's pod, for whoever looks there."""
-
     def read_record(self, name: str) -> Mapping[str, bytes] | None:
         """A stored record's parts (a ConfigMap's binary data), or None."""
 

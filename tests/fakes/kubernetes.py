@@ -133,11 +133,6 @@ class FakeKubernetes:
             if found is not None and found.cordoned_by == owner:
                 found.is_cordoned, found.cordoned_by = False, None
 
-    def record_event(self, pod: str, reason: str, message: str, *, warning: bool = False) -> None:
-        self._ask()
-        with self.world.act("record_event"):
-            self.world.events.append((pod, reason, message))
-
     def read_record(self, name: str) -> Mapping[str, bytes] | None:
         self._ask()
         record = self.world.records.get(name)

@@ -96,8 +96,6 @@ class World:
         self.rates: dict[int, ThrottleRates] = {}
         self.lists: dict[str, ThrottledReplicas] = {}
         self.records: dict[str, tuple[str, dict[str, bytes]]] = {}
-        self.events: list[tuple[str, str, str]] = []
-        """(pod, reason, message)"""
         self.produce_p99_ms: dict[int, float] = {}
         self.killed: set[int] = set()
         """Brokers whose process is down and stays down until `revive_broker`."""

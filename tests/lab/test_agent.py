@@ -133,7 +133,7 @@ def test_a_race_for_ids_gives_none_twice(lab: Lab) -> None:
 import json
 from multiprocessing import get_context
 from kafka_runbooks.agent.identity import claim_id
-from kafka_runbooks.clients.agent_kubernetes import AgentKubernetes
+from kafka_runbooks.clients.kubernetes.agent import AgentKubernetes
 
 def claim(name):
     return claim_id(AgentKubernetes("kafka", name), "race", name, 2001)

@@ -93,7 +93,7 @@ def test_metrics_are_few_and_the_right_ones(lab: Lab) -> None:
     ("who", "verb", "what", "namespace", "expected"),
     [
         (WORKER, "delete", "pods", "kafka", "yes"),
-        (WORKER, "create", "pods/eviction", "kafka", "yes"),
+        (WORKER, "create", "pods/eviction", "kafka", "no"),
         (WORKER, "delete", "persistentvolumeclaims", "kafka", "yes"),
         (WORKER, "patch", "nodes", "kafka", "yes"),
         (WORKER, "delete", "nodes", "kafka", "no"),

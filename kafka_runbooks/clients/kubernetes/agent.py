@@ -1,24 +1,24 @@
-"""The Kubernetes API as the agent beside a broker uses it: its pod, its node, and the ConfigMap that gives out broker ids.
+"""The Kubernetes API as the agent beside a broker uses it: its pod, its node, and the ConfigMap that assigns broker IDs.
 
-Answers stay JSON: the library's models would cost the agent more than everything else it does.
+Answers stay JSON: parsing them into the library's models would cost more than all else that the agent does.
 """
 
 import json
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from typing import Any
 
 from kubernetes import client
-from kubernetes.client.rest import ApiException
 
 from kafka_runbooks.clients.errors import Conflict, Refused
-from kafka_runbooks.clients.kubernetes import connect, event_body, mapped
+from kafka_runbooks.clients.kubernetes.connection import NotFound, connect, mapped
 from kafka_runbooks.models import labels
 
 TIMEOUT_SECONDS = 5
 
 
 class AgentKubernetes:
-    """One pod's view of the API, with the rights of its ServiceAccount."""
+    """The API for one broker's pod."""
 
     def __init__(self, namespace: str, pod: str) -> None:
         self._namespace = namespace
@@ -28,7 +28,7 @@ class AgentKubernetes:
             self._core: Any = client.CoreV1Api(connect())
 
     def force_ready(self) -> str | None:
-        """The break-glass annotation on this pod, as it stands."""
+        """The break-glass annotation on this pod, or None."""
         with mapped(f"pod {self._pod}"):
             pod = _json(self._core.read_namespaced_pod(self._pod, self._namespace, **_RAW))
         self._pod_uid = pod["metadata"]["uid"]
@@ -36,11 +36,22 @@ class AgentKubernetes:
         return annotation
 
     def event(self, name: str, reason: str, message: str, *, warning: bool) -> None:
-        """An event on this pod under a name of its own: said already is said once."""
-        body = event_body(self._namespace, self._pod, reason, message, warning=warning)
-        body["metadata"] = {"name": f"{self._pod}.{name}", "namespace": self._namespace}
+        """Emit an event on this pod under the given name; a second one of the same name is dropped."""
+        now = datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+        pod = {"kind": "Pod", "apiVersion": "v1", "name": self._pod, "namespace": self._namespace}
         if self._pod_uid is not None:
-            body["involvedObject"]["uid"] = self._pod_uid  # without it `kubectl describe pod` doesn't show the event
+            pod["uid"] = self._pod_uid  # without it `kubectl describe pod` doesn't show the event
+        body = {
+            "metadata": {"name": f"{self._pod}.{name}", "namespace": self._namespace},
+            "involvedObject": pod,
+            "reason": reason,
+            "message": message[:1000],
+            "type": "Warning" if warning else "Normal",
+            "source": {"component": "kafka-runbooks"},
+            "firstTimestamp": now,
+            "lastTimestamp": now,
+            "count": 1,
+        }
         try:
             with mapped(f"event {reason}"):
                 self._core.create_namespaced_event(self._namespace, body, **_RAW)
@@ -54,7 +65,7 @@ class AgentKubernetes:
         return zone
 
     def label(self, node: str, broker_id: int) -> None:
-        """Mark this pod and its node with the id, and take the mark from any other node: the broker has left it."""
+        """Label this pod and its node with the broker ID, and remove the label from other nodes, which the broker has left."""
         mark = {"metadata": {"labels": {labels.BROKER_ID: str(broker_id)}}}
         with mapped(f"label pod {self._pod}"):
             self._core.patch_namespaced_pod(self._pod, self._namespace, mark, **_RAW)
@@ -68,32 +79,30 @@ class AgentKubernetes:
                     self._core.patch_node(other, {"metadata": {"labels": {labels.BROKER_ID: None}}}, **_RAW)
 
     def broker_ids(self, cluster: str) -> tuple[dict[str, int], str | None]:
-        """Pod name -> id as given out so far, and the version that a change must be based on (None: there is no ConfigMap).
+        """The assigned IDs by pod name, and the version that a change must be based on (None: there is no ConfigMap).
 
         Raises:
-            Refused: an entry that isn't a number; giving out ids beside it could give one twice.
+            Refused: an entry isn't a number; assigning IDs beside it could assign one twice.
         """
         name = labels.BROKER_IDS_CONFIG_MAP_PREFIX + cluster
         try:
             with mapped(f"ConfigMap {name}"):
                 found = _json(self._core.read_namespaced_config_map(name, self._namespace, **_RAW))
-        except Refused as error:
-            if isinstance(error.__cause__, ApiException) and error.__cause__.status == 404:
-                return {}, None
-            raise
+        except NotFound:
+            return {}, None
         ids = {}
         for pod, value in (found.get("data") or {}).items():
             try:
                 ids[pod] = int(value)
             except ValueError:
-                raise Refused(f"ConfigMap {name}: {pod} has {value!r}, which is no broker id; correct it") from None
+                raise Refused(f"ConfigMap {name}: {pod} has {value!r}, which is not a broker ID; correct it") from None
         return ids, found["metadata"]["resourceVersion"]
 
     def write_broker_ids(self, cluster: str, ids: Mapping[str, int], version: str | None) -> None:
         """Replace the ConfigMap if it still has this version (None: create it).
 
         Raises:
-            Conflict: somebody else was faster; read again.
+            Conflict: another pod was faster; read again.
         """
         name = labels.BROKER_IDS_CONFIG_MAP_PREFIX + cluster
         metadata: dict[str, Any] = {"name": name, "labels": {labels.CLUSTER: cluster}}

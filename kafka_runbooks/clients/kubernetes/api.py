@@ -1,0 +1,213 @@
+"""The Kubernetes API as the worker uses it: brokers' pods, claims, volumes and nodes, and the records kept in ConfigMaps.
+
+Deletes carry the uid that was observed, so that a successor of the same name is never hit. Every call has a timeout, and nothing
+here watches: watches and idle connections can hang silently.
+"""
+
+import base64
+import threading
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from kubernetes import client
+
+from kafka_runbooks.clients.errors import Conflict
+from kafka_runbooks.clients.kubernetes import objects
+from kafka_runbooks.clients.kubernetes.connection import NotFound, connect, mapped
+from kafka_runbooks.models import labels
+from kafka_runbooks.models.kubernetes import BrokerPod, Claim, Node, StatefulSet
+
+TIMEOUT_SECONDS = 10
+RECORD_KIND = f"{labels.DOMAIN}/record"
+
+
+class KubernetesApi:
+    """`protocols.Kubernetes` for one cluster; may be used by several threads."""
+
+    def __init__(self, cluster: str, namespace: str) -> None:
+        self._cluster = cluster
+        self._namespace = namespace
+        self._lock = threading.Lock()
+        self._api: Any = None
+
+    @property
+    def _core(self) -> Any:
+        return client.CoreV1Api(self._connected())
+
+    @property
+    def _apps(self) -> Any:
+        return client.AppsV1Api(self._connected())
+
+    def _connected(self) -> Any:
+        with self._lock:
+            if self._api is None:
+                with mapped("connect"):
+                    self._api = connect()
+            return self._api
+
+    def broker_pods(self) -> tuple[BrokerPod, ...]:
+        ids = self.broker_ids()
+        with mapped("list pods"):
+            found = self._core.list_namespaced_pod(
+                self._namespace, label_selector=f"{labels.CLUSTER}={self._cluster},{labels.MAP}", _request_timeout=TIMEOUT_SECONDS
+            )
+        return tuple(objects.broker_pod(pod, ids) for pod in sorted(found.items, key=lambda pod: pod.metadata.name))
+
+    def stateful_sets(self) -> tuple[StatefulSet, ...]:
+        with mapped("list StatefulSets"):
+            found = self._apps.list_namespaced_stateful_set(
+                self._namespace, label_selector=f"{labels.CLUSTER}={self._cluster},{labels.MAP}", _request_timeout=TIMEOUT_SECONDS
+            )
+        return tuple(
+            StatefulSet(name=item.metadata.name, version=item.metadata.resource_version, replicas=item.spec.replicas)
+            for item in sorted(found.items, key=lambda item: str(item.metadata.name))
+        )
+
+    def scale(self, stateful_set: StatefulSet, replicas: int) -> None:
+        body = {"metadata": {"resourceVersion": stateful_set.version}, "spec": {"replicas": replicas}}
+        with mapped(f"scale StatefulSet {stateful_set.name}"):
+            self._apps.patch_namespaced_stateful_set(stateful_set.name, self._namespace, body, _request_timeout=TIMEOUT_SECONDS)
+
+    def broker_ids(self) -> dict[str, int]:
+        name = f"{labels.BROKER_IDS_CONFIG_MAP_PREFIX}{self._cluster}"
+        try:
+            with mapped(f"config map {name}"):
+                found = self._core.read_namespaced_config_map(name, self._namespace, _request_timeout=TIMEOUT_SECONDS)
+        except NotFound:
+            return {}
+        return {pod: int(broker_id) for pod, broker_id in sorted((found.data or {}).items())}
+
+    def nodes(self) -> tuple[Node, ...]:
+        with mapped("list nodes"):
+            found = self._core.list_node(_request_timeout=TIMEOUT_SECONDS)
+        return tuple(objects.node(node) for node in sorted(found.items, key=lambda node: node.metadata.name))
+
+    def claim(self, name: str) -> Claim | None:
+        try:
+            with mapped(f"claim {name}"):
+                found = self._core.read_namespaced_persistent_volume_claim(
+                    name, self._namespace, _request_timeout=TIMEOUT_SECONDS
+                )
+        except NotFound:
+            return None
+        volume = found.spec.volume_name
+        return Claim(
+            name=name,
+            uid=found.metadata.uid,
+            is_terminating=found.metadata.deletion_timestamp is not None,
+            volume=volume,
+            volume_nodes=self._volume_nodes(volume) if volume else (),
+        )
+
+    def _volume_nodes(self, volume: str) -> tuple[str, ...]:
+        try:
+            with mapped(f"volume {volume}"):
+                found = self._core.read_persistent_volume(volume, _request_timeout=TIMEOUT_SECONDS)
+        except NotFound:
+            return ()
+        return objects.nodes_of_volume(found)
+
+    def delete_claim(self, name: str, uid: str) -> None:
+        claim = self.claim(name)
+        if claim is not None and claim.uid == uid:
+            try:
+                with mapped(f"delete claim {name}"):
+                    self._core.delete_namespaced_persistent_volume_claim(
+                        name, self._namespace, body=_precondition(uid), _request_timeout=TIMEOUT_SECONDS
+                    )
+            except NotFound:
+                pass
+        # Even if the claim is gone already: whoever deleted it may have died before deleting its volume.
+        self._delete_local_volumes(uid)
+        if claim is not None and claim.uid != uid:
+            raise Conflict(f"claim {name} was replaced by another one")
+
+    def _delete_local_volumes(self, claim_uid: str) -> None:
+        """Delete the volumes bound to this claim and to one node: once the node is gone, nothing else would reclaim them."""
+        with mapped("list volumes"):
+            found = self._core.list_persistent_volume(_request_timeout=TIMEOUT_SECONDS)
+        for volume in found.items:
+            claim = volume.spec.claim_ref
+            if claim is None or claim.uid != claim_uid or not objects.nodes_of_volume(volume):
+                continue
+            try:
+                with mapped(f"delete volume {volume.metadata.name}"):
+                    self._core.delete_persistent_volume(volume.metadata.name, _request_timeout=TIMEOUT_SECONDS)
+            except NotFound:
+                continue
+
+    def delete_pod(self, name: str, uid: str, *, force: bool) -> None:
+        body = _precondition(uid)
+        if force:
+            body.grace_period_seconds = 0
+        try:
+            with mapped(f"delete pod {name}"):
+                self._core.delete_namespaced_pod(name, self._namespace, body=body, _request_timeout=TIMEOUT_SECONDS)
+        except NotFound:
+            return
+
+    def cordon(self, node: str, owner: str) -> None:
+        self._change_cordon(node, is_cordoned=True, owner=owner, unless=lambda found: bool(found.spec.unschedulable))
+
+    def uncordon(self, node: str, owner: str) -> None:
+        def is_not_ours(found: Any) -> bool:
+            return (found.metadata.annotations or {}).get(labels.CORDON_OWNER) != owner
+
+        self._change_cordon(node, is_cordoned=False, owner=None, unless=is_not_ours)
+
+    def _change_cordon(self, node: str, *, is_cordoned: bool, owner: str | None, unless: Callable[[Any], bool]) -> None:
+        """Change the node, unless it is gone or `unless` holds for it."""
+        try:
+            with mapped(f"node {node}"):
+                found = self._core.read_node(node, _request_timeout=TIMEOUT_SECONDS)
+            if unless(found):
+                return
+            metadata = {"annotations": {labels.CORDON_OWNER: owner}, "resourceVersion": found.metadata.resource_version}
+            body = {"metadata": metadata, "spec": {"unschedulable": is_cordoned or None}}
+            with mapped(f"{'cordon' if is_cordoned else 'uncordon'} {node}"):
+                self._core.patch_node(node, body, _request_timeout=TIMEOUT_SECONDS)
+        except NotFound:
+            return
+
+    def read_record(self, name: str) -> Mapping[str, bytes] | None:
+        try:
+            with mapped(f"record {name}"):
+                found = self._core.read_namespaced_config_map(name, self._namespace, _request_timeout=TIMEOUT_SECONDS)
+        except NotFound:
+            return None
+        # A ConfigMap made with `kubectl create configmap --from-file plan.json` has its text under `data`.
+        text = {key: value.encode() for key, value in (found.data or {}).items()}
+        return text | {key: base64.b64decode(value) for key, value in (found.binary_data or {}).items()}
+
+    def write_record(self, name: str, kind: str, parts: Mapping[str, bytes], summary: str) -> None:
+        body = {
+            "metadata": {"name": name, "labels": {labels.CLUSTER: self._cluster, RECORD_KIND: kind}},
+            "data": {"summary": summary},
+            "binaryData": {key: base64.b64encode(value).decode() for key, value in parts.items()},
+        }
+        try:
+            with mapped(f"record {name}"):
+                self._core.replace_namespaced_config_map(name, self._namespace, body, _request_timeout=TIMEOUT_SECONDS)
+        except NotFound:
+            with mapped(f"record {name}"):
+                self._core.create_namespaced_config_map(self._namespace, body, _request_timeout=TIMEOUT_SECONDS)
+
+    def delete_record(self, name: str) -> None:
+        try:
+            with mapped(f"record {name}"):
+                self._core.delete_namespaced_config_map(name, self._namespace, _request_timeout=TIMEOUT_SECONDS)
+        except NotFound:
+            return
+
+    def records(self, kind: str) -> tuple[str, ...]:
+        with mapped("list records"):
+            found = self._core.list_namespaced_config_map(
+                self._namespace,
+                label_selector=f"{labels.CLUSTER}={self._cluster},{RECORD_KIND}={kind}",
+                _request_timeout=TIMEOUT_SECONDS,
+            )
+        return tuple(sorted(item.metadata.name for item in found.items))
+
+
+def _precondition(uid: str) -> Any:
+    return client.V1DeleteOptions(preconditions=client.V1Preconditions(uid=uid))

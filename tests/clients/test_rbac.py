@@ -1,0 +1,88 @@
+"""Least privilege: each ServiceAccount may do what its client's calls need, and nothing more.
+
+The calls are read from the source, so that a call without a right, or a right without a call, fails here and not on a cluster.
+"""
+
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from kubernetes.client import AppsV1Api, CoreV1Api
+
+from kafka_runbooks.clients.kubernetes import agent, api
+
+MANIFESTS = Path(__file__).parents[2] / "deploy" / "kubernetes"
+VERBS = {"read": "get", "list": "list", "create": "create", "replace": "update", "patch": "patch", "delete": "delete"}
+GROUPS = {"": CoreV1Api, "apps": AppsV1Api}
+Right = tuple[str, str, str, str]
+"""Kind of role, API group, resource, verb."""
+
+CALL = re.compile(rf"({'|'.join(VERBS)})_(namespaced_)?(\w+)")
+
+
+def calls(module: Path) -> set[str]:
+    """The requests to the API that a module's source makes."""
+    names = {node.attr for node in ast.walk(ast.parse(module.read_text())) if isinstance(node, ast.Attribute)} - {"close"}
+    return {name for name in names if not name.startswith("_") and any(hasattr(group, name) for group in GROUPS.values())}
+
+
+def right(call: str) -> Right:
+    """What a method such as `list_namespaced_pod` needs."""
+    match = CALL.fullmatch(call)
+    assert match is not None, f"{call}: which right does it need?"
+    verb, namespaced, kind = match.groups()
+    group = next(name for name, methods in GROUPS.items() if hasattr(methods, call))
+    return "Role" if namespaced else "ClusterRole", group, kind.replace("_", "") + "s", VERBS[verb]
+
+
+def granted(manifest: str, account: str) -> Iterator[Right]:
+    """The rights in the roles of an account, which its bindings name."""
+    documents: list[dict[str, Any]] = list(yaml.safe_load_all((MANIFESTS / manifest).read_text()))
+    bindings = [one for one in documents if one["kind"] in ("RoleBinding", "ClusterRoleBinding")]
+    bound = {
+        (one["roleRef"]["kind"], one["roleRef"]["name"])
+        for one in bindings
+        if any(subject["kind"] == "ServiceAccount" and subject["name"] == account for subject in one["subjects"])
+    }
+    for document in documents:
+        if (document["kind"], document["metadata"]["name"]) in bound:
+            for rule in document["rules"]:
+                for group in rule["apiGroups"]:
+                    for resource in rule["resources"]:
+                        for verb in rule["verbs"]:
+                            yield document["kind"], group, resource, verb
+
+
+@pytest.mark.parametrize(
+    ("manifest", "account", "module"),
+    [("base/kafka-access.yaml", "kafka-runbooks-worker", api), ("kafka/access.yaml", "kafka-broker", agent)],
+    ids=["worker", "agent"],
+)
+def test_rights_are_those_that_the_calls_need(manifest: str, account: str, module: Any) -> None:
+    needed = {right(call) for call in calls(Path(module.__file__))}
+    rights = list(granted(manifest, account))
+    assert needed and set(rights) == needed
+    assert len(rights) == len(set(rights)), "a right is granted twice"
+
+
+def test_all_calls_are_in_these_two_modules() -> None:
+    folder = Path(api.__file__).parent
+    elsewhere = {path.name for path in folder.parent.rglob("*.py") if calls(path)}
+    assert elsewhere == {"api.py", "agent.py"}
+
+
+@pytest.mark.parametrize(
+    ("call", "expected"),
+    [
+        ("list_namespaced_pod", ("Role", "", "pods", "list")),
+        ("replace_namespaced_config_map", ("Role", "", "configmaps", "update")),
+        ("patch_namespaced_stateful_set", ("Role", "apps", "statefulsets", "patch")),
+        ("read_persistent_volume", ("ClusterRole", "", "persistentvolumes", "get")),
+    ],
+)
+def test_a_right_follows_from_the_call(call: str, expected: Right) -> None:
+    assert right(call) == expected
