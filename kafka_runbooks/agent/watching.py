@@ -64,7 +64,7 @@ class ReadinessWatch:
             return Verdict(False, f"Kafka's port is closed ({self.local})")
         started_s = time.thread_time()
         try:
-            verdict = judge(self.broker_id, self._client.look(LOOK_TIMEOUT_S))
+            verdict = judge(self.broker_id, self._client.poll(LOOK_TIMEOUT_S))
         except ClientError as error:
             return Verdict(False, str(error))
         self.look_cpu_s = time.thread_time() - started_s

@@ -1,6 +1,6 @@
-"""The clusters that a worker may touch, by name, as one file lists them; and their clients, opened when first needed.
+"""The clusters that a worker may touch, listed by name in one file, and their clients, opened on first use.
 
-An operator's input names a cluster, never an address: what a worker can reach is what its owners wrote into the file.
+An operator's input names a cluster, never an address: a worker reaches only what its owners wrote into the file.
 """
 
 import threading
@@ -26,22 +26,22 @@ from kafka_runbooks.clients.protocols import BrokerMetrics, Kafka, Kubernetes
 
 
 class ClusterSettings(BaseModel):
-    """How to reach one cluster, and what its machines can carry."""
+    """How to reach one cluster, and the network capacity of its machines."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
     bootstrap_servers: str = Field(min_length=1)
     namespace: str = Field(min_length=1)
     capacity_bytes_per_s: dict[str, int] = Field(default_factory=dict)
-    """Network capacity by the nodes' instance type."""
+    """Network capacity by instance type of the nodes."""
     metrics_port: int = Field(default=9404, ge=1, le=65535)
-    """Where each broker's Prometheus exporter listens."""
+    """The port of each broker's JMX exporter."""
     metrics: MetricsSource = Field(default_factory=ExporterSource)
-    """Where figures about the brokers come from."""
+    """The metrics backend."""
 
 
 class ClustersFile(BaseModel):
-    """The whole file."""
+    """The clusters file."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
@@ -49,7 +49,7 @@ class ClustersFile(BaseModel):
 
 
 class ClustersFileSetting(BaseSettings):
-    """`KAFKA_RUNBOOKS_CLUSTERS_FILE`."""
+    """The path of the clusters file, from `KAFKA_RUNBOOKS_CLUSTERS_FILE`."""
 
     model_config = SettingsConfigDict(env_prefix="KAFKA_RUNBOOKS_")
 
@@ -58,7 +58,7 @@ class ClustersFileSetting(BaseSettings):
 
 @dataclass(frozen=True)
 class ClusterClients:
-    """Everything about one cluster."""
+    """The clients and settings of one cluster."""
 
     kafka: Kafka
     kubernetes: Kubernetes
@@ -69,18 +69,19 @@ class ClusterClients:
 class Clusters(Protocol):
     """Clusters by name."""
 
-    def names(self) -> tuple[str, ...]: ...
+    def names(self) -> tuple[str, ...]:
+        """Every configured name, sorted."""
 
     def open(self, name: str) -> ClusterClients:
-        """The clients of a cluster; the same ones each time.
+        """The clients of a cluster; the same ones on each call.
 
         Raises:
-            UnknownCluster: no such name.
+            UnknownCluster: no cluster of this name is configured.
         """
 
 
 class ConfiguredClusters:
-    """The clusters of a file."""
+    """The clusters of a clusters file."""
 
     def __init__(self, clusters: Mapping[str, ClusterSettings]) -> None:
         self._settings = dict(clusters)
@@ -89,10 +90,13 @@ class ConfiguredClusters:
 
     @classmethod
     def from_file(cls, path: Path | None = None) -> "ConfiguredClusters":
-        """Read the file of `KAFKA_RUNBOOKS_CLUSTERS_FILE`, or the one given.
+        """Read a clusters file.
+
+        Args:
+            path: by default that of `KAFKA_RUNBOOKS_CLUSTERS_FILE`.
 
         Raises:
-            Refused: it can't be read, or a field is wrong; the message names it.
+            Refused: it can't be read, or a field is wrong; the message names the field.
         """
         try:
             path = path or ClustersFileSetting().clusters_file
@@ -122,12 +126,12 @@ class ConfiguredClusters:
 
 
 def faults(error: ValidationError) -> str:
-    """Every fault by its field. What stands in the field is left out: it may be a secret in the wrong place."""
+    """Every fault with its field. The values are left out: one may be a secret in the wrong place."""
     return "; ".join(f"{'.'.join(map(str, fault['loc'])) or 'the file'}: {fault['msg']}" for fault in error.errors())
 
 
 def open_clients(name: str, settings: ClusterSettings) -> ClusterClients:
-    """Connect to one cluster; nothing is asked of it yet."""
+    """Make one cluster's clients; nothing connects yet."""
     from kafka_runbooks.clients.kafka import KafkaAdmin
     from kafka_runbooks.clients.kubernetes import KubernetesApi
 
@@ -140,7 +144,7 @@ def open_clients(name: str, settings: ClusterSettings) -> ClusterClients:
 
 
 def open_metrics(settings: ClusterSettings) -> BrokerMetrics:
-    """The backend that the cluster's entry names; its library is imported here, for those who use it alone."""
+    """Make the metrics backend that the cluster's entry names. Its library is imported here, only where it is used."""
     source = settings.metrics
     match source:
         case ExporterSource():

@@ -1,28 +1,28 @@
-"""What can go wrong out there, by what to do about it.
+"""Errors of the outside world, by what to do about them.
 
 ClientError
- ├── Unreachable     the other side didn't answer: try again
- ├── Refused         the other side answered no (forbidden, invalid): trying again doesn't help
+ ├── Unreachable     no answer: retry
+ ├── Refused         rejected (forbidden, invalid): must not be retried
  ├── UnknownCluster  no cluster of that name is configured
- └── Conflict        the thing changed since we looked: look again, decide again
+ └── Conflict        the object changed since it was read: read it again and decide again
 """
 
 
 class ClientError(Exception):
-    """Anything that the outside world did to us; the library's error is its cause."""
+    """Base of these errors; the library's error is its cause."""
 
 
 class Unreachable(ClientError):
-    """No answer, a timeout, or a passing fault of the other side."""
+    """No answer, a timeout, or a temporary fault of the other side."""
 
 
 class Refused(ClientError):
-    """A clear no: missing rights or an invalid request."""
+    """A definitive rejection: missing rights or an invalid request."""
 
 
 class Conflict(ClientError):
-    """What we wanted to change has another version or uid by now."""
+    """The object to change has another version or uid than expected."""
 
 
 class UnknownCluster(ClientError):
-    """The name is not in the clusters file; the message lists those that are."""
+    """The name is not in the clusters file; the message lists the names that are."""

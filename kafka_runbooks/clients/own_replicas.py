@@ -1,8 +1,8 @@
-"""What the rest of the cluster says of one broker's replicas: the look that the agent beside it takes every few seconds.
+"""The state of one broker's replicas as its peers know it: what the agent beside it polls every few seconds.
 
-Whom to ask matters. A broker that lost the controllers answers from a metadata cache that says for ever that all is well,
-and one that just started may know of nothing; so the answer has to come from another broker wherever there is one. Who
-answered is in librdkafka's reply. The peer is changed from time to time, so that one stale peer doesn't deceive for long.
+Which broker is asked matters. One that lost the controllers keeps answering from an outdated metadata cache, and one that just
+started may know nothing; so the answer must come from another broker if there is one. librdkafka's reply tells which broker
+answered. Peers are changed from time to time, so that a stale one doesn't mislead for long.
 """
 
 import random
@@ -18,13 +18,17 @@ from kafka_runbooks.models.cluster import TopicPartition
 PEERS = 3
 PEER_SECONDS = 300.0
 ATTEMPTS = 3
-"""When a peer goes, librdkafka falls back to any broker that it knows, this one too: choose peers again at once."""
+"""When a peer goes down, librdkafka falls back to any broker it knows, including this one: then choose peers again at once."""
 
 
 class OwnReplicas(NamedTuple):
-    """One answer: who gave it, which brokers are registered and unfenced, and how this broker's replicas stand.
+    """One peer's answer.
 
-    `answered_by` is -1 for a peer whose id isn't known yet.
+    Attributes:
+        answered_by: the broker that answered; -1 for a peer whose ID isn't known yet.
+        live_broker_ids: brokers that are registered and unfenced.
+        assigned: how many replicas this broker has.
+        out_of_sync: those of them that are not in the ISR.
     """
 
     answered_by: int
@@ -34,7 +38,7 @@ class OwnReplicas(NamedTuple):
 
 
 class OwnReplicasClient:
-    """One persistent client of librdkafka, for one thread."""
+    """One persistent librdkafka client, for use by one thread."""
 
     def __init__(self, bootstrap_servers: str, broker_id: int) -> None:
         self._bootstrap_servers = bootstrap_servers
@@ -43,11 +47,11 @@ class OwnReplicasClient:
         self._asks_peers = False
         self._chosen_at = 0.0
 
-    def look(self, timeout_s: float) -> OwnReplicas:
+    def poll(self, timeout_s: float) -> OwnReplicas:
         """Ask one peer for the metadata of every topic.
 
         Raises:
-            Unreachable: no answer in time, or none from another broker though there are others.
+            Unreachable: no answer in time, or only from this broker although there are others.
         """
         for _ in range(ATTEMPTS):
             try:
@@ -59,7 +63,7 @@ class OwnReplicasClient:
                 self._client = None
                 raise Unreachable(f"no metadata: {error.args[0].str()}") from error
             live = frozenset(metadata.brokers)
-            # librdkafka knows no id (-1) of an address that it started from until its first answer.
+            # To librdkafka, a bootstrap address has no ID (-1) until its first answer.
             is_own = metadata.orig_broker_id == self._broker_id or not self._asks_peers
             if not is_own or live <= {self._broker_id}:
                 return self._own_replicas(metadata)
@@ -78,7 +82,7 @@ class OwnReplicasClient:
         return OwnReplicas(metadata.orig_broker_id, frozenset(metadata.brokers), len(mine), behind)
 
     def _choose(self, timeout_s: float) -> tuple[AdminClient, bool]:
-        """A client of a few peers, or of the bootstrap address where this broker knows of no peer; and which."""
+        """A client for a few peers and True, or for the bootstrap address and False if there are no peers."""
         first = _client(self._bootstrap_servers)
         brokers = first.list_topics(timeout=timeout_s).brokers.values()
         peers = [f"{broker.host}:{broker.port}" for broker in brokers if broker.id != self._broker_id]
@@ -93,7 +97,7 @@ def _client(servers: str) -> AdminClient:
             "bootstrap.servers": servers,
             "client.id": "kafka-runbooks-agent",
             "socket.timeout.ms": 10_000,
-            # Every look asks anew; a refresh of librdkafka's own would only cost.
+            # Every poll asks for metadata; librdkafka's own refresh would only add load.
             "topic.metadata.refresh.interval.ms": -1,
             "log_level": 0,
         }

@@ -1,7 +1,7 @@
 """The outside world as runbooks see it: one small Protocol each for Kafka, Kubernetes and the brokers' metrics.
 
-Every method is one look or one act, blocks for a bounded time, and raises one of `errors`. Reading methods have no side
-effects. Acting methods are idempotent: acting twice, or on what is gone already, is the same as acting once.
+Every method is one read or one change, blocks for a bounded time, and raises one of `errors`. Reads have no side effects. Changes
+are idempotent: repeating one, or applying it to an object that is gone, has no further effect.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -26,45 +26,46 @@ class Kafka(Protocol):
         """Brokers, partitions, `min.insync.replicas` of every topic."""
 
     def replica_sizes(self, broker_ids: Iterable[int]) -> ReplicaSizes:
-        """Bytes of each replica on these brokers, and of their disks; one that is down or doesn't answer is named, not raised."""
+        """Bytes of each replica on these brokers, and of their disks. A broker that doesn't answer is listed, not raised."""
 
     def reassignments(self) -> tuple[Reassignment, ...]:
-        """Every reassignment in progress, ours or not."""
+        """Every reassignment in progress, whoever started it."""
 
     def alter_reassignments(self, targets: Mapping[TopicPartition, Sequence[int] | None]) -> dict[TopicPartition, str]:
-        """Start (a list of broker ids) or cancel (None) reassignments; returns the refused ones with Kafka's reason.
+        """Start (a list of broker IDs) or cancel (None) reassignments; returns the refused ones with Kafka's reason.
 
         Cancelling one that isn't in progress is not an error.
         """
 
     def elect_preferred_leaders(self, partitions: Iterable[TopicPartition]) -> dict[TopicPartition, str]:
-        """Preferred leader election; returns the refused ones with Kafka's reason (led already: not refused)."""
+        """Elect preferred leaders; returns the refused partitions with Kafka's reason. One that leads already is not refused."""
 
     def elect_unclean_leaders(self, partitions: Iterable[TopicPartition]) -> dict[TopicPartition, str]:
-        """Lead leaderless partitions by a live replica that may lack records; returns the refused ones (led already: not)."""
+        """Elect a live replica, which may lack records, for partitions without a leader; returns the refused ones likewise."""
 
     def throttle_rates(self, broker_ids: Iterable[int]) -> dict[int, ThrottleRates]:
-        """The rates set dynamically on each broker itself (not default or static ones). Raises for a broker that is down."""
+        """The rates set dynamically on each broker itself, not default or static ones. Raises for a broker that is down."""
 
     def set_throttle_rates(self, broker_id: int, rates: ThrottleRates) -> None:
         """Set a broker's own rates (incremental; None deletes the key). Returns once the broker reports them."""
 
     def throttled_replicas(self, topics: Iterable[str]) -> dict[str, ThrottledReplicas]:
-        """The topics' own lists; a topic that is gone is left out."""
+        """The topics' own lists; a topic that no longer exists is left out."""
 
     def set_throttled_replicas(self, lists: Mapping[str, ThrottledReplicas]) -> None:
-        """Set topics' lists (incremental; an empty string deletes the key). A topic that is gone is skipped."""
+        """Set topics' lists (incremental; an empty string deletes the key). A topic that no longer exists is skipped."""
 
     def log_directory_cordons(self, broker_ids: Iterable[int]) -> dict[int, str | None]:
-        """Each broker's cordoned log directories (KIP-1066: no new replica lands there): their paths, `*`, or empty. None where
-        the broker doesn't know the setting (Kafka < 4.3). Raises for a broker that is down.
+        """Each broker's cordoned log directories (KIP-1066: no new replica is placed there): paths, `*`, or empty.
+
+        None for a broker that lacks the setting (Kafka < 4.3). Raises for a broker that is down.
         """
 
     def cordon_log_directories(self, broker_id: int, directories: str) -> None:
-        """Cordon a broker's log directories (`*`: all of them); an empty string gives them back."""
+        """Cordon a broker's log directories (`*`: all of them); an empty string lifts the cordon."""
 
     def unregister_broker(self, broker_id: int) -> None:
-        """Strike out a broker that is down for good (KRaft); one that is not registered any more is fine."""
+        """Unregister a broker that is down for good (KRaft); one that isn't registered is fine."""
 
     def close(self) -> None:
         """Close connections."""
@@ -74,53 +75,56 @@ class Kubernetes(Protocol):
     """The Kubernetes API, for one cluster's namespace."""
 
     def broker_pods(self) -> tuple[BrokerPod, ...]:
-        """Every pod that carries the cluster's label and belongs to a map, with its scheduling trouble in words."""
+        """Every pod with the cluster's label and a map, and why it is pending if it is."""
 
     def stateful_sets(self) -> tuple[StatefulSet, ...]:
         """The StatefulSets of the cluster's maps."""
 
     def scale(self, stateful_set: StatefulSet, replicas: int) -> None:
-        """Set a StatefulSet's number of pods, if it is still the version that was looked at."""
+        """Set a StatefulSet's number of pods, if it still has the observed version."""
 
     def broker_ids(self) -> dict[str, int]:
-        """Pod name -> broker id, as the brokers' agents gave them out; a pod that is gone keeps its entry."""
+        """Pod name -> broker ID, as assigned by the brokers' agents; a deleted pod keeps its entry."""
 
-    def nodes(self) -> tuple[Node, ...]: ...
+    def nodes(self) -> tuple[Node, ...]:
+        """Every node."""
 
-    def claim(self, name: str) -> Claim | None: ...
+    def claim(self, name: str) -> Claim | None:
+        """A claim with its volume's nodes, or None."""
 
     def delete_claim(self, name: str, uid: str) -> None:
-        """Delete a claim if it still has this uid (with its volume, where a local one would stay Released for ever)."""
+        """Delete a claim if it still has this uid, and its local volume, which would otherwise stay Released for ever."""
 
     def delete_pod(self, name: str, uid: str, *, force: bool) -> None:
-        """Delete a pod if it still has this uid; `force` doesn't wait for a kubelet that can't answer."""
+        """Delete a pod if it still has this uid; `force` doesn't wait for the kubelet."""
 
     def cordon(self, node: str, owner: str) -> None:
-        """Mark a node unschedulable and annotate whose cordon it is; one that somebody else cordoned is left as it is."""
+        """Mark a node unschedulable and annotate the owner; a node that is cordoned already is left alone."""
 
     def uncordon(self, node: str, owner: str) -> None:
-        """Take back a cordon that carries this owner; any other cordon is left as it is."""
+        """Lift a cordon of this owner; any other cordon is left alone."""
 
     def read_record(self, name: str) -> Mapping[str, bytes] | None:
-        """A stored record's parts (a ConfigMap's binary data), or None."""
+        """A record's parts (a ConfigMap's data), or None."""
 
     def write_record(self, name: str, kind: str, parts: Mapping[str, bytes], summary: str) -> None:
-        """Create or replace a record; `kind` labels it, `summary` is for people who read the ConfigMap."""
+        """Create or replace a record; `kind` labels it, and `summary` is for people who read the ConfigMap."""
 
-    def delete_record(self, name: str) -> None: ...
+    def delete_record(self, name: str) -> None:
+        """Delete a record; one that doesn't exist is fine."""
 
     def records(self, kind: str) -> tuple[str, ...]:
-        """Names of this cluster's records of a kind."""
+        """The names of this cluster's records of a kind."""
 
 
 class BrokerMetrics(Protocol):
-    """What the brokers measure about themselves, wherever it is kept."""
+    """Brokers' own measurements, from whichever backend keeps them."""
 
     def traffic(self, pods: Iterable[BrokerPod]) -> TrafficReport:
-        """Traffic and latency of these pods' brokers, now; of each broker either all figures or what is wrong with them.
+        """Current traffic and latency of these pods' brokers: for each, either all figures or what is wrong with them.
 
         Raises:
-            Unreachable: the backend is away, or what it answers can't be read.
-            Refused: the backend says that the query or its credentials are wrong.
+            Unreachable: the backend doesn't answer, or its answer can't be read.
+            Refused: the backend rejects the query or the credentials.
         """
         ...

@@ -1,6 +1,6 @@
-"""Plans and ledgers, kept beside the cluster: compressed JSON in ConfigMaps, cut so that none passes Kubernetes' limit.
+"""Plans and ledgers, kept beside the cluster as compressed JSON in ConfigMaps.
 
-A ConfigMap holds at most 1 MiB. A record is one ConfigMap, or several that are numbered; the first tells how many.
+A ConfigMap holds at most 1 MiB, so a record is one or several numbered ConfigMaps; the first tells how many.
 """
 
 import gzip
@@ -13,13 +13,13 @@ from kafka_runbooks.models.base import Model
 PLAN = "plan"
 LEDGER = "ledger"
 PART_BYTES = 700_000
-"""With base64 and metadata still under 1 MiB."""
+"""Under 1 MiB with base64 and metadata."""
 
 M = TypeVar("M", bound=Model)
 
 
 def save(kubernetes: Kubernetes, kind: str, name: str, value: Model, summary: str) -> None:
-    """Create or replace a record. The first part is written last, so that a reader never sees half of a new record."""
+    """Create or replace a record. The first part is written last, so that no reader finds a new record incomplete."""
     data = gzip.compress(value.model_dump_json().encode(), mtime=0)
     parts = [data[start : start + PART_BYTES] for start in range(0, len(data), PART_BYTES)]
     for number in range(len(parts) - 1, 0, -1):
@@ -28,10 +28,10 @@ def save(kubernetes: Kubernetes, kind: str, name: str, value: Model, summary: st
 
 
 def load(kubernetes: Kubernetes, name: str, model: type[M]) -> M | None:
-    """The record, or None where there is none.
+    """Read a record, or None if there is none.
 
     Raises:
-        Refused: it is there but can't be read.
+        Refused: it exists but can't be read.
     """
     first = kubernetes.read_record(name)
     if first is None:
@@ -49,7 +49,7 @@ def load(kubernetes: Kubernetes, name: str, model: type[M]) -> M | None:
 
 
 def remove(kubernetes: Kubernetes, name: str) -> None:
-    """Delete a record and its parts; one that is gone already is fine."""
+    """Delete a record with its parts; one that doesn't exist is fine."""
     first = kubernetes.read_record(name)
     if first is None:
         return

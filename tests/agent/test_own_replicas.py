@@ -23,7 +23,7 @@ def until(condition: Callable[[], bool], timeout_s: float = 40) -> None:
 def answers_of(client: OwnReplicasClient) -> bool:
     """A broker that has just started may know of nobody else yet: no answer."""
     try:
-        return client.look(10).live_broker_ids == {1001, 1002, 1003}
+        return client.poll(10).live_broker_ids == {1001, 1002, 1003}
     except Unreachable:
         return False
 
@@ -31,7 +31,7 @@ def answers_of(client: OwnReplicasClient) -> bool:
 def test_a_peer_answers_never_the_broker_itself(kafka: LocalKafka) -> None:
     client = OwnReplicasClient(f"localhost:{kafka.ports[1001]}", 1001)
     until(lambda: answers_of(client))
-    answers = [client.look(10) for _ in range(5)]
+    answers = [client.poll(10) for _ in range(5)]
     assert {answer.answered_by for answer in answers} <= {1002, 1003, -1}
     assert answers[-1].live_broker_ids == {1001, 1002, 1003}
 
@@ -42,7 +42,7 @@ def test_without_a_peer_that_answers_there_is_no_answer(kafka: LocalKafka, monke
     first = AdminClient({"bootstrap.servers": f"localhost:{kafka.ports[1001]}", "log_level": 0})
     monkeypatch.setattr(client, "_choose", lambda timeout_s: (first, False))
     with pytest.raises(Unreachable, match="stale"):
-        client.look(10)
+        client.poll(10)
 
 
 def test_killed_restarted_and_caught_up(kafka: LocalKafka) -> None:
@@ -57,13 +57,13 @@ def test_killed_restarted_and_caught_up(kafka: LocalKafka) -> None:
     assert watch.look().why.startswith("Kafka's port is closed")
     # What a peer says of it meanwhile: first in sync as ever, then fenced.
     client = OwnReplicasClient(kafka.bootstrap_servers, 1001)
-    until(lambda: 1001 not in client.look(10).live_broker_ids)
+    until(lambda: 1001 not in client.poll(10).live_broker_ids)
     producer = Producer({"bootstrap.servers": kafka.bootstrap_servers, "acks": "all", "log_level": 0})
     for number in range(2000):
         producer.produce("agent.a", value=b"x" * 1000, partition=number % 12)
         producer.poll(0)
     assert producer.flush(30) == 0
-    assert len(client.look(10).out_of_sync) >= 12
+    assert len(client.poll(10).out_of_sync) >= 12
     kafka.start_broker(1001)
     seen = []
 
@@ -72,7 +72,7 @@ def test_killed_restarted_and_caught_up(kafka: LocalKafka) -> None:
         seen.append(verdict)
         if verdict.is_ready:
             # Judged by someone else at the same moment: nothing that is behind was called ready.
-            assert client.look(10).out_of_sync == ()
+            assert client.poll(10).out_of_sync == ()
         return verdict.is_ready
 
     until(is_ready)

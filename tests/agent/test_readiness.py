@@ -35,7 +35,7 @@ class SlowClient:
     def __init__(self) -> None:
         self.fails = False
 
-    def look(self, timeout_s: float) -> OwnReplicas:
+    def poll(self, timeout_s: float) -> OwnReplicas:
         if self.fails:
             raise Unreachable("no metadata: timed out")
         return OwnReplicas(1, frozenset({1, 3}), 10, ())
