@@ -145,7 +145,7 @@ def capacities(clients: ClusterClients, pods: Iterable[BrokerPod]) -> dict[int, 
     types = {node.name: node.instance_type for node in clients.kubernetes.nodes()}
     known = clients.settings.capacity_bytes_per_s
     return {
-        pod.broker_id: capacity_of(pod.broker_id, types.get(pod.node or ""), {}, known)
+        pod.broker_id: capacity_of(types.get(pod.node or ""), known)
         for pod in pods
         if pod.broker_id is not None
     }

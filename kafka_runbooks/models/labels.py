@@ -15,9 +15,6 @@ MAP = f"{DOMAIN}/map"
 BROKER_ID = f"{DOMAIN}/broker-id"
 """Label on a broker's pod and on the node it runs on: the id the pod keeps for life."""
 
-FIRST_BROKER_ID = f"{DOMAIN}/first-broker-id"
-"""Annotation on a broker's pod template: the lowest id that its StatefulSet's pods may be given."""
-
 BROKER_IDS_CONFIG_MAP_PREFIX = "kafka-broker-ids-"
 """ConfigMap `kafka-broker-ids-<cluster>`: pod name -> broker id. The one place where ids are given out."""
 

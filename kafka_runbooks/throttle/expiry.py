@@ -22,7 +22,6 @@ class RunState(StrEnum):
 
     OPEN = "open"
     CLOSED = "closed"
-    FORGOTTEN = "forgotten"
     UNKNOWN = "unknown"
 
 

@@ -56,10 +56,6 @@ class Need(NamedTuple):
             return 0.0
         return None if self.never_ends else self.left_bytes / (self.rate_bytes_per_s - self.keeps_up_bytes_per_s)
 
-    def least_bytes_per_s(self, deadline_seconds: float) -> float:
-        """The least rate at which it can end within the time."""
-        return self.keeps_up_bytes_per_s + self.left_bytes / deadline_seconds
-
 
 class Feasibility(NamedTuple):
     """What the rates in force lead to."""
@@ -79,37 +75,13 @@ class Feasibility(NamedTuple):
         times = [need.seconds for need in self.needs]
         return None if None in times else max((time for time in times if time is not None), default=0.0)
 
-    def too_slow_for(self, deadline_seconds: float) -> tuple[Need, ...]:
-        """Where the rate in force is below the least that would do.
-
-        Raises:
-            ValueError: the deadline isn't in the future.
-        """
-        if not deadline_seconds > 0:
-            raise ValueError(f"deadline_seconds is {deadline_seconds}: it must be more than 0")
-        return tuple(
-            need
-            for need in self.needs
-            if need.left_bytes
-            and need.rate_bytes_per_s is not None
-            and need.rate_bytes_per_s < need.least_bytes_per_s(deadline_seconds)
-        )
-
-    def report(self, deadline_seconds: float | None = None) -> tuple[str, ...]:
-        """In words, one line for each broker and direction that is in the way; empty where nothing is."""
-        lines = []
-        slow = self.never_ends if deadline_seconds is None else (*self.never_ends, *self.too_slow_for(deadline_seconds))
-        for need in dict.fromkeys(slow):
-            where = f"broker {need.broker_id}: {need.direction} replication throttle {_mega(need.rate_bytes_per_s or 0)} MB/s"
-            if need.never_ends:
-                line = f"{where} never catches up: {_mega(need.keeps_up_bytes_per_s)} MB/s are needed only to keep up"
-            else:
-                line = f"{where} takes {need.seconds or 0:.0f} s"
-            if deadline_seconds is not None:
-                line += (
-                    f"; at least {_mega(need.least_bytes_per_s(deadline_seconds))} MB/s to end within {deadline_seconds:.0f} s"
-                )
-            lines.append(line)
+    def report(self) -> tuple[str, ...]:
+        """One line for each broker and direction at which replicas never catch up; empty if there is none."""
+        lines = [
+            f"broker {need.broker_id}: {need.direction} replication throttle {_mega(need.rate_bytes_per_s or 0)} MB/s "
+            f"never catches up: {_mega(need.keeps_up_bytes_per_s)} MB/s are needed only to keep up"
+            for need in self.never_ends
+        ]
         if self.unknown:
             names = ", ".join(map(str, self.unknown[:5]))
             lines.append(f"the produce rate of {len(self.unknown)} partitions is not known: {names}")

@@ -19,29 +19,22 @@ LIMIT_IS_FORGOTTEN_AFTER = timedelta(hours=1)
 
 
 class Capacity(NamedTuple):
-    """What a broker's network carries in each direction, bytes per second; None where nobody said."""
+    """What a broker's network carries in each direction; None where it isn't configured."""
 
     leader_bytes_per_s: float | None = None
     follower_bytes_per_s: float | None = None
-    said_by: str = "nobody"
 
     def of(self, direction: Direction) -> float | None:
         return self.leader_bytes_per_s if direction is Direction.LEADER else self.follower_bytes_per_s
 
 
-def capacity_of(
-    broker_id: int, instance_type: str | None, by_broker: Mapping[int, Capacity], by_instance_type: Mapping[str, float]
-) -> Capacity:
-    """A broker's capacity: its own where given, else its instance type's.
+def capacity_of(instance_type: str | None, by_instance_type: Mapping[str, float]) -> Capacity:
+    """A broker's capacity, from its node's instance type.
 
-    A type that nobody listed leaves this one broker without a capacity, and no other (autothrottle then updated nobody).
+    A type that isn't configured leaves only its own brokers without a capacity (autothrottle then updates no broker at all).
     """
-    if broker_id in by_broker:
-        return by_broker[broker_id]
-    if instance_type is not None and instance_type in by_instance_type:
-        both = by_instance_type[instance_type]
-        return Capacity(both, both, f"instance type {instance_type}")
-    return Capacity()
+    both = by_instance_type.get(instance_type or "")
+    return Capacity(both, both)
 
 
 def headroom(capacity: float, carried: float, ours: float, share: float) -> float:

@@ -51,5 +51,5 @@ def good_look(rates: Rates, at: datetime = START, capacity: float | None = None)
             )
         ),
         moved=used,
-        capacities={} if capacity is None else {broker: Capacity(capacity, capacity, "a test") for broker in brokers},
+        capacities={} if capacity is None else {broker: Capacity(capacity, capacity) for broker in brokers},
     )

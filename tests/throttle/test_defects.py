@@ -113,11 +113,9 @@ def test_megabytes_are_megabytes_on_both_sides() -> None:
 def test_an_instance_type_that_nobody_listed_blocks_only_itself() -> None:
     """It returned an error and updated nobody."""
     capacities = {
-        broker: capacity_of(broker, kind, {}, {"m5.large": 100e6})
-        for broker, kind in ((1001, "m5.large"), (1002, "new"), (1003, None))
+        broker: capacity_of(kind, {"m5.large": 100e6}) for broker, kind in ((1001, "m5.large"), (1002, "new"), (1003, None))
     }
     assert capacities[1002] == capacities[1003] == Capacity()
-    assert capacity_of(1002, "new", {1002: Capacity(5.0, 6.0, "its own")}, {}).leader_bytes_per_s == 5.0
     now = Rates(leader={broker: Rate(bytes_per_s=20 * MEGABYTE) for broker in BROKERS})
     after = adapt(THROTTLE, now, Participants(frozenset(BROKERS)), good_look(now)._replace(capacities=capacities))
     assert all(after.leader[broker].bytes_per_s > 20 * MEGABYTE for broker in BROKERS)

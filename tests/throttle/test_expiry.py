@@ -26,7 +26,6 @@ def swept(one: Ledger, state: RunState | None = RunState.CLOSED) -> tuple[bool, 
 
 def test_a_lease_that_ended_of_a_run_that_closed_is_swept() -> None:
     assert swept(ledger()) == (True, "replace-7/r1 is closed, and its lease ended at 2026-02-28 23:00:00 UTC")
-    assert swept(ledger(), RunState.FORGOTTEN)[0]
 
 
 def test_everything_else_stays_and_says_why() -> None:
@@ -43,5 +42,5 @@ def test_everything_else_stays_and_says_why() -> None:
 @given(st.sampled_from(["main", "other"]), st.integers(-10_000, 10_000), st.none() | st.sampled_from(RunState), st.booleans())
 def test_nothing_is_swept_unless_all_three_hold(cluster: str, seconds: int, state: RunState | None, holds: bool) -> None:
     one = ledger(timedelta(seconds=seconds), cluster=cluster, rates=HELD if holds else {})
-    allowed = cluster == "main" and seconds >= CLOCK_MARGIN.total_seconds() and state in (RunState.CLOSED, RunState.FORGOTTEN)
+    allowed = cluster == "main" and seconds >= CLOCK_MARGIN.total_seconds() and state is RunState.CLOSED
     assert swept(one, state)[0] is (allowed and holds)
