@@ -1,6 +1,6 @@
 """Plans and ledgers, kept beside the cluster as compressed JSON in ConfigMaps.
 
-A ConfigMap holds at most 1 MiB, so a record is one or several numbered ConfigMaps; the first tells how many.
+A ConfigMap holds at most 1 MiB, so a record is one or several numbered ConfigMaps; the first holds their number.
 """
 
 import gzip

@@ -44,7 +44,7 @@ def free_ports(count: int) -> list[int]:
 
 
 class LocalKafka:
-    """`start()` it once; `kill(id)` and `start_broker(id)` for a broker that goes and comes.
+    """`start()` it once; `kill(id)` and `start_broker(id)` for a broker that goes down and returns.
 
     With `exporter`, each broker runs the JMX exporter with the rules that are deployed. As pods do, all have one port for it
     and an address each: `metrics_hosts`, in 127.0.0.0/8.

@@ -1,4 +1,4 @@
-"""The Kafka client against a real Kafka of three brokers, one of which goes and comes."""
+"""The Kafka client against a real Kafka of three brokers, one of which goes down and returns."""
 
 import gc
 import shutil

@@ -197,8 +197,8 @@ def test_wrong_keys_are_refused_and_no_key_gets_into_a_message_or_a_log(
     with pytest.raises(Refused, match=f"^Datadog {datadog.url}/ answers 403: Forbidden$") as refused:
         opened(datadog, application_key_file=tmp_path / "key").traffic(PODS)
     opened(datadog).traffic(PODS)
-    said = caplog.text + str(refused.value) + repr(refused.value.__cause__)
-    assert not any(secret in said for secret in (API_KEY, APPLICATION_KEY, "wrong-secret"))
+    output = caplog.text + str(refused.value) + repr(refused.value.__cause__)
+    assert not any(secret in output for secret in (API_KEY, APPLICATION_KEY, "wrong-secret"))
 
 
 def test_keys_come_from_files_which_are_read_anew_at_each_look(

@@ -1,4 +1,4 @@
-"""The one rule by which samples become figures or problems; and what an exporter's text says."""
+"""The rule by which samples become figures or problems, and parsing an exporter's text."""
 
 import math
 from datetime import UTC, datetime, timedelta
@@ -33,9 +33,9 @@ def judged(found: Samples, *broker_ids: int) -> TrafficReport:
 
 def test_a_broker_with_all_figures_fresh_has_them_and_the_oldest_of_their_times() -> None:
     found = samples(1001) | {(1001, "fetch_p99_ms"): Sample(7.5, NOW - timedelta(seconds=59))}
-    said = judged(found, 1001)
-    assert not said.problems
-    traffic = said.by_broker[1001]
+    result = judged(found, 1001)
+    assert not result.problems
+    traffic = result.by_broker[1001]
     assert traffic.fetch_p99_ms == 7.5 and traffic.in_bytes_per_s == 1.0
     assert traffic.measured_at == NOW - timedelta(seconds=59)
 
@@ -56,9 +56,9 @@ def test_a_broker_with_all_figures_fresh_has_them_and_the_oldest_of_their_times(
 def test_one_bad_figure_makes_its_broker_a_problem_that_names_the_metric_and_no_other_broker(
     figure: Figure, bad: Sample | str, why: str
 ) -> None:
-    said = judged(samples(1001) | samples(1002) | {(1001, figure): bad}, 1001, 1002)
-    assert set(said.by_broker) == {1002}
-    assert said.problems[1001].startswith(f"{figure} (metric_of_{figure}): ") and why in said.problems[1001]
+    result = judged(samples(1001) | samples(1002) | {(1001, figure): bad}, 1001, 1002)
+    assert set(result.by_broker) == {1002}
+    assert result.problems[1001].startswith(f"{figure} (metric_of_{figure}): ") and why in result.problems[1001]
 
 
 def test_a_figure_that_the_backend_lacks_is_missing_and_one_that_was_not_asked_for_stays_unknown() -> None:
@@ -81,10 +81,10 @@ GOOD = samples(1001) | samples(1002)
 def test_whatever_comes_each_broker_is_either_whole_and_sane_or_a_problem(
     found: Samples,
 ) -> None:
-    said = judged(found, 1001, 1002)
-    assert said.by_broker.keys() | said.problems.keys() == {1001, 1002}
-    assert not said.by_broker.keys() & said.problems.keys()
-    for traffic in said.by_broker.values():
+    result = judged(found, 1001, 1002)
+    assert result.by_broker.keys() | result.problems.keys() == {1001, 1002}
+    assert not result.by_broker.keys() & result.problems.keys()
+    for traffic in result.by_broker.values():
         for figure in FIGURES:
             value = getattr(traffic, figure)
             assert value is not None and 0 <= value <= HIGHEST[figure]
@@ -102,8 +102,8 @@ def test_totals_may_lack_but_not_be_nonsense() -> None:
         ("produce_requests", 5.5, "is not a number of requests, 5.5"),
     ]
     for total, value, why in wrong:
-        said = report([1001], NAMES, known | {(1001, total): Sample(value, NOW)}, NOW, 60, names)
-        assert not said.by_broker and said.problems[1001] == f"{total} (metric_of_{total}): {why}"
+        result = report([1001], NAMES, known | {(1001, total): Sample(value, NOW)}, NOW, 60, names)
+        assert not result.by_broker and result.problems[1001] == f"{total} (metric_of_{total}): {why}"
 
 
 @pytest.mark.parametrize(

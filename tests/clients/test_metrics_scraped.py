@@ -78,10 +78,10 @@ def pods(kafka: LocalKafka) -> list[BrokerPod]:
     return [pod(broker_id, host) for broker_id, host in kafka.metrics_hosts.items()]
 
 
-def until(look: Callable[[], TrafficReport], condition: Callable[[TrafficReport], bool], timeout_s: float = 30) -> TrafficReport:
+def until(poll: Callable[[], TrafficReport], condition: Callable[[TrafficReport], bool], timeout_s: float = 30) -> TrafficReport:
     """A one-minute rate is brought up to date by Kafka every 5 s."""
     deadline = time.monotonic() + timeout_s
-    while not condition(found := look()):
+    while not condition(found := poll()):
         assert time.monotonic() < deadline, found
         time.sleep(0.3)
     return found
@@ -116,7 +116,7 @@ def test_the_exporter_of_each_broker_gives_traffic_by_direction_and_latency(kafk
 
 
 @pytest.mark.usefixtures("traffic")
-def test_two_looks_tell_how_many_requests_completed_in_between_and_their_mean(kafka: LocalKafka) -> None:
+def test_two_polls_give_the_number_of_requests_completed_in_between_and_their_mean(kafka: LocalKafka) -> None:
     metrics = ExporterMetrics(kafka.metrics_port)
     before = metrics.traffic(pods(kafka)).by_broker[LEADER]
     producer = Producer({"bootstrap.servers": kafka.bootstrap_servers, "acks": "all"})
@@ -208,7 +208,7 @@ def test_a_broker_that_goes_is_a_problem_and_the_other_is_still_known(kafka: Loc
 def test_a_prometheus_that_stops_scraping_is_stale_and_one_that_is_down_unreachable(
     kafka: LocalKafka, prometheus: LocalPrometheus
 ) -> None:
-    """Last of the file. Stopped and started without targets, it still answers with the old samples: their time tells."""
+    """Last of the file. Stopped and started without targets, it still answers with the old samples; their time shows it."""
     before = PrometheusMetrics(source(prometheus)).traffic(pods(kafka)).by_broker[LEADER]
     prometheus.stop()
     metrics: BrokerMetrics = PrometheusMetrics(source(prometheus))

@@ -192,7 +192,7 @@ class UnknownTopic(Refused):
 
 @contextmanager
 def mapped(what: str) -> Iterator[None]:
-    """Turn confluent-kafka's errors into ours."""
+    """Map confluent-kafka's errors to `clients.errors`."""
     try:
         yield
     except KafkaException as error:

@@ -1,7 +1,7 @@
 """What kafka-python does for us: reassignments, DescribeLogDirs, and requests that go to one chosen broker.
 
 This is the only module that uses kafka-python's private API, listed in `PRIVATE_API`: the public client neither sends a message
-of our choice (UnregisterBroker, KIP-631, which it lacks; a topic's configuration as one particular broker has it) nor tells
+of our choice (UnregisterBroker, KIP-631, which it lacks; a topic's configuration as one particular broker has it) nor shows
 which brokers it knows. `pyproject.toml` bounds the version, and a test names each attribute that a new version has dropped.
 """
 
@@ -49,12 +49,12 @@ class ClusterDescription(NamedTuple):
 
 
 class LogDirectories(NamedTuple):
-    """What one broker's DescribeLogDirs tells.
+    """One broker's answer to DescribeLogDirs.
 
     Attributes:
         size_bytes: bytes of each replica.
-        disk_bytes: total and usable bytes over all log directories (KIP-827); None if one is offline or doesn't tell.
-            Directories on one volume each count the whole volume, since Kafka doesn't tell which ones share it.
+        disk_bytes: total and usable bytes over all log directories (KIP-827); None if one is offline or doesn't report them.
+            Directories on one volume each count the whole volume, since Kafka doesn't report which ones share it.
     """
 
     size_bytes: dict[Replica, int]
@@ -226,7 +226,7 @@ class KafkaPythonAdmin:
 
 @contextmanager
 def mapped(what: str) -> Iterator[None]:
-    """Turn kafka-python's errors into ours."""
+    """Map kafka-python's errors to `clients.errors`."""
     try:
         yield
     except (KafkaError, TimeoutError, OSError) as error:

@@ -1,4 +1,4 @@
-"""Connecting to the API server, and its errors as ours."""
+"""Connecting to the API server, and mapping its errors to `clients.errors`."""
 
 import json
 from collections.abc import Iterator
@@ -28,7 +28,7 @@ class NotFound(Refused):
 
 @contextmanager
 def mapped(what: str) -> Iterator[None]:
-    """Turn the library's errors into ours. An error's body may hold objects, so only its message is kept."""
+    """Map the library's errors to `clients.errors`. An error's body may hold objects, so only its message is kept."""
     try:
         yield
     except ApiException as error:

@@ -1,4 +1,4 @@
-"""One GET of JSON from a metrics server, with its failures as our errors."""
+"""One GET of JSON from a metrics server, with its failures mapped to `clients.errors`."""
 
 from collections.abc import Mapping
 from typing import Any

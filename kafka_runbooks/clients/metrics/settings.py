@@ -54,7 +54,7 @@ class PrometheusSource(_Settings):
     queries: Queries = Field(default_factory=dict)
     measured_at: str | None = None
     """A query whose value is the samples' time in Unix seconds, by broker. Needed where queries are expressions, whose age
-    Prometheus doesn't tell. Without it, each query is also sent as `timestamp(query)`."""
+    Prometheus doesn't report. Without it, each query is also sent as `timestamp(query)`."""
     max_age_seconds: float = Field(default=60, gt=0)
     bearer_token_file: Path | None = None
 
