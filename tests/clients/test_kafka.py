@@ -195,6 +195,19 @@ def test_a_broker_that_comes_back_after_it_was_forgotten_tells_its_sizes(admin: 
     assert kafka_python._opened() is knows_all, "reconnected only when necessary"
 
 
+def test_log_directories_are_cordoned_and_the_cordon_is_lifted(admin: KafkaAdmin) -> None:
+    assert admin.log_directory_cordons([1001, 1002]) == {1001: "", 1002: ""}
+    admin.cordon_log_directories(1001, "*")
+    until(lambda: admin.log_directory_cordons([1001, 1002]) == {1001: "*", 1002: ""})
+    admin.cordon_log_directories(1001, "")
+    until(lambda: admin.log_directory_cordons([1001]) == {1001: ""})
+
+
+def test_unregistering_a_broker_that_is_not_registered_is_fine(admin: KafkaAdmin) -> None:
+    admin.unregister_broker(4711)
+    assert len(admin.snapshot().live_broker_ids) == 3
+
+
 def test_nobody_there_is_unreachable_in_time() -> None:
     admin = KafkaAdmin("127.0.0.1:1")
     started = time.monotonic()

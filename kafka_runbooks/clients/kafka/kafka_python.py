@@ -33,7 +33,7 @@ TOPICS_PER_REQUEST = 200
 
 
 class UnregisterBrokerRequest(ApiMessage, load_json=MESSAGES):  # type: ignore[call-arg,misc]
-    """Remove a broker from the KRaft registry. It must be down: a running one registers itself again."""
+    """Remove a broker from the KRaft registry. It must be down: Kafka doesn't refuse to remove a running one."""
 
 
 class UnregisterBrokerResponse(ApiMessage, load_json=MESSAGES):  # type: ignore[call-arg,misc]
@@ -165,7 +165,7 @@ class KafkaPythonAdmin:
         """Remove a broker from the registry; one that isn't registered is fine.
 
         Raises:
-            Refused: Kafka rejects it; the broker may be running.
+            Refused: Kafka rejects it.
         """
         with self._asked(f"unregister broker {broker_id}") as client:
             answer = client._manager.run(client._manager.send, UnregisterBrokerRequest(broker_id=broker_id))
