@@ -144,11 +144,7 @@ def capacities(clients: ClusterClients, pods: Iterable[BrokerPod]) -> dict[int, 
     """Each broker's network capacity, as far as clusters.yaml knows its node's instance type."""
     types = {node.name: node.instance_type for node in clients.kubernetes.nodes()}
     known = clients.settings.capacity_bytes_per_s
-    return {
-        pod.broker_id: capacity_of(types.get(pod.node or ""), known)
-        for pod in pods
-        if pod.broker_id is not None
-    }
+    return {pod.broker_id: capacity_of(types.get(pod.node or ""), known) for pod in pods if pod.broker_id is not None}
 
 
 def ceiling_for(clients: ClusterClients, throttle: AdaptiveThrottle, sources: Iterable[int]) -> int:

@@ -1,17 +1,18 @@
-"""Cordons through the real API library, against a server on loopback that keeps one node; the lab has the real API server."""
+"""Cordons and errors through the real API library, with a server on loopback that keeps one node; the lab has a real one."""
 
 import json
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
 from kubernetes.client import ApiClient, Configuration
 
-from kafka_runbooks.clients.errors import Conflict, Unreachable
+from kafka_runbooks.clients.errors import Conflict, Refused, Unreachable
 from kafka_runbooks.clients.kubernetes import KubernetesApi, api
 from kafka_runbooks.models import labels
+from kafka_runbooks.models.kubernetes import StatefulSet
 
 OWNER = "replace-broker-7/run-1"
 
@@ -34,8 +35,17 @@ class Server:
                     server.bump()
 
             def do_PATCH(self) -> None:
-                patch = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-                self.answer(server.apply(patch))
+                patch = json.loads(self.body())
+                self.answer(server.apply(patch) if self.path.endswith("/nodes/node-1") else 404)
+
+            def do_PUT(self) -> None:
+                self.body()
+                self.answer(404)
+
+            do_POST = do_DELETE = do_PUT
+
+            def body(self) -> bytes:
+                return self.rfile.read(int(self.headers.get("Content-Length", 0)))
 
             def answer(self, status: int) -> None:
                 node = {"kind": "Node", "apiVersion": "v1", "metadata": server.metadata, "spec": server.spec, "status": {}}
@@ -49,7 +59,7 @@ class Server:
             def log_message(self, *_: object) -> None: ...
 
         self.http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        threading.Thread(target=self.http.serve_forever, daemon=True).start()
+        threading.Thread(target=self.http.serve_forever, args=(0.02,), daemon=True).start()
 
     def apply(self, patch: dict[str, Any]) -> int:
         self.patches.append(patch)
@@ -117,3 +127,33 @@ def test_a_node_that_is_gone_has_no_cordon_and_a_failing_server_is_unreachable(s
     server.status = 500
     with pytest.raises(Unreachable, match="node node-1: 500"):
         kubernetes.uncordon("node-1", OWNER)
+
+
+CALLS: dict[str, Callable[[KubernetesApi], object]] = {
+    "broker_pods": lambda kubernetes: kubernetes.broker_pods(),
+    "stateful_sets": lambda kubernetes: kubernetes.stateful_sets(),
+    "nodes": lambda kubernetes: kubernetes.nodes(),
+    "delete_claim": lambda kubernetes: kubernetes.delete_claim("data-0", "u"),
+    "write_record": lambda kubernetes: kubernetes.write_record("plan", "plan", {}, ""),
+    "records": lambda kubernetes: kubernetes.records("plan"),
+}
+
+
+@pytest.mark.parametrize("call", CALLS.values(), ids=CALLS)
+def test_a_404_that_is_no_missing_object_is_refused_by_that_very_class(
+    server: Server, kubernetes: KubernetesApi, call: Callable[[KubernetesApi], object]
+) -> None:
+    """Temporal knows an error by its class's name: a subclass would be retried for ever."""
+    server.status = 404
+    with pytest.raises(Refused) as refused:
+        call(kubernetes)
+    assert type(refused.value) is Refused
+
+
+def test_what_is_not_there_is_none_or_gone_already(server: Server, kubernetes: KubernetesApi) -> None:
+    server.status = 404
+    assert kubernetes.claim("data-0") is None and kubernetes.read_record("plan") is None and kubernetes.broker_ids() == {}
+    kubernetes.delete_pod("kafka-0", "u", force=True)
+    kubernetes.delete_record("plan")
+    with pytest.raises(Conflict, match="StatefulSet kafka-events was deleted"):
+        kubernetes.scale(StatefulSet(name="kafka-events", version="1", replicas=3), 2)

@@ -39,6 +39,7 @@ REFUSALS = {
     KafkaError.INVALID_CONFIG,
     KafkaError.INVALID_REQUEST,
     KafkaError.POLICY_VIOLATION,
+    KafkaError.UNKNOWN_TOPIC_OR_PART,
 }
 OWN_SOURCES = (ConfigSource.DYNAMIC_TOPIC_CONFIG.value, ConfigSource.DYNAMIC_BROKER_CONFIG.value)
 
@@ -136,11 +137,8 @@ class ConfluentAdmin:
             futures = client().describe_configs([ConfigResource(kind, name) for name in names], request_timeout=timeout_seconds)
         found: dict[str, OwnConfigs] = {}
         for resource, future in futures.items():
-            try:
-                with mapped(f"configs of {resource.name}"):
-                    found[resource.name] = _own(future.result(2 * timeout_seconds))
-            except UnknownTopic:
-                continue
+            with mapped(f"configs of {resource.name}", missing_ok=True):
+                found[resource.name] = _own(future.result(2 * timeout_seconds))
         return found
 
     def _alter(
@@ -154,11 +152,8 @@ class ConfluentAdmin:
         with mapped("alter configs"):
             futures = client().incremental_alter_configs(resources, request_timeout=timeout_seconds)
         for resource, future in futures.items():
-            try:
-                with mapped(f"configs of {resource.name}"):
-                    future.result(2 * timeout_seconds)
-            except UnknownTopic:
-                continue
+            with mapped(f"configs of {resource.name}", missing_ok=True):
+                future.result(2 * timeout_seconds)
 
     def _opened(self) -> AdminClient:
         with self._lock:
@@ -186,20 +181,21 @@ def addresses(metadata: ClusterMetadata) -> frozenset[tuple[int, str, int]]:
     return frozenset((broker.id, broker.host, broker.port) for broker in metadata.brokers.values())
 
 
-class UnknownTopic(Refused):
-    """The topic no longer exists."""
-
-
 @contextmanager
-def mapped(what: str) -> Iterator[None]:
-    """Map confluent-kafka's errors to `clients.errors`."""
+def mapped(what: str, *, missing_ok: bool = False) -> Iterator[None]:
+    """Map confluent-kafka's errors to `clients.errors`.
+
+    Args:
+        what: what is being done, for messages.
+        missing_ok: leave the block without an error if the topic doesn't exist.
+    """
     try:
         yield
     except KafkaException as error:
         kafka_error = error.args[0]
         message = f"{what}: {kafka_error.str()}"
-        if kafka_error.code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
-            raise UnknownTopic(message) from error
+        if kafka_error.code() == KafkaError.UNKNOWN_TOPIC_OR_PART and missing_ok:
+            return
         if kafka_error.code() in REFUSALS:
             raise Refused(message) from error
         raise Unreachable(message) from error

@@ -11,7 +11,7 @@ from typing import Any
 from kubernetes import client
 
 from kafka_runbooks.clients.errors import Conflict, Refused
-from kafka_runbooks.clients.kubernetes.connection import NotFound, connect, mapped
+from kafka_runbooks.clients.kubernetes.connection import connect, mapped
 from kafka_runbooks.models import labels
 
 TIMEOUT_SECONDS = 5
@@ -85,10 +85,10 @@ class AgentKubernetes:
             Refused: an entry isn't a number; assigning IDs beside it could assign one twice.
         """
         name = labels.BROKER_IDS_CONFIG_MAP_PREFIX + cluster
-        try:
-            with mapped(f"ConfigMap {name}"):
-                found = _json(self._core.read_namespaced_config_map(name, self._namespace, **_RAW))
-        except NotFound:
+        found = None
+        with mapped(f"ConfigMap {name}", missing_ok=True):
+            found = _json(self._core.read_namespaced_config_map(name, self._namespace, **_RAW))
+        if found is None:
             return {}, None
         ids = {}
         for pod, value in (found.get("data") or {}).items():

@@ -13,7 +13,7 @@ from kubernetes import client
 
 from kafka_runbooks.clients.errors import Conflict
 from kafka_runbooks.clients.kubernetes import objects
-from kafka_runbooks.clients.kubernetes.connection import NotFound, connect, mapped
+from kafka_runbooks.clients.kubernetes.connection import connect, mapped
 from kafka_runbooks.models import labels
 from kafka_runbooks.models.kubernetes import BrokerPod, Claim, Node, StatefulSet
 
@@ -65,17 +65,17 @@ class KubernetesApi:
 
     def scale(self, stateful_set: StatefulSet, replicas: int) -> None:
         body = {"metadata": {"resourceVersion": stateful_set.version}, "spec": {"replicas": replicas}}
-        with mapped(f"scale StatefulSet {stateful_set.name}"):
+        with mapped(f"scale StatefulSet {stateful_set.name}", missing_ok=True):
             self._apps.patch_namespaced_stateful_set(stateful_set.name, self._namespace, body, _request_timeout=TIMEOUT_SECONDS)
+            return
+        raise Conflict(f"StatefulSet {stateful_set.name} was deleted")
 
     def broker_ids(self) -> dict[str, int]:
         name = f"{labels.BROKER_IDS_CONFIG_MAP_PREFIX}{self._cluster}"
-        try:
-            with mapped(f"config map {name}"):
-                found = self._core.read_namespaced_config_map(name, self._namespace, _request_timeout=TIMEOUT_SECONDS)
-        except NotFound:
-            return {}
-        return {pod: int(broker_id) for pod, broker_id in sorted((found.data or {}).items())}
+        found = None
+        with mapped(f"config map {name}", missing_ok=True):
+            found = self._core.read_namespaced_config_map(name, self._namespace, _request_timeout=TIMEOUT_SECONDS)
+        return {} if found is None else {pod: int(broker_id) for pod, broker_id in sorted((found.data or {}).items())}
 
     def nodes(self) -> tuple[Node, ...]:
         with mapped("list nodes"):
@@ -83,12 +83,10 @@ class KubernetesApi:
         return tuple(objects.node(node) for node in sorted(found.items, key=lambda node: node.metadata.name))
 
     def claim(self, name: str) -> Claim | None:
-        try:
-            with mapped(f"claim {name}"):
-                found = self._core.read_namespaced_persistent_volume_claim(
-                    name, self._namespace, _request_timeout=TIMEOUT_SECONDS
-                )
-        except NotFound:
+        found = None
+        with mapped(f"claim {name}", missing_ok=True):
+            found = self._core.read_namespaced_persistent_volume_claim(name, self._namespace, _request_timeout=TIMEOUT_SECONDS)
+        if found is None:
             return None
         volume = found.spec.volume_name
         return Claim(
@@ -100,23 +98,18 @@ class KubernetesApi:
         )
 
     def _volume_nodes(self, volume: str) -> tuple[str, ...]:
-        try:
-            with mapped(f"volume {volume}"):
-                found = self._core.read_persistent_volume(volume, _request_timeout=TIMEOUT_SECONDS)
-        except NotFound:
-            return ()
-        return objects.nodes_of_volume(found)
+        found = None
+        with mapped(f"volume {volume}", missing_ok=True):
+            found = self._core.read_persistent_volume(volume, _request_timeout=TIMEOUT_SECONDS)
+        return () if found is None else objects.nodes_of_volume(found)
 
     def delete_claim(self, name: str, uid: str) -> None:
         claim = self.claim(name)
         if claim is not None and claim.uid == uid:
-            try:
-                with mapped(f"delete claim {name}"):
-                    self._core.delete_namespaced_persistent_volume_claim(
-                        name, self._namespace, body=_precondition(uid), _request_timeout=TIMEOUT_SECONDS
-                    )
-            except NotFound:
-                pass
+            with mapped(f"delete claim {name}", missing_ok=True):
+                self._core.delete_namespaced_persistent_volume_claim(
+                    name, self._namespace, body=_precondition(uid), _request_timeout=TIMEOUT_SECONDS
+                )
         # Even if the claim is gone already: whoever deleted it may have died before deleting its volume.
         self._delete_local_volumes(uid)
         if claim is not None and claim.uid != uid:
@@ -128,23 +121,16 @@ class KubernetesApi:
             found = self._core.list_persistent_volume(_request_timeout=TIMEOUT_SECONDS)
         for volume in found.items:
             claim = volume.spec.claim_ref
-            if claim is None or claim.uid != claim_uid or not objects.nodes_of_volume(volume):
-                continue
-            try:
-                with mapped(f"delete volume {volume.metadata.name}"):
+            if claim is not None and claim.uid == claim_uid and objects.nodes_of_volume(volume):
+                with mapped(f"delete volume {volume.metadata.name}", missing_ok=True):
                     self._core.delete_persistent_volume(volume.metadata.name, _request_timeout=TIMEOUT_SECONDS)
-            except NotFound:
-                continue
 
     def delete_pod(self, name: str, uid: str, *, force: bool) -> None:
         body = _precondition(uid)
         if force:
             body.grace_period_seconds = 0
-        try:
-            with mapped(f"delete pod {name}"):
-                self._core.delete_namespaced_pod(name, self._namespace, body=body, _request_timeout=TIMEOUT_SECONDS)
-        except NotFound:
-            return
+        with mapped(f"delete pod {name}", missing_ok=True):
+            self._core.delete_namespaced_pod(name, self._namespace, body=body, _request_timeout=TIMEOUT_SECONDS)
 
     def cordon(self, node: str, owner: str) -> None:
         self._change_cordon(node, is_cordoned=True, owner=owner, unless=lambda found: bool(found.spec.unschedulable))
@@ -157,23 +143,21 @@ class KubernetesApi:
 
     def _change_cordon(self, node: str, *, is_cordoned: bool, owner: str | None, unless: Callable[[Any], bool]) -> None:
         """Change the node, unless it is gone or `unless` holds for it."""
-        try:
-            with mapped(f"node {node}"):
-                found = self._core.read_node(node, _request_timeout=TIMEOUT_SECONDS)
-            if unless(found):
-                return
-            metadata = {"annotations": {labels.CORDON_OWNER: owner}, "resourceVersion": found.metadata.resource_version}
-            body = {"metadata": metadata, "spec": {"unschedulable": is_cordoned or None}}
-            with mapped(f"{'cordon' if is_cordoned else 'uncordon'} {node}"):
-                self._core.patch_node(node, body, _request_timeout=TIMEOUT_SECONDS)
-        except NotFound:
+        found = None
+        with mapped(f"node {node}", missing_ok=True):
+            found = self._core.read_node(node, _request_timeout=TIMEOUT_SECONDS)
+        if found is None or unless(found):
             return
+        metadata = {"annotations": {labels.CORDON_OWNER: owner}, "resourceVersion": found.metadata.resource_version}
+        body = {"metadata": metadata, "spec": {"unschedulable": is_cordoned or None}}
+        with mapped(f"{'cordon' if is_cordoned else 'uncordon'} {node}", missing_ok=True):
+            self._core.patch_node(node, body, _request_timeout=TIMEOUT_SECONDS)
 
     def read_record(self, name: str) -> Mapping[str, bytes] | None:
-        try:
-            with mapped(f"record {name}"):
-                found = self._core.read_namespaced_config_map(name, self._namespace, _request_timeout=TIMEOUT_SECONDS)
-        except NotFound:
+        found = None
+        with mapped(f"record {name}", missing_ok=True):
+            found = self._core.read_namespaced_config_map(name, self._namespace, _request_timeout=TIMEOUT_SECONDS)
+        if found is None:
             return None
         # A ConfigMap made with `kubectl create configmap --from-file plan.json` has its text under `data`.
         text = {key: value.encode() for key, value in (found.data or {}).items()}
@@ -185,19 +169,15 @@ class KubernetesApi:
             "data": {"summary": summary},
             "binaryData": {key: base64.b64encode(value).decode() for key, value in parts.items()},
         }
-        try:
-            with mapped(f"record {name}"):
-                self._core.replace_namespaced_config_map(name, self._namespace, body, _request_timeout=TIMEOUT_SECONDS)
-        except NotFound:
-            with mapped(f"record {name}"):
-                self._core.create_namespaced_config_map(self._namespace, body, _request_timeout=TIMEOUT_SECONDS)
+        with mapped(f"record {name}", missing_ok=True):
+            self._core.replace_namespaced_config_map(name, self._namespace, body, _request_timeout=TIMEOUT_SECONDS)
+            return
+        with mapped(f"record {name}"):
+            self._core.create_namespaced_config_map(self._namespace, body, _request_timeout=TIMEOUT_SECONDS)
 
     def delete_record(self, name: str) -> None:
-        try:
-            with mapped(f"record {name}"):
-                self._core.delete_namespaced_config_map(name, self._namespace, _request_timeout=TIMEOUT_SECONDS)
-        except NotFound:
-            return
+        with mapped(f"record {name}", missing_ok=True):
+            self._core.delete_namespaced_config_map(name, self._namespace, _request_timeout=TIMEOUT_SECONDS)
 
     def records(self, kind: str) -> tuple[str, ...]:
         with mapped("list records"):

@@ -22,22 +22,23 @@ def connect() -> Any:
     return client.ApiClient()
 
 
-class NotFound(Refused):
-    """No such object (404)."""
-
-
 @contextmanager
-def mapped(what: str) -> Iterator[None]:
-    """Map the library's errors to `clients.errors`. An error's body may hold objects, so only its message is kept."""
+def mapped(what: str, *, missing_ok: bool = False) -> Iterator[None]:
+    """Map the library's errors to `clients.errors`. An error's body may hold objects, so only its message is kept.
+
+    Args:
+        what: what is being done, for messages.
+        missing_ok: leave the block without an error if the object doesn't exist.
+    """
     try:
         yield
     except ApiException as error:
+        if error.status == 404 and missing_ok:
+            return
         message = f"{what}: {error.status} {error.reason} {_message(error.body)}".strip()
-        if error.status == 404:
-            raise NotFound(message) from error
         if error.status == 409:
             raise Conflict(message) from error
-        if error.status in (400, 401, 403, 405, 422):
+        if error.status in (400, 401, 403, 404, 405, 422):
             raise Refused(message) from error
         raise Unreachable(message) from error
     except (HTTPError, OSError) as error:
