@@ -144,7 +144,7 @@ def test_38_where_a_reassignment_leads(
 
 
 def test_39_what_is_there_is_kept_and_only_what_is_ours_is_cleared() -> None:
-    # Other dynamic configs are never sent at all (IncrementalAlterConfigs of these two keys, see clients/kafka.py).
+    # Other dynamic configs are never sent at all (IncrementalAlterConfigs of these two keys, see clients/kafka/admin.py).
     theirs = ThrottledReplicas(leader="7:1001", follower="*")
     during, ours = leases.add_entries(theirs, EntryLease(leader=("0:1001", "7:1001"), follower=("0:1002",)))
     assert during == ThrottledReplicas(leader="7:1001,0:1001", follower="*"), "`*` throttles ours already"
