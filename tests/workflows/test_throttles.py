@@ -67,7 +67,7 @@ async def test_recovery_that_nothing_moves_is_throttled_until_it_is_in_sync(runb
     handle = await runbooks.start_runbook(
         "ThrottleRecovery", brokers=[1001], throttle={"mode": "fixed", "rate_bytes_per_s": MEGABYTE}
     )
-    await asyncio.sleep(0.5)
+    await until(handle, lambda status: status.progress is not None)
     world.restore_node(node)
     result = await handle.result()
     assert result.outcome is Outcome.DONE and "in sync" in result.summary
