@@ -1,4 +1,4 @@
-"""topicmappr's behaviour, case by case (kafka-kit v4.2.1): the same result, or ours with the reason why it differs.
+"""topicmappr's behaviour, case by case (kafka-kit v4.2.1): the same result, or a different one with the reason.
 
 Cases 1-31 and 47 concern mapping; the others throttles, metrics and the registry.
 """
@@ -84,7 +84,7 @@ def test_case_5_an_offline_replica_is_no_broker() -> None:
 
 
 def test_case_6_fuller_brokers_give_and_emptier_ones_take() -> None:
-    """topicmappr compares free bytes with their mean, ours uses the cheapest window; the same brokers give and take."""
+    """topicmappr compares free bytes with their mean, the solver uses the cheapest window; the same brokers give and take."""
     sets = {("t", p): [1001 if p < 30 else 1002] for p in range(60)}
     plan = planners.rebalance(cluster(sets, B7, dict.fromkeys(range(60), 10), capacity=1000))
     changes = {b.id: b.used_bytes_after - b.used_bytes_before for b in plan.summary().brokers}
@@ -172,11 +172,11 @@ def test_case_15_brokers_being_replaced_do_not_constrain() -> None:
 
 def test_case_16_rebuild_by_count() -> None:
     assert len(planners.rebuild(cluster(M1), B4, replace(KEEP, min_racks=2)).changed) == 0
-    # p2 has two replicas in rack a, and rack b is free: topicmappr leaves it so, ours mends it unless two racks are said to do.
+    # p2 has two replicas in rack a, and rack b is free: topicmappr leaves it, we repair it unless min_racks=2.
     mended = planners.rebuild(cluster(M1), B4, KEEP)
     assert [sorted(p.replicas) for p in mended.reassignment().partitions] == [[1002, 1003, 1004]]
     plan = planners.rebuild(cluster(M1), [1001, 1002, 1003], KEEP)
-    # topicmappr puts a new broker into the dead one's slot, first included; ours come last, behind replicas that have the data.
+    # topicmappr puts a new broker into the dead one's slot, even the first; here it comes last.
     assert after(plan)["t", 2] == [1003, 1001, 1002]
     assert after(plan)["t", 3] == [1003, 1002, 1001]
     lower = planners.rebuild(plan.cluster, [1001, 1002, 1003], KEEP, replication=2)
@@ -201,7 +201,7 @@ def test_case_18_substitution() -> None:
 
 @pytest.mark.parametrize("case", [19, 20])
 def test_case_19_and_20_force_by_storage(case: int) -> None:
-    """Theirs strips all sets and moves nearly every replica; ours reaches a level map from the one there is."""
+    """topicmappr empties all sets and moves nearly every replica; here the current assignment is balanced."""
     third = {p: size // 3 for p, size in builders.S.items()}
     brokers: dict[int, tuple[str | None, int]] = {b: (rack, 6000) for b, (rack, _) in B4.items()}
     observed = cluster(M4, brokers, third, capacity=12_000)

@@ -68,7 +68,7 @@ def test_problem_files(path: Path, tmp_path: Path) -> None:
     low, high = figures.leaders_after
     assert high - low <= their_leaders / 2
     if problem["family"] in benchmark.FORCED and figures.used_range_bytes > their_range / 2:
-        # Moved replicas do not suffice to halve it: ours is at the bound.
+        # The replicas that move are too few to halve it: the plan is at the bound.
         assert figures.used_range_bytes <= figures.best_possible_spread * 1.001
     report = benchmark.run(path, tmp_path)
     assert json.loads(Path(report["map"]).read_text())["version"] == 1

@@ -104,7 +104,7 @@ def choose_leaders(request: Request, sets: Indices, rows: Flags, eligible: Flags
     """The sets with chosen preferred leaders in the flagged rows, given those of the other rows.
 
     Args:
-        request: tells what to balance.
+        request: with the measure to balance.
         sets: P x W, in preference order.
         rows: P, partitions whose leader may change.
         eligible: P x W, replicas that may lead.
