@@ -27,7 +27,7 @@ class BrokerActivities(Steps):
 
     def _prepared(self, request: StepRequest) -> tuple[ClusterClients, ReplacementPlan, Reporter]:
         clients = self._open(request.token.cluster)
-        return clients, plan_store.load_replacement(clients.kubernetes, request.plan), Reporter(self._link, request.token)
+        return clients, plan_store.load_as(clients.kubernetes, request.plan, ReplacementPlan), Reporter(self._link, request.token)
 
     @step
     def fence_broker(self, request: StepRequest) -> None:

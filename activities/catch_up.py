@@ -38,7 +38,7 @@ class CatchUpActivities(Steps):
         clients = self._open(request.token.cluster)
         with heartbeating():
             ensure_held(self._link, request.token)
-            plan = plan_store.load_replacement(clients.kubernetes, request.plan)
+            plan = plan_store.load_as(clients.kubernetes, request.plan, ReplacementPlan)
             snapshot = clients.kafka.snapshot()
             names = {partition.name for partition in plan.partitions}
             copies = copies_to(plan.destination, (one for one in snapshot.partitions if one.name in names))
@@ -51,7 +51,7 @@ class CatchUpActivities(Steps):
     def follow_catch_up(self, request: StepRequest) -> Progress:
         """Return when every replica of the plan's broker is in sync. Never gives up: it says why nothing moves."""
         clients = self._open(request.token.cluster)
-        plan = plan_store.load_replacement(clients.kubernetes, request.plan)
+        plan = plan_store.load_as(clients.kubernetes, request.plan, ReplacementPlan)
         reporter, pace = Reporter(self._link, request.token), Pace()
         throttling = Throttling(clients, self._link, request.token, plan.throttle)
         broker_id = plan.broker_id

@@ -31,16 +31,7 @@ def load(kubernetes: Kubernetes, reference: PlanReference) -> Plan:
     model = RUNBOOKS[reference.kind].plan
     if model is None:
         raise PlanGone(f"{reference.kind} has no plans")
-    return _load(kubernetes, reference, model)
-
-
-def load_replacement(kubernetes: Kubernetes, reference: PlanReference) -> ReplacementPlan:
-    """The plan of a broker that comes back or is replaced.
-
-    Raises:
-        PlanGone: it is not in the store, or is not what was approved.
-    """
-    return _load(kubernetes, reference, ReplacementPlan)
+    return load_as(kubernetes, reference, model)
 
 
 def load_moves(kubernetes: Kubernetes, step: StepRequest) -> MovePlan:
@@ -56,7 +47,12 @@ def load_moves(kubernetes: Kubernetes, step: StepRequest) -> MovePlan:
     return moves.inverse() if step.is_rollback else moves
 
 
-def _load(kubernetes: Kubernetes, reference: PlanReference, model: type[Frozen]) -> Frozen:
+def load_as(kubernetes: Kubernetes, reference: PlanReference, model: type[Frozen]) -> Frozen:
+    """The frozen plan, for steps that need the fields of their own runbook's plan.
+
+    Raises:
+        PlanGone: it is not in the store, or is not what was approved.
+    """
     plan = store.load(kubernetes, reference.plan_id, model)
     if plan is None or plan.sha256() != reference.sha256:
         raise PlanGone(f"plan {reference.plan_id} is gone or is not the one approved")

@@ -67,7 +67,7 @@ class ReplacementActivities(Steps):
         with heartbeating():
             clients, request = self._open(asked.request.cluster), asked.request
             if asked.approved is not None:
-                place = plan_store.load_replacement(clients.kubernetes, asked.approved).place
+                place = plan_store.load_as(clients.kubernetes, asked.approved, ReplacementPlan).place
                 found = Found(clients.kafka.snapshot(), place)
             else:
                 found = _patiently(clients, request)
