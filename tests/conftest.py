@@ -1,7 +1,10 @@
-"""How `make test` spreads the tests over the machine's two cores (pytest-xdist).
+"""The tiers of the tests (`make unit`, `make test`, `make soak`), and how a tier is spread over two cores (pytest-xdist).
 
-A file's tests stay together: they share its fixtures. Those that start brokers of their own follow each other, for the machine's
-memory and for Maven and apt, which are asked once. Those on the lab come last, all in one process: there is one lab.
+A test's tier follows from what it starts: one that asks for a fixture that starts a server is marked `server`, one that asks for
+the lab is marked `lab`. `soak` is written by hand, beside the name of the faster test that covers the same.
+
+A file's tests stay together: they share its fixtures. Those that start brokers of their own run one after the other, for the
+machine's memory and for Maven and apt, which are asked once. Those on the lab come last, all in one process: there is one lab.
 """
 
 from pathlib import PurePosixPath
@@ -9,6 +12,11 @@ from typing import Any
 
 import pytest
 from xdist.scheduler import LoadScopeScheduling
+
+import tests.examples  # noqa: F401  # hypothesis's profiles, before the command line chooses one
+
+SERVERS = {"server", "skipping_server", "kafka", "zookeeper", "prometheus"}
+"""Fixtures that start a real server on loopback: Temporal, Kafka, ZooKeeper, Prometheus."""
 
 
 def group(file: str) -> str:
@@ -28,12 +36,18 @@ class Groups(LoadScopeScheduling):  # type: ignore[misc]  # xdist has no types
         return group(nodeid.split("::")[0])
 
 
-def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Groups:
-    return Groups(config, log)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Groups | None:
+    return Groups(config, log) if config.getoption("dist") == "loadscope" else None
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The longest files first, so that both cores are free at about the same time: the lab needs them."""
+    """Marks, and the longest files first, so that both cores are free at about the same time: the lab needs them."""
+    for item in items:
+        fixtures = set(getattr(item, "fixturenames", ()))
+        if "lab" in fixtures:
+            item.add_marker("lab")
+        elif fixtures & SERVERS:
+            item.add_marker("server")
 
     def turn(item: pytest.Item) -> int:
         return {"workflows": 0, "lab": 2}.get(item.path.parent.name, 1)

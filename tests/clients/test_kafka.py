@@ -194,6 +194,7 @@ def test_a_broker_that_comes_back_after_it_was_forgotten_tells_its_sizes(admin: 
     assert admin._kafka_python() is knows_all, "made anew only where it must be"
 
 
+@pytest.mark.server  # it waits for its time to be up
 def test_nobody_there_is_unreachable_in_time() -> None:
     admin = KafkaAdmin("127.0.0.1:1")
     started = time.monotonic()

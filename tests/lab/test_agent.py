@@ -13,7 +13,6 @@ from kafka_runbooks_lab.lab import Lab
 
 from kafka_runbooks.models import labels
 
-pytestmark = pytest.mark.lab
 BOOTSTRAP = "kafka-bootstrap.kafka.svc.cluster.local:9092"
 POD = "kafka-checks-2"
 SOURCES = (1004, 1005)

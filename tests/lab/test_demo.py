@@ -59,7 +59,6 @@ def test_well_is_only_what_was_checked() -> None:
     assert not report.is_well(done.model_copy(update={"left_behind": ("broker 1002: a rate",)}), good, [])
 
 
-@pytest.mark.lab
 @pytest.mark.timeout(480)
 def test_the_demo(lab: Lab) -> None:
     lab.wait_ready()

@@ -12,8 +12,6 @@ from kafka_runbooks_lab.lab import Lab
 from kafka_runbooks.models.kubernetes import BrokerPod
 from kafka_runbooks.models.traffic import FIGURES, TrafficReport
 
-pytestmark = pytest.mark.lab
-
 LOOK = """
 import json, sys
 from kafka_runbooks.clients.metrics_exporter import ExporterMetrics

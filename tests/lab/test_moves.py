@@ -13,7 +13,7 @@ from kafka_runbooks_lab.lab import Lab
 from tests.lab import runs
 from tests.lab.runs import ask, checked_traffic, eventually, holds, leftovers, place_of
 
-pytestmark = [pytest.mark.lab, pytest.mark.timeout(600)]
+pytestmark = pytest.mark.timeout(600)
 
 FAST = {"throttle": {"mode": "fixed", "rate_bytes_per_s": 50_000_000}}
 SLOW = {"throttle": {"mode": "fixed", "rate_bytes_per_s": 300_000}, "limits": {"moves_in_per_broker": 2}}

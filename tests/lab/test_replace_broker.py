@@ -12,7 +12,7 @@ from kafka_runbooks_lab.lab import Lab
 from tests.lab import runs
 from tests.lab.runs import ask, checked_traffic, eventually, holds, leftovers, place_of, result_of, runbook
 
-pytestmark = [pytest.mark.lab, pytest.mark.timeout(600)]
+pytestmark = pytest.mark.timeout(600)
 
 LOST_STEPS = (
     "plan_replace_broker",
