@@ -3,8 +3,9 @@
 A test's tier follows from what it starts: one that asks for a fixture that starts a server is marked `server`, one that asks for
 the lab is marked `lab`. `soak` is written by hand, beside the name of the faster test that covers the same.
 
-A file's tests stay together: they share its fixtures. Those that start brokers of their own run one after the other, for the
-machine's memory and for Maven and apt, which are asked once. Those on the lab come last, all in one process: there is one lab.
+Tests that start brokers of their own run one after the other: they share them by the file, and for the machine's memory, and for
+Maven and apt, which are asked once. Those on the lab come last, all in one process: there is one lab. Any other goes to the
+process that is free.
 """
 
 from pathlib import PurePosixPath
@@ -19,21 +20,21 @@ SERVERS = {"server", "skipping_server", "kafka", "zookeeper", "prometheus"}
 """Fixtures that start a real server on loopback: Temporal, Kafka, ZooKeeper, Prometheus."""
 
 
-def group(file: str) -> str:
+def group(nodeid: str) -> str:
     """The name of what must run in one process and in order."""
-    path = PurePosixPath(file)
+    path = PurePosixPath(nodeid.split("::")[0])
     if path.parent.name == "lab":
         return "lab"
     if path.parent.name in ("agent", "clients") or path.name.endswith("on_kafka.py"):
         return "brokers"
-    return path.name
+    return nodeid
 
 
 class Groups(LoadScopeScheduling):  # type: ignore[misc]  # xdist has no types
     """(`--dist loadgroup` of xdist 3.8 finds no groups under pytest 9.2.)"""
 
     def _split_scope(self, nodeid: str) -> str:
-        return group(nodeid.split("::")[0])
+        return group(nodeid)
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Groups | None:
