@@ -2,18 +2,18 @@
 
 Each round makes topics, starts one runbook and, while it runs, kills and stops what may fail at any time. Whatever happened, the
 round must end with the runbook's exit contract held, no record lost, no reassignment in flight and nothing left behind. Each
-choice is printed as it is made, with the seed: `SOAK_SEED` repeats the choices, though not their timing.
+choice is written to `build/soak.log` as it is made, with the seed: `SOAK_SEED` repeats the choices, though not their timing.
 """
 
 import os
 import random
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import pytest
+from kafka_runbooks_lab import paths
 from kafka_runbooks_lab.lab import Lab
 
 from tests.lab import runs
@@ -21,6 +21,7 @@ from tests.lab.runs import ask, checked_traffic, eventually, fourth_broker, fres
 
 SOAK_SECONDS = float(os.environ.get("SOAK_SECONDS", "3600"))
 SEED = int(os.environ.get("SOAK_SEED", str(random.SystemRandom().randrange(1_000_000))))
+LOG = paths.CHECKOUT / "build/soak.log"
 ROUND_SECONDS = 600.0
 """A round that takes longer hangs."""
 BETWEEN_FAULTS_SECONDS = (2.0, 12.0)
@@ -36,7 +37,12 @@ Start = tuple[str, dict[str, Any]]
 
 
 def say(text: str) -> None:
-    print(f"{time.strftime('%H:%M:%S')} {text}", file=sys.__stderr__, flush=True)
+    """Into the log, and for pytest to show where the test fails."""
+    line = f"{time.strftime('%H:%M:%S')} {text}"
+    print(line)
+    LOG.parent.mkdir(exist_ok=True)
+    with LOG.open("a") as file:
+        file.write(line + "\n")
 
 
 # runbooks: each readies the cluster, yields what to start, and puts the cluster back
