@@ -37,7 +37,7 @@ class ExitContractActivities(Steps):
             patience = READY_PATIENCE_SECONDS if broken == {exit_contract.ONE_READY_POD} else PROOF_PATIENCE_SECONDS
             return checks if not broken or time.monotonic() - began > patience else None
 
-        return poll(observe, 1.0)
+        return poll(observe, soon=True)
 
 
 def _checks(clients: ClusterClients, plan: Plan, proof: ProofRequest) -> tuple[Check, ...]:

@@ -52,4 +52,4 @@ class LeaderActivities(Steps):
             reporter.report(Progress(done_partitions=len(planned) - len(left), total_partitions=len(planned), waiting=waiting))
             return None
 
-        return poll(observe, 1.0)
+        return poll(observe, soon=True)

@@ -27,6 +27,8 @@ from kafka_runbooks.models.status import Progress, Waiting
 SIGNAL = "report_progress"
 HEARTBEAT_SECONDS = 2.0
 POLL_SECONDS = 2.0
+SHORT_POLL_SECONDS = 1.0
+"""For what takes a moment: an election, the last checks."""
 LONGEST_PAUSE_SECONDS = 15.0
 SIGNAL_SECONDS = 5.0
 """At most one signal in this time, except for a change of what is waited for."""
@@ -133,11 +135,15 @@ class Reporter:
         return more_bytes or more_partitions
 
 
-def poll(observe: Callable[[], T | None], every_seconds: float | None = None) -> T:
+def poll(observe: Callable[[], T | None], *, soon: bool = False) -> T:
     """Call `observe` until it returns something other than None, and return that.
 
     The pause grows with what an observation costs, so that watching a large cluster takes no more than a fifth of a broker's
     time. Not beyond `LONGEST_PAUSE_SECONDS`: one is also slow because a broker has just died, and then the next one is urgent.
+
+    Args:
+        observe: called once per poll.
+        soon: what is waited for takes a moment.
 
     Raises:
         CancelledError: the workflow cancelled the step.
@@ -149,7 +155,7 @@ def poll(observe: Callable[[], T | None], every_seconds: float | None = None) ->
             found = observe()
             if found is not None:
                 return found
-            shortest = POLL_SECONDS if every_seconds is None else every_seconds
+            shortest = SHORT_POLL_SECONDS if soon else POLL_SECONDS
             pause = max(shortest, min(4 * (time.monotonic() - began), LONGEST_PAUSE_SECONDS))
             ends = time.monotonic() + pause
             while True:

@@ -1,7 +1,11 @@
-"""How `make test` spreads the tests over the machine's two cores (pytest-xdist).
+"""The tiers of the tests (`make unit`, `make test`, `make soak`), and how a tier is spread over two cores (pytest-xdist).
 
-A file's tests stay together: they share its fixtures. Those that start brokers of their own follow each other, for the machine's
-memory and for Maven and apt, which are asked once. Those on the lab come last, all in one process: there is one lab.
+A test's tier follows from what it starts: one that asks for a fixture that starts a server is marked `server`, one that asks for
+the lab is marked `lab`. `soak` is written by hand, beside the name of the faster test that covers the same.
+
+Tests that start brokers of their own run one after the other: they share them by the file, and for the machine's memory, and for
+Maven and apt, which are asked once. Those on the lab come last, all in one process: there is one lab. Any other goes to the
+process that is free.
 """
 
 from pathlib import PurePosixPath
@@ -10,30 +14,41 @@ from typing import Any
 import pytest
 from xdist.scheduler import LoadScopeScheduling
 
+import tests.examples  # noqa: F401  # hypothesis's profiles, before the command line chooses one
 
-def group(file: str) -> str:
+SERVERS = {"server", "skipping_server", "kafka", "zookeeper", "prometheus"}
+"""Fixtures that start a real server on loopback: Temporal, Kafka, ZooKeeper, Prometheus."""
+
+
+def group(nodeid: str) -> str:
     """The name of what must run in one process and in order."""
-    path = PurePosixPath(file)
+    path = PurePosixPath(nodeid.split("::")[0])
     if path.parent.name == "lab":
         return "lab"
     if path.parent.name in ("agent", "clients") or path.name.endswith("on_kafka.py"):
         return "brokers"
-    return path.name
+    return nodeid
 
 
 class Groups(LoadScopeScheduling):  # type: ignore[misc]  # xdist has no types
     """(`--dist loadgroup` of xdist 3.8 finds no groups under pytest 9.2.)"""
 
     def _split_scope(self, nodeid: str) -> str:
-        return group(nodeid.split("::")[0])
+        return group(nodeid)
 
 
-def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Groups:
-    return Groups(config, log)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Groups | None:
+    return Groups(config, log) if config.getoption("dist") == "loadscope" else None
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The longest files first, so that both cores are free at about the same time: the lab needs them."""
+    """Marks, and the longest files first, so that both cores are free at about the same time: the lab needs them."""
+    for item in items:
+        fixtures = set(getattr(item, "fixturenames", ()))
+        if "lab" in fixtures:
+            item.add_marker("lab")
+        elif fixtures & SERVERS:
+            item.add_marker("server")
 
     def turn(item: pytest.Item) -> int:
         return {"workflows": 0, "lab": 2}.get(item.path.parent.name, 1)

@@ -208,6 +208,7 @@ def test_unregistering_a_broker_that_is_not_registered_is_fine(admin: KafkaAdmin
     assert len(admin.snapshot().live_broker_ids) == 3
 
 
+@pytest.mark.server  # it waits for its time to be up
 def test_nobody_there_is_unreachable_in_time() -> None:
     admin = KafkaAdmin("127.0.0.1:1")
     started = time.monotonic()

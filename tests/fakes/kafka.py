@@ -59,7 +59,7 @@ class FakeKafka:
         unanswered: list[int] = []
         for broker_id in broker_ids:
             disk = self.world.disk_of(broker_id)
-            if disk is None or not self.world.is_up(broker_id):
+            if disk is None or not self.world.answers(broker_id):
                 unanswered.append(broker_id)
                 continue
             for (topic, partition), size_bytes in disk.items():
@@ -92,6 +92,8 @@ class FakeKafka:
         partition = self.world.partitions.get(name)
         if partition is None:
             return "UnknownTopicOrPartitionError"
+        if (refusal := self._refusal(name)) is not None:
+            return refusal
         # A target in the middle of another reassignment starts from what was there before that one, as in Kafka.
         before = [broker_id for broker_id in partition.replicas if broker_id not in partition.adding]
         if target is None:
@@ -99,13 +101,21 @@ class FakeKafka:
                 self.world.drop_replicas(name, partition.adding)
                 partition.adding, partition.removing = [], []
             return None
-        if not target or len(set(target)) != len(target) or any(self.world.pod_of(broker_id) is None for broker_id in target):
+        if not target or len(set(target)) != len(target) or not all(self._is_registered(broker_id) for broker_id in target):
             return "InvalidReplicaAssignmentError"
         self.world.drop_replicas(name, [broker_id for broker_id in partition.adding if broker_id not in target])
         partition.adding = [broker_id for broker_id in target if broker_id not in before]
         partition.removing = [broker_id for broker_id in before if broker_id not in target]
         partition.replicas = [*target, *partition.removing]
         return None
+
+    def _is_registered(self, broker_id: int) -> bool:
+        """A dead broker is, until somebody unregisters it: the controller accepts it as a destination."""
+        return self.world.pod_of(broker_id) is not None and broker_id not in self.world.unregistered
+
+    def _refusal(self, name: TopicPartition) -> str | None:
+        left = self.world.refusals.get(name)
+        return left.pop(0) if left else None
 
     def elect_preferred_leaders(self, partitions: Iterable[TopicPartition]) -> dict[TopicPartition, str]:
         self._ask()
@@ -115,6 +125,8 @@ class FakeKafka:
                 partition = self.world.partitions.get(name)
                 if partition is None:
                     refused[name] = "UnknownTopicOrPartitionError"
+                elif (refusal := self._refusal(name)) is not None:
+                    refused[name] = refusal
                 elif partition.replicas[0] in partition.in_sync and self.world.is_up(partition.replicas[0]):
                     partition.leader = partition.replicas[0]
                 else:
@@ -123,13 +135,22 @@ class FakeKafka:
 
     def elect_unclean_leaders(self, partitions: Iterable[TopicPartition]) -> dict[TopicPartition, str]:
         self._ask()
+        refused: dict[TopicPartition, str] = {}
         with self.world.act("elect_unclean_leaders"):
             for name in partitions:
-                self.world.not_elected.discard(name)
-                partition = self.world.partitions[name]
-                partition.in_sync = {broker_id for broker_id in partition.replicas if self.world.is_up(broker_id)}
+                partition = self.world.partitions.get(name)
+                live = set() if partition is None else {one for one in partition.replicas if self.world.is_up(one)}
+                if partition is None:
+                    refused[name] = "UnknownTopicOrPartitionError"
+                elif (refusal := self._refusal(name)) is not None:
+                    refused[name] = refusal
+                elif partition.leader is None and not live:
+                    refused[name] = "EligibleLeadersNotAvailableError"
+                elif partition.leader is None:
+                    self.world.not_elected.discard(name)
+                    partition.in_sync = live
             self.world.settle()
-        return {}
+        return refused
 
     def throttle_rates(self, broker_ids: Iterable[int]) -> dict[int, ThrottleRates]:
         self._ask()
@@ -180,7 +201,7 @@ class FakeKafka:
             raise Unreachable("Kafka doesn't answer")
 
     def _ask_broker(self, broker_id: int) -> None:
-        if not self.world.is_up(broker_id):
+        if not self.world.answers(broker_id):
             raise Unreachable(f"broker {broker_id} doesn't answer")
 
 

@@ -2,10 +2,12 @@
 
 from collections.abc import Mapping
 
-from kafka_runbooks.clients.errors import Conflict, Unreachable
+from kafka_runbooks.clients.errors import Conflict, Refused, Unreachable
 from kafka_runbooks.clients.protocols import Kubernetes
 from kafka_runbooks.models.kubernetes import BrokerPod, Claim, Node, StatefulSet
 from tests.fakes.world import World, WorldPod
+
+CONFIG_MAP_BYTES = 1_048_576
 
 
 class FakeKubernetes:
@@ -29,7 +31,7 @@ class FakeKubernetes:
             node=pod.node,
             pod_ip="10.0.0.1" if pod.has_started else None,
             phase="Running" if pod.has_started else "Pending",
-            is_ready=world.is_up(pod.broker_id) and (world.is_in_sync(pod.broker_id) or pod.force_ready is not None),
+            is_ready=world.is_ready(pod),
             is_terminating=pod.is_terminating,
             why_pending=None if pod.node else self._why_pending(pod),
             force_ready=pod.force_ready,
@@ -140,6 +142,8 @@ class FakeKubernetes:
 
     def write_record(self, name: str, kind: str, parts: Mapping[str, bytes], summary: str) -> None:
         self._ask()
+        if sum(4 * len(part) / 3 for part in parts.values()) > CONFIG_MAP_BYTES:
+            raise Refused(f"ConfigMap {name} is too long: must have at most {CONFIG_MAP_BYTES} bytes")
         with self.world.act("write_record"):
             self.world.records[name] = (kind, dict(parts))
 

@@ -25,7 +25,7 @@ class FakeMetrics:
             raise Unreachable("the metrics backend is away")
         by_broker, problems = {}, {}
         for broker_id in sorted({pod.broker_id for pod in pods if pod.broker_id is not None}):
-            if not self.world.is_up(broker_id):
+            if not self.world.answers(broker_id):
                 problems[broker_id] = "the metrics exporter doesn't answer"
             elif broker_id in self.problems:
                 problems[broker_id] = self.problems[broker_id]

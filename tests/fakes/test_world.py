@@ -2,7 +2,7 @@
 
 import pytest
 
-from kafka_runbooks.clients.errors import Conflict, Unreachable
+from kafka_runbooks.clients.errors import Conflict, Refused, Unreachable
 from kafka_runbooks.models.cluster import ThrottledReplicas, ThrottleRates, TopicPartition
 from tests.fakes import MEGABYTE, FakeKafka, FakeKubernetes, World
 
@@ -126,3 +126,66 @@ def test_the_last_in_sync_replica_stays_in_the_isr_without_a_leader(world: World
     assert FakeKafka(world).snapshot().partitions[0].leader is None
     world.revive_broker(1003)
     assert FakeKafka(world).snapshot().partitions[0].leader == 1003
+
+
+def test_a_power_cut_is_noticed_late_and_the_broker_answers_nobody_until_then(world: World) -> None:
+    kubernetes, kafka = FakeKubernetes(world), FakeKafka(world)
+    world.lose_node("node-events-a", noticed_after=2)
+    world.advance()
+    assert 1001 in kafka.snapshot().live_broker_ids and 1001 in kafka.snapshot().partitions[0].in_sync
+    assert all(node.is_ready for node in kubernetes.nodes())
+    assert kafka.replica_sizes([1001, 1002]).unanswered_broker_ids == (1001,)
+    for ask in (kafka.throttle_rates, kafka.log_directory_cordons):
+        with pytest.raises(Unreachable):
+            ask([1002, 1001])
+    with pytest.raises(Unreachable):
+        kafka.set_throttle_rates(1001, ThrottleRates())
+    world.advance()
+    assert 1001 not in kafka.snapshot().live_broker_ids
+    assert [node.name for node in kubernetes.nodes() if not node.is_ready] == ["node-events-a"]
+
+
+def test_a_pod_is_ready_some_probes_after_its_broker_is_in_sync(world: World) -> None:
+    world.readiness_lag = 3
+    world.kill_broker(1001)
+    world.advance()
+    world.revive_broker(1001)
+    world.advance(2)
+    kubernetes = FakeKubernetes(world)
+    pod = next(pod for pod in kubernetes.broker_pods() if pod.broker_id == 1001)
+    assert world.is_in_sync(1001) and not pod.is_ready
+    world.advance()
+    assert next(pod for pod in kubernetes.broker_pods() if pod.broker_id == 1001).is_ready
+
+
+def test_the_controller_refuses_one_partition_and_takes_the_others(world: World) -> None:
+    kafka = FakeKafka(world)
+    first, second = TopicPartition("events.a", 0), TopicPartition("events.a", 1)
+    world.refusals[first] = ["NotControllerError"]
+    targets = {first: [1004, 1002, 1003], second: [1002, 1003, 1004]}
+    assert kafka.alter_reassignments(targets) == {first: "NotControllerError"}
+    assert [one.partition for one in kafka.reassignments()] == [1]
+    assert kafka.alter_reassignments(targets) == {}
+    world.unregistered.add(1006)
+    assert "InvalidReplicaAssignmentError" in kafka.alter_reassignments({first: [1006]}).values()
+
+
+def test_an_unclean_election_needs_a_live_replica(world: World) -> None:
+    kafka, name = FakeKafka(world), TopicPartition("events.a", 0)
+    for broker_id in EVENTS:
+        world.kill_broker(broker_id)
+    gone = TopicPartition("gone", 0)
+    assert kafka.elect_unclean_leaders([name, gone]) == {
+        name: "EligibleLeadersNotAvailableError",
+        gone: "UnknownTopicOrPartitionError",
+    }
+    world.revive_broker(1001)
+    assert kafka.elect_unclean_leaders([name]) == {}
+    assert kafka.snapshot().partitions[0].leader == 1001
+
+
+def test_a_config_map_holds_a_mebibyte(world: World) -> None:
+    kubernetes = FakeKubernetes(world)
+    kubernetes.write_record("small", "plan", {"json.gz": bytes(700_000)}, "")
+    with pytest.raises(Refused, match="too long"):
+        kubernetes.write_record("large", "plan", {"json.gz": bytes(800_000)}, "")

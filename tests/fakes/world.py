@@ -8,6 +8,8 @@ somewhere without waiting. What the real parts do is kept where a runbook depend
 - a pod goes to a ready, uncordoned node of its map that carries no other broker; a claim bound to a local volume pins it;
 - a pod on a lost node stays, terminating once deleted, until it is deleted by force (no kubelet answers);
 - a broker that goes leaves every ISR but where it is the last one; one that is back catches up as its disk and throttles let it;
+- a broker that falls silent stays registered and in the ISRs, and its node Ready, until the session and the grace are over
+  (`lose_node(..., noticed_after=...)`); a pod is Ready some probes after its broker is in sync (`readiness_lag`);
 - a reassignment ends when everything that arrives is in sync; leadership returns only by preferred election.
 """
 
@@ -55,6 +57,7 @@ class WorldPod:
     claim: str
     node: str | None = None
     has_started: bool = False
+    in_sync_steps: int = 0
     is_terminating: bool = False
     force_ready: str | None = None
 
@@ -101,6 +104,12 @@ class World:
         """Brokers whose process is down and stays down until `revive_broker`."""
         self.frozen: set[int] = set()
         """Brokers that are up but fetch nothing: overloaded, or with a sick disk."""
+        self.silent: dict[int, int] = {}
+        """Brokers that answer nobody -> steps until Kafka and Kubernetes notice; until then they are up in every answer."""
+        self.readiness_lag = 0
+        """Steps between a broker's being in sync and its pod's being Ready: the kubelet's probes and the agent's polls."""
+        self.refusals: dict[TopicPartition, list[str]] = {}
+        """The next errors of the controller for a partition, whatever reassignment or election is asked for; one an answer."""
         self.broker_ids: dict[str, int] = {}
         """Pod -> broker id, as they were given out; a pod that is gone keeps its entry."""
         self.stateful_sets: dict[str, int] = {}
@@ -145,8 +154,16 @@ class World:
         self.advance()
         return broker_id
 
-    def lose_node(self, name: str) -> None:
-        """Power cut: the node is NotReady, its broker dies, its disk is unreachable. The Node object stays."""
+    def lose_node(self, name: str, *, noticed_after: int = 0) -> None:
+        """Power cut: the node is NotReady, its broker dies, its disk is unreachable. The Node object stays.
+
+        Args:
+            name: the node.
+            noticed_after: steps in which its broker already answers nobody, but is still registered and its node still Ready.
+        """
+        if noticed_after:
+            self.silent.update({pod.broker_id: noticed_after for pod in self.pods_on(name)})
+            return
         node = self.nodes[name]
         node.is_ready, node.not_ready_since = False, self.now
         self.settle()
@@ -232,12 +249,15 @@ class World:
         """Let time pass: pods are scheduled and start, bytes are copied, ISRs grow, reassignments end."""
         for _ in range(steps):
             self.now += timedelta(seconds=self.step_s)
+            self._notice()
             self._schedule()
             for pod in self.pods.values():
                 if pod.node is not None and self.nodes[pod.node].is_ready:
                     pod.has_started = True
             self._copy()
             self.settle()
+            for pod in self.pods.values():
+                pod.in_sync_steps = pod.in_sync_steps + 1 if self.is_in_sync(pod.broker_id) else 0
 
     # looking
 
@@ -248,6 +268,15 @@ class World:
     def is_up(self, broker_id: int) -> bool:
         pod = self.pod_of(broker_id)
         return pod is not None and self._runs(pod) and broker_id not in self.killed
+
+    def answers(self, broker_id: int) -> bool:
+        return self.is_up(broker_id) and broker_id not in self.silent
+
+    def is_ready(self, pod: WorldPod) -> bool:
+        """As Kubernetes has it: in sync for a while, or forced."""
+        if not self.is_up(pod.broker_id):
+            return False
+        return pod.force_ready is not None or (self.is_in_sync(pod.broker_id) and pod.in_sync_steps >= self.readiness_lag)
 
     def pod_of(self, broker_id: int) -> WorldPod | None:
         return next((pod for pod in self.pods.values() if pod.broker_id == broker_id), None)
@@ -337,6 +366,15 @@ class World:
 
     # physics
 
+    def _notice(self) -> None:
+        for broker_id in list(self.silent):
+            self.silent[broker_id] -= 1
+            if self.silent[broker_id] <= 0:
+                del self.silent[broker_id]
+                pod = self.pod_of(broker_id)
+                if pod is not None and pod.node is not None:
+                    self.lose_node(pod.node)
+
     def _create_pod(self, name: str, stateful_set: str, map_name: str, broker_id: int) -> None:
         claim = f"data-{name}"
         self.broker_ids[name] = broker_id
@@ -388,10 +426,10 @@ class World:
         send: dict[int, float] = {}
         for name, partition in self.partitions.items():
             source = partition.leader
-            if source is None:
+            if source is None or source in self.silent:
                 continue
             for broker_id in partition.replicas:
-                disk = self.disk_of(broker_id) if self.is_up(broker_id) else None
+                disk = self.disk_of(broker_id) if self.answers(broker_id) else None
                 missing = 0 if disk is None else partition.size_bytes - disk.get(name, 0)
                 if disk is None or broker_id == source or broker_id in self.frozen:
                     continue

@@ -6,6 +6,8 @@ import signal
 import subprocess
 import sys
 import time
+import uuid
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
@@ -17,6 +19,7 @@ from kafka_runbooks_lab.lab import Lab
 from tests.lab.traffic import WARM_UP_SECONDS
 
 BOOTSTRAP = "kafka-bootstrap.kafka.svc.cluster.local:9092"
+ADDRESS = "127.0.0.1:7233"
 
 
 def command(*argv: str, seconds: float = 300) -> subprocess.CompletedProcess[str]:
@@ -91,6 +94,20 @@ def make_topic(lab: Lab, name: str, records: int = 2_000) -> None:
     create_topic(lab, name, [[ids[(n + k) % 3] for k in range(3)] for n in range(12)], minimum_in_sync=2)
     if records:
         fill(lab, name, records)
+
+
+def uneven_topic(lab: Lab) -> str:
+    """Twelve partitions of 5 MB on two of the three brokers of the events map, in two copies; its name."""
+    name = f"events.{uuid.uuid4().hex[:8]}"
+    create_topic(lab, name, [[1001, 1002] if n % 2 else [1002, 1001] for n in range(12)])
+    fill(lab, name, 6_000)
+    return name
+
+
+def counts(lab: Lab, topic: str) -> Counter[int]:
+    """Broker -> how many replicas of the topic it has."""
+    named = {name: row for name, row in assignment(lab).items() if name.rsplit("-", 1)[0] == topic}
+    return Counter(broker for row in named.values() for broker in row)
 
 
 def purge(lab: Lab) -> None:
@@ -309,6 +326,48 @@ def place_of(lab: Lab, broker_id: int) -> tuple[str, str, str]:
     return pod, node, zone
 
 
+@contextmanager
+def losing(lab: Lab) -> Iterator[str]:
+    """Broker 1001's node has lost its power for good; a spare is there in its zone. An id for a run."""
+    _, node, zone = place_of(lab, 1001)
+    lab.kill_node(node)
+    lab.add_node(zone, "events")
+    try:
+        yield fresh()
+    finally:
+        lab.delete_node(node)
+
+
+@contextmanager
+def fourth_broker(lab: Lab) -> Iterator[int]:
+    """The id of a fourth broker of the events map, empty, for the time of the block."""
+    lab.wait_ready()
+    ensure_offsets_topic(lab)
+    _, _, zone = place_of(lab, 1003)
+    node = lab.add_node(zone, "events")
+    lab.kubectl("-n", "kafka", "scale", "statefulset", "kafka-events", "--replicas=4")
+    try:
+        eventually("a fourth broker", 90, lambda: len(brokers(lab)) == 7)
+        yield max(brokers(lab))
+    finally:
+        lab.kubectl("-n", "kafka", "scale", "statefulset", "kafka-events", "--replicas=3")
+        lab.kubectl("-n", "kafka", "wait", "--for=delete", "pod/kafka-events-3", "--timeout=90s")
+        lab.kubectl("-n", "kafka", "delete", "pvc", "data-kafka-events-3", "--ignore-not-found", "--wait=false")
+        lab.kill_node(node)
+        lab.delete_node(node)
+        eventually("six brokers", 60, lambda: len(brokers(lab)) == 6)
+
+
+def fresh() -> str:
+    """An id for a run."""
+    return f"lab/test/{uuid.uuid4().hex[:8]}"
+
+
+def intact(traffic: dict[str, Any]) -> None:
+    assert traffic["acknowledged"] > 100, traffic
+    assert (traffic["lost"], traffic["produce_errors"]) == (0, 0), traffic
+
+
 def holds(result: dict[str, Any]) -> None:
     assert result["outcome"] == "done", result
     assert [check for check in result["checks"] if not check["holds"]] == []
@@ -336,9 +395,23 @@ def kill_worker(lab: Lab) -> None:
     lab.kubectl(*pods, "--force", "--grace-period=0")
 
 
+def kill_after_every_step(lab: Lab, run: str, seconds: float = 480) -> list[str]:
+    """Kill the worker whenever another activity of the run has ended, until the run is over; the activities, in that order."""
+    ends = time.monotonic() + seconds
+    boundaries: list[str] = []
+    while not is_closed(run):
+        assert time.monotonic() < ends, f"not over in {seconds} s; killed after {boundaries}: {status(run)}"
+        more = completed(run) - set(boundaries)
+        if more:
+            boundaries += sorted(more)
+            kill_worker(lab)
+        time.sleep(0.2)
+    return boundaries
+
+
 def temporal(*argv: str, seconds: float = 60) -> subprocess.CompletedProcess[str]:
     """The `temporal` command, as operators have it."""
-    done = command("temporal", *argv, "--address", "127.0.0.1:7233", seconds=seconds)
+    done = command("temporal", *argv, "--address", ADDRESS, seconds=seconds)
     assert done.returncode == 0, done.stderr
     return done
 
@@ -357,10 +430,10 @@ def outcome(run: str, seconds: float = 300) -> dict[str, Any]:
 
 
 def status(run: str) -> dict[str, Any]:
-    """The `status` query; empty while no worker answers."""
+    """The `status` query, joined with the younger heartbeat; empty while no worker answers."""
     done = runbook("status", run, "-o", "json", seconds=60)
-    seen: dict[str, Any] = json.loads(done.stdout) if done.returncode == 0 and done.stdout.strip() else {}
-    return seen.get("status") or {}
+    found: dict[str, Any] = json.loads(done.stdout) if done.returncode == 0 and done.stdout.strip() else {}
+    return found.get("status") or {}
 
 
 def until_status(run: str, holds: Callable[[dict[str, Any]], Any], seconds: float = 120) -> dict[str, Any]:
@@ -374,12 +447,17 @@ def until_status(run: str, holds: Callable[[dict[str, Any]], Any], seconds: floa
         time.sleep(0.5)
 
 
+def open_runs() -> list[str]:
+    """The runs that are open, permits aside."""
+    listed = json.loads(temporal("workflow", "list", "--query", 'ExecutionStatus="Running"', "-o", "json").stdout or "[]")
+    return [one["execution"]["workflowId"] for one in listed if one["execution"]["workflowId"].startswith("lab/")]
+
+
 def end_open() -> None:
     """Terminate what a failed test has left open, and give back what it had set: the next one finds the cluster free."""
-    listed = json.loads(temporal("workflow", "list", "--query", 'ExecutionStatus="Running"', "-o", "json").stdout or "[]")
-    left = [one["execution"]["workflowId"] for one in listed if one["execution"]["workflowId"].startswith("lab/")]
+    left = open_runs()
     for run in left:
-        command("temporal", "workflow", "terminate", "-w", run, "--reason", "its test is over", "--address", "127.0.0.1:7233")
+        command("temporal", "workflow", "terminate", "-w", run, "--reason", "its test is over", "--address", ADDRESS)
     if left:
         runbook("start", "ClearLeftovers", "--input", plain(), "--wait")
 
@@ -399,6 +477,15 @@ def update(run: str, name: str, **word: Any) -> None:
     """An update by the `temporal` command: approve, pause, resume, abort…"""
     asked = json.dumps({"by": "ana", "reason": "test", **word})
     temporal("workflow", "update", "execute", "-w", run, "--name", name, "--input", asked)
+
+
+def try_update(run: str, name: str) -> bool:
+    """An update that may be refused, or come too late; whether it was accepted."""
+    try:
+        update(run, name)
+    except AssertionError:
+        return False
+    return True
 
 
 def completed(run: str) -> set[str]:

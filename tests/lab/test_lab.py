@@ -15,7 +15,7 @@ from kafka_runbooks_lab.paths import temporal
 
 from kafka_runbooks.models import labels
 
-pytestmark = pytest.mark.lab
+pytestmark = pytest.mark.timeout(2_400)  # the first of them brings the lab up, and builds Kubernetes where nothing is built
 BOOTSTRAP = "kafka-bootstrap.kafka.svc.cluster.local:9092"
 WORKER = "--as=system:serviceaccount:kafka-runbooks:kafka-runbooks-worker"
 BROKER = "--as=system:serviceaccount:kafka:kafka-broker"

@@ -12,7 +12,7 @@ from kafka_runbooks_lab.lab import Lab
 from tests.lab.conftest import KEEP
 from tests.lab.host import Host
 
-pytestmark = [pytest.mark.lab, pytest.mark.skipif(KEEP, reason="KAFKA_RUNBOOKS_LAB_KEEP=1: the lab stays up")]
+pytestmark = pytest.mark.skipif(KEEP, reason="KAFKA_RUNBOOKS_LAB_KEEP=1: the lab stays up")
 
 
 @pytest.fixture(autouse=True)

@@ -12,7 +12,7 @@ from kafka_runbooks_lab.lab import Lab
 from kafka_runbooks.models.kubernetes import BrokerPod
 from kafka_runbooks.models.traffic import FIGURES, TrafficReport
 
-pytestmark = pytest.mark.lab
+pytestmark = pytest.mark.timeout(1_800)  # it builds Prometheus where nothing is built
 
 LOOK = """
 import json, sys

@@ -2,7 +2,6 @@
 
 import json
 import uuid
-from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -11,63 +10,31 @@ import pytest
 from kafka_runbooks_lab.lab import Lab
 
 from tests.lab import runs
-from tests.lab.runs import ask, checked_traffic, eventually, holds, leftovers, place_of
+from tests.lab.runs import ask, checked_traffic, counts, eventually, fourth_broker, fresh, holds, intact, leftovers, place_of
 
-pytestmark = [pytest.mark.lab, pytest.mark.timeout(600)]
+pytestmark = pytest.mark.timeout(600)
 
 FAST = {"throttle": {"mode": "fixed", "rate_bytes_per_s": 50_000_000}}
 SLOW = {"throttle": {"mode": "fixed", "rate_bytes_per_s": 300_000}, "limits": {"moves_in_per_broker": 2}}
 LEVEL = {"level": "replica count", "target_spread": 1}
 """By count: the brokers of the lab share one disk, whose use is the same for all of them."""
 EVENTS = (1001, 1002, 1003)
-MOVING_STEPS = ("plan_rebalance", "move_partitions", "elect_leaders", "release")
-
-
-def fresh() -> str:
-    return f"lab/test/{uuid.uuid4().hex[:8]}"
 
 
 @pytest.fixture
 def topic(lab: Lab) -> Iterator[str]:
     """An uneven map: twelve partitions of 5 MB on two of its three brokers, in two copies; and a topic for traffic."""
     lab.wait_ready()
-    name = f"events.{uuid.uuid4().hex[:8]}"
-    runs.create_topic(lab, name, [[1001, 1002] if n % 2 else [1002, 1001] for n in range(12)])
-    runs.fill(lab, name, 6_000)
+    name = runs.uneven_topic(lab)
     runs.create_topic(lab, f"{name}.traffic", [[1001, 1002], [1002, 1003], [1003, 1001]])
     yield name
     runs.delete_topics(lab, name, f"{name}.traffic")
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def fourth(lab: Lab) -> Iterator[int]:
-    """The id of a fourth broker of the events map, empty, for as long as these tests take."""
-    lab.wait_ready()
-    runs.ensure_offsets_topic(lab)
-    _, _, zone = place_of(lab, 1003)
-    node = lab.add_node(zone, "events")
-    lab.kubectl("-n", "kafka", "scale", "statefulset", "kafka-events", "--replicas=4")
-    try:
-        eventually("a fourth broker", 90, lambda: len(runs.brokers(lab)) == 7)
-        yield max(runs.brokers(lab))
-    finally:
-        lab.kubectl("-n", "kafka", "scale", "statefulset", "kafka-events", "--replicas=3")
-        lab.kubectl("-n", "kafka", "wait", "--for=delete", "pod/kafka-events-3", "--timeout=90s")
-        lab.kubectl("-n", "kafka", "delete", "pvc", "data-kafka-events-3", "--ignore-not-found", "--wait=false")
-        lab.kill_node(node)
-        lab.delete_node(node)
-        eventually("six brokers", 60, lambda: len(runs.brokers(lab)) == 6)
-
-
-def counts(lab: Lab, topic: str) -> Counter[int]:
-    """Broker -> how many replicas of the topic it has."""
-    named = {name: row for name, row in runs.assignment(lab).items() if name.rsplit("-", 1)[0] == topic}
-    return Counter(broker for row in named.values() for broker in row)
-
-
-def intact(traffic: dict[str, Any]) -> None:
-    assert traffic["acknowledged"] > 100
-    assert (traffic["lost"], traffic["produce_errors"]) == (0, 0), traffic
+    with fourth_broker(lab) as broker:
+        yield broker
 
 
 def under_way(run: str, at_least: int = 1) -> dict[str, Any]:
@@ -84,10 +51,13 @@ def rebalance(run: str, **fields: Any) -> None:
     runs.start(run, ask(**{"map": "events", **LEVEL, **FAST, **fields}), "Rebalance")
 
 
-def test_an_uneven_map_is_levelled(lab: Lab, topic: str) -> None:
+def test_an_uneven_map_is_levelled_though_the_worker_is_killed(lab: Lab, topic: str) -> None:
+    """Once, as data moves; at every step: test_kills.py."""
     run = fresh()
     with checked_traffic(lab, f"{topic}.traffic") as traffic:
-        rebalance(run)
+        rebalance(run, throttle={"mode": "fixed", "rate_bytes_per_s": 1_000_000})
+        under_way(run)
+        runs.kill_worker(lab)
         result = runs.outcome(run)
     holds(result)
     intact(traffic)
@@ -111,24 +81,8 @@ def test_an_abort_half_way_rolls_back_to_the_byte_exact_start(lab: Lab, topic: s
     assert leftovers(lab) == {} and not runs.moving(lab)
 
 
-def test_the_worker_is_killed_in_every_phase(lab: Lab, topic: str) -> None:
-    run = fresh()
-    with checked_traffic(lab, f"{topic}.traffic") as traffic:
-        rebalance(run, throttle={"mode": "fixed", "rate_bytes_per_s": 400_000})
-        eventually("planned", 90, lambda: "plan_rebalance" in runs.completed(run))
-        runs.kill_worker(lab)
-        under_way(run)
-        runs.kill_worker(lab)
-        for activity in MOVING_STEPS[1:]:
-            eventually(activity, 120, lambda activity=activity: activity in runs.completed(run))  # type: ignore[misc]
-            runs.kill_worker(lab)
-        result = runs.outcome(run)
-    holds(result)
-    intact(traffic)
-    assert min(counts(lab, topic)[broker] for broker in EVENTS) >= 6
-    assert leftovers(lab) == {}
-
-
+# tests/workflows/test_moves_on_kafka.py: test_replication_factor_three_and_two_again
+@pytest.mark.soak
 def test_the_replication_factor_goes_up_and_down(lab: Lab, topic: str) -> None:
     with checked_traffic(lab, f"{topic}.traffic") as traffic:
         for factor in (3, 2):
@@ -182,6 +136,8 @@ def test_a_person_changes_a_throttle_and_another_tool_starts_a_reassignment(lab:
     assert leftovers(lab) == {}
 
 
+# tests/workflows: test_partitions_that_are_added_ask_for_a_new_approval, test_a_topic_that_is_deleted_is_less_to_do
+@pytest.mark.soak
 def test_partitions_that_are_added_and_a_topic_that_goes_ask_for_a_new_approval(lab: Lab, topic: str) -> None:
     """The rest is planned anew, and waits at the gate again."""
     run = fresh()
@@ -202,6 +158,8 @@ def test_partitions_that_are_added_and_a_topic_that_goes_ask_for_a_new_approval(
     assert leftovers(lab) == {} and not runs.moving(lab)
 
 
+# tests/workflows: test_two_thousand_partitions_leave_no_large_payload_in_the_history
+@pytest.mark.soak
 def test_two_thousand_partitions_in_one_plan(lab: Lab) -> None:
     """No payload of the history is over 100 kB."""
     lab.wait_ready()
@@ -223,6 +181,8 @@ def test_two_thousand_partitions_in_one_plan(lab: Lab) -> None:
     assert leftovers(lab) == {}
 
 
+# test_three_brokers_become_four_and_three_again; tests/workflows: test_a_rack_is_emptied_at_once
+@pytest.mark.soak
 def test_two_of_six_are_decommissioned_at_once(lab: Lab, topic: str) -> None:
     """One of each map; they stay, empty and cordoned, until their log directories are given back."""
     zones = {broker: place_of(lab, broker)[2] for broker in (*EVENTS, 1004, 1005, 1006)}
@@ -248,6 +208,8 @@ def test_two_of_six_are_decommissioned_at_once(lab: Lab, topic: str) -> None:
     assert leftovers(lab) == {}
 
 
+# tests/workflows: test_a_destination_that_dies_is_planned_around_and_asked_about
+@pytest.mark.soak
 def test_a_destination_s_node_dies(lab: Lab, topic: str, fourth: int) -> None:
     """Its moves are cancelled, and the rest waits for a new approval."""
     run, before = fresh(), runs.assignment(lab)
@@ -300,6 +262,8 @@ def without_metrics(lab: Lab) -> Iterator[None]:
         assert lab.exec(["iptables", "-D", *rule]).returncode == 0
 
 
+# tests/throttle: test_a_backend_that_is_away_leaves_rates_and_then_takes_them_to_the_floor
+@pytest.mark.soak
 def test_the_metrics_go_away_while_data_moves(lab: Lab, topic: str) -> None:
     """Unknown is no headroom: the rate goes down to the floor and says why; the data still arrives."""
     run = fresh()

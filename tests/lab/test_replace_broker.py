@@ -4,38 +4,27 @@ import json
 import time
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
 
 import pytest
 from kafka_runbooks_lab.lab import Lab
 
 from tests.lab import runs
-from tests.lab.runs import ask, checked_traffic, eventually, holds, leftovers, place_of, result_of, runbook
-
-pytestmark = [pytest.mark.lab, pytest.mark.timeout(600)]
-
-LOST_STEPS = (
-    "plan_replace_broker",
-    "fence_broker",
-    "take_throttle_leases",
-    "confirm_node_gone",
-    "choose_node",
-    "release_volume",
-    "delete_pod",
-    "wait_for_pod",
-    "follow_catch_up",
-    "elect_leaders",
-    "release",
+from tests.lab.runs import (
+    ask,
+    checked_traffic,
+    eventually,
+    fourth_broker,
+    fresh,
+    holds,
+    intact,
+    leftovers,
+    losing,
+    place_of,
+    result_of,
+    runbook,
 )
-RETURN_STEPS = (
-    "plan_replace_broker",
-    "take_throttle_leases",
-    "wait_for_pod",
-    "follow_catch_up",
-    "elect_leaders",
-    "release",
-)
-"""Steps after whose end the worker is killed: one run of the runbook, killed at every one of them."""
+
+pytestmark = pytest.mark.timeout(600)
 
 SLOW = {"mode": "fixed", "rate_bytes_per_s": 200_000}
 """20 MB take most of a minute: time enough for what happens meanwhile."""
@@ -50,18 +39,6 @@ def topic(lab: Lab) -> Iterator[str]:
     runs.make_topic(lab, f"{name}.traffic", records=0)
     yield name
     runs.delete_topics(lab, name, f"{name}.traffic")
-
-
-@contextmanager
-def losing(lab: Lab) -> Iterator[str]:
-    """Broker 1001's node has lost its power for good; a spare is there in its zone. An id for a run."""
-    _, node, zone = place_of(lab, 1001)
-    lab.kill_node(node)
-    lab.add_node(zone, "events")
-    try:
-        yield f"lab/test/{uuid.uuid4().hex[:8]}"
-    finally:
-        lab.delete_node(node)
 
 
 @pytest.fixture
@@ -86,71 +63,46 @@ def test_a_lost_node_s_broker_comes_back_and_no_record_is_lost(lab: Lab, topic: 
     holds(result)
     assert place_of(lab, 1001)[1:] == (spare, zone)
     assert traffic["acknowledged"] > 1000
-    assert (traffic["lost"], traffic["produce_errors"]) == (0, 0), traffic
+    intact(traffic)
     assert result["copied_bytes"] >= 0.9 * result["lower_bound_bytes"] > 10_000_000
     lab.delete_node(node)
     assert leftovers(lab) == {}
 
 
-def test_the_worker_is_killed_after_every_step_of_a_lost_broker(lab: Lab, topic: str, lost: str) -> None:
-    """Each step's end is a boundary; the next worker goes on from what the world looks like."""
-    with checked_traffic(lab, f"{topic}.traffic") as traffic:
-        runs.start(lost, lost_run(throttle={"mode": "fixed", "rate_bytes_per_s": 50_000_000}))
-        for activity in LOST_STEPS:
-            eventually(activity, 120, lambda activity=activity: activity in runs.completed(lost))  # type: ignore[misc]
-            runs.kill_worker(lab)
-        result = runs.outcome(lost)
-    holds(result)
-    assert set(LOST_STEPS) <= runs.completed(lost)
-    assert (traffic["lost"], traffic["produce_errors"]) == (0, 0), traffic
-    assert leftovers(lab) == {}
-
-
-def test_the_worker_is_killed_after_every_step_of_a_restart(lab: Lab, topic: str) -> None:
-    pod, _, _ = place_of(lab, 1002)
-    run = f"lab/test/{uuid.uuid4().hex[:8]}"
-    with checked_traffic(lab, f"{topic}.traffic") as traffic:
-        lab.kubectl("-n", "kafka", "delete", "pod", pod, "--wait=false")
-        runs.start(run, ask(broker_id=1002, node_state="returns"))
-        for activity in RETURN_STEPS:
-            eventually(activity, 120, lambda activity=activity: activity in runs.completed(run))  # type: ignore[misc]
-            runs.kill_worker(lab)
-        result = runs.outcome(run)
-    holds(result)
-    assert set(RETURN_STEPS) <= runs.completed(run)
-    assert (traffic["lost"], traffic["produce_errors"]) == (0, 0), traffic
-    assert leftovers(lab) == {}
-
-
 def test_a_drained_node_s_broker_is_waited_for_with_its_disk(lab: Lab, topic: str) -> None:
+    """By whichever worker is there; the first one is killed (at every step: test_kills.py)."""
     pod, node, _ = place_of(lab, 1003)
     claim = lab.kubectl("-n", "kafka", "get", "pvc", f"data-{pod}", "-o", "jsonpath={.metadata.uid}")
-    run = f"lab/test/{uuid.uuid4().hex[:8]}"
+    run = fresh()
     with checked_traffic(lab, f"{topic}.traffic") as traffic:
         lab.kubectl("drain", node, "--ignore-daemonsets", "--delete-emptydir-data", "--timeout=60s")
         runs.start(run, ask(broker_id=1003, node_state="returns"))
         status = runs.until_status(run, lambda status: status["step"] == "wait for the pod" and status["waiting"] is not None)
         assert pod in status["waiting"]["reason"]
+        runs.kill_worker(lab)
         lab.kubectl("uncordon", node)
         result = runs.outcome(run)
     holds(result)
     assert place_of(lab, 1003)[1] == node
     assert lab.kubectl("-n", "kafka", "get", "pvc", f"data-{pod}", "-o", "jsonpath={.metadata.uid}") == claim
-    assert (traffic["lost"], traffic["produce_errors"]) == (0, 0), traffic
+    intact(traffic)
     assert leftovers(lab) == {}
 
 
-def test_temporal_is_restarted_in_the_middle(lab: Lab, topic: str, lost: str) -> None:
+def test_temporal_is_restarted_in_the_middle_and_the_worker_killed(lab: Lab, topic: str, lost: str) -> None:
+    """One of each; the worker at every step: test_kills.py."""
     with checked_traffic(lab, f"{topic}.traffic") as traffic:
         runs.start(lost, lost_run(throttle=SLOW))
         runs.until_status(lost, lambda status: status["step"] == "follow the catch-up")
+        runs.kill_worker(lab)
         lab.restart_temporal(away_seconds=15)
         result = runs.outcome(lost)
     holds(result)
-    assert (traffic["lost"], traffic["produce_errors"]) == (0, 0), traffic
+    intact(traffic)
     assert leftovers(lab) == {}
 
 
+@pytest.mark.soak  # tests/workflows: test_the_api_server_is_away_for_a_while
 def test_the_api_server_is_away_for_a_minute(lab: Lab, topic: str, lost: str) -> None:
     with checked_traffic(lab, f"{topic}.traffic") as traffic:
         runs.start(lost, lost_run())
@@ -162,10 +114,12 @@ def test_the_api_server_is_away_for_a_minute(lab: Lab, topic: str, lost: str) ->
             lab.resume_api_server()
         result = runs.outcome(lost)
     holds(result)
-    assert (traffic["lost"], traffic["produce_errors"]) == (0, 0), traffic
+    intact(traffic)
     assert leftovers(lab) == {}
 
 
+# Here a substitution is cancelled half way; tests/workflows: test_cancel_in_the_middle_of_catch_up_leaves_no_throttle
+@pytest.mark.soak
 def test_cancel_in_the_catch_up_leaves_no_throttle(lab: Lab, lost: str) -> None:
     runs.start(lost, lost_run(throttle=SLOW))
     runs.until_status(lost, lambda status: status["step"] == "follow the catch-up" and status["progress"])
@@ -178,7 +132,7 @@ def test_cancel_in_the_catch_up_leaves_no_throttle(lab: Lab, lost: str) -> None:
 
 def test_terminate_leaves_what_clear_leftovers_takes(lab: Lab, topic: str) -> None:
     _, node, _ = place_of(lab, 1003)
-    run = f"lab/test/{uuid.uuid4().hex[:8]}"
+    run = fresh()
     lab.kubectl("drain", node, "--ignore-daemonsets", "--delete-emptydir-data", "--timeout=60s")
     try:
         runs.start(run, ask(broker_id=1003, node_state="returns"))
@@ -196,6 +150,8 @@ def test_terminate_leaves_what_clear_leftovers_takes(lab: Lab, topic: str) -> No
     lab.wait_ready()
 
 
+# tests/workflows: test_a_second_broker_that_dies_stops_the_release_until_it_is_back, test_a_source_hangs_for_a_while
+@pytest.mark.soak
 def test_a_second_broker_dies_meanwhile(lab: Lab, topic: str) -> None:
     """It stops harming, says so, and goes on when it can."""
     # However low the rate, each source sends 10 MB in its first answer (replica.fetch.response.max.bytes), and again when Kafka's
@@ -219,6 +175,7 @@ def test_a_second_broker_dies_meanwhile(lab: Lab, topic: str) -> None:
     assert leftovers(lab) == {}
 
 
+@pytest.mark.soak  # tests/workflows: test_a_sole_replica_whose_loss_was_acknowledged_is_led_again
 def test_a_partition_whose_only_replica_was_on_the_broker(lab: Lab, topic: str) -> None:
     """Named and refused; with an operator's word the rest comes back."""
     alone = f"{topic}.alone"
@@ -235,6 +192,8 @@ def test_a_partition_whose_only_replica_was_on_the_broker(lab: Lab, topic: str) 
     assert leftovers(lab) == {}
 
 
+# test_moves.py: test_a_person_changes_a_throttle_...; tests/workflows: test_what_others_set_survives
+@pytest.mark.soak
 def test_what_others_have_set_and_started_survives(lab: Lab, topic: str) -> None:
     """A rate and entries on a source, and a reassignment that crawls under them: all are as they were at the end."""
     theirs = f"check_runs.{uuid.uuid4().hex[:8]}"
@@ -267,15 +226,8 @@ def test_what_others_have_set_and_started_survives(lab: Lab, topic: str) -> None
 
 def test_another_broker_takes_its_place_cancelled_half_way_and_resumed(lab: Lab, topic: str) -> None:
     """Broker 1007 joins for the time of the test; 1003's replicas go there, and come back the same way."""
-    runs.ensure_offsets_topic(lab)
-    _, _, zone = place_of(lab, 1003)
-    node = lab.add_node(zone, "events")
-    scale = ["-n", "kafka", "scale", "statefulset", "kafka-events"]
-    lab.kubectl(*scale, "--replicas=4")
-    run = f"lab/test/{uuid.uuid4().hex[:8]}"
-    try:
-        eventually("a fourth broker", 90, lambda: len(runs.brokers(lab)) == 7)
-        extra = max(runs.brokers(lab))
+    run = fresh()
+    with fourth_broker(lab) as extra:
         held = runs.replicas_on(lab, 1003)
         with checked_traffic(lab, f"{topic}.traffic") as traffic:
             away = {"broker_id": 1003, "replacement_broker_id": extra, "throttle": SLOW}
@@ -292,14 +244,7 @@ def test_another_broker_takes_its_place_cancelled_half_way_and_resumed(lab: Lab,
             runs.start(f"{run}-back", ask(broker_id=extra, replacement_broker_id=1003))
             holds(runs.outcome(f"{run}-back"))
             assert runs.replicas_on(lab, 1003) == held
-        assert (traffic["lost"], traffic["produce_errors"]) == (0, 0), traffic
-    finally:
-        lab.kubectl(*scale, "--replicas=3")
-        lab.kubectl("-n", "kafka", "wait", "--for=delete", "pod/kafka-events-3", "--timeout=90s")
-        lab.kubectl("-n", "kafka", "delete", "pvc", "data-kafka-events-3", "--ignore-not-found", "--wait=false")
-        lab.kill_node(node)
-        lab.delete_node(node)
-        eventually("six brokers", 60, lambda: len(runs.brokers(lab)) == 6)
+        intact(traffic)
     assert leftovers(lab) == {}
 
 
@@ -307,7 +252,7 @@ def test_one_run_a_cluster_and_a_refused_approval(lab: Lab, topic: str) -> None:
     """A second start is refused, or waits in line; rejected, the first changes nothing and lets the second in."""
     pod, node, _ = place_of(lab, 1002)
     lab.kubectl("cordon", node)
-    first, second = (f"lab/test/{uuid.uuid4().hex[:8]}" for _ in range(2))
+    first, second = (fresh() for _ in range(2))
     asked = {"broker_id": 1002, "node_state": "returns", "wait_for_approval": True}
     try:
         uid = lab.kubectl("-n", "kafka", "get", "pod", pod, "-o", "jsonpath={.metadata.uid}")

@@ -10,6 +10,7 @@ from pydantic import ValidationError
 
 from kafka_runbooks.models.change_windows import ChangeWindow, Weekday
 from kafka_runbooks.moves.change_windows import is_open, look
+from tests.examples import examples
 
 PARIS = ZoneInfo("Europe/Paris")
 NIGHTS = ChangeWindow(days=(Weekday.MONDAY, Weekday.FRIDAY), start=time(22), end=time(4), timezone="Europe/Paris")
@@ -99,7 +100,7 @@ windows = st.builds(
 days_of_clock_change = st.sampled_from([(3, 28), (10, 24), (3, 7), (10, 31), (4, 4), (10, 3), (4, 24), (6, 1)])
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(st.lists(windows, min_size=1, max_size=3), days_of_clock_change, st.integers(0, 2_879))
 def test_nothing_changes_before_the_moment_it_says(several: list[ChangeWindow], day: tuple[int, int], minute: int) -> None:
     """Against the definition, minute by minute over two days around clock changes."""

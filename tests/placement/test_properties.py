@@ -13,10 +13,11 @@ from kafka_runbooks.placement.errors import NoAssignment
 from kafka_runbooks.placement.plan import Plan
 from kafka_runbooks.placement.planners import Options
 from kafka_runbooks.placement.verify import rules
+from tests.examples import examples
 from tests.placement import builders
 from tests.placement.strategies import clusters
 
-quick = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+quick = settings(max_examples=examples(60), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
 def valid(plan: Plan, brokers: list[int], replication: int | None = None, min_racks: int | None = None) -> None:

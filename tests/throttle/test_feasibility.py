@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from kafka_runbooks.models.cluster import Direction, Partition, Replica, ThrottleRates, TopicPartition
 from kafka_runbooks.models.moves import Copy
 from kafka_runbooks.throttle.feasibility import Copying, Feasibility, copying_of, judge
+from tests.examples import examples
 
 MEGABYTE = 1_000_000
 
@@ -63,7 +64,7 @@ def one_source(left: int, produced: float, followers: int, destinations: int) ->
     return [Copying(partition(0), 1, dict.fromkeys(range(10, 10 + destinations), left), produced, followers)]
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=examples(40), deadline=None)
 @given(
     st.integers(10 * MEGABYTE, 500 * MEGABYTE),
     st.floats(0, 5 * MEGABYTE),
@@ -101,7 +102,7 @@ all_rates = st.fixed_dictionaries(
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(copies, all_rates)
 def test_nothing_ends_sooner_than_it_says_and_what_never_ends_does_not(
     several: list[tuple[int, dict[int, int], float, int]], rates: dict[int, ThrottleRates]

@@ -31,6 +31,7 @@ async def skipping_server() -> AsyncIterator[WorkflowEnvironment]:
 def in_a_hurry(monkeypatch: pytest.MonkeyPatch) -> None:
     """The world in memory moves at each look: looks may follow each other at once."""
     monkeypatch.setattr(step, "POLL_SECONDS", 0.05)
+    monkeypatch.setattr(step, "SHORT_POLL_SECONDS", 0.05)
     monkeypatch.setattr(step, "SIGNAL_SECONDS", 0.1)
     monkeypatch.setattr(step, "HEARTBEAT_SECONDS", 0.2)
     monkeypatch.setattr(throttle, "ADAPT_SECONDS", 0.1)

@@ -91,7 +91,10 @@ def _pour(relaxed: Relaxation, net: Ints, low: Ints, high: Ints, held: Ints) -> 
     floor, ceiling = float(((held + low) / width).min()) - 1.0, float(((held + high) / width).max()) + 1.0
     for _ in range(HALVINGS):
         middle = (floor + ceiling) / 2
-        floor, ceiling = (middle, ceiling) if int(at(middle).sum()) <= relaxed.placed else (floor, middle)
+        total = int(at(middle).sum())
+        floor, ceiling = (middle, ceiling) if total <= relaxed.placed else (floor, middle)
+        if total == relaxed.placed:
+            break
     net = at(floor)
     for r in range(len(net)):
         step = min(relaxed.placed - int(net.sum()), int(high[r] - net[r]))

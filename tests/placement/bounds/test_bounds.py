@@ -15,6 +15,7 @@ from kafka_runbooks.placement.solver.construction import fill
 from kafka_runbooks.placement.solver.retention import keep
 from kafka_runbooks.placement.solver.solve import dropped_bytes, lower_bound
 from kafka_runbooks.placement.solver.state import State
+from tests.examples import examples
 from tests.placement import builders
 from tests.placement.strategies import clusters
 
@@ -24,7 +25,7 @@ def posed(cluster: Cluster) -> tuple[Problem, "np.typing.NDArray[np.int32]"]:
     return problem, keep(problem)
 
 
-@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=examples(30), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(cluster=clusters(offline=False, most_partitions=6), moves=st.booleans())
 def test_no_plan_beats_the_exact_spread_nor_that_the_bound(cluster: Cluster, moves: bool) -> None:
     problem, kept = posed(cluster)
@@ -36,7 +37,7 @@ def test_no_plan_beats_the_exact_spread_nor_that_the_bound(cluster: Cluster, mov
         assert planners.rebalance(cluster, planners.Options(target_spread=0.0)).spread_after >= proven - 1e-6, "none beats it"
 
 
-@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=examples(100), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(cluster=clusters(offline=False, most_partitions=12), data=st.data(), between_brokers=st.booleans())
 def test_no_random_walk_through_valid_assignments_moves_less_than_the_bounds(
     cluster: Cluster, data: st.DataObject, between_brokers: bool
@@ -61,7 +62,7 @@ def test_no_random_walk_through_valid_assignments_moves_less_than_the_bounds(
         assert flow.least_moved(problem, kept, reached) - dropped_bytes(problem, kept) <= moved
 
 
-@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=examples(30), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(cluster=clusters(offline=False, most_partitions=6))
 def test_the_flow_bound_is_exact_where_every_partition_is_whole(cluster: Cluster) -> None:
     problem, kept = posed(cluster)
@@ -107,7 +108,7 @@ def test_racks_of_unequal_capacity_bound_the_spread() -> None:
     assert load_ranges.best_spread(relaxed) == pytest.approx((60 - 40) / 160, abs=2 / 160)
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=examples(40), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(cluster=clusters(offline=False), spread=st.floats(0, 0.5))
 def test_a_wider_window_never_costs_more(cluster: Cluster, spread: float) -> None:
     problem, kept = posed(cluster)

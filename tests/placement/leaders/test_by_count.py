@@ -9,10 +9,11 @@ from hypothesis import strategies as st
 from kafka_runbooks.placement import planners
 from kafka_runbooks.placement.leaders import by_count
 from kafka_runbooks.placement.planners import Options
+from tests.examples import examples
 from tests.placement.builders import after, cluster
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150), deadline=None)
 @given(
     sets=st.lists(
         st.permutations(range(4)).flatmap(lambda p: st.integers(1, 3).map(lambda n: list(p[:n]))), min_size=1, max_size=6

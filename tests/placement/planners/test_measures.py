@@ -16,6 +16,7 @@ from kafka_runbooks.placement.arrays import Cluster, loads
 from kafka_runbooks.placement.errors import InvalidRequest
 from kafka_runbooks.placement.leaders import by_bytes_out
 from kafka_runbooks.placement.planners import Options
+from tests.examples import examples
 from tests.placement import builders
 from tests.placement.strategies import clusters
 
@@ -131,7 +132,7 @@ def test_out_of_sync_replicas_do_not_lead_for_the_sake_of_bytes_out() -> None:
     assert plan.spread_after == 0 and plan.best_possible_spread == 0
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(cluster=clusters(offline=False), data=st.data())
 def test_no_single_change_of_leader_would_balance_bytes_out_further(cluster: Cluster, data: st.DataObject) -> None:
     weights = data.draw(
