@@ -4,6 +4,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator
 
+import pytest
 import pytest_asyncio
 from temporalio.api.enums.v1 import IndexedValueType
 from temporalio.api.operatorservice.v1 import AddSearchAttributesRequest, RemoveSearchAttributesRequest
@@ -17,6 +18,8 @@ from kafka_runbooks.cli.app import app
 from kafka_runbooks.cli.listing import Filters, State
 from kafka_runbooks.temporal import search_attributes_are_registered
 from tests.temporal_env import start_server, start_time_skipping_server
+
+pytestmark = pytest.mark.server
 
 RUNS = {
     "lab/replace-broker/1001-a": ("ReplaceBroker", "lab", "steps", "alice", "INC-1"),

@@ -1,9 +1,9 @@
 """Every run can be found by cluster, runbook, phase, requester and ticket; where that isn't set up, it runs and says so."""
 
-from temporalio.testing import WorkflowEnvironment
+import pytest
 
 from kafka_runbooks import search_attributes
-from kafka_runbooks.models.results import Outcome, RunbookResult
+from kafka_runbooks.models.results import Outcome
 from tests.temporal_env import Bench, bench, make_world, start_server
 from workflows.clear_leftovers import ClearLeftovers
 
@@ -19,15 +19,10 @@ async def test_a_run_is_found_by_what_on_call_engineers_ask_for(runbooks: Bench)
     assert found.get(search_attributes.PHASE) == "nothing to do"
 
 
+@pytest.mark.server
 async def test_a_namespace_without_them_is_no_obstacle() -> None:
-    async with await start_server() as environment:
-        await _runs_without(environment)
-
-
-async def _runs_without(environment: WorkflowEnvironment) -> None:
-    async with bench(environment, make_world()) as ready:
+    async with await start_server() as environment, bench(environment, make_world()) as ready:
         handle = await ready.start_runbook("ClearLeftovers")
-        result: RunbookResult = await handle.result()
-        assert result.outcome is Outcome.NOTHING_TO_DO
+        assert (await handle.result()).outcome is Outcome.NOTHING_TO_DO
         status = await handle.query(ClearLeftovers.status)
         assert any("kafka-runbooks setup" in note for note in status.notes)
