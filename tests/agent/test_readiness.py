@@ -1,7 +1,7 @@
 """Ready is exactly: listed, and in the ISR of every replica assigned; and what Ready means for the rest of the cluster."""
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from kafka_runbooks.agent import watching
@@ -38,7 +38,6 @@ def ready(snapshot: ClusterSnapshot, broker_id: int) -> bool:
     return judge(broker_id, OwnReplicas(1, snapshot.live_broker_ids, assigned, lagging)).is_ready
 
 
-@settings(deadline=None)
 @given(clusters())
 def test_where_every_broker_is_ready_any_one_may_go_down(snapshot: ClusterSnapshot) -> None:
     """The agent doesn't know min.insync.replicas; its stricter rule covers the one that does."""

@@ -19,6 +19,7 @@ from kafka_runbooks.models.moves import Move, MovePlan
 from kafka_runbooks.moves.admission import Observation
 from kafka_runbooks.moves.invariants import check_invariants
 from kafka_runbooks.moves.window import WindowDecision, decide
+from tests.examples import examples
 from tests.moves.simulated import Simulated, in_any_order, move, name, plan_of
 
 BYSTANDER = 6
@@ -309,7 +310,7 @@ limits_of = st.builds(
 )
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=examples(60))
 @given(plans(), limits_of, st.data())
 def test_a_walk_through_the_states_of_a_larger_plan(plan: MovePlan, limits: MoveLimits, data: st.DataObject) -> None:
     state = State(Simulated.before(plan, data.draw(st.integers(1, 3))), faults=frozenset((*FAULTS, LAG)))

@@ -1,6 +1,6 @@
 """A second failure: what it costs, by example and against the definition."""
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from kafka_runbooks.models.cluster import ClusterSnapshot
@@ -22,7 +22,6 @@ def test_nothing_is_said_of_a_failure_that_costs_nothing() -> None:
     assert intermediate_states(cluster(part((1, 2, 3), (1, 2, 3)), minimum=1), 1) == ()
 
 
-@settings(deadline=None)
 @given(clusters(), st.integers(1, 9))
 def test_it_agrees_with_the_definition(snapshot: ClusterSnapshot, broker: int) -> None:
     expected = []

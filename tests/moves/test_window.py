@@ -4,7 +4,7 @@ import random
 from dataclasses import replace
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from kafka_runbooks.models.cluster import TopicPartition
@@ -54,7 +54,6 @@ def run(plan: MovePlan, limits: MoveLimits, world: Simulated, dice: random.Rando
     raise AssertionError("it never ends")
 
 
-@settings(deadline=None)
 @given(problems(), st.integers(0, 2**32))
 def test_whatever_interrupts_it_the_end_is_the_plan(problem: tuple[MovePlan, MoveLimits], seed: int) -> None:
     plan, limits = problem
@@ -64,7 +63,6 @@ def test_whatever_interrupts_it_the_end_is_the_plan(problem: tuple[MovePlan, Mov
     assert world.replicas == {one.name: one.after for one in plan.moves}
 
 
-@settings(deadline=None)
 @given(problems(), st.integers(0, 2**32), st.integers(0, 30))
 def test_a_rollback_in_the_middle_ends_at_the_start_order_included(
     problem: tuple[MovePlan, MoveLimits], seed: int, polls: int

@@ -3,7 +3,7 @@
 from collections.abc import Collection, Iterator
 from itertools import chain, combinations
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from kafka_runbooks.models.cluster import ClusterSnapshot
@@ -79,7 +79,6 @@ def test_the_answer_is_right_on_every_small_cluster() -> None:
                     assert all(reason.message and reason.remedy for reason in found), case
 
 
-@settings(deadline=None)
 @given(clusters(), st.sets(st.integers(1, 9)), st.integers(0, 3))
 def test_each_topic_s_reasons_are_those_of_its_partitions(snapshot: ClusterSnapshot, going: set[int], headroom: int) -> None:
     wanted = set()
@@ -90,7 +89,6 @@ def test_each_topic_s_reasons_are_those_of_its_partitions(snapshot: ClusterSnaps
     assert set(names) == wanted and len(names) == len(wanted)
 
 
-@settings(deadline=None)
 @given(clusters(), st.sets(st.integers(1, 9)), st.integers(1, 9), st.integers(0, 3))
 def test_more_brokers_or_more_headroom_never_unblock(
     snapshot: ClusterSnapshot, going: set[int], more: int, headroom: int
@@ -102,14 +100,12 @@ def test_more_brokers_or_more_headroom_never_unblock(
     assert blocked(going, headroom) <= blocked(going, headroom + 1)
 
 
-@settings(deadline=None)
 @given(clusters(), st.sets(st.integers(1, 9)))
 def test_where_the_answer_is_yes_no_partition_stops_taking_writes(snapshot: ClusterSnapshot, going: set[int]) -> None:
     if may_go_down(snapshot, going) == []:
         assert under_min_isr(snapshot, going) == under_min_isr(snapshot)
 
 
-@settings(deadline=None)
 @given(clusters(), st.integers(1, 9))
 def test_the_lists_follow_their_definitions(snapshot: ClusterSnapshot, broker: int) -> None:
     own = [one for one in snapshot.partitions if broker in one.replicas]
