@@ -64,7 +64,7 @@ class CatchUpActivities(Steps):
             on_disk = clients.kafka.replica_sizes([broker_id]).size_bytes if broker_id in live else {}
             done = bytes_arrived(plan, on_disk, in_sync)
             now = time.monotonic()
-            pace.look(now, done + len(in_sync))
+            pace.observe(now, done + len(in_sync))
             down = brokers_down(snapshot) - {broker_id}
             late = [partition for partition in assigned if partition.name not in in_sync]
             throttling.adapt(copies_to(broker_id, late), live, hold_at_floor=bool(down), partitions=snapshot.partitions)

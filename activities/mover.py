@@ -17,15 +17,15 @@ from activities.permits import ensure_held
 from activities.step import Link, Reporter
 from activities.throttle import Throttling
 from kafka_runbooks.clients.clusters import ClusterClients
-from kafka_runbooks.models.cluster import ClusterSnapshot, Partition, Reassignment, Replica, ReplicaSizes, TopicPartition
+from kafka_runbooks.models.cluster import ClusterSnapshot, Reassignment, ReplicaSizes, TopicPartition
 from kafka_runbooks.models.ledger import Ledger, OwnedReassignment
 from kafka_runbooks.models.messages import StepRequest
-from kafka_runbooks.models.moves import Copy, Move, MovePlan
+from kafka_runbooks.models.moves import MovePlan
 from kafka_runbooks.models.status import Progress
 from kafka_runbooks.moves import change_windows
-from kafka_runbooks.moves.admission import ChangeWindowState, Seen
-from kafka_runbooks.moves.progress import Pace
-from kafka_runbooks.moves.window import Decision, decide
+from kafka_runbooks.moves.admission import ChangeWindowState, Observation
+from kafka_runbooks.moves.progress import EtaError, Pace, arrived_bytes, copies, headroom
+from kafka_runbooks.moves.window import WindowDecision, decide
 
 DEAD_SECONDS = 60.0
 """A destination that is away for this long, with its node or its pod, is given up."""
@@ -53,7 +53,7 @@ class Mover:
         self._down_since: dict[int, float] = {}
         self._arrived_polls: Counter[TopicPartition] = Counter()
 
-    def advance(self) -> tuple[Decision, Progress]:
+    def advance(self) -> tuple[WindowDecision, Progress]:
         """Observe, decide, act and report, once."""
         kafka = self._clients.kafka
         # Reassignments first: one that ends between the two calls is then observed as ended, not as lost.
@@ -64,12 +64,12 @@ class Mover:
         destinations = {broker for move in self._plan.moves for broker in move.arriving} & snapshot.live_broker_ids
         sizes = kafka.replica_sizes(sorted(destinations)) if destinations else ReplicaSizes(size_bytes={})
         window = None if self._request.is_rollback else self._change_window(ours, moving, sizes)
-        seen = Seen(snapshot, moving, ours, self._dead(snapshot), headroom(self._plan, moving, sizes), window)
-        decision = decide(self._plan, seen, self._plan.limits)
+        observation = Observation(snapshot, moving, ours, self._dead(snapshot), headroom(self._plan, moving, sizes), window)
+        decision = decide(self._plan, observation, self._plan.limits)
         if self._request.is_rollback and decision.drifted:
             # What others moved meanwhile stays: the rollback leaves it alone, and the exit contract names it.
             self._plan = self._plan.without(decision.drifted)
-            decision = decide(self._plan, seen, self._plan.limits)
+            decision = decide(self._plan, observation, self._plan.limits)
         self._arrived_polls = Counter({name: self._arrived_polls[name] + 1 for name in decision.arrived})
         self._act(decision, ledger, snapshot, moving)
         return decision, self._report(decision, snapshot, moving, sizes)
@@ -84,10 +84,10 @@ class Mover:
         if not self._plan.change_windows:
             return None
         now = datetime.now(UTC)
-        opening = change_windows.look(self._plan.change_windows, now)
+        opening = change_windows.opening_at(self._plan.change_windows, now)
         unblocks = f"it opens{f' at {opening.opens_at:%a %H:%M} UTC' if opening.opens_at else ''}, or an abort"
         if opening.closes_at is None or not opening.is_open:
-            return ChangeWindowState(opening.is_open, None, opening.why, unblocks)
+            return ChangeWindowState(opening.is_open, None, opening.reason, unblocks)
         rate = self._pace.bytes_per_s or self._throttling.rate_bytes_per_s
         in_flight = sum(
             move.copied_bytes - arrived_bytes(move, moving, sizes)
@@ -95,7 +95,7 @@ class Mover:
             if move.name in moving and move.name in ours
         )
         left = int(rate * (opening.closes_at - now).total_seconds()) - in_flight
-        return ChangeWindowState(True, max(0, left), opening.why, unblocks)
+        return ChangeWindowState(True, max(0, left), opening.reason, unblocks)
 
     def _dead(self, snapshot: ClusterSnapshot) -> frozenset[int]:
         """Brokers that have been away so long that they are not expected back soon."""
@@ -122,7 +122,7 @@ class Mover:
 
     def _act(
         self,
-        decision: Decision,
+        decision: WindowDecision,
         ledger: Ledger,
         snapshot: ClusterSnapshot,
         moving: Mapping[TopicPartition, Reassignment],
@@ -176,7 +176,7 @@ class Mover:
 
     def _report(
         self,
-        decision: Decision,
+        decision: WindowDecision,
         snapshot: ClusterSnapshot,
         moving: Mapping[TopicPartition, Reassignment],
         sizes: ReplicaSizes,
@@ -187,7 +187,7 @@ class Mover:
             for move in self._plan.moves
         )
         now = time.monotonic()
-        self._pace.look(now, done + len(decision.arrived))
+        self._pace.observe(now, done + len(decision.arrived))
         left = self._plan.total_bytes - done
         eta = self._pace.seconds_left(left)
         waiting = None
@@ -213,58 +213,7 @@ class Mover:
             throttle_bytes_per_s=self._throttling.rate_bytes_per_s,
             highest_throttle_bytes_per_s=self._throttling.highest_bytes_per_s,
             waiting=waiting,
-            note=note + self._eta.look(now, eta),
+            note=note + self._eta.observe(now, eta),
         )
         self._reporter.report(progress)
         return progress
-
-
-class EtaError:
-    """How far off the time left was that was told first: a figure that is known to err by half is read otherwise."""
-
-    def __init__(self) -> None:
-        self._told: tuple[float, float] | None = None
-
-    def look(self, at_seconds: float, eta_seconds: float | None) -> str:
-        """In words: `; first said 120 s, now 150 s in all (+25 %)`; empty where nothing was told yet."""
-        if eta_seconds is None:
-            return ""
-        if self._told is None:
-            if eta_seconds > 0:
-                self._told = (at_seconds, eta_seconds)
-            return ""
-        began, first = self._told
-        total = at_seconds - began + eta_seconds
-        return f"; first said {first:.0f} s, now {total:.0f} s in all ({(total - first) / first:+.0%})"
-
-
-def copies(moves: Sequence[Move], partitions: Mapping[TopicPartition, Partition]) -> list[Copy]:
-    """What moves still copy; those that copy nothing are left out."""
-    found: list[Copy] = []
-    for move in moves:
-        partition = partitions[move.name]
-        late = tuple(broker for broker in move.arriving if broker not in partition.in_sync)
-        if late:
-            found.append(Copy(partition, late))
-    return found
-
-
-def arrived_bytes(move: Move, moving: Mapping[TopicPartition, Reassignment], sizes: ReplicaSizes) -> int:
-    """Bytes of a move that are on its destinations; 0 where it isn't in flight."""
-    if move.name not in moving:
-        return 0
-    return sum(
-        min(move.size_bytes, sizes.size_bytes.get(Replica(move.topic, move.partition, broker), 0)) for broker in move.arriving
-    )
-
-
-def headroom(plan: MovePlan, moving: Mapping[TopicPartition, Reassignment], sizes: ReplicaSizes) -> dict[int, int]:
-    """Free bytes of the destinations that tell them, less what is on its way there and has not arrived."""
-    free = dict(sizes.usable_bytes)
-    for move in plan.moves:
-        if move.name in moving:
-            for broker in move.arriving:
-                if broker in free:
-                    there = sizes.size_bytes.get(Replica(move.topic, move.partition, broker), 0)
-                    free[broker] -= max(0, move.size_bytes - there)
-    return free

@@ -24,7 +24,7 @@ from kafka_runbooks.moves.what_if import intermediate_states
 from kafka_runbooks.placement import snapshots
 from kafka_runbooks.placement.errors import PlannerDefect
 from kafka_runbooks.safety import replacement
-from kafka_runbooks.safety.availability import below_minimum
+from kafka_runbooks.safety.availability import under_min_isr
 from kafka_runbooks.throttle import leases
 
 SILENT_SECONDS = 60.0
@@ -114,7 +114,7 @@ def _preflight(clients: ClusterClients, request: ReplaceBrokerInput) -> Found:
     claim = clients.kubernetes.claim(pod.claim) if pod is not None else None
     place = replacement.place_of(broker_id, pod, claim, nodes, snapshot, broker_ids)
     node = next((node for node in nodes if node.name == place.node), None)
-    refusing = [partition for partition in below_minimum(snapshot) if broker_id in partition.replicas]
+    refusing = [partition for partition in under_min_isr(snapshot) if broker_id in partition.replicas]
     notes = [f"{partition.name} refuses acks=all writes until the broker is back" for partition in refusing]
     return Found(
         snapshot,

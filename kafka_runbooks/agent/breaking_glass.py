@@ -1,7 +1,7 @@
-"""Break the glass: readiness forced by hand, when two incidents coincide and a broker that isn't in sync must count as ready.
+"""Break the glass: readiness forced by hand, when two incidents coincide and a broker that isn't in sync must count as Ready.
 
-An annotation on the pod says who, why and until when. It ends by its expiry whatever happens to the API server or to the
-wall clock, and it is ignored, audibly, where it doesn't say all three or asks for more than a day.
+An annotation on the pod names the owner, the reason and the expiry. It ends at its expiry whatever happens to the API server or
+to the wall clock. One that lacks any of the three, or asks for more than a day, is ignored, and an event reports that.
 """
 
 import hashlib
@@ -16,7 +16,7 @@ LONGEST = timedelta(hours=24)
 
 
 class Event(NamedTuple):
-    """What to tell Kubernetes; the same `name` is the same event, said once."""
+    """An event for Kubernetes. The same `name` is the same event, which is emitted once."""
 
     name: str
     reason: str
@@ -24,7 +24,7 @@ class Event(NamedTuple):
 
 
 class Glass:
-    """The annotation as last seen, and until when it holds: by the wall clock and by a clock that nobody sets back."""
+    """The annotation as last observed, and when it expires, by the wall clock and by a monotonic clock."""
 
     def __init__(self) -> None:
         self._text: str | None = None
@@ -32,10 +32,10 @@ class Glass:
         self._problem: str | None = None
         self._deadline_s = 0.0
 
-    def see(self, text: str | None, now: datetime, monotonic_s: float) -> Event | None:
-        """Take note of the annotation as it is now; what is to be told of it, if anything.
+    def observe(self, text: str | None, now: datetime, monotonic_s: float) -> Event | None:
+        """Take note of the annotation as it is now; returns the event to emit, if any.
 
-        Called again with the same text it returns the same event, so that one that couldn't be delivered is repeated.
+        The same text gives the same event again, so that one which couldn't be delivered is repeated.
         """
         before = self.active(now, monotonic_s)
         if text != self._text:
@@ -57,13 +57,13 @@ class Glass:
         return Event(_name(text, "forced"), "ReadinessForced", f"ready until {until} by {force.owner}: {force.reason}")
 
     def active(self, now: datetime, monotonic_s: float) -> ForceReady | None:
-        """What forces readiness at this moment."""
+        """What forces readiness at this moment, if anything."""
         if self._force is None or now >= self._force.expires_at or monotonic_s >= self._deadline_s:
             return None
         return self._force
 
     def _take(self, text: str, now: datetime, monotonic_s: float) -> None:
-        """Judged once: what was too far away when it was set is not obeyed later, when nobody thinks of it any more."""
+        """Judged once: an expiry that was too far away when it was set isn't obeyed later, once it has come near."""
         try:
             force = ForceReady.model_validate_json(text)
         except ValidationError as error:

@@ -1,8 +1,8 @@
 """A broker's identity: the id that its pod keeps for life, and its rack.
 
-Ids are given out in one ConfigMap, pod name -> id, by whoever starts first; each change is based on the version that was
-read, so of two pods that want the same id one is refused by the API server and looks again. An entry is never taken back:
-a pod that is gone may return with its disk. The ConfigMap is right where a label says otherwise; labels only follow it.
+Ids are assigned in one ConfigMap, pod name -> id, first come, first served. Each change is based on the version that was read, so
+of two pods that want the same id the API server rejects one, which reads again. An entry is never removed: a pod that is gone may
+return with its disk. Where a label disagrees, the ConfigMap is right; labels only follow it.
 """
 
 import os
@@ -14,11 +14,11 @@ from typing import Protocol
 from kafka_runbooks.clients.errors import Conflict, Refused, Unreachable
 
 ATTEMPTS = 100
-"""Each lost race means that another pod got its id, so as many as pods that start at once, and some."""
+"""Each lost race means that another pod got its id: as many as pods may start at once, with some to spare."""
 
 
 class Register(Protocol):
-    """Where ids are given out (`clients.kubernetes.agent`)."""
+    """Where ids are assigned (`clients.kubernetes.agent`)."""
 
     def broker_ids(self, cluster: str) -> tuple[dict[str, int], str | None]: ...
 
@@ -26,7 +26,7 @@ class Register(Protocol):
 
 
 def choose_id(ids: Mapping[str, int], pod: str, first_broker_id: int) -> int:
-    """The pod's id: the one it has; else first + ordinal, if nobody has that; else the lowest free one from `first_broker_id`.
+    """The pod's id: the one it has; else first + ordinal, if that is free; else the lowest free one from `first_broker_id`.
 
     The ordinal first, so that a fresh StatefulSet's ids follow its ordinals whatever order its pods start in.
     """
@@ -44,10 +44,10 @@ def choose_id(ids: Mapping[str, int], pod: str, first_broker_id: int) -> int:
 
 
 def claim_id(register: Register, cluster: str, pod: str, first_broker_id: int) -> int:
-    """Find the pod's id or take one, against any number of other pods that do the same.
+    """Find the pod's id or take one, while any number of other pods do the same.
 
     Raises:
-        Refused: two pods have the same id in the register; nothing here can tell which one is right.
+        Refused: two pods have the same id in the register, and nothing here can tell which of them is right.
         Unreachable: lost every race, or the API server doesn't answer.
     """
     for _ in range(ATTEMPTS):

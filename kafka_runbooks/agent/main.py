@@ -1,4 +1,4 @@
-"""`kafka-runbooks-agent`: `identify` once before the broker starts, `serve` beside it as long as it runs."""
+"""`kafka-runbooks-agent`: `identify` once before the broker starts, `serve` beside it while it runs."""
 
 import os
 import signal
@@ -18,7 +18,7 @@ from kafka_runbooks.models import labels
 log = structlog.get_logger()
 
 API_PATIENCE_S = 120
-"""How long `identify` asks a silent API server before the kubelet starts it again."""
+"""How long `identify` retries while the API server doesn't answer, before it exits and the kubelet restarts it."""
 
 
 def identify(settings: AgentSettings) -> None:
@@ -55,7 +55,7 @@ def serve(settings: AgentSettings) -> None:
 
 
 def main() -> None:
-    """Exit code 2 for bad settings, 1 for what the outside world did."""
+    """Exit code 2 for bad settings, 1 where Kubernetes or Kafka failed."""
     commands = {"identify": _identify_patiently, "serve": serve}
     if len(sys.argv) != 2 or sys.argv[1] not in commands:
         sys.exit("usage: kafka-runbooks-agent identify|serve")

@@ -1,7 +1,11 @@
-"""When a broker is ready: every replica assigned to it is in its ISR, as the rest of the cluster sees it.
+"""When a broker is Ready: every replica assigned to it is in sync, as the rest of the cluster sees it.
 
-So a StatefulSet, a PodDisruptionBudget and a person with kubectl all learn whether another broker may go down now. What
-isn't known is not ready: no answer, an answer that is too old, a broker that the answer doesn't list.
+So a StatefulSet, a PodDisruptionBudget and a person with kubectl all learn whether another broker may go down. This is stricter
+than `safety.availability.may_go_down`, and deliberately not built on it: the agent's metadata has no `min.insync.replicas`, and
+asking for every topic's, from every broker every few seconds, would cost more than it tells. Where all brokers are Ready any one
+may go down, except for topics that can't spare a replica at all.
+
+What isn't known is not Ready: no answer, an answer that is too old, a broker that the answer doesn't list.
 """
 
 from typing import NamedTuple
@@ -13,21 +17,21 @@ NAMED = 5
 
 
 class Verdict(NamedTuple):
-    """Whether the broker is ready and why, in words for whoever looks at the probe."""
+    """Whether the broker is Ready, and a reason that the probe returns to whoever asks."""
 
     is_ready: bool
-    why: str
+    reason: str
     assigned: int = 0
     out_of_sync: int = 0
 
 
-def judge(broker_id: int, seen: OwnReplicas) -> Verdict:
-    """The rule on one answer."""
-    behind = len(seen.out_of_sync)
-    if broker_id not in seen.live_broker_ids:
-        why = f"broker {broker_id} is not registered, or fenced, in the cluster's metadata"
-        return Verdict(False, why, seen.assigned, behind)
-    if behind:
-        names = ", ".join(map(str, seen.out_of_sync[:NAMED])) + (", …" if behind > NAMED else "")
-        return Verdict(False, f"{behind} of {seen.assigned} replicas not in sync: {names}", seen.assigned, behind)
-    return Verdict(True, f"all {seen.assigned} replicas in sync", seen.assigned)
+def judge(broker_id: int, observed: OwnReplicas) -> Verdict:
+    """The rule, on one answer."""
+    lagging = len(observed.out_of_sync)
+    if broker_id not in observed.live_broker_ids:
+        reason = f"broker {broker_id} is not registered, or fenced, in the cluster's metadata"
+        return Verdict(False, reason, observed.assigned, lagging)
+    if lagging:
+        names = ", ".join(map(str, observed.out_of_sync[:NAMED])) + (", …" if lagging > NAMED else "")
+        return Verdict(False, f"{lagging} of {observed.assigned} replicas not in sync: {names}", observed.assigned, lagging)
+    return Verdict(True, f"all {observed.assigned} replicas in sync", observed.assigned)

@@ -1,7 +1,7 @@
 """The agent's HTTP side: `/readyz` (the broker's readiness), `/kafkaz` (its liveness), `/livez` (the agent's own), `/metrics`.
 
 The agent's own liveness is not the broker's: a broker that recovers its logs for an hour keeps its port closed, and killing
-the agent meanwhile would help nobody.
+the agent during that time would help nobody.
 """
 
 from collections.abc import Iterator
@@ -16,7 +16,7 @@ from kafka_runbooks.agent.watching import GlassWatch, ReadinessWatch, is_open
 
 
 class AgentCollector(Collector):
-    """The agent's own metrics, read off the watches at each scrape."""
+    """The agent's own metrics, taken from the watches at each scrape."""
 
     def __init__(self, readiness: ReadinessWatch, glass: GlassWatch) -> None:
         self._readiness = readiness
@@ -26,12 +26,12 @@ class AgentCollector(Collector):
         verdict, forced = self._readiness.verdict(), self._glass.forced()
         prefix = "kafka_runbooks_agent"
         yield GaugeMetricFamily(f"{prefix}_in_sync", "1 if every replica of this broker is in sync", verdict.is_ready)
-        yield GaugeMetricFamily(f"{prefix}_ready", "1 if /readyz says so", verdict.is_ready or forced is not None)
+        yield GaugeMetricFamily(f"{prefix}_ready", "1 if /readyz answers 200", verdict.is_ready or forced is not None)
         yield GaugeMetricFamily(f"{prefix}_readiness_forced", "1 while the glass is broken", forced is not None)
         yield GaugeMetricFamily(f"{prefix}_replicas", "Replicas assigned to this broker", verdict.assigned)
         yield GaugeMetricFamily(f"{prefix}_replicas_out_of_sync", "Those not in their ISR", verdict.out_of_sync)
-        yield GaugeMetricFamily(f"{prefix}_look_cpu_seconds", "CPU of the newest look", self._readiness.look_cpu_s)
-        yield GaugeMetricFamily(f"{prefix}_look_period_seconds", "Time between looks", self._readiness.period_s)
+        yield GaugeMetricFamily(f"{prefix}_look_cpu_seconds", "CPU of the newest poll", self._readiness.poll_cpu_s)
+        yield GaugeMetricFamily(f"{prefix}_look_period_seconds", "Time between polls", self._readiness.period_s)
 
 
 def answer(path: str, readiness: ReadinessWatch, glass: GlassWatch, registry: CollectorRegistry) -> tuple[int, bytes]:
@@ -43,9 +43,9 @@ def answer(path: str, readiness: ReadinessWatch, glass: GlassWatch, registry: Co
     if path == "/readyz":
         verdict, forced = readiness.verdict(), glass.forced()
         if forced is not None and not verdict.is_ready:
-            note = f"forced until {forced.expires_at.isoformat()} by {forced.owner}: {forced.reason}; really: {verdict.why}\n"
+            note = f"forced until {forced.expires_at.isoformat()} by {forced.owner}: {forced.reason}; really: {verdict.reason}\n"
             return 200, note.encode()
-        return 200 if verdict.is_ready else 503, f"{verdict.why}\n".encode()
+        return 200 if verdict.is_ready else 503, f"{verdict.reason}\n".encode()
     if path == "/metrics":
         return 200, generate_latest(registry)
     return 404, b"/readyz, /kafkaz, /livez or /metrics\n"
@@ -69,6 +69,6 @@ def serve(port: int, readiness: ReadinessWatch, glass: GlassWatch) -> ThreadingH
             self.wfile.write(body)
 
         def log_message(self, *_: Any) -> None:
-            """Probes every two seconds are no news."""
+            """Don't log probe requests."""
 
     return ThreadingHTTPServer(("", port), Handler)

@@ -16,4 +16,4 @@ class AgentSettings(BaseSettings):
     first_broker_id: int = Field(ge=0)
     identity_file: Path = Path("/identity/broker.properties")
     kafka_bootstrap: str = Field(default="localhost:9092", min_length=1)
-    """This broker: it names the others, which are then asked."""
+    """This broker. It lists the others, and those are asked."""

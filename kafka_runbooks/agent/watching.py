@@ -1,4 +1,4 @@
-"""The agent's two watches, a thread each: the cluster's metadata and the pod's break-glass annotation."""
+"""The agent's two watches, one thread each: the cluster's metadata, and the pod's break-glass annotation."""
 
 import threading
 import time
@@ -19,11 +19,11 @@ log = structlog.get_logger()
 PERIOD_S = 2.0
 LONGEST_PERIOD_S = 30.0
 CPU_SHARE = 0.01
-"""A look that costs much, because the cluster is large, is taken less often: never more than this of a core."""
+"""Of a core, at most: where polling costs more, because the cluster is large, it is done less often."""
 
-LOOK_TIMEOUT_S = 5.0
+POLL_TIMEOUT_S = 5.0
 STALE_S = 20.0
-"""Beyond the period: a verdict this old is none."""
+"""Beyond the period. Older verdicts are treated as unknown."""
 
 GLASS_PERIOD_S = 10.0
 PORT_TIMEOUT_S = 1.0
@@ -49,68 +49,68 @@ class ReadinessWatch:
         self._verdict = Verdict(False, "the cluster has not been asked yet")
         self._judged_at_s = time.monotonic()
         self.period_s = PERIOD_S
-        self.look_cpu_s = 0.0
+        self.poll_cpu_s = 0.0
 
     def verdict(self) -> Verdict:
-        """The newest verdict; an old one is not ready."""
+        """The newest verdict; not ready where that is too old."""
         verdict, age_s = self._verdict, time.monotonic() - self._judged_at_s
         if age_s > self.period_s + STALE_S:
-            return verdict._replace(is_ready=False, why=f"last answer {age_s:.0f} s ago")
+            return verdict._replace(is_ready=False, reason=f"last answer {age_s:.0f} s ago")
         return verdict
 
-    def look(self) -> Verdict:
-        """One look. The port comes first: an answer from before the broker's restart says nothing of the broker since."""
+    def poll(self) -> Verdict:
+        """Ask once. The port comes first: an answer from before the broker's restart says nothing about the broker since."""
         if not is_open(self.local):
             return Verdict(False, f"Kafka's port is closed ({self.local})")
         started_s = time.thread_time()
         try:
-            verdict = judge(self.broker_id, self._client.poll(LOOK_TIMEOUT_S))
+            verdict = judge(self.broker_id, self._client.poll(POLL_TIMEOUT_S))
         except ClientError as error:
             return Verdict(False, str(error))
-        self.look_cpu_s = time.thread_time() - started_s
-        self.period_s = min(LONGEST_PERIOD_S, max(PERIOD_S, self.look_cpu_s / CPU_SHARE))
+        self.poll_cpu_s = time.thread_time() - started_s
+        self.period_s = min(LONGEST_PERIOD_S, max(PERIOD_S, self.poll_cpu_s / CPU_SHARE))
         return verdict
 
     def run(self, stop: threading.Event) -> None:
         while not stop.is_set():
             try:
-                verdict = self.look()
-            except Exception as error:  # a watch that ends would leave the last verdict standing until it is stale
-                log.exception("look failed")
+                verdict = self.poll()
+            except Exception as error:  # A watch that ends would leave the last verdict standing until it is too old.
+                log.exception("poll failed")
                 verdict = Verdict(False, f"the agent failed: {error!r}")
             if (verdict.is_ready, verdict.out_of_sync == 0) != (self._verdict.is_ready, self._verdict.out_of_sync == 0):
-                log.info("readiness", broker_id=self.broker_id, is_ready=verdict.is_ready, why=verdict.why)
+                log.info("readiness", broker_id=self.broker_id, is_ready=verdict.is_ready, reason=verdict.reason)
             self._verdict, self._judged_at_s = verdict, time.monotonic()
             stop.wait(self.period_s)
 
 
 class GlassWatch:
-    """Reads the annotation; without an API server what was read last stays, until its expiry."""
+    """Reads the annotation. While the API server doesn't answer, what was read last holds until it expires."""
 
     def __init__(self, kubernetes: AgentKubernetes) -> None:
         self._kubernetes = kubernetes
         self._glass = Glass()
         self._lock = threading.Lock()
-        self._told: set[str] = set()
+        self._sent: set[str] = set()
 
     def forced(self) -> ForceReady | None:
         with self._lock:
             return self._glass.active(datetime.now(UTC), time.monotonic())
 
-    def look(self) -> None:
+    def poll(self) -> None:
         text = self._kubernetes.force_ready()
         with self._lock:
-            event = self._glass.see(text, datetime.now(UTC), time.monotonic())
-        if event is None or event.name in self._told:
+            event = self._glass.observe(text, datetime.now(UTC), time.monotonic())
+        if event is None or event.name in self._sent:
             return
         log.warning("break the glass", reason=event.reason, message=event.message)
         self._kubernetes.event(event.name, event.reason, event.message, warning=True)
-        self._told.add(event.name)
+        self._sent.add(event.name)
 
     def run(self, stop: threading.Event) -> None:
         while not stop.is_set():
             try:
-                self.look()
+                self.poll()
             except ClientError as error:
                 log.warning("annotation not read", error=str(error))
             except Exception:

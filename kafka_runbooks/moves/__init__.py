@@ -1,1 +1,1 @@
-"""Carrying a plan out: what may start now, how far it is, whether the cluster still fits the plan. Pure."""
+"""Carrying out a plan of moves: what starts next (window, admission), its invariants, progress, drift and what-ifs. Pure."""

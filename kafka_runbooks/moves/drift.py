@@ -1,25 +1,69 @@
-"""Whether the cluster still fits a plan."""
+"""Drift: what changed about a plan's partitions since the plan was made, so that it no longer fits the cluster.
 
-from kafka_runbooks.models.cluster import ClusterSnapshot
+A deleted topic isn't drift: there is less to do. Neither is a partition that already is where the plan wants it, nor what this
+run's own reassignments leave behind. Everything else (replicas moved by someone else, partitions that were added) makes the rest
+of the plan void: it must be planned again, and approved again.
+"""
+
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator, Mapping
+
+from kafka_runbooks.models.cluster import ClusterSnapshot, TopicPartition
+from kafka_runbooks.models.moves import MovePlan
+from kafka_runbooks.models.plans import PlannedPartition
 from kafka_runbooks.models.replacement import ReplacementPlan
 
 
 def drift(plan: ReplacementPlan, snapshot: ClusterSnapshot) -> list[str]:
-    """What changed about the broker's partitions since the plan was made, one line each; empty where nothing did.
-
-    A topic that was deleted is no drift: there is less to do. A moved partition that already is where the plan wants it
-    isn't either.
-    """
+    """Every change to the partitions of the broker that is being replaced; empty where there is none."""
     now = {partition.name: partition.replicas for partition in snapshot.partitions}
     planned = {partition.name: partition for partition in plan.partitions}
-    changes = [
-        f"{name}: replicas are {list(now[name])}, planned from {list(partition.before)}"
+    changed = [
+        moved_elsewhere(partition, now[name])
         for name, partition in planned.items()
         if name in now and now[name] not in (partition.before, partition.after)
     ]
-    changes += [
-        f"{partition.name}: new on the broker"
-        for partition in snapshot.on_broker(plan.broker_id)
-        if partition.name not in planned
+    return [*changed, *_new_on([plan.broker_id], planned, snapshot)]
+
+
+def added_partitions(plan: MovePlan, snapshot: ClusterSnapshot) -> list[str]:
+    """Partitions that exist only since the plan was made, and that it should have covered."""
+    counts = Counter(partition.topic for partition in snapshot.partitions)
+    grown = [
+        f"topic {topic}: {counts[topic]} partitions, {count} when it was planned"
+        for topic, count in sorted(plan.partition_counts.items())
+        if counts[topic] > count
     ]
-    return changes
+    return [*grown, *_new_on(plan.leaving, {move.name for move in plan.moves}, snapshot)]
+
+
+def is_expected(
+    planned: PlannedPartition, replicas: tuple[int, ...], submitted: Mapping[TopicPartition, tuple[int, ...]]
+) -> bool:
+    """Whether a partition that isn't being reassigned is as it was planned from, or as this run's reassignment left it.
+
+    A cancelled reassignment leaves the replicas of before in another order. One that has just ended may be shown by a broker that
+    still knows both sets, because brokers learn of a change only after the controller has answered.
+
+    Args:
+        planned: the partition in the plan.
+        replicas: those it has now.
+        submitted: this run's reassignments, by the ledger.
+    """
+    if replicas == planned.before:
+        return True
+    before, after = set(planned.before), set(planned.after)
+    return planned.name in submitted and set(replicas) in (before, after, before | after)
+
+
+def moved_elsewhere(planned: PlannedPartition, replicas: tuple[int, ...]) -> str:
+    """The drift of one partition: its replicas now and those it was planned from."""
+    return f"{planned.name}: replicas are {list(replicas)}, planned from {list(planned.before)}"
+
+
+def _new_on(brokers: Iterable[int], planned: Collection[TopicPartition], snapshot: ClusterSnapshot) -> Iterator[str]:
+    """Partitions on brokers that the plan empties or refills, which it doesn't know."""
+    watched = set(brokers)
+    for partition in snapshot.partitions:
+        if partition.name not in planned and (found := watched.intersection(partition.replicas)):
+            yield f"{partition.name}: new on broker {min(found)}"

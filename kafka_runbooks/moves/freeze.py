@@ -162,12 +162,12 @@ def summarise(
 def _window_notice(plan: MovePlan, eta_seconds: float, now: datetime) -> list[str]:
     if not plan.change_windows:
         return []
-    opening = change_windows.look(plan.change_windows, now)
+    opening = change_windows.opening_at(plan.change_windows, now)
     if not opening.is_open:
-        return [f"{opening.why}; it parks until then"]
+        return [f"{opening.reason}; it parks until then"]
     if opening.fits(now, eta_seconds):
-        return [opening.why]
-    return [f"{opening.why}; not all of it fits before it closes: it parks, and continues in the next one"]
+        return [opening.reason]
+    return [f"{opening.reason}; not all of it fits before it closes: it parks, and continues in the next one"]
 
 
 def _lines(plan: PlanSummary) -> tuple[SummaryLine, ...]:

@@ -1,32 +1,39 @@
-"""What a plan means while it runs: for disks, for brokers, and if another broker fails meanwhile."""
+"""What a plan means while it runs: for disks, for brokers, and if another broker fails as well."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from kafka_runbooks.models.cluster import ClusterSnapshot, TopicPartition
 from kafka_runbooks.models.moves import Move, MovePlan
 from kafka_runbooks.models.placement import PlacementSummary
 from kafka_runbooks.models.plans import BatchWhatIf, BrokerWhatIf
-from kafka_runbooks.safety.availability import below_minimum, only_copy_on
+from kafka_runbooks.safety.availability import min_isr_margin, min_isr_of
 
 SHOWN_BROKERS = 50
 SHOWN_STATES = 50
 
 
 def intermediate_states(snapshot: ClusterSnapshot, broker_id: int) -> tuple[str, ...]:
-    """What the loss of another broker would mean while this one is away: the what-if of each live broker."""
-    found = []
-    for other in sorted(snapshot.live_broker_ids - {broker_id}):
-        writes = len(below_minimum(snapshot, [broker_id, other])) - len(below_minimum(snapshot, [broker_id]))
-        alone = [
-            partition
-            for partition in only_copy_on(snapshot, other)
-            if broker_id in partition.replicas and other in partition.in_sync
-        ]
-        if writes or alone:
-            found.append(
-                f"if broker {other} fails too: {writes} more partitions refuse acks=all writes, {len(alone)} have no in-sync copy"
-            )
-    return tuple(found[:SHOWN_STATES])
+    """For every other live broker: the partitions that would refuse acks=all writes or have no in-sync copy if it failed too.
+
+    Args:
+        snapshot: the cluster now, whether or not `broker_id` is still up.
+        broker_id: the broker that is down, or is about to be.
+    """
+    live = snapshot.live_broker_ids - {broker_id}
+    refusing: Counter[int] = Counter()
+    offline: Counter[int] = Counter()
+    for partition in snapshot.partitions:
+        in_sync = [broker for broker in partition.in_sync if broker in live]
+        if min_isr_margin(partition, min_isr_of(snapshot, partition.topic), live) == 0:
+            refusing.update(in_sync)
+        if broker_id in partition.replicas and len(in_sync) == 1:
+            offline.update(in_sync)
+    return tuple(
+        f"if broker {other} fails too: {refusing[other]} more partitions refuse acks=all writes, "
+        f"{offline[other]} have no in-sync copy"
+        for other in sorted({*refusing, *offline})
+    )[:SHOWN_STATES]
 
 
 def changed_brokers(moves: Sequence[Move]) -> set[int]:

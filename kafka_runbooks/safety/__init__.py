@@ -1,1 +1,1 @@
-"""Who may go down, when, and together with whom: pure rules from an observed cluster to verdicts."""
+"""Which brokers may be unavailable at the same time, whether a runbook may start, and whether it is done: pure rules."""

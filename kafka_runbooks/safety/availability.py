@@ -1,56 +1,198 @@
-"""Who may go down: what each partition loses when one broker is away.
+"""May these brokers go down? One question, `may_go_down`, on one measure, `min_isr_margin`.
 
-A partition takes acks=all writes while its in-sync replicas number at least `min.insync.replicas` (Kafka's
-`Partition.scala`, NOT_ENOUGH_REPLICAS). Strimzi's KafkaAvailability asks the same before a restart. Here the question is
-also asked of a broker that is down already: what is gone with it, and what hangs by one thread until it is back?
+Kafka takes an acks=all write only while a partition has at least as many in-sync replicas as its effective minimum: below it,
+`Partition.scala` answers NOT_ENOUGH_REPLICAS. The effective minimum is `min.insync.replicas`, or the number of replicas if that
+is less (Kafka 3.7 and later). The margin is how many in-sync replicas a partition has above it.
+
+`may_go_down` follows Strimzi's `KafkaAvailability.canRoll`, partition by partition, and names what Strimzi passes over:
+
+1. A partition with no more replicas than `min.insync.replicas` can't spare one even when all are in sync. Strimzi ignores it;
+   here it is a risk for an operator to acknowledge.
+2. An in-sync replica may go only if the margin stays at 0 or above.
+3. A replica that is not in sync can't lower the margin. On a partition that is below its minimum it might still be the next to
+   catch up, so Strimzi never restarts its broker, not even where that broker is the broken one; here an operator can acknowledge.
+
+Unlike Strimzi's rule it is asked of several brokers at once, and a replica counts as in sync only while its broker is live.
 """
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 from kafka_runbooks.models.cluster import ClusterSnapshot, Partition
 from kafka_runbooks.models.results import Reason
 
 
-def only_copy_on(snapshot: ClusterSnapshot, broker_id: int) -> list[Partition]:
-    """Partitions whose data no live broker has: every other replica is down or not in sync, or there is none (RF 1)."""
-    live = snapshot.live_broker_ids - {broker_id}
+def effective_min_isr(replicas: Collection[int], minimum: int) -> int:
+    """The in-sync replicas that Kafka asks for before it takes an acks=all write.
+
+    Args:
+        replicas: of one partition; those that a reassignment is adding count too.
+        minimum: the topic's `min.insync.replicas`.
+    """
+    return min(minimum, len(replicas))
+
+
+def min_isr_margin(partition: Partition, minimum: int, live: Collection[int], without: Collection[int] = ()) -> int:
+    """In-sync live replicas above the effective minimum, once the brokers of `without` are down too; below 0, writes are refused.
+
+    Args:
+        partition: as it is now.
+        minimum: its topic's `min.insync.replicas`.
+        live: brokers that are registered and unfenced.
+        without: brokers taken to be down as well.
+    """
+    left = sum(1 for broker in partition.in_sync if broker in live and broker not in without)
+    return left - effective_min_isr(partition.replicas, minimum)
+
+
+def min_isr_of(snapshot: ClusterSnapshot, topic: str) -> int:
+    """The topic's `min.insync.replicas`; Kafka's default where it isn't known."""
+    return snapshot.minimum_in_sync.get(topic, 1)
+
+
+def may_go_down(snapshot: ClusterSnapshot, brokers: Collection[int], *, headroom: int = 0) -> list[Reason]:
+    """Why these brokers may not all be down at the same time; empty: they may.
+
+    Args:
+        snapshot: the cluster now.
+        brokers: those to take down together.
+        headroom: in-sync replicas to keep above the minimum, in case another broker fails meanwhile. Where a partition hasn't
+            that many replicas, all that remain must be in sync; so a large number asks for no under-replicated partition.
+
+    Returns:
+        One reason for each rule and topic, topics in order. Only those of rules 1 and 3 can be acknowledged.
+    """
+    going, live = set(brokers), snapshot.live_broker_ids
+    no_spare, below, already_below = [], [], []
+    for partition in snapshot.partitions:
+        affected = going.intersection(partition.replicas)
+        if not affected:
+            continue
+        minimum = min_isr_of(snapshot, partition.topic)
+        margin = min_isr_margin(partition, minimum, live, going)
+        if not affected.intersection(partition.in_sync, live):
+            if margin < 0:
+                already_below.append(partition)
+        elif len(partition.replicas) <= minimum:
+            no_spare.append(partition)
+        else:
+            spare = len(partition.replicas) - len(affected) - minimum
+            if margin < max(0, min(headroom, spare)):
+                below.append(partition)
     return [
-        partition
-        for partition in snapshot.on_broker(broker_id)
-        if not any(replica in live and replica in partition.in_sync for replica in partition.replicas)
+        *_no_spare_replica(snapshot, no_spare),
+        *_below_min_isr(snapshot, below, going, headroom),
+        *_already_below_min_isr(snapshot, already_below, going),
     ]
 
 
-def below_minimum(snapshot: ClusterSnapshot, without: Iterable[int] = ()) -> list[Partition]:
-    """Partitions that refuse acks=all writes while the brokers of `without` are away too.
+def _no_spare_replica(snapshot: ClusterSnapshot, partitions: Iterable[Partition]) -> list[Reason]:
+    return [
+        Reason(
+            name=f"no-spare-replica:{topic}",
+            message=f"topic {topic}, partition {listed(numbers)}: no more replicas than min.insync.replicas "
+            f"({min_isr_of(snapshot, topic)}): acks=all writes are refused while any of them is down",
+            remedy="raise the replication factor, lower min.insync.replicas, or acknowledge with acknowledged_risks "
+            f'["no-spare-replica:{topic}"]',
+            can_be_acknowledged=True,
+        )
+        for topic, numbers in by_topic(partitions).items()
+    ]
 
-    Those with fewer replicas than `min.insync.replicas` refuse them always and are not listed.
-    """
-    away = set(without)
-    found = []
-    for partition in snapshot.partitions:
-        minimum = snapshot.minimum_in_sync.get(partition.topic, 1)
-        in_sync = sum(1 for broker in partition.in_sync if broker in snapshot.live_broker_ids and broker not in away)
-        if len(partition.replicas) >= minimum and in_sync < minimum:
-            found.append(partition)
-    return found
+
+def _below_min_isr(snapshot: ClusterSnapshot, partitions: Iterable[Partition], going: set[int], headroom: int) -> list[Reason]:
+    blocked: dict[str, list[Partition]] = defaultdict(list)
+    for partition in partitions:
+        blocked[partition.topic].append(partition)
+    live, kept = snapshot.live_broker_ids, f", and {headroom} more to be kept" if headroom else ""
+    reasons = []
+    for topic, found in sorted(blocked.items()):
+        lagging = {
+            broker
+            for partition in found
+            for broker in partition.replicas
+            if broker not in going and not (broker in live and broker in partition.in_sync)
+        }
+        remedies = [f"wait until broker {listed(sorted(lagging))} is in sync again"] if lagging else []
+        if any(len(going.intersection(partition.replicas)) > 1 for partition in found):
+            remedies.append(f"take brokers {listed(sorted(going))} down one at a time")
+        reasons.append(
+            Reason(
+                name=f"below-min-isr:{topic}",
+                message=f"topic {topic}, partition {listed(sorted(partition.partition for partition in found))}: too few in-sync "
+                f"replicas without broker {listed(sorted(going))} (min.insync.replicas {min_isr_of(snapshot, topic)}{kept})",
+                remedy="; ".join(remedies),
+            )
+        )
+    return reasons
+
+
+def _already_below_min_isr(snapshot: ClusterSnapshot, partitions: Iterable[Partition], going: set[int]) -> list[Reason]:
+    return [
+        Reason(
+            name=f"already-below-min-isr:{topic}",
+            message=f"topic {topic}, partition {listed(numbers)}: already below min.insync.replicas "
+            f"({min_isr_of(snapshot, topic)}), and the replica on broker {listed(sorted(going))} may be the next "
+            "to catch up",
+            remedy=f'wait until it is in sync, or acknowledge with acknowledged_risks ["already-below-min-isr:{topic}"]',
+            can_be_acknowledged=True,
+        )
+        for topic, numbers in by_topic(partitions).items()
+    ]
+
+
+def under_min_isr(snapshot: ClusterSnapshot, without: Collection[int] = ()) -> list[Partition]:
+    """Partitions that refuse acks=all writes while the brokers of `without` are down too (Kafka's UnderMinIsrPartitionCount)."""
+    live = snapshot.live_broker_ids
+    return [
+        partition
+        for partition in snapshot.partitions
+        if min_isr_margin(partition, min_isr_of(snapshot, partition.topic), live, without) < 0
+    ]
+
+
+def only_copy_on(snapshot: ClusterSnapshot, broker_id: int) -> list[Partition]:
+    """Partitions of this broker whose other replicas are all down or not in sync, or that have no other."""
+    others = snapshot.live_broker_ids - {broker_id}
+    return [
+        partition for partition in snapshot.on_broker(broker_id) if not others.intersection(partition.replicas, partition.in_sync)
+    ]
 
 
 def out_of_sync(snapshot: ClusterSnapshot, broker_id: int) -> list[Partition]:
-    """Partitions with a replica on this broker that is not in their in-sync set."""
+    """Partitions with a replica on this broker that is not in sync."""
     return [partition for partition in snapshot.on_broker(broker_id) if broker_id not in partition.in_sync]
 
 
 def not_led_by_preferred(snapshot: ClusterSnapshot, partitions: Iterable[Partition]) -> list[Partition]:
-    """Those of `partitions` whose first replica is up and in sync but doesn't lead."""
+    """Those of `partitions` whose preferred replica, the first, is live and in sync but isn't the leader."""
+    live = snapshot.live_broker_ids
     return [
         partition
         for partition in partitions
         if partition.replicas
         and partition.leader != partition.replicas[0]
-        and partition.replicas[0] in snapshot.live_broker_ids
+        and partition.replicas[0] in live
         and partition.replicas[0] in partition.in_sync
+    ]
+
+
+def risks_of_losing(snapshot: ClusterSnapshot, broker_id: int, *, disk_is_lost: bool) -> list[Reason]:
+    """What an operator must acknowledge before this broker's disk is given up, one reason per topic.
+
+    A disk that comes back loses nothing, so nothing is asked.
+    """
+    if not disk_is_lost:
+        return []
+    return [
+        Reason(
+            name=f"data-loss:{topic}",
+            message=f"topic {topic}, partition {listed(numbers)}: the only in-sync copy is on broker {broker_id}; "
+            "releasing its volume makes the loss final",
+            remedy=f'bring the disk back (node_state "returns"), or acknowledge with acknowledged_risks ["data-loss:{topic}"]',
+            can_be_acknowledged=True,
+        )
+        for topic, numbers in by_topic(only_copy_on(snapshot, broker_id)).items()
     ]
 
 
@@ -66,22 +208,3 @@ def listed(numbers: list[int], most: int = 10) -> str:
     """`1, 2, 3 and 7 more`."""
     shown = ", ".join(map(str, numbers[:most]))
     return f"{shown} and {len(numbers) - most} more" if len(numbers) > most else shown
-
-
-def risks_of_losing(snapshot: ClusterSnapshot, broker_id: int, *, disk_is_lost: bool) -> list[Reason]:
-    """What a person must know before this broker's disk is given up, one reason a topic.
-
-    With a disk that comes back nothing is given up, so nothing is asked.
-    """
-    if not disk_is_lost:
-        return []
-    return [
-        Reason(
-            name=f"data-loss:{topic}",
-            message=f"topic {topic}, partition {listed(numbers)}: the only in-sync copy is on broker {broker_id}; "
-            "releasing its volume makes the loss final",
-            remedy=f'bring the disk back (node_state "returns"), or acknowledge with acknowledged_risks ["data-loss:{topic}"]',
-            can_be_acknowledged=True,
-        )
-        for topic, numbers in by_topic(only_copy_on(snapshot, broker_id)).items()
-    ]

@@ -1,6 +1,6 @@
-"""Every reason not to carry out a plan of moves now, all at once, each with what would clear it.
+"""Every reason not to carry out a plan of moves now, all at once, each with its remedy.
 
-Pure: from the plan and what was observed to reasons. Why no plan exists at all (no space, too few racks) is placement's to say.
+Pure: from the plan and the observed cluster to reasons. Why there is no plan at all (no space, too few racks), placement says.
 """
 
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -9,17 +9,28 @@ from kafka_runbooks.models.cluster import ClusterSnapshot, Reassignment, TopicPa
 from kafka_runbooks.models.kubernetes import BrokerPod, StatefulSet
 from kafka_runbooks.models.moves import Move, MovePlan
 from kafka_runbooks.models.results import Reason
-from kafka_runbooks.safety.availability import listed
+from kafka_runbooks.safety.availability import listed, min_isr_of
 
 
 def reasons_not_to_move(
     plan: MovePlan, snapshot: ClusterSnapshot, reassignments: Sequence[Reassignment], acknowledged_risks: Sequence[str] = ()
 ) -> list[Reason]:
-    """All reasons; risks that are acknowledged are not in the list."""
+    """All reasons, without the risks that are acknowledged."""
+    planned = {move.name for move in plan.moves}
+    found = [
+        *foreign_reassignments([move for move in reassignments if move.name in planned]),
+        *_destinations_down(plan, snapshot),
+        *_leaderless(plan, snapshot),
+        *_sources_down(plan, snapshot),
+        *_below_minimum(plan, snapshot),
+        *(_fewer_racks(plan, snapshot) if plan.checks_racks else ()),
+    ]
+    return [reason for reason in found if not (reason.can_be_acknowledged and reason.name in acknowledged_risks)]
+
+
+def _destinations_down(plan: MovePlan, snapshot: ClusterSnapshot) -> list[Reason]:
     live = snapshot.live_broker_ids
-    leaderless = {partition.name for partition in snapshot.partitions if partition.leader is None}
-    found = foreign_reassignments([move for move in reassignments if move.name in {planned.name for planned in plan.moves}])
-    found += [
+    return [
         Reason(
             name=f"destination-is-down:{broker}",
             message=f"{len(moves)} moves lead onto broker {broker}, which is not registered with the cluster ({_names(moves)})",
@@ -27,7 +38,11 @@ def reasons_not_to_move(
         )
         for broker, moves in _by_broker(plan, lambda move: [b for b in move.arriving if b not in live]).items()
     ]
-    found += [
+
+
+def _leaderless(plan: MovePlan, snapshot: ClusterSnapshot) -> list[Reason]:
+    leaderless = {partition.name for partition in snapshot.partitions if partition.leader is None}
+    return [
         Reason(
             name=f"no-leader:{topic}",
             message=f"topic {topic}, partition {listed(numbers)}: no leader, so there is nothing to copy from",
@@ -35,10 +50,14 @@ def reasons_not_to_move(
         )
         for topic, numbers in _by_topic([move for move in plan.moves if move.arriving and move.name in leaderless]).items()
     ]
-    found += [
+
+
+def _sources_down(plan: MovePlan, snapshot: ClusterSnapshot) -> list[Reason]:
+    live = snapshot.live_broker_ids
+    return [
         Reason(
             name=f"broker-is-down:{broker}",
-            message=f"broker {broker} is down: the plan copies {len(moves)} replicas anew that come back with it",
+            message=f"broker {broker} is down: the plan copies {len(moves)} replicas again that would come back with it",
             remedy=f'bring broker {broker} back first, or acknowledge with acknowledged_risks ["broker-is-down:{broker}"]',
             can_be_acknowledged=True,
         )
@@ -46,36 +65,38 @@ def reasons_not_to_move(
             plan, lambda move: [b for b in move.before if b not in live and b not in move.after and b not in plan.leaving]
         ).items()
     ]
-    found += [
+
+
+def _below_minimum(plan: MovePlan, snapshot: ClusterSnapshot) -> list[Reason]:
+    """Fewer replicas than `min.insync.replicas`: Kafka then lowers the minimum to their number, and none can be spared."""
+    shrunk = [
+        move for move in plan.moves if len(move.after) < len(move.before) and len(move.after) < min_isr_of(snapshot, move.topic)
+    ]
+    return [
         Reason(
             name=f"below-minimum:{topic}",
             message=f"topic {topic}, partition {listed(numbers)}: fewer replicas than min.insync.replicas "
-            f"({snapshot.minimum_in_sync.get(topic, 1)}): acks=all writes will be refused",
+            f"({min_isr_of(snapshot, topic)}): acks=all writes are refused while any of them is down",
             remedy=f'lower min.insync.replicas first, or acknowledge with acknowledged_risks ["below-minimum:{topic}"]',
             can_be_acknowledged=True,
         )
+        for topic, numbers in _by_topic(shrunk).items()
+    ]
+
+
+def _fewer_racks(plan: MovePlan, snapshot: ClusterSnapshot) -> list[Reason]:
+    racks = {broker.id: broker.rack or f"(broker {broker.id})" for broker in snapshot.brokers}
+    return [
+        Reason(
+            name=f"fewer-racks:{topic}",
+            message=f"topic {topic}, partition {listed(numbers)}: its replicas would span fewer racks than now",
+            remedy=f'spread them over racks, or acknowledge with acknowledged_risks ["fewer-racks:{topic}"]',
+            can_be_acknowledged=True,
+        )
         for topic, numbers in _by_topic(
-            [
-                move
-                for move in plan.moves
-                if len(move.after) < len(move.before) and len(move.after) < snapshot.minimum_in_sync.get(move.topic, 1)
-            ]
+            [move for move in plan.moves if _racks(move.after, racks) < min(_racks(move.before, racks), len(move.after))]
         ).items()
     ]
-    if plan.checks_racks:
-        racks = {broker.id: broker.rack or f"(broker {broker.id})" for broker in snapshot.brokers}
-        found += [
-            Reason(
-                name=f"fewer-racks:{topic}",
-                message=f"topic {topic}, partition {listed(numbers)}: its replicas would span fewer racks than now",
-                remedy=f'spread them over racks, or acknowledge with acknowledged_risks ["fewer-racks:{topic}"]',
-                can_be_acknowledged=True,
-            )
-            for topic, numbers in _by_topic(
-                [move for move in plan.moves if _racks(move.after, racks) < min(_racks(move.before, racks), len(move.after))]
-            ).items()
-        ]
-    return [reason for reason in found if not (reason.can_be_acknowledged and reason.name in acknowledged_risks)]
 
 
 def reasons_not_to_remove(
@@ -123,13 +144,13 @@ def ordinal(pod: BrokerPod) -> int:
 
 
 def foreign_reassignments(moving: Sequence[Reassignment]) -> list[Reason]:
-    """Somebody else's, on partitions that the plan is about."""
+    """Reassignments that someone else started on partitions of the plan."""
     if not moving:
         return []
     return [
         Reason(
             name="foreign-reassignment",
-            message=f"{len(moving)} partitions are being reassigned by somebody else: "
+            message=f"{len(moving)} partitions are being reassigned by someone else: "
             + ", ".join(str(move.name) for move in moving[:10]),
             remedy='wait until they end (when_busy "wait" does), or cancel them where they were started',
         )

@@ -1,7 +1,7 @@
-"""Where a broker may come back: a free node of its own map, in its own rack if there is one.
+"""The node on which a broker is to be scheduled: a free one of its own map, in its own rack if there is one.
 
-Pure. The rack is the promise that replicas of a partition don't share a zone; a broker that comes back elsewhere breaks it for
-every partition it holds, so another rack is a person's decision.
+Pure. Racks guarantee that the replicas of a partition are in different zones. A broker that moves to another rack breaks this for
+every partition it holds, so an operator has to allow it.
 """
 
 from collections.abc import Sequence
@@ -14,7 +14,7 @@ def choose_node(place: BrokerPlace, nodes: Sequence[Node], pods: Sequence[Broker
     """A free, Ready, uncordoned node of the broker's map; `node` is None where there is none at all.
 
     Args:
-        old_node_is_gone: the node it ran on is no candidate.
+        old_node_is_gone: the node that it ran on is not a candidate.
     """
     taken = {pod.node for pod in pods if pod.node is not None and pod.broker_id != place.broker_id}
     free = [
@@ -34,8 +34,8 @@ def choose_node(place: BrokerPlace, nodes: Sequence[Node], pods: Sequence[Broker
     return NodeChoice(node=None, rack=None)
 
 
-def why_node_is_not_gone(node: Node | None, seen_uid: str | None) -> str | None:
-    """None where the node is gone as far as Kubernetes can tell: no object, another one of that name, or NotReady."""
-    if node is None or (seen_uid is not None and node.uid != seen_uid):
+def why_node_is_not_gone(node: Node | None, known_uid: str | None) -> str | None:
+    """None if the node is gone as far as Kubernetes knows: no object, another one of the same name, or NotReady."""
+    if node is None or (known_uid is not None and node.uid != known_uid):
         return None
     return f"node {node.name} is Ready" if node.is_ready else None

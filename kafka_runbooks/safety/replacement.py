@@ -1,6 +1,6 @@
-"""Every reason not to replace a broker now, all at once, each with what would clear it.
+"""Every reason not to replace a broker now, all at once, each with its remedy.
 
-Pure: from what was observed and what is asked to reasons. An operator who is woken gets the whole list the first time.
+Pure: from the request and the observed cluster to reasons. An operator who was woken up gets the whole list the first time.
 """
 
 from collections.abc import Mapping, Sequence
@@ -22,7 +22,7 @@ BROKER_IS_UP = "broker-is-up"
 def find_broker_id(
     request: ReplaceBrokerInput, pods: Sequence[BrokerPod], nodes: Sequence[Node], broker_ids: Mapping[str, int]
 ) -> int | Reason:
-    """The broker that is meant, or why it can't be told."""
+    """The broker that the request means, or why none can be identified."""
     known = sorted(set(broker_ids.values()) | {pod.broker_id for pod in pods if pod.broker_id is not None})
     if request.broker_id is not None:
         if request.broker_id in known:
@@ -53,10 +53,10 @@ def reasons_not_to_replace(
     snapshot: ClusterSnapshot,
     reassignments: Sequence[Reassignment],
 ) -> list[Reason]:
-    """All reasons, for a broker that was found. Acknowledged ones are not in the list.
+    """All reasons against a broker that was found, without the risks that are acknowledged.
 
     Args:
-        pod, node: where it runs or ran, as far as the objects still exist.
+        pod, node: where it runs or last ran, as far as the objects still exist.
     """
     if request.replacement_broker_id is not None:
         found = _against_substitution(request.replacement_broker_id, broker_id, snapshot, reassignments)
@@ -73,7 +73,7 @@ def _against_return(
         reasons.append(
             Reason(
                 name="no-pod",
-                message=f"broker {broker_id} has no pod: its StatefulSet doesn't want one",
+                message=f"broker {broker_id} has no pod: its StatefulSet doesn't ask for one",
                 remedy="scale the StatefulSet back, or give replacement_broker_id",
             )
         )
@@ -128,11 +128,11 @@ def _against_substitution(
 def why_nothing_to_do(
     request: ReplaceBrokerInput, broker_id: int, pod: BrokerPod | None, node: Node | None, snapshot: ClusterSnapshot
 ) -> str | None:
-    """The sentence for a broker that is well already; None where there is something to do."""
+    """Why a broker needs no replacement; None where it does."""
     if request.replacement_broker_id is not None:
         if any(True for _ in snapshot.on_broker(broker_id)):
             return None
-        return f"broker {broker_id} holds no replica any more"
+        return f"broker {broker_id} holds no replicas"
     is_well = pod is not None and pod.is_ready and node is not None and node.is_ready and not node.is_cordoned
     if request.node_state is NodeState.RETURNS and is_well and not out_of_sync(snapshot, broker_id):
         return f"broker {broker_id} is up, Ready and 100 % in sync"
@@ -150,7 +150,7 @@ def place_of(
     """Where a broker runs or ran, as far as the objects still exist.
 
     Args:
-        broker_ids: pod name -> broker id as given out: it names the pod of a broker whose pod is gone.
+        broker_ids: pod name -> broker id as assigned: it names the pod of a broker whose pod is gone.
     """
     if pod is None:
         name = next(name for name, known in broker_ids.items() if known == broker_id)
@@ -172,7 +172,7 @@ def place_of(
 
 
 def forced_ready(pods: Sequence[BrokerPod], now: datetime) -> list[str]:
-    """Pods whose readiness is being forced: what Kubernetes says of them is not what their replicas say."""
+    """Pods whose readiness is being forced: Kubernetes calls them Ready whether or not their replicas are in sync."""
     found = []
     for pod in pods:
         try:

@@ -40,12 +40,12 @@ def entries_for(moves: Iterable[Copy], live: frozenset[int]) -> dict[str, EntryL
 
 
 def catching_up(partitions: Iterable[Partition], brokers: Collection[int]) -> list[Copy]:
-    """What brokers copy with no reassignment: partitions, each with those of the brokers that are not in sync on it."""
-    late = (
-        (partition, tuple(one for one in partition.replicas if one in brokers and one not in partition.in_sync))
+    """What brokers copy without a reassignment: every partition on which some of them are not in sync."""
+    lagging = (
+        Copy(partition, tuple(broker for broker in partition.replicas if broker in brokers and broker not in partition.in_sync))
         for partition in partitions
     )
-    return [Copy(partition, arriving) for partition, arriving in late if arriving]
+    return [copy for copy in lagging if copy.destinations]
 
 
 def sources_of(moves: Iterable[Copy], live: frozenset[int]) -> tuple[int, ...]:

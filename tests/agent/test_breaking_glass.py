@@ -17,7 +17,7 @@ def annotation(expires_in: timedelta, **more: str) -> str:
 
 
 def reason(glass: Glass, text: str | None, after: timedelta = timedelta(0)) -> str | None:
-    event = glass.see(text, NOW + after, after.total_seconds())
+    event = glass.observe(text, NOW + after, after.total_seconds())
     return None if event is None else event.reason
 
 
@@ -25,7 +25,7 @@ def reason(glass: Glass, text: str | None, after: timedelta = timedelta(0)) -> s
 def test_forced_exactly_until_the_expiry_whatever_the_clocks_do(expires_in_s: int, later_s: list[int], set_back_s: int) -> None:
     glass = Glass()
     text = annotation(timedelta(seconds=expires_in_s))
-    glass.see(text, NOW, 0.0)
+    glass.observe(text, NOW, 0.0)
     for seconds in sorted(later_s):
         wall = NOW + timedelta(seconds=seconds)
         is_active = glass.active(wall, float(seconds)) is not None
@@ -58,29 +58,29 @@ def test_a_day_is_allowed_and_more_is_not() -> None:
 )
 def test_what_is_not_whole_is_ignored_and_said_so(text: str, named: str) -> None:
     glass = Glass()
-    event = glass.see(text, NOW, 0.0)
+    event = glass.observe(text, NOW, 0.0)
     assert event is not None and event.reason == "ReadinessForceIgnored" and named in event.message
     assert glass.active(NOW, 0.0) is None
-    assert glass.see(text, NOW, 10.0) == event
+    assert glass.observe(text, NOW, 10.0) == event
 
 
 def test_events_are_the_same_until_something_changes() -> None:
     glass = Glass()
     text = annotation(timedelta(hours=1))
     assert reason(glass, None) is None
-    forced = glass.see(text, NOW, 0.0)
+    forced = glass.observe(text, NOW, 0.0)
     assert forced is not None and forced.reason == "ReadinessForced" and "ana: INC-7" in forced.message
-    assert glass.see(text, NOW, 10.0) == forced
-    expired = glass.see(text, NOW + timedelta(hours=1), 3600.0)
+    assert glass.observe(text, NOW, 10.0) == forced
+    expired = glass.observe(text, NOW + timedelta(hours=1), 3600.0)
     assert expired is not None and expired.reason == "ReadinessForceExpired" and expired.name != forced.name
     # An agent that starts anew says the same of the same annotation, under the same name.
-    assert Glass().see(text, NOW + timedelta(hours=2), 0.0) == expired
+    assert Glass().observe(text, NOW + timedelta(hours=2), 0.0) == expired
 
 
 def test_withdrawn_ends_at_once() -> None:
     glass = Glass()
     reason(glass, annotation(timedelta(hours=1)))
-    event = glass.see(None, NOW + timedelta(minutes=1), 60.0)
+    event = glass.observe(None, NOW + timedelta(minutes=1), 60.0)
     assert event is not None and event.reason == "ReadinessForceExpired" and "withdrawn" in event.message
     assert glass.active(NOW + timedelta(minutes=1), 60.0) is None
 

@@ -51,10 +51,10 @@ def test_killed_restarted_and_caught_up(kafka: LocalKafka) -> None:
     for future in admin.create_topics(topics).values():
         future.result()
     watch = ReadinessWatch(f"localhost:{kafka.ports[1001]}", 1001)
-    until(lambda: watch.look().is_ready)
-    assert watch.look().assigned >= 12
+    until(lambda: watch.poll().is_ready)
+    assert watch.poll().assigned >= 12
     kafka.kill(1001)
-    assert watch.look().why.startswith("Kafka's port is closed")
+    assert watch.poll().reason.startswith("Kafka's port is closed")
     # What a peer says of it meanwhile: first in sync as ever, then fenced.
     client = OwnReplicasClient(kafka.bootstrap_servers, 1001)
     until(lambda: 1001 not in client.poll(10).live_broker_ids)
@@ -68,7 +68,7 @@ def test_killed_restarted_and_caught_up(kafka: LocalKafka) -> None:
     seen = []
 
     def is_ready() -> bool:
-        verdict = watch.look()
+        verdict = watch.poll()
         seen.append(verdict)
         if verdict.is_ready:
             # Judged by someone else at the same moment: nothing that is behind was called ready.

@@ -1,4 +1,4 @@
-"""Change windows follow the clock on the wall: over midnight, over the days of the week, and when clocks change."""
+"""Change windows follow local time: past midnight, through the week, and when clocks change."""
 
 from datetime import UTC, datetime, time, timedelta
 from zoneinfo import ZoneInfo
@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from kafka_runbooks.models.change_windows import ChangeWindow, Weekday
-from kafka_runbooks.moves.change_windows import is_open, look
+from kafka_runbooks.moves.change_windows import is_open, opening_at
 from tests.examples import examples
 
 PARIS = ZoneInfo("Europe/Paris")
@@ -34,16 +34,16 @@ def paris(day: int, hour: int, minute: int = 0, month: int = 3, fold: int = 0) -
 )
 def test_it_opens_on_its_days_and_closes_on_the_day_after(at: datetime, expected: bool) -> None:
     assert is_open([NIGHTS], at) is expected
-    assert look([NIGHTS], at).is_open is expected
+    assert opening_at([NIGHTS], at).is_open is expected
 
 
 def test_it_says_when_it_opens_and_closes_and_what_fits() -> None:
-    closed = look([NIGHTS], paris(3, 12))
+    closed = opening_at([NIGHTS], paris(3, 12))
     assert closed.opens_at == paris(6, 22) and closed.closes_at == paris(7, 4)
-    assert closed.why == "the change window is closed and opens Fri 21:00 UTC (Mon, Fri 22:00-04:00 Europe/Paris)"
+    assert closed.reason == "the change window is closed and opens Fri 21:00 UTC (Mon, Fri 22:00-04:00 Europe/Paris)"
     assert not closed.fits(paris(3, 12), 1)
     now = paris(3, 3)
-    opened = look([NIGHTS], now)
+    opened = opening_at([NIGHTS], now)
     assert opened.closes_at == paris(3, 4)
     assert opened.fits(now, 3_600) and not opened.fits(now, 3_601)
     assert not opened.fits(now, float("nan")), "how long it takes is not known"
@@ -52,42 +52,42 @@ def test_it_says_when_it_opens_and_closes_and_what_fits() -> None:
 def test_windows_that_meet_are_one() -> None:
     evening = ChangeWindow(start=time(20), end=time(0), timezone="Europe/Paris")
     morning = ChangeWindow(start=time(0), end=time(6), timezone="Europe/Paris")
-    assert look([evening, morning], paris(3, 21)).closes_at == paris(4, 6)
-    assert look([evening], paris(3, 21)).closes_at == paris(4, 0)
+    assert opening_at([evening, morning], paris(3, 21)).closes_at == paris(4, 6)
+    assert opening_at([evening], paris(3, 21)).closes_at == paris(4, 0)
     elsewhere = ChangeWindow(start=time(0), end=time(1), timezone="America/New_York")  # 06:00 to 07:00 in Paris
-    assert look([morning, elsewhere], paris(3, 5, 30)).closes_at == paris(3, 7)
+    assert opening_at([morning, elsewhere], paris(3, 5, 30)).closes_at == paris(3, 7)
 
 
 def test_no_windows_or_all_day_every_day_never_close() -> None:
     always = ChangeWindow(start=time(0), end=time(0))
-    for opening in (look([], paris(3, 5)), look([always], paris(3, 5))):
+    for opening in (opening_at([], paris(3, 5)), opening_at([always], paris(3, 5))):
         assert opening.is_open and opening.closes_at is None and opening.fits(paris(3, 5), 1e9)
 
 
 def test_in_spring_the_hour_that_is_left_out_is_no_hour() -> None:
     """2026-03-29, 02:00 to 03:00 does not exist in Paris."""
     night = ChangeWindow(start=time(1), end=time(3, 30), timezone="Europe/Paris")
-    opening = look([night], paris(29, 1))
+    opening = opening_at([night], paris(29, 1))
     assert opening.closes_at is not None
     assert opening.closes_at - paris(29, 1).astimezone(UTC) == timedelta(hours=1, minutes=30)
     inside = ChangeWindow(start=time(2, 15), end=time(2, 45), timezone="Europe/Paris")
-    assert look([inside], paris(29, 0)).opens_at == paris(30, 2, 15), "that night it does not come"
+    assert opening_at([inside], paris(29, 0)).opens_at == paris(30, 2, 15), "that night it does not come"
     across = ChangeWindow(start=time(2, 30), end=time(4), timezone="Europe/Paris")
-    assert look([across], paris(29, 0)).opens_at == paris(29, 3), "the clock jumps into it"
+    assert opening_at([across], paris(29, 0)).opens_at == paris(29, 3), "the clock jumps into it"
     sundays = ChangeWindow(days=(Weekday.SUNDAY,), start=time(2, 15), end=time(2, 45), timezone="Europe/Paris")
-    assert look([sundays], paris(28, 0)).opens_at == paris(5, 2, 15, month=4)
+    assert opening_at([sundays], paris(28, 0)).opens_at == paris(5, 2, 15, month=4)
 
 
 def test_in_autumn_the_hour_that_comes_twice_is_open_twice() -> None:
     """2026-10-25, 03:00 is followed by 02:00 in Paris."""
     night = ChangeWindow(start=time(1), end=time(3, 30), timezone="Europe/Paris")
-    opening = look([night], paris(25, 1, month=10))
+    opening = opening_at([night], paris(25, 1, month=10))
     assert opening.closes_at is not None
     assert opening.closes_at - paris(25, 1, month=10).astimezone(UTC) == timedelta(hours=3, minutes=30)
     inside = ChangeWindow(start=time(2, 15), end=time(2, 45), timezone="Europe/Paris")
-    first = look([inside], paris(25, 2, 20, month=10))
+    first = opening_at([inside], paris(25, 2, 20, month=10))
     assert first.closes_at == datetime(2026, 10, 25, 0, 45, tzinfo=UTC)
-    assert look([inside], first.closes_at).opens_at == datetime(2026, 10, 25, 1, 15, tzinfo=UTC)
+    assert opening_at([inside], first.closes_at).opens_at == datetime(2026, 10, 25, 1, 15, tzinfo=UTC)
 
 
 windows = st.builds(
@@ -102,10 +102,10 @@ days_of_clock_change = st.sampled_from([(3, 28), (10, 24), (3, 7), (10, 31), (4,
 
 @settings(max_examples=examples(60), deadline=None)
 @given(st.lists(windows, min_size=1, max_size=3), days_of_clock_change, st.integers(0, 2_879))
-def test_nothing_changes_before_the_moment_it_says(several: list[ChangeWindow], day: tuple[int, int], minute: int) -> None:
+def test_nothing_opens_or_closes_before_the_moment_given(several: list[ChangeWindow], day: tuple[int, int], minute: int) -> None:
     """Against the definition, minute by minute over two days around clock changes."""
     now = datetime(2026, *day, tzinfo=UTC) + timedelta(minutes=minute)
-    opening = look(several, now)
+    opening = opening_at(several, now)
     assert opening.is_open is is_open(several, now)
     changes = opening.closes_at if opening.is_open else opening.opens_at
     moment = now
@@ -139,4 +139,4 @@ def test_bad_input_names_the_field(wrong: dict[str, object], message: str) -> No
 
 def test_a_moment_without_a_timezone_is_an_error() -> None:
     with pytest.raises(ValueError, match="must have a timezone"):
-        look([NIGHTS], datetime(2026, 3, 3))
+        opening_at([NIGHTS], datetime(2026, 3, 3))

@@ -1,33 +1,70 @@
-from kafka_runbooks.moves.progress import Pace, copy_seconds
+"""Figures of a copy: rate, time left, bytes arrived, free space, and how good the first estimate was."""
+
+from kafka_runbooks.models.cluster import Replica, ReplicaSizes
+from kafka_runbooks.models.moves import Copy
+from kafka_runbooks.moves.progress import EtaError, Pace, arrived_bytes, copies, copy_seconds, headroom
+from tests.moves.simulated import Simulated, move, plan_of
 
 
-def test_rate_and_time_left_come_from_what_was_seen() -> None:
+def test_rate_and_time_left_come_from_what_arrived() -> None:
     pace = Pace()
     assert pace.bytes_per_s == 0.0
     assert pace.seconds_left(10) is None
     for second in range(0, 100, 2):
-        pace.look(second, second * 1_000)
+        pace.observe(second, second * 1_000)
     assert pace.bytes_per_s == 1_000
     assert pace.seconds_left(5_000) == 5
     assert pace.seconds_left(0) == 0
 
 
-def test_it_notices_that_nothing_moves() -> None:
+def test_it_notices_that_nothing_arrives() -> None:
     pace = Pace()
-    pace.look(0, 5)
-    pace.look(10, 5)
+    pace.observe(0, 5)
+    pace.observe(10, 5)
     assert pace.still_for_seconds(70) == 70
-    pace.look(71, 6)
+    pace.observe(71, 6)
     assert pace.still_for_seconds(72) == 1
 
 
-def test_fewer_bytes_than_before_start_anew() -> None:
+def test_fewer_bytes_than_before_start_over() -> None:
     pace = Pace()
-    pace.look(0, 1_000_000)
-    pace.look(2, 10)
+    pace.observe(0, 1_000_000)
+    pace.observe(2, 10)
     assert pace.bytes_per_s == 0.0
 
 
 def test_copy_seconds_share_the_sources() -> None:
     assert copy_seconds([100, 100], 2, 10) == 10
     assert copy_seconds([], 0, 10) == 0
+
+
+def test_the_first_estimate_is_compared_with_the_current_one() -> None:
+    error = EtaError()
+    assert error.observe(0, None) == "" and error.observe(5, 0.0) == "" and error.observe(10, 100.0) == ""
+    assert error.observe(60, 75.0) == "; first estimate 100 s, now 125 s in all (+25%)"
+    assert error.observe(60, None) == ""
+    assert error.observe(80, 5.0) == "; first estimate 100 s, now 75 s in all (-25%)"
+
+
+def test_what_moves_still_copy() -> None:
+    plan = plan_of(move(0, (1, 2), (3, 4)), move(1, (1, 2), (2, 1)), move(2, (1, 2), (3, 2)))
+    world = Simulated.before(plan)
+    for one in plan.moves:
+        world.reassign(one.name, one.after)
+    world.in_sync[plan.moves[0].name].add(3)
+    world.end(plan.moves[2].name)
+    partitions = world.observe().partitions
+    assert copies(plan.moves, partitions) == [Copy(partitions[plan.moves[0].name], (4,))]
+
+
+def test_bytes_arrived_and_bytes_free() -> None:
+    plan = plan_of(move(0, (1, 2), (3, 4), 100), move(1, (1, 2), (3, 2), 50))
+    world = Simulated.before(plan)
+    first, second = plan.moves
+    world.reassign(first.name, first.after)
+    sizes = ReplicaSizes(
+        size_bytes={Replica("t", 0, 3): 30, Replica("t", 0, 4): 170, Replica("t", 1, 3): 5}, usable_bytes={3: 1_000, 9: 7}
+    )
+    assert arrived_bytes(first, world.moving, sizes) == 130, "a replica counts for no more than was planned"
+    assert arrived_bytes(second, world.moving, sizes) == 0, "it isn't in flight"
+    assert headroom(plan, world.moving, sizes) == {3: 930, 9: 7}

@@ -106,8 +106,8 @@ def test_data_loss_is_named_exactly_where_no_other_live_in_sync_copy_is(view: Cl
 
 @given(snapshots(), st.sets(st.integers(1, 5)))
 def test_more_brokers_away_never_help(view: ClusterSnapshot, away: set[int]) -> None:
-    before = {partition.name for partition in availability.below_minimum(view)}
-    assert before <= {partition.name for partition in availability.below_minimum(view, away)}
+    before = {partition.name for partition in availability.under_min_isr(view)}
+    assert before <= {partition.name for partition in availability.under_min_isr(view, away)}
 
 
 def test_inputs_say_what_is_wrong() -> None:

@@ -421,7 +421,7 @@ async def test_somebody_else_s_reassignment_refuses_a_start_and_is_waited_for_la
     refused = await failure(await runbooks.start_runbook("Rebalance", map="events", **FAST))
     assert [reason.name for reason in refused.reasons] == ["foreign-reassignment"]
     waits = await runbooks.start_runbook("Rebalance", map="events", when_busy="wait", **SLOW)
-    await until(waits, lambda status: status.waiting is not None and "somebody else" in status.waiting.reason)
+    await until(waits, lambda status: status.waiting is not None and "someone else" in status.waiting.reason)
     assert world.partitions[theirs].adding, "never cancelled"
     world.link_bytes_per_s = 10**9
     await moving(waits)
