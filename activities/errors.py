@@ -10,7 +10,7 @@ StepError
  └── Final                   another attempt would end the same way
       ├── PlanDrift             the cluster no longer fits the plan: plan the rest again
       ├── PlanGone              the plan is not in the store, or is not the one that was approved
-      ├── PlannerDefect         a planner broke a rule; the plan is never carried out
+      ├── PlannerDefect         a plan, or a decision of the window, breaks a rule; it is not carried out
       ├── PermitLost            the run no longer holds the cluster
       ├── ElectionRefused       the controller kept refusing to elect preferred leaders
       ├── RemovalRefused        pods to remove are no longer the highest ordinals
@@ -63,7 +63,7 @@ class PlanGone(Final):
 
 
 class PlannerDefect(Final):
-    """The independent checker found a broken rule in a plan. Nothing was touched."""
+    """An independent check found a broken rule in a plan or a decision, and it was not carried out."""
 
 
 class PermitLost(Final):

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 
 from activities import ledgers
 from activities.catch_up import brokers_down
-from activities.errors import PermitLost, ReassignmentRefused
+from activities.errors import PermitLost, PlannerDefect, ReassignmentRefused
 from activities.permits import ensure_held
 from activities.step import Link, Reporter
 from activities.throttle import Throttling
@@ -24,6 +24,7 @@ from kafka_runbooks.models.moves import MovePlan
 from kafka_runbooks.models.status import Progress
 from kafka_runbooks.moves import change_windows
 from kafka_runbooks.moves.admission import ChangeWindowState, Observation
+from kafka_runbooks.moves.invariants import MoveInvariantBroken, check_invariants
 from kafka_runbooks.moves.progress import EtaError, Pace, arrived_bytes, copies, headroom
 from kafka_runbooks.moves.window import WindowDecision, decide
 
@@ -70,6 +71,10 @@ class Mover:
             # What others moved meanwhile stays: the rollback leaves it alone, and the exit contract names it.
             self._plan = self._plan.without(decision.drifted)
             decision = decide(self._plan, observation, self._plan.limits)
+        try:
+            check_invariants(self._plan, observation, self._plan.limits, decision)
+        except MoveInvariantBroken as error:
+            raise PlannerDefect(f"a decision broke a rule of moves, and was not carried out: {error}") from error
         self._arrived_polls = Counter({name: self._arrived_polls[name] + 1 for name in decision.arrived})
         self._act(decision, ledger, snapshot, moving)
         return decision, self._report(decision, snapshot, moving, sizes)
