@@ -96,9 +96,9 @@ def list_entries(kafka: Kafka, kubernetes: Kubernetes, ledger: Ledger, wanted: M
     return ledger
 
 
-def strike_entries(kafka: Kafka, kubernetes: Kubernetes, ledger: Ledger, moving: Collection[TopicPartition]) -> Ledger:
+def remove_finished_entries(kafka: Kafka, kubernetes: Kubernetes, ledger: Ledger, moving: Collection[TopicPartition]) -> Ledger:
     """Remove the entries of partitions that no longer move from the topics' lists and from the ledger."""
-    done = leases.entries_to_strike(ledger.entries, moving)
+    done = leases.entries_to_remove(ledger.entries, moving)
     if not done:
         return ledger
     lists = kafka.throttled_replicas(done)
@@ -140,7 +140,7 @@ def release_rates(kafka: Kafka, kubernetes: Kubernetes, ledger: Ledger, brokers:
     """Restore the rates of these live brokers, where they still are as the run set them, and drop them from the ledger."""
     for broker_id in [broker_id for broker_id in brokers if broker_id in ledger.rates]:
         observed = kafka.throttle_rates([broker_id])
-        for broker, rates in leases.rates_to_give_back(observed, {broker_id: ledger.rates[broker_id]}).items():
+        for broker, rates in leases.rates_to_restore(observed, {broker_id: ledger.rates[broker_id]}).items():
             kafka.set_throttle_rates(broker, rates)
         left = {other: lease for other, lease in ledger.rates.items() if other != broker_id}
         ledger = write(kubernetes, ledger.model_copy(update={"rates": left}))

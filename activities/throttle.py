@@ -49,7 +49,7 @@ class Throttling:
 
     @property
     def reason(self) -> str:
-        reason = (self._now and self._now.reason()) or "to begin with"
+        reason = (self._now and self._now.reason()) or "initial rate"
         return "; ".join((reason, *self.too_slow[:2]))
 
     def wanted(self, copies: Sequence[Copy], live: frozenset[int]) -> dict[int, ThrottleRates]:
@@ -85,7 +85,7 @@ class Throttling:
         taking_part = sorted({*leases.sources_of(copies, live), *leases.destinations_of(copies, live)})
         sizes = kafka.replica_sizes(taking_part)
         self._sizes = (observed_at, sizes)
-        observation = controller.Look(at=datetime.now(UTC), traffic=TrafficReport())
+        observation = controller.Observation(at=datetime.now(UTC), traffic=TrafficReport())
         if isinstance(self._throttle, AdaptiveThrottle):
             moved = None if before is None else measurements.moved(before[1], sizes, observed_at - before[0], copies)
             observation = self._measured(live)._replace(
@@ -99,7 +99,7 @@ class Throttling:
         self.highest_bytes_per_s = max(self.highest_bytes_per_s, self.rate_bytes_per_s)
         ensure_held(self._link, self._token)
         ledger = ledgers.renewed(kubernetes, ledger)
-        ledger = ledgers.strike_entries(kafka, kubernetes, ledger, {copy.partition.name for copy in copies})
+        ledger = ledgers.remove_finished_entries(kafka, kubernetes, ledger, {copy.partition.name for copy in copies})
         ledgers.throttle(kafka, kubernetes, ledger, copies, live, self._now.wanted())
         if before is not None:
             produced = measurements.produced(before[1], sizes, observed_at - before[0], (copy.partition for copy in copies))
@@ -108,7 +108,7 @@ class Throttling:
             verdict = feasibility.judge(copying, self._in_force(taking_part))
             self.too_slow = verdict.report() if verdict.never_ends else ()
 
-    def _measured(self, live: frozenset[int]) -> controller.Look:
+    def _measured(self, live: frozenset[int]) -> controller.Observation:
         """Traffic, request times since the last observation, and capacities of the live brokers."""
         pods = [pod for pod in self._clients.kubernetes.broker_pods() if pod.broker_id in live]
         traffic = self._traffic(pods)
@@ -117,7 +117,9 @@ class Throttling:
             for broker, found in traffic.by_broker.items()
         }
         self._traffic_before |= traffic.by_broker
-        return controller.Look(at=datetime.now(UTC), traffic=traffic, times=times, capacities=capacities(self._clients, pods))
+        return controller.Observation(
+            at=datetime.now(UTC), traffic=traffic, times=times, capacities=capacities(self._clients, pods)
+        )
 
     def _in_force(self, brokers: Iterable[int]) -> dict[int, ThrottleRates]:
         rates: dict[int, ThrottleRates] = {}

@@ -76,8 +76,8 @@ class Rate(Model):
     """The rate of one broker in one direction, its reason, and what must be remembered until the next observation."""
 
     bytes_per_s: int
-    why: str = "to begin with"
-    blind_looks: int = 0
+    why: str = "initial rate"
+    blind_observations: int = 0
     """Observations in a row without the figures that are needed to judge it."""
     lag_bytes: float | None = None
     """What was missing on the replicas that are moving, at the last observation."""

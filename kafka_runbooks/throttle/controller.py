@@ -1,10 +1,10 @@
-"""How fast each broker may replicate right now, in each direction: one look further.
+"""How fast each broker may replicate in each direction: computes the next rates from the current ones and one observation.
 
-What a rate should be comes from headroom (`headroom`); how it gets there is additive increase and multiplicative decrease, as
-TCP and Cruise Control's concurrency adjuster have it, on the rate itself: up in small steps while clients don't feel it
-(`guarding`), halved as soon as they do. A rate that is near what it should be stays as it is (hysteresis). It rises only on
-good news and where what it allows is used; unknown is not good news: it stays, and after a few such looks falls, look by
-look, to the floor. It is never cleared here, and never leaves floor and ceiling.
+The target comes from headroom (`headroom`). The rate approaches it by additive increase and multiplicative decrease, as in TCP
+and Cruise Control's concurrency adjuster: up in small steps while request times are in bounds (`latency_guard`), halved as soon
+as they are not. A rate close to its target doesn't change (hysteresis). It rises only if request times are known to be good and
+the rate is actually used. Without metrics it stays as it is, and after a few such observations is halved at each, down to the
+floor. A rate is never removed here, and always lies between floor and ceiling.
 """
 
 from collections.abc import Iterable, Mapping
@@ -16,29 +16,29 @@ from kafka_runbooks.models.throttles import AdaptiveThrottle, FixedThrottle, Rat
 from kafka_runbooks.models.traffic import TrafficReport
 from kafka_runbooks.throttle import latency_guard, measurements
 from kafka_runbooks.throttle.headroom import Capacity, headroom, known_good, learn
-from kafka_runbooks.throttle.latency_guard import Finding, News
+from kafka_runbooks.throttle.latency_guard import Finding, Latency
 from kafka_runbooks.throttle.measurements import PerBroker, RequestTimes
 
 STEPS_FROM_FLOOR_TO_CEILING = 40
-"""So many good looks in a row lead from the floor to the ceiling. Kafka holds the average of the last 11 s to the rate
-(`replication.quota.window.num` samples, `ReplicationQuotaManager`), so a rate that rises lets ten seconds of the difference
-through at once, as fast as the network carries it: from floor to ceiling in 12 steps that was 0.7 s of a full line, in which
-in-sync followers' fetches and so producers wait; in 40 it is a fifth of a second."""
+"""Good observations in a row that lead from the floor to the ceiling. Kafka holds the average of the last 11 s to the rate
+(`replication.quota.window.num` samples, `ReplicationQuotaManager`), so raising the rate lets ten seconds of the difference
+through at once, at network speed. With 12 steps from floor to ceiling that burst saturated the link for 0.7 s, in which in-sync
+followers' fetches, and so producers, wait; with 40 it is 0.2 s."""
 STEPS_WHILE_FALLING_BEHIND = 2
-"""More is produced than arrives: the rate rises twice as fast."""
+"""Factor on the step while more is produced than arrives."""
 PROBING_SHARE = 0.25
-"""Of a step, beyond the traffic that is known to go well."""
-LOOKS_WITHOUT_METRICS = 3
-"""From so many looks in a row without metrics on, the rate is halved at each, down to the floor."""
+"""Share of a step to raise by, beyond the traffic known to be safe."""
+OBSERVATIONS_WITHOUT_METRICS = 3
+"""After this many observations in a row without metrics the rate is halved at each, down to the floor."""
 USED_SHARE = 0.1
-"""A rate of which less than this is used isn't what holds the data back; raised unseen, it would let a burst through later.
-As low as that because small partitions come in bursts: a fifth of what is allowed has been measured as normal."""
+"""If less than this share of the rate is used, the rate is not the bottleneck; raising it would only allow a burst later. It is
+this low because small partitions arrive in bursts: a fifth of the rate was measured in normal operation."""
 DEFAULT_CEILING_BYTES_PER_S = 100_000_000
 FIXED = "fixed by the operator"
 
 
 class Participants(NamedTuple):
-    """The brokers whose rates are ours to decide: sources by leader rate, destinations by follower rate."""
+    """The brokers whose rates are adapted: sources by leader rate, destinations by follower rate."""
 
     leader: frozenset[int]
     follower: frozenset[int] = frozenset()
@@ -47,28 +47,28 @@ class Participants(NamedTuple):
         return self.leader if direction is Direction.LEADER else self.follower
 
 
-class Look(NamedTuple):
-    """What was seen of the cluster since the last look, and at what time."""
+class Observation(NamedTuple):
+    """What was measured on the cluster since the last observation."""
 
     at: datetime
     traffic: TrafficReport
     times: Mapping[int, RequestTimes] = {}
     moved: PerBroker | None = None
-    """Bytes per second that moved (`measuring.moved`)."""
+    """Bytes per second that moved (`measurements.moved`)."""
     lag: PerBroker | None = None
-    """Bytes that are missing (`measuring.lag`)."""
+    """Bytes that are missing (`measurements.lag`)."""
     capacities: Mapping[int, Capacity] = {}
     waits_for: Mapping[int, frozenset[int]] = {}
-    """Leader -> the destinations that are in sync for a partition that it leads: its acks=all producers wait for them."""
+    """Leader -> the destinations in sync for a partition that it leads: its acks=all producers wait for them."""
     held_at_floor: str = ""
     """A reason to replicate as slowly as allowed, e.g. that another broker is down."""
 
 
 def ceiling(throttle: AdaptiveThrottle, capacities_bytes_per_s: Iterable[float], share: float | None = None) -> int:
-    """The highest rate: what the operator gave, else a share of the least capacity; never below the floor.
+    """The highest rate: the operator's ceiling, else a share of the lowest capacity; never below the floor.
 
     Args:
-        share: default: what a source may give.
+        share: of the capacity; default: the source share.
     """
     if throttle.ceiling_bytes_per_s is not None:
         return throttle.ceiling_bytes_per_s
@@ -79,60 +79,61 @@ def ceiling(throttle: AdaptiveThrottle, capacities_bytes_per_s: Iterable[float],
 
 
 def first_rate(throttle: AdaptiveThrottle | FixedThrottle) -> int:
-    """The rate to begin with, before anything was measured."""
+    """The initial rate, before anything was measured."""
     return throttle.rate_bytes_per_s if isinstance(throttle, FixedThrottle) else throttle.floor_bytes_per_s
 
 
 def rate_before_data_flows(throttle: AdaptiveThrottle | FixedThrottle) -> int:
-    """The rate of sources whose destination is not there yet, in bytes per second.
+    """The rate of sources whose destination is not up yet, in bytes per second.
 
-    In-sync followers' fetches of listed partitions are samples of the same quota, so that by the time when the destination comes
-    a source has ten seconds of nearly nothing to make up for (`STEPS_FROM_FLOOR_TO_CEILING`): at the floor it would send ten
-    times the floor at once, nothing for ten seconds, and so on. At a tenth of it that is a fetch or two. The
-    destination's own quota begins with its first fetch and has nothing to make up for: it holds the copy while its sources go to
-    the floor.
+    In-sync followers' fetches of listed partitions are samples of the same quota. When the destination comes up, the source's
+    window therefore holds ten seconds of almost no traffic (`STEPS_FROM_FLOOR_TO_CEILING`): at the floor it would send ten times
+    the floor at once, then nothing for ten seconds, and so on. At a tenth of the floor that burst is a fetch or two. The
+    destination's own quota starts with its first fetch, with an empty window: it limits the copy while its sources rise to the
+    floor.
     """
     first = first_rate(throttle)
     return first if isinstance(throttle, FixedThrottle) else max(1, first // 10)
 
 
-def adapt(throttle: AdaptiveThrottle | FixedThrottle, now: Rates, participants: Participants, look: Look) -> Rates:
-    """Every participant's rates one look later, each with the reason.
+def adapt(throttle: AdaptiveThrottle | FixedThrottle, now: Rates, participants: Participants, observation: Observation) -> Rates:
+    """Every participant's next rates, each with its reason.
 
     Args:
         throttle: what the operator asked for.
-        now: the rates in force and what was remembered with them; one that takes part anew begins with `first_rate`.
-        participants: whoever is in `now` but not here is left out of the answer.
-        look: what was measured.
+        now: the rates in force and the state kept with them; a new participant starts at `first_rate`.
+        participants: brokers in `now` that are not among them are dropped.
+        observation: what was measured.
     """
     now = with_participants(throttle, now, participants)
     if isinstance(throttle, FixedThrottle):
         return now
     findings: dict[int, Finding] = {}
     slowness: dict[int, Slowness] = {}
-    for broker in sorted({*participants.leader, *participants.follower, *look.waits_for}):
-        times = look.times.get(broker, RequestTimes())
+    for broker in sorted({*participants.leader, *participants.follower, *observation.waits_for}):
+        times = observation.times.get(broker, RequestTimes())
         before = now.slowness.get(broker, Slowness())
         findings[broker], slowness[broker] = latency_guard.judge(
-            throttle, look.traffic.by_broker.get(broker), times, before, look.at
+            throttle, observation.traffic.by_broker.get(broker), times, before, observation.at
         )
-    waited_for = latency_guard.slow_for_destinations(findings, look.waits_for)
+    waited_for = latency_guard.slow_for_destinations(findings, observation.waits_for)
     leader = {
-        broker: _next(throttle, Direction.LEADER, broker, rate, findings[broker], look) for broker, rate in now.leader.items()
+        broker: _next(throttle, Direction.LEADER, broker, rate, findings[broker], observation)
+        for broker, rate in now.leader.items()
     }
     follower = {}
     for broker, rate in now.follower.items():
         finding = findings[broker]
-        if broker in waited_for and finding.news is not News.SLOW:
-            slow, theirs = waited_for[broker]
-            finding = Finding(News.SLOW, f"broker {slow} waits for it: {theirs.why}")
-        follower[broker] = _next(throttle, Direction.FOLLOWER, broker, rate, finding, look)
+        if broker in waited_for and finding.latency is not Latency.SLOW:
+            slow, found = waited_for[broker]
+            finding = Finding(Latency.SLOW, f"broker {slow} waits for it: {found.why}")
+        follower[broker] = _next(throttle, Direction.FOLLOWER, broker, rate, finding, observation)
     return Rates(leader=leader, follower=follower, slowness=slowness)
 
 
 def with_participants(throttle: AdaptiveThrottle | FixedThrottle, now: Rates, participants: Participants) -> Rates:
-    """The rates in force of these participants; one that takes part only now begins with `first_rate`."""
-    first = Rate(bytes_per_s=first_rate(throttle), why=FIXED if isinstance(throttle, FixedThrottle) else "to begin with")
+    """The rates in force of these participants; a new one starts at `first_rate`."""
+    first = Rate(bytes_per_s=first_rate(throttle), why=FIXED if isinstance(throttle, FixedThrottle) else "initial rate")
     is_fixed = isinstance(throttle, FixedThrottle)
     return Rates(
         leader={broker: first if is_fixed else now.leader.get(broker, first) for broker in sorted(participants.leader)},
@@ -141,66 +142,70 @@ def with_participants(throttle: AdaptiveThrottle | FixedThrottle, now: Rates, pa
     )
 
 
-def _next(throttle: AdaptiveThrottle, direction: Direction, broker: int, before: Rate, finding: Finding, look: Look) -> Rate:
+def _next(
+    throttle: AdaptiveThrottle, direction: Direction, broker: int, before: Rate, finding: Finding, observation: Observation
+) -> Rate:
     floor = throttle.floor_bytes_per_s
     share = throttle.source_share if direction is Direction.LEADER else throttle.destination_share
-    capacity = look.capacities.get(broker, Capacity()).of(direction)
+    capacity = observation.capacities.get(broker, Capacity()).of(direction)
     highest = ceiling(throttle, [] if capacity is None else [capacity], share)
     rate = min(max(before.bytes_per_s, floor), highest)
     halved = max(floor, rate // 2)
 
-    traffic = look.traffic.by_broker.get(broker)
-    wrong = measurements.trouble(traffic, look.at)
-    carried = None if wrong or traffic is None else measurements.total(traffic, direction)
-    lag = _sound(look.lag, direction, broker)
+    traffic = observation.traffic.by_broker.get(broker)
+    problem = measurements.trouble(traffic, observation.at)
+    carried = None if problem or traffic is None else measurements.total(traffic, direction)
+    lag = _sound(observation.lag, direction, broker)
     learned = before.learned
-    if carried is not None and finding.news in (News.GOOD, News.SLOW):
-        learned = learn(learned, carried, in_bounds=finding.news is News.GOOD, at=look.at)
+    if carried is not None and finding.latency in (Latency.GOOD, Latency.SLOW):
+        learned = learn(learned, carried, in_bounds=finding.latency is Latency.GOOD, at=observation.at)
 
-    def decide(bytes_per_s: float, why: str, blind_looks: int = 0) -> Rate:
-        return Rate(bytes_per_s=int(bytes_per_s), why=why, blind_looks=blind_looks, lag_bytes=lag, learned=learned)
+    def decide(bytes_per_s: float, why: str, blind_observations: int = 0) -> Rate:
+        return Rate(bytes_per_s=int(bytes_per_s), why=why, blind_observations=blind_observations, lag_bytes=lag, learned=learned)
 
-    if look.held_at_floor:
-        return decide(floor, look.held_at_floor)
-    if finding.news is News.SLOW:
+    if observation.held_at_floor:
+        return decide(floor, observation.held_at_floor)
+    if finding.latency is Latency.SLOW:
         return decide(halved, f"halved: {finding.why}" if rate > floor else f"at the floor: {finding.why}")
-    if finding.news is News.UNKNOWN or (capacity is not None and carried is None):
-        what = look.traffic.problems.get(broker) or (finding.why if finding.news is News.UNKNOWN else "its traffic is not known")
-        blind = before.blind_looks + 1
-        if blind < LOOKS_WITHOUT_METRICS:
-            return decide(rate, f"stays: {what}", blind)
-        return decide(halved, f"down to the floor: {what}, {blind} looks in a row", blind)
+    if finding.latency is Latency.UNKNOWN or (capacity is not None and carried is None):
+        what = observation.traffic.problems.get(broker) or (
+            finding.why if finding.latency is Latency.UNKNOWN else "its traffic is not known"
+        )
+        blind = before.blind_observations + 1
+        if blind < OBSERVATIONS_WITHOUT_METRICS:
+            return decide(rate, f"unchanged: {what}", blind)
+        return decide(halved, f"reduced towards the floor: {what}, for {blind} observations in a row", blind)
 
-    ours = _sound(look.moved, direction, broker)
+    own = _sound(observation.moved, direction, broker)
     replicated = None
     if carried is not None and traffic is not None:
         replicated = traffic.replication_out_bytes_per_s if direction is Direction.LEADER else traffic.replication_in_bytes_per_s
     if capacity is None or carried is None:
-        target, room = float(highest), "capacity not known"
+        target, usage = float(highest), "capacity not known"
     else:
-        target = headroom(capacity, carried, min(ours or 0.0, replicated or 0.0), share)
-        room = f"{_mega(carried)} of {_mega(capacity)} MB/s are used, {_mega(ours or 0.0)} by us"
+        target = headroom(capacity, carried, min(own or 0.0, replicated or 0.0), share)
+        usage = f"{_mega(carried)} of {_mega(capacity)} MB/s are used, {_mega(own or 0.0)} by this run"
     target = min(max(target, floor), highest)
     if abs(target - rate) <= throttle.change_threshold * rate and (rate == highest or target < highest):
-        where = "at the ceiling" if rate == highest else "as fast as there is room"
-        return decide(rate, f"{where}: {room}")
+        where = "at the ceiling" if rate == highest else "at the headroom"
+        return decide(rate, f"{where}: {usage}")
     if target < rate:
-        return decide(max(target, halved), f"less room: {room}")
-    if finding.news is News.UNSURE:
-        return decide(rate, f"stays: {finding.why}")
-    if ours is None:
-        return decide(rate, "stays: how much arrives is not known")
-    # In-sync followers' fetches count against the same quota (`feasibility`): a rate can be used up and nothing of it be ours.
-    used = max(ours, replicated or 0.0)
+        return decide(max(target, halved), f"less headroom: {usage}")
+    if finding.latency is Latency.UNSURE:
+        return decide(rate, f"unchanged: {finding.why}")
+    if own is None:
+        return decide(rate, "unchanged: how much arrives is not known")
+    # In-sync followers' fetches count against the same quota (`feasibility`): they alone can use up a rate.
+    used = max(own, replicated or 0.0)
     if used < USED_SHARE * rate:
-        return decide(rate, f"stays: only {_mega(used)} of {_mega(rate)} MB/s are used")
+        return decide(rate, f"unchanged: only {_mega(used)} of {_mega(rate)} MB/s are used")
     step = max(1.0, (highest - floor) / STEPS_FROM_FLOOR_TO_CEILING)
-    why = f"up: request times are in bounds, {room}"
-    good = known_good(learned, look.at)
+    why = f"up: request times are in bounds, {usage}"
+    good = known_good(learned, observation.at)
     if good is not None and carried is not None and carried >= good:
-        step, why = max(1.0, step * PROBING_SHARE), f"up slowly, beyond what is known to go well: {room}"
+        step, why = max(1.0, step * PROBING_SHARE), f"up slowly, beyond the traffic known to be safe: {usage}"
     elif lag is not None and before.lag_bytes is not None and lag > before.lag_bytes:
-        step, why = step * STEPS_WHILE_FALLING_BEHIND, f"up faster: more is produced than arrives; {room}"
+        step, why = step * STEPS_WHILE_FALLING_BEHIND, f"up faster: more is produced than arrives; {usage}"
     return decide(min(target, rate + step), why)
 
 

@@ -1,10 +1,10 @@
-"""What may be swept up: leases that nobody renews any more, and only those.
+"""Which ledgers' contents may be removed on a schedule: those whose lease has expired, and only those.
 
-Three things must all hold, and what isn't known counts against it: the ledger is of this cluster and names an owner of ours;
-its lease is past its expiry, with a margin for clocks that differ; and the run that owns it is not open. A run that Temporal
-has forgotten (retention) is closed; where Temporal doesn't answer, nothing is swept.
+Three conditions must hold, and unknown counts as false: the ledger belongs to this cluster and names an owner; its lease has
+expired, with a margin for clock skew; and the owning run is not open. A run that Temporal no longer knows (retention) counts as
+closed; where Temporal doesn't answer, nothing is removed.
 
-What is swept is still looked at piece by piece (`leases`): what somebody changed meanwhile is theirs and stays.
+Each setting is still checked before it is removed (`leases`): values changed by others since are left alone.
 """
 
 from collections.abc import Iterable, Mapping
@@ -18,7 +18,7 @@ CLOCK_MARGIN = timedelta(minutes=2)
 
 
 class RunState(StrEnum):
-    """What Temporal says of the run that owns a ledger."""
+    """The state, in Temporal, of the run that owns a ledger."""
 
     OPEN = "open"
     CLOSED = "closed"
@@ -26,7 +26,7 @@ class RunState(StrEnum):
 
 
 class Verdict(NamedTuple):
-    """Whether to give back what one ledger holds, and why or why not."""
+    """Whether to remove what one ledger lists, and why or why not."""
 
     ledger: Ledger
     sweep: bool
@@ -39,7 +39,7 @@ def judge(ledgers: Iterable[Ledger], cluster: str, now: datetime, states: Mappin
     Args:
         ledgers: those found beside the cluster.
         cluster: the cluster's name.
-        now: with a timezone.
+        now: with a time zone.
         states: by `str(ledger.owner)`; one that isn't in it is unknown.
     """
     return tuple(Verdict(ledger, *_judge(ledger, cluster, now, states)) for ledger in ledgers)
@@ -48,17 +48,17 @@ def judge(ledgers: Iterable[Ledger], cluster: str, now: datetime, states: Mappin
 def _judge(ledger: Ledger, cluster: str, now: datetime, states: Mapping[str, RunState]) -> tuple[bool, str]:
     owner = ledger.owner
     if ledger.cluster != cluster:
-        return False, f"it is of cluster {ledger.cluster}, not of {cluster}"
+        return False, f"it belongs to cluster {ledger.cluster}, not to {cluster}"
     if not owner.workflow_id or not owner.run_id:
-        return False, "it names no run of ours"
+        return False, "it names no owner"
     if ledger.is_empty:
-        return False, "it holds nothing"
+        return False, "it is empty"
     state = states.get(str(owner), RunState.UNKNOWN)
     if state is RunState.OPEN:
-        return False, f"{owner} is open and gives back itself"
+        return False, f"{owner} is open and cleans up itself"
     if state is RunState.UNKNOWN:
         return False, f"whether {owner} is open is not known"
     left = owner.expires_at + CLOCK_MARGIN - now
     if left > timedelta():
-        return False, f"{owner} is {state}; its lease runs for another {left.total_seconds():.0f} s"
-    return True, f"{owner} is {state}, and its lease ended at {owner.expires_at:%Y-%m-%d %H:%M:%S} UTC"
+        return False, f"{owner} is {state}; its lease expires in {left.total_seconds():.0f} s"
+    return True, f"{owner} is {state}, and its lease expired at {owner.expires_at:%Y-%m-%d %H:%M:%S} UTC"

@@ -1,16 +1,16 @@
-"""Will it ever finish? A throttle at or below what is produced to the moving partitions never lets a replica catch up.
+"""Whether a copy can finish: a throttle at or below the produce rate of the moving partitions never lets a replica catch up.
 
 What a rate must carry follows from how Kafka counts (KIP-73; `KafkaApis.sizeOfThrottledPartitions`,
 `ReplicaManager.shouldLeaderThrottle`): the leader's quota counts every byte that any follower fetches of a listed partition,
-in sync or not, but only holds back the followers that aren't in sync. So a source's rate is used up first by its in-sync
-followers of the listed partitions, one share of what is produced for each, and only the rest copies anything:
+in sync or not, but only delays the followers that aren't in sync. So a source's in-sync followers of the listed partitions use
+its rate first, each at the produce rate, and only the rest is available for copying:
 
     source, to keep up:          sum over its moving partitions of  produced * (in-sync followers + arriving replicas)
     destination, to keep up:     sum over what arrives on it of     produced
     either, to end in T seconds: that, and  left / T  for every arriving replica
 
-The last is exact for one bottleneck, and the least that any way of sharing needs where there are several: each broker must
-carry these bytes whatever the others do.
+The last is exact for one bottleneck and a lower bound where there are several: each broker must carry these bytes regardless of
+the others.
 """
 
 from collections.abc import Iterable, Mapping
@@ -22,12 +22,12 @@ from kafka_runbooks.throttle.measurements import is_sound
 
 
 class Copying(NamedTuple):
-    """One partition that moves: what its destinations still lack, and what is produced to it meanwhile."""
+    """One partition that moves: what its destinations still lack, and its produce rate."""
 
     name: TopicPartition
     leader: int
     left_bytes: Mapping[int, int]
-    """By destination; 0 where that one is in sync already and only its list entries are left."""
+    """By destination; 0 if it is in sync already and only its list entries remain."""
     produced_bytes_per_s: float | None
     """None: not known."""
     in_sync_followers: int = 0
@@ -35,14 +35,14 @@ class Copying(NamedTuple):
 
 
 class Need(NamedTuple):
-    """One broker in one direction: what its rate must carry. Bytes per second and seconds."""
+    """What the rate of one broker in one direction must carry."""
 
     broker_id: int
     direction: Direction
     rate_bytes_per_s: int | None
     """In force; None: not throttled."""
     keeps_up_bytes_per_s: float
-    """At this rate nothing falls further behind, and nothing catches up either."""
+    """At this rate replicas neither catch up nor fall further behind."""
     left_bytes: int
 
     @property
@@ -51,27 +51,27 @@ class Need(NamedTuple):
 
     @property
     def seconds(self) -> float | None:
-        """The least time at the rate in force; None: never. 0 where nothing is left or nothing is throttled."""
+        """Lower bound of the time at the rate in force; None: never; 0 if nothing is left or nothing is throttled."""
         if self.left_bytes == 0 or self.rate_bytes_per_s is None:
             return 0.0
         return None if self.never_ends else self.left_bytes / (self.rate_bytes_per_s - self.keeps_up_bytes_per_s)
 
 
 class Feasibility(NamedTuple):
-    """What the rates in force lead to."""
+    """Whether, and how soon, the copy can finish at the rates in force."""
 
     needs: tuple[Need, ...]
     unknown: tuple[TopicPartition, ...] = ()
-    """Partitions whose produce rate isn't known: they count as if nothing were produced, so that figures are too low."""
+    """Partitions with an unknown produce rate. They count as 0, so the figures are lower bounds."""
 
     @property
     def never_ends(self) -> tuple[Need, ...]:
-        """Where a replica can never catch up."""
+        """Brokers and directions at which a replica can never catch up."""
         return tuple(need for need in self.needs if need.never_ends)
 
     @property
     def seconds(self) -> float | None:
-        """The least time until all is in sync; None: never, as it stands."""
+        """Lower bound of the time until everything is in sync; None: never, at these rates."""
         times = [need.seconds for need in self.needs]
         return None if None in times else max((time for time in times if time is not None), default=0.0)
 
@@ -91,12 +91,12 @@ class Feasibility(NamedTuple):
 def copying_of(
     moves: Iterable[Copy], sizes: Mapping[Replica, int], produced: Mapping[TopicPartition, float]
 ) -> tuple[Copying, ...]:
-    """What moves, from what was measured. A partition without a leader, or whose leader's size isn't known, is left out.
+    """The moving partitions, from measurements. One without a leader, or with a leader of unknown size, is left out.
 
     Args:
-        moves: partitions, each with the brokers that its data arrives on.
+        moves: partitions, each with the brokers that receive its data.
         sizes: bytes of replicas (DescribeLogDirs), of the leaders and the destinations.
-        produced: bytes per second by partition (`measuring.produced`).
+        produced: bytes per second by partition (`measurements.produced`).
     """
     found = []
     for partition, destinations in moves:
@@ -117,11 +117,11 @@ def copying_of(
 
 
 def judge(moving: Iterable[Copying], rates: Mapping[int, ThrottleRates]) -> Feasibility:
-    """What each broker must carry, against the rates in force.
+    """Compare what each broker must carry with the rates in force.
 
     Args:
         moving: the partitions in the throttled replica lists.
-        rates: in force, by broker, whoever set them; a broker that isn't in it isn't throttled.
+        rates: in force, by broker, whether set by this run or not; a broker that is missing isn't throttled.
     """
     keeps_up: dict[tuple[Direction, int], float] = {}
     left: dict[tuple[Direction, int], int] = {}

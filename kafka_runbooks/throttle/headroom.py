@@ -1,8 +1,8 @@
-"""Headroom: how much of a broker's network is left for moving data, from its capacity and what really goes through it.
+"""Headroom: how much of a broker's network is left for moving data, from its capacity and its measured traffic.
 
-The formula is kafka-kit's autothrottle (its `ReplicationHeadroom`; figures in its own tests are ours too), with one change:
-what replication takes now is *measured*. autothrottle takes the throttle it set last for it, which is wrong whenever the data
-doesn't come as fast as it may, or somebody has changed the rate.
+The formula is that of kafka-kit's autothrottle (`ReplicationHeadroom`; the figures of its tests hold here too), with one change:
+the current replication traffic is *measured*. autothrottle uses the throttle it set last instead, which is wrong whenever data
+moves slower than allowed, or someone else has changed the rate.
 """
 
 from collections.abc import Mapping
@@ -13,9 +13,9 @@ from kafka_runbooks.models.cluster import Direction
 from kafka_runbooks.models.throttles import Learned
 
 LEARNED_HALF_LIFE = timedelta(days=7)
-"""Traffic that was carried well loses its word slowly: machines, disks and neighbours change."""
+"""Traffic known to be safe decays slowly: machines, disks and neighbours change."""
 LIMIT_IS_FORGOTTEN_AFTER = timedelta(hours=1)
-"""So long after request times were last out of bounds, what was learned bounds nothing any more."""
+"""After this time without request times out of bounds, what was learned no longer limits the step."""
 
 
 class Capacity(NamedTuple):
@@ -31,46 +31,46 @@ class Capacity(NamedTuple):
 def capacity_of(instance_type: str | None, by_instance_type: Mapping[str, float]) -> Capacity:
     """A broker's capacity, from its node's instance type.
 
-    A type that isn't configured leaves only its own brokers without a capacity (autothrottle then updates no broker at all).
+    A type that isn't configured leaves only its own brokers without a capacity (autothrottle then updates no broker).
     """
     both = by_instance_type.get(instance_type or "")
     return Capacity(both, both)
 
 
-def headroom(capacity: float, carried: float, ours: float, share: float) -> float:
-    """What our replication may take, all figures in one unit (bytes per second).
+def headroom(capacity: float, carried: float, own: float, share: float) -> float:
+    """The rate that this run's replication may use. All figures are in one unit (bytes per second).
 
-    `(capacity - others - over) * share`, with `others = max(carried - ours, 0)` and `over = max(carried - capacity, 0)`.
-    It can be negative: then there is none. Whatever `share` < 1 is, others' traffic and ours stay under the capacity.
+    `(capacity - others - over) * share`, with `others = max(carried - own, 0)` and `over = max(carried - capacity, 0)`.
+    Negative means no headroom. With any `share` < 1 the total traffic stays under the capacity.
 
     Args:
         capacity: of the broker's network in this direction.
-        carried: all traffic measured in this direction, ours included.
-        ours: how much of it is ours, measured.
-        share: of what is free, how much may be taken (autothrottle: `max-tx-rate`, `max-rx-rate`).
+        carried: all traffic measured in this direction, including the run's.
+        own: the run's part of it, measured.
+        share: of the free capacity that may be used (autothrottle: `max-tx-rate`, `max-rx-rate`).
     """
-    others = max(carried - ours, 0.0)
+    others = max(carried - own, 0.0)
     over = max(carried - capacity, 0.0)
     return (capacity - others - over) * share
 
 
 def learn(before: Learned | None, carried: float, *, in_bounds: bool, at: datetime) -> Learned:
-    """What one more look teaches about what a broker carries."""
-    faded = 0.0
+    """Update what is known about the traffic a broker can carry, from one observation."""
+    decayed = 0.0
     limited_at = None
     if before is not None:
-        faded = before.bytes_per_s * 0.5 ** (max(timedelta(), at - before.at) / LEARNED_HALF_LIFE)
+        decayed = before.bytes_per_s * 0.5 ** (max(timedelta(), at - before.at) / LEARNED_HALF_LIFE)
         limited_at = before.limited_at
     if not in_bounds:
-        return Learned(bytes_per_s=faded, at=at, limited_at=at)
-    return Learned(bytes_per_s=max(faded, carried), at=at, limited_at=limited_at)
+        return Learned(bytes_per_s=decayed, at=at, limited_at=at)
+    return Learned(bytes_per_s=max(decayed, carried), at=at, limited_at=limited_at)
 
 
 def known_good(learned: Learned | None, at: datetime) -> float | None:
-    """The traffic up to which it is known to go well; None while no limit was met lately.
+    """The traffic known to be safe; None if no limit was hit recently.
 
-    It isn't a capacity: a rate held under it could never find out that the broker can do more. Up to it a rate goes in whole
-    steps, beyond it in small ones.
+    It isn't a capacity: a rate capped at it could never find out that the broker can carry more. Below it the rate rises in full
+    steps, above it in small ones.
     """
     if learned is None or learned.limited_at is None or at - learned.limited_at > LIMIT_IS_FORGOTTEN_AFTER:
         return None

@@ -1,12 +1,13 @@
-"""Throttle leases: what to set on brokers and topics, and what to take back, so that what others set survives.
+"""Throttle leases: what to set on brokers and topics, and what to remove, so that settings made by others survive.
 
 Kafka throttles replication by two things together (KIP-73): a rate on each broker, and on each topic a list of the
 `partition:broker` replicas that count against it. One without the other does nothing. Both are shared: another tool or a
-person may have set them before us, or change them under us. The rules here:
+person may have set them before the run, or may change them during it. The rules:
 
-- A rate that somebody else set stays; our traffic obeys it. We set a rate only where there is none or where it is ours.
-- List entries are added one by one, never `*`; on release exactly those that we added go.
-- What was ours but reads differently now has been taken over by somebody: it is theirs, and we leave it.
+- An external rate, one that someone else set, stays, and the run's traffic obeys it. A run sets a rate only where there is none,
+  or where the present one is its own.
+- List entries are added one by one, never `*`; release removes exactly the entries that the run added.
+- A setting of the run that has another value now was changed by someone else since, and is left alone.
 """
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -21,10 +22,10 @@ NO_RATES = ThrottleRates()
 
 
 def entries_for(moves: Iterable[Copy], live: frozenset[int]) -> dict[str, EntryLease]:
-    """The list entries that throttle exactly this copying.
+    """The list entries that throttle exactly these copies.
 
     Args:
-        moves: partitions, each with the brokers that its data arrives on.
+        moves: partitions, each with the brokers that receive its data.
         live: brokers that are up. Every live replica is a source, not only the leader: leadership moves during a copy.
 
     Returns:
@@ -63,22 +64,22 @@ def sources_of(moves: Iterable[Copy], live: frozenset[int]) -> tuple[int, ...]:
 
 
 def destinations_of(moves: Iterable[Copy], live: frozenset[int]) -> tuple[int, ...]:
-    """The live brokers that any of this data arrives on."""
+    """The live brokers that receive any of this data."""
     return tuple(sorted({broker for _, arriving in moves for broker in arriving if broker in live}))
 
 
 def add_entries(observed: ThrottledReplicas, wanted: EntryLease) -> tuple[ThrottledReplicas, EntryLease]:
-    """The topic's lists with our entries added, and which of them are really ours (not there before).
+    """The topic's lists with the wanted entries added, and the added ones: the run's own, not present before.
 
     A list that is `*` already throttles every replica and is left as it is.
     """
-    leader, our_leader = _added(observed.leader, wanted.leader)
-    follower, our_follower = _added(observed.follower, wanted.follower)
-    return ThrottledReplicas(leader=leader, follower=follower), EntryLease(leader=our_leader, follower=our_follower)
+    leader, added_leader = _added(observed.leader, wanted.leader)
+    follower, added_follower = _added(observed.follower, wanted.follower)
+    return ThrottledReplicas(leader=leader, follower=follower), EntryLease(leader=added_leader, follower=added_follower)
 
 
-def entries_to_strike(held: Mapping[str, EntryLease], moving: Collection[TopicPartition]) -> dict[str, EntryLease]:
-    """Our entries of partitions that don't move any more: topic -> entries.
+def entries_to_remove(held: Mapping[str, EntryLease], moving: Collection[TopicPartition]) -> dict[str, EntryLease]:
+    """The run's entries of partitions that no longer move: topic -> entries.
 
     While they are in the lists, what in-sync followers of these partitions fetch uses up the rate of those that still move.
     """
@@ -93,21 +94,21 @@ def entries_to_strike(held: Mapping[str, EntryLease], moving: Collection[TopicPa
     return {topic: lease for topic, lease in found.items() if lease.leader or lease.follower}
 
 
-def remove_entries(observed: ThrottledReplicas, ours: EntryLease) -> ThrottledReplicas:
-    """The topic's lists without our entries; everything else keeps its order."""
-    return ThrottledReplicas(leader=_removed(observed.leader, ours.leader), follower=_removed(observed.follower, ours.follower))
+def remove_entries(observed: ThrottledReplicas, own: EntryLease) -> ThrottledReplicas:
+    """The topic's lists without the run's entries; all others keep their order."""
+    return ThrottledReplicas(leader=_removed(observed.leader, own.leader), follower=_removed(observed.follower, own.follower))
 
 
 def rates_to_take(
     observed: Mapping[int, ThrottleRates], held: Mapping[int, RateLease], wanted: Mapping[int, ThrottleRates] | int
 ) -> dict[int, RateLease]:
-    """The leases with which every observed broker replicates as fast as wanted; foreign rates are left out, each for itself.
+    """The leases that hold every observed broker at the wanted rates; external rates are left out, per direction.
 
     Args:
         observed: the rates set on each live broker itself.
-        held: leases that we hold already.
-        wanted: bytes per second by broker; None in a direction leaves that direction as it is. A number: everybody's leader
-            rate.
+        held: leases that the run holds already.
+        wanted: bytes per second by broker; None in a direction leaves that direction as it is. A number: the leader
+            rate of every broker.
     """
     leases = {}
     for broker_id, rates in sorted(observed.items()):
@@ -122,16 +123,16 @@ def _take(observed: ThrottleRates, held: RateLease | None, want: ThrottleRates) 
     directions, changed = [], False
     previous, ours, earlier = {}, {}, {}
     for direction in Direction:
-        seen = observed.of(direction)
-        previous[direction] = ours[direction] = seen
+        current = observed.of(direction)
+        previous[direction] = ours[direction] = current
         if held is not None and direction in held.directions:
             directions.append(direction)
             previous[direction], ours[direction] = held.previous.of(direction), held.ours.of(direction)
-            if want.of(direction) is not None and still_ours(observed, held, direction):
+            if want.of(direction) is not None and is_unchanged(observed, held, direction):
                 ours[direction], changed = want.of(direction), True
-                if seen in our_rates(held, direction):
-                    earlier[direction] = seen
-        elif want.of(direction) is not None and seen is None:
+                if current in rates_possibly_set(held, direction):
+                    earlier[direction] = current
+        elif want.of(direction) is not None and current is None:
             directions.append(direction)
             ours[direction], changed = want.of(direction), True
     if not changed:
@@ -142,31 +143,31 @@ def _take(observed: ThrottleRates, held: RateLease | None, want: ThrottleRates) 
 
 
 def rates_to_set(observed: ThrottleRates, lease: RateLease) -> ThrottleRates:
-    """What to set on a broker that this lease was just taken on: our directions as we want them, anybody else's as it is."""
+    """What to set on a broker after taking this lease: the leased directions as wanted, the others as they are."""
     return _rates(
         {
             direction: lease.ours.of(direction)
-            if direction in lease.directions and still_ours(observed, lease, direction)
+            if direction in lease.directions and is_unchanged(observed, lease, direction)
             else observed.of(direction)
             for direction in Direction
         }
     )
 
 
-def still_ours(observed: ThrottleRates, lease: RateLease, direction: Direction = Direction.LEADER) -> bool:
-    """Whether the rate is as we set it, or as it was before (a crash came between writing ahead and setting)."""
-    return observed.of(direction) in {*our_rates(lease, direction), lease.previous.of(direction)}
+def is_unchanged(observed: ThrottleRates, lease: RateLease, direction: Direction = Direction.LEADER) -> bool:
+    """Whether the rate is the lease's, or the one before it (after a crash between writing the ledger and setting the rate)."""
+    return observed.of(direction) in {*rates_possibly_set(lease, direction), lease.previous.of(direction)}
 
 
-def our_rates(lease: RateLease, direction: Direction = Direction.LEADER) -> frozenset[int | None]:
-    """The rates that are on the broker if we set them: the last one, and the one before where setting it failed."""
+def rates_possibly_set(lease: RateLease, direction: Direction = Direction.LEADER) -> frozenset[int | None]:
+    """The rates that the run may have set: the last one, and the one before if setting the last failed."""
     earlier = None if lease.earlier is None else lease.earlier.of(direction)
     return frozenset({lease.ours.of(direction), lease.ours.of(direction) if earlier is None else earlier})
 
 
-def rates_to_give_back(observed: Mapping[int, ThrottleRates], held: Mapping[int, RateLease]) -> dict[int, ThrottleRates]:
-    """What to set on each observed broker that still has a rate we set; what somebody took over is left as it is."""
-    given = {}
+def rates_to_restore(observed: Mapping[int, ThrottleRates], held: Mapping[int, RateLease]) -> dict[int, ThrottleRates]:
+    """What to set on each observed broker that still has a rate of the run; rates changed by others since are left alone."""
+    restored = {}
     for broker_id, lease in sorted(held.items()):
         if broker_id not in observed:
             continue
@@ -174,35 +175,35 @@ def rates_to_give_back(observed: Mapping[int, ThrottleRates], held: Mapping[int,
         after = _rates(
             {
                 direction: lease.previous.of(direction)
-                if direction in lease.directions and rates.of(direction) in our_rates(lease, direction)
+                if direction in lease.directions and rates.of(direction) in rates_possibly_set(lease, direction)
                 else rates.of(direction)
                 for direction in Direction
             }
         )
         if after != rates:
-            given[broker_id] = after
-    return given
+            restored[broker_id] = after
+    return restored
 
 
 def rates_in_force(held: Mapping[int, RateLease]) -> Rates:
-    """What our leases hold brokers at, to go on from."""
+    """The rates of the run's leases, to resume from."""
 
-    def ours(direction: Direction) -> dict[int, Rate]:
-        set_by_us = {broker: lease.ours.of(direction) for broker, lease in held.items() if direction in lease.directions}
-        return {broker: Rate(bytes_per_s=rate, why="in force already") for broker, rate in set_by_us.items() if rate is not None}
+    def leased(direction: Direction) -> dict[int, Rate]:
+        rates = {broker: lease.ours.of(direction) for broker, lease in held.items() if direction in lease.directions}
+        return {broker: Rate(bytes_per_s=rate, why="in force already") for broker, rate in rates.items() if rate is not None}
 
-    return Rates(leader=ours(Direction.LEADER), follower=ours(Direction.FOLLOWER))
+    return Rates(leader=leased(Direction.LEADER), follower=leased(Direction.FOLLOWER))
 
 
 def foreign_rates(
     observed: Mapping[int, ThrottleRates], held: Mapping[int, RateLease], direction: Direction = Direction.LEADER
 ) -> dict[int, int]:
-    """Broker -> rate (bytes per second) that somebody else set and that our traffic will obey."""
+    """Broker -> external rate (bytes per second), set by someone else, that the run's traffic will obey."""
     found = {}
     for broker_id, rates in sorted(observed.items()):
         rate, lease = rates.of(direction), held.get(broker_id)
-        is_ours = lease is not None and direction in lease.directions and still_ours(rates, lease, direction)
-        if rate is not None and not is_ours:
+        is_own = lease is not None and direction in lease.directions and is_unchanged(rates, lease, direction)
+        if rate is not None and not is_own:
             found[broker_id] = rate
     return found
 
@@ -226,10 +227,10 @@ def _added(observed: str, wanted: Sequence[str]) -> tuple[str, tuple[str, ...]]:
     if EVERY_REPLICA in present:
         return observed, ()
     known = set(present)
-    ours = tuple(entry for entry in wanted if entry not in known)
-    return ",".join([*present, *ours]), ours
+    added = tuple(entry for entry in wanted if entry not in known)
+    return ",".join([*present, *added]), added
 
 
-def _removed(observed: str, ours: Sequence[str]) -> str:
-    gone = set(ours)
+def _removed(observed: str, own: Sequence[str]) -> str:
+    gone = set(own)
     return ",".join(entry for entry in _split(observed) if entry not in gone)

@@ -1,15 +1,15 @@
-"""What happened between two looks: request times of just that window, and the bytes that really moved.
+"""What happened between two observations: the request times of just that window, and the bytes that moved.
 
-Two of Kafka's own figures mislead a controller that looks every few seconds:
+Two figures mislead a controller that polls every few seconds:
 
 - The percentiles of `RequestMetrics` come from an exponentially decaying reservoir (yammer's biased sample: 1028 values,
-  alpha 0.015). After a stall they stay high for minutes, until the slow values' weight is under one percent; and while
-  requests stall few complete, so that they hardly rise while it is bad. The same histogram also has `Count` and `Mean`, both
-  exact since the broker started: two readings give the true mean of the requests that completed in between.
-- The throttle that was set last says nothing about what replicates. What moved is what grew on the destinations' disks
+  alpha 0.015). After a stall they stay high for minutes, until the slow values weigh less than one percent; and during a stall
+  few requests complete, so they hardly rise. The same histogram also has `Count` and `Mean`, both exact since the broker
+  started: two readings give the true mean of the requests that completed in between.
+- The throttle that was set last doesn't show how much replicates. What moved is the growth on the destinations' disks
   (DescribeLogDirs), each byte of it sent by the partition's leader.
 
-A figure that can't be had is None, never 0.
+An unavailable figure is None, never 0.
 """
 
 import math
@@ -22,19 +22,19 @@ from kafka_runbooks.models.moves import Copy
 from kafka_runbooks.models.traffic import BrokerTraffic
 
 STALE_AFTER = timedelta(seconds=60)
-"""Metrics that are older say nothing about the rate in force now."""
+"""Older metrics don't reflect the rate in force."""
 CLOCK_SKEW = timedelta(seconds=30)
 
 
 class RequestTotals(NamedTuple):
-    """`RequestMetrics,name=TotalTimeMs`, as it stands: requests completed since the broker started, and their mean."""
+    """`RequestMetrics,name=TotalTimeMs`: requests completed since the broker started, and their mean."""
 
     requests: int
     mean_ms: float
 
 
 class RequestWindow(NamedTuple):
-    """The requests that completed between two looks; `mean_ms` is None where none did."""
+    """The requests that completed between two observations; `mean_ms` is None if none did."""
 
     requests: int
     mean_ms: float | None
@@ -90,14 +90,14 @@ def moved(before: ReplicaSizes, after: ReplicaSizes, seconds: float, moves: Sequ
     """Bytes per second that arrived on the moving replicas, by destination and by the leader that sent them.
 
     Args:
-        before: replica sizes at the last look (DescribeLogDirs), of the destinations at least.
+        before: replica sizes at the last observation (DescribeLogDirs), of the destinations at least.
         after: the same now.
         seconds: between the two.
-        moves: partitions, each with the brokers that its data arrives on.
+        moves: partitions, each with the brokers that receive its data.
 
     Returns:
-        None where `seconds` isn't positive. A destination that didn't answer one of the times is left out, and so are the
-        leaders that send to it. A replica that shrank (retention, truncation) counts as nothing: too little is the safe side.
+        None if `seconds` isn't positive. A destination that didn't answer both times is left out, and so are the leaders that
+        send to it. A replica that shrank (retention, truncation) counts as 0: underestimating is the safe side.
     """
     if seconds <= 0:
         return None
@@ -121,7 +121,7 @@ def moved(before: ReplicaSizes, after: ReplicaSizes, seconds: float, moves: Sequ
 def lag(sizes: Mapping[Replica, int], moves: Sequence[Copy]) -> PerBroker:
     """Bytes that the moving replicas still lack, by destination and by leader: the leader's size less the replica's.
 
-    A partition whose leader's size isn't known counts nowhere.
+    A partition whose leader's size isn't known isn't counted.
     """
     leader: dict[int, float] = {}
     follower: dict[int, float] = {}
@@ -155,7 +155,7 @@ def produced(
 
 
 def waits_for(partitions: Iterable[Partition], destinations: Collection[int]) -> dict[int, frozenset[int]]:
-    """Leader -> the destinations in sync for a partition that it leads: whoever produces to it with acks=all waits for them."""
+    """Leader -> the destinations in sync for a partition that it leads: its acks=all producers wait for them."""
     found: dict[int, set[int]] = {}
     for partition in partitions:
         in_sync = [broker for broker in destinations if broker in partition.in_sync and broker != partition.leader]
@@ -165,26 +165,26 @@ def waits_for(partitions: Iterable[Partition], destinations: Collection[int]) ->
 
 
 def is_sound(figure: float) -> bool:
-    """Whether a measured rate, time or count can be true at all."""
+    """Whether a measured rate, time or count is possible: finite and not negative."""
     return math.isfinite(figure) and figure >= 0
 
 
 def trouble(traffic: BrokerTraffic | None, at: datetime) -> str | None:
-    """Why a broker's figures may not be used, in words; None where they may."""
+    """Why a broker's figures can't be used; None if they can."""
     if traffic is None:
         return "no metrics"
     age = at - traffic.measured_at
     if age > STALE_AFTER:
         return f"its metrics are {age.total_seconds():.0f} s old"
     if age < -CLOCK_SKEW:
-        return f"its metrics are {-age.total_seconds():.0f} s ahead of our clock"
+        return f"its metrics are {-age.total_seconds():.0f} s ahead of this clock"
     figures = traffic.model_dump(exclude={"broker_id", "measured_at"})
     wrong = [name for name, figure in figures.items() if isinstance(figure, int | float) and not is_sound(figure)]
     return f"{wrong[0]} is {figures[wrong[0]]}" if wrong else None
 
 
 def total(traffic: BrokerTraffic, direction: Direction) -> float | None:
-    """All that goes through the broker's network in one direction, bytes per second; None where a part isn't known."""
+    """The broker's whole network traffic in one direction, bytes per second; None if a part isn't known."""
     if direction is Direction.LEADER:
         parts = (traffic.out_bytes_per_s, traffic.replication_out_bytes_per_s)
     else:

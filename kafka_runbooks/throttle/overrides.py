@@ -1,7 +1,7 @@
-"""What a person sets by hand: `throttle set` and `throttle clear`, for all brokers or for one, until it ends by itself.
+"""Throttle overrides by operators, for all brokers or for one: `throttle set` and `throttle clear`.
 
-An override takes the place of the computed rate in both directions, whatever floor and ceiling say: a broker's own before the
-one for all. It ends at `expires_at`, and, where the person said so, as soon as nothing moves any more.
+An override replaces the computed rate in both directions, regardless of floor and ceiling; a broker's own takes precedence over
+the one for all. It ends at `expires_at`, and, if requested, as soon as nothing moves any more.
 """
 
 from datetime import datetime
@@ -12,10 +12,10 @@ from kafka_runbooks.models.throttles import Rate, Rates
 
 
 def with_override(overrides: Overrides, new: Override, now: datetime) -> Overrides:
-    """The overrides with a new one, which takes the place of the one for the same broker or for all.
+    """The overrides with a new one, which replaces the one of the same scope (a broker, or all).
 
     Raises:
-        ValueError: it has ended already, or doesn't say of which timezone its end is.
+        ValueError: it has expired already, or its expiry has no time zone.
     """
     if new.expires_at is not None and new.expires_at.tzinfo is None:
         raise ValueError("expires_at has no timezone; write it like 2026-01-01T12:00:00Z")
@@ -31,7 +31,7 @@ def without(overrides: Overrides, broker_id: int | None) -> Overrides:
 
 
 def still_in_force(overrides: Overrides, now: datetime, *, is_moving: bool) -> Overrides:
-    """Without those that have ended by themselves."""
+    """The overrides that have not ended."""
     return tuple(
         override
         for override in overrides
@@ -40,13 +40,13 @@ def still_in_force(overrides: Overrides, now: datetime, *, is_moving: bool) -> O
 
 
 def for_broker(overrides: Overrides, broker_id: int) -> Override | None:
-    """What holds for a broker: its own, else the one for all."""
+    """The override for a broker: its own, else the one for all."""
     by_broker = {override.broker_id: override for override in overrides}
     return by_broker.get(broker_id, by_broker.get(None))
 
 
 def apply(rates: Rates, overrides: Overrides) -> Rates:
-    """The computed rates with what people want in their place; what is computed next goes on from these."""
+    """The computed rates, replaced by overrides where there are any; the next computation starts from these."""
 
     def overridden(direction: Direction) -> dict[int, Rate]:
         found = {}

@@ -1,11 +1,11 @@
-"""Kafka's replication quota as it counts (`ReplicationQuotaManager`, `SimpleRate`): what it lets through, second by second."""
+"""A simulation of Kafka's replication quota (`ReplicationQuotaManager`, `SimpleRate`): what passes, second by second."""
 
 from collections.abc import Callable
 
 SAMPLES = 11
 """`replication.quota.window.num`, each of `replication.quota.window.size.seconds`: one second."""
 FETCH_BYTES = 10_000_000
-"""A fetch is held back or it isn't: its whole response passes (`replica.fetch.response.max.bytes`)."""
+"""A fetch is delayed or not as a whole: if not, its full response passes (`replica.fetch.response.max.bytes`)."""
 LINE_BYTES_PER_S = 300_000_000
 
 
@@ -13,7 +13,7 @@ def passed(rate_bytes_per_s: Callable[[float], float], seconds: int, *, idle_bef
     """Bytes that a follower with enough to fetch gets in each second.
 
     Args:
-        rate_bytes_per_s: the quota in force, by seconds since the follower came.
+        rate_bytes_per_s: the quota in force, by seconds since the follower's first fetch.
         idle_before: whether in-sync followers have fetched a little of the same partitions for longer than the window.
     """
     samples = [(float(at), 50_000) for at in range(-SAMPLES + 1, 1)] if idle_before else []

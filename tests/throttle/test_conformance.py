@@ -1,6 +1,6 @@
-"""kafka-kit's autothrottle in figures: cases 32 to 40 of what its own tests expect of it, each by its number.
+"""Conformance with kafka-kit's autothrottle: cases 32 to 40 of its own tests, each by its number.
 
-Where ours is meant to differ, the test says so and shows the difference.
+Intended differences are stated and shown.
 """
 
 from datetime import timedelta
@@ -17,9 +17,9 @@ from kafka_runbooks.models.operator import Override
 from kafka_runbooks.models.throttles import AdaptiveThrottle, Rate, Rates
 from kafka_runbooks.models.traffic import Figure
 from kafka_runbooks.throttle import leases, measurements
-from kafka_runbooks.throttle.controller import Look, Participants, adapt, with_participants
+from kafka_runbooks.throttle.controller import Observation, Participants, adapt, with_participants
 from kafka_runbooks.throttle.headroom import Capacity, headroom
-from tests.throttle.looks import LOOK, MEGABYTE, START, all_used, report, traffic
+from tests.throttle.observations import INTERVAL, MEGABYTE, START, all_used, report, traffic
 
 MOVES = [
     Copy(Partition(topic="t", partition=0, leader=1000, replicas=(1003, 1000, 1002), in_sync=(1000, 1002)), (1003,)),
@@ -35,13 +35,13 @@ def test_32_who_sends_who_receives_and_which_entries_go_into_the_lists() -> None
     assert entries.follower == ("0:1003", "1:1005", "1:1010")
     assert leases.destinations_of(MOVES, LIVE) == (1003, 1005, 1010)
     # autothrottle lists the leaders alone, 0:1000 and 1:1002. Leadership moves during a copy, and what another leader then
-    # sends would not be throttled: ours are in the lists from the start.
+    # sends would not be throttled: here every source is in the lists from the start.
     assert entries.leader == ("0:1000", "0:1002", "1:1002", "1:1003")
     assert leases.sources_of(MOVES, LIVE) == (1000, 1002, 1003)
 
 
 CASE_33 = {
-    # (direction, broker): (all traffic, ours of it, what autothrottle sets), MB/s
+    # (direction, broker): (all traffic, the run's part of it, what autothrottle sets), MB/s
     (Direction.LEADER, 1000): (80, 20, 126),
     (Direction.LEADER, 1002): (80, 0, 108),
     (Direction.FOLLOWER, 1003): (80, 0, 96),
@@ -56,7 +56,7 @@ def test_33_rates_from_capacity_200_floor_20_shares_90_and_80() -> None:
         assert max(20.0, headroom(200, carried, ours, share[direction])) == pytest.approx(expected), broker
 
 
-def test_33_and_that_is_where_rates_settle_when_what_we_add_is_measured_too() -> None:
+def test_33_rates_settle_there_when_the_added_traffic_is_measured_too() -> None:
     throttle = AdaptiveThrottle(
         floor_bytes_per_s=20 * MEGABYTE, source_share=0.9, destination_share=0.8, change_threshold=0, produce_p99_limit_ms=250
     )
@@ -64,7 +64,7 @@ def test_33_and_that_is_where_rates_settle_when_what_we_add_is_measured_too() ->
     others = {broker: (carried - ours) * MEGABYTE for (_, broker), (carried, ours, _) in CASE_33.items()}
     now = with_participants(throttle, Rates(), participants)
     for number in range(40):
-        at = START + number * LOOK
+        at = START + number * INTERVAL
         used = all_used(now)
         seen = report(
             *(
@@ -80,7 +80,7 @@ def test_33_and_that_is_where_rates_settle_when_what_we_add_is_measured_too() ->
             )
         )
         capacities = dict.fromkeys(others, Capacity(200 * MEGABYTE, 200 * MEGABYTE))
-        now = adapt(throttle, now, participants, Look(at=at, traffic=seen, moved=used, capacities=capacities))
+        now = adapt(throttle, now, participants, Observation(at=at, traffic=seen, moved=used, capacities=capacities))
     for (direction, broker), (_, _, expected) in CASE_33.items():
         assert now.of(direction)[broker].bytes_per_s == pytest.approx(expected * MEGABYTE, abs=2), broker
 
@@ -104,7 +104,7 @@ def by_hand(broker_id: int | None, bytes_per_s: int = 50 * MEGABYTE, *, ends_wit
 
 
 def test_36_a_broker_that_catches_up_outside_any_reassignment_lists_what_it_follows() -> None:
-    """`ThrottleRecovery` of 1001 alone. Ours lists sources too, and only replicas that are not in sync."""
+    """`ThrottleRecovery` of 1001 alone. It lists sources too, and only replicas that are not in sync."""
     topics = [
         Partition(topic=topic, partition=0, leader=1000, replicas=replicas, in_sync=in_sync)
         for topic, replicas, in_sync in (
@@ -143,21 +143,21 @@ def test_38_where_a_reassignment_leads(
     assert moving.target == target
 
 
-def test_39_what_is_there_is_kept_and_only_what_is_ours_is_cleared() -> None:
+def test_39_existing_settings_are_kept_and_only_the_run_s_own_are_removed() -> None:
     # Other dynamic configs are never sent at all (IncrementalAlterConfigs of these two keys, see clients/kafka/admin.py).
     theirs = ThrottledReplicas(leader="7:1001", follower="*")
     during, ours = leases.add_entries(theirs, EntryLease(leader=("0:1001", "7:1001"), follower=("0:1002",)))
-    assert during == ThrottledReplicas(leader="7:1001,0:1001", follower="*"), "`*` throttles ours already"
+    assert during == ThrottledReplicas(leader="7:1001,0:1001", follower="*"), "`*` includes every entry already"
     assert ours == EntryLease(leader=("0:1001",))
     assert leases.remove_entries(during, ours) == theirs
 
     observed = {1001: ThrottleRates(), 1002: ThrottleRates(leader_bytes_per_s=9), 1003: ThrottleRates()}
     wanted = {1001: ThrottleRates(leader_bytes_per_s=2000, follower_bytes_per_s=4000), 1002: ThrottleRates(leader_bytes_per_s=1)}
     taken = leases.rates_to_take(observed, {}, wanted)
-    assert set(taken) == {1001}, "1002 has somebody else's rate, and nobody wants one on 1003"
+    assert set(taken) == {1001}, "1002 has an external rate, and none is wanted on 1003"
     after = leases.rates_to_set(observed[1001], taken[1001])
     assert (after.follower_bytes_per_s, after.leader_bytes_per_s) == (4000, 2000)
-    assert leases.rates_to_give_back({**observed, 1001: after}, taken) == {1001: ThrottleRates()}
+    assert leases.rates_to_restore({**observed, 1001: after}, taken) == {1001: ThrottleRates()}
 
 
 def test_40_a_broker_lacking_one_direction_has_no_figures_and_keeps_its_rate() -> None:
@@ -177,11 +177,11 @@ def test_40_a_broker_lacking_one_direction_has_no_figures_and_keeps_its_rate() -
     assert set(seen.by_broker) == {1}
     assert seen.by_broker[1].out_bytes_per_s == seen.by_broker[1].in_bytes_per_s == 1.0
     assert "in_bytes_per_s (rx): no point in the last 120 s" in seen.problems[2]
-    assert "missing" in seen.problems[3], "a host without the tag is nobody's"
+    assert "missing" in seen.problems[3], "a host without the tag belongs to no broker"
     assert traffic_report([1], names, {}, START, 60).by_broker == {}
 
     now = Rates(leader={broker: Rate(bytes_per_s=20 * MEGABYTE) for broker in (1, 2, 3)})
-    after = adapt(AdaptiveThrottle(), now, Participants(frozenset({1, 2, 3})), Look(START, seen, moved=all_used(now)))
+    after = adapt(AdaptiveThrottle(), now, Participants(frozenset({1, 2, 3})), Observation(START, seen, moved=all_used(now)))
     assert after.leader[1].bytes_per_s > 20 * MEGABYTE
     assert after.leader[2].bytes_per_s == after.leader[3].bytes_per_s == 20 * MEGABYTE
     assert "no point" in after.leader[2].why

@@ -1,4 +1,4 @@
-"""Rates go up only on good news, by small steps, come down at most by half, and never leave floor and ceiling."""
+"""Rates rise only on good observations and by small steps, fall at most by half, and stay between floor and ceiling."""
 
 import itertools
 from datetime import datetime, timedelta
@@ -12,7 +12,7 @@ from kafka_runbooks.models.traffic import TrafficReport
 from kafka_runbooks.throttle.controller import (
     FIXED,
     STEPS_FROM_FLOOR_TO_CEILING,
-    Look,
+    Observation,
     Participants,
     adapt,
     ceiling,
@@ -21,7 +21,7 @@ from kafka_runbooks.throttle.controller import (
 )
 from kafka_runbooks.throttle.headroom import Capacity
 from kafka_runbooks.throttle.measurements import PerBroker, RequestTimes, RequestWindow
-from tests.throttle.looks import LOOK, MEGABYTE, START, all_used, good_look, report, traffic
+from tests.throttle.observations import INTERVAL, MEGABYTE, START, all_used, good_observation, report, traffic
 from tests.throttle.quota import FETCH_BYTES, passed
 
 FLOOR, CEILING = 10 * MEGABYTE, 100 * MEGABYTE
@@ -47,8 +47,8 @@ milliseconds = st.floats(0, 20_000) | st.none() | st.just(float("nan"))
 
 
 @st.composite
-def looks(draw: st.DrawFn, brokers: tuple[int, ...] = (1001, 1002, 1003)) -> Look:
-    """Anything that a metrics backend, a clock and a cluster can come up with."""
+def observations(draw: st.DrawFn, brokers: tuple[int, ...] = (1001, 1002, 1003)) -> Observation:
+    """Any values that a metrics backend, a clock and a cluster can produce."""
     at = START + timedelta(seconds=draw(st.integers(0, 4_000)))
     seen = []
     for broker in draw(st.sets(st.sampled_from(brokers))):
@@ -58,7 +58,7 @@ def looks(draw: st.DrawFn, brokers: tuple[int, ...] = (1001, 1002, 1003)) -> Loo
         seen.append(traffic(broker, at - age, **figures, produce_p99_ms=draw(milliseconds), fetch_p99_ms=draw(milliseconds)))
     rates = st.dictionaries(st.sampled_from(brokers), st.floats(0, 2e8) | st.just(float("nan")))
     windows = st.none() | st.just(RequestWindow(0, None)) | st.builds(RequestWindow, st.integers(1, 900), st.floats(0, 9_000))
-    return Look(
+    return Observation(
         at=at,
         traffic=TrafficReport(by_broker={broker.broker_id: broker for broker in seen}),
         times={broker: RequestTimes(draw(windows)) for broker in brokers},
@@ -70,31 +70,31 @@ def looks(draw: st.DrawFn, brokers: tuple[int, ...] = (1001, 1002, 1003)) -> Loo
     )
 
 
-@given(st.lists(looks(), max_size=25))
-def test_rates_stay_between_floor_and_ceiling_and_change_by_bounded_steps(seen: list[Look]) -> None:
+@given(st.lists(observations(), max_size=25))
+def test_rates_stay_between_floor_and_ceiling_and_change_by_bounded_steps(several: list[Observation]) -> None:
     now = with_participants(THROTTLE, Rates(), TWO)
-    for look in seen:
-        after = adapt(THROTTLE, now, TWO, look)
+    for observation in several:
+        after = adapt(THROTTLE, now, TWO, observation)
         for key, rate in numbers(after).items():
             before = numbers(now)[key]
             assert FLOOR <= rate <= CEILING
             assert rate <= before + 2 * STEP + 1
-            assert rate >= before // 2 or look.held_at_floor
+            assert rate >= before // 2 or observation.held_at_floor
         assert all(rate.why for direction in Direction for rate in after.of(direction).values())
         now = Rates.model_validate_json(after.model_dump_json())
         assert now == after, "a heartbeat carries it to the next attempt"
 
 
-@given(looks(), st.integers(FLOOR, CEILING))
-def test_unknown_never_raises_a_rate(look: Look, rate: int) -> None:
+@given(observations(), st.integers(FLOOR, CEILING))
+def test_unknown_never_raises_a_rate(observation: Observation, rate: int) -> None:
     now = at_rate(rate)
-    after = adapt(THROTTLE, now, TWO, look)
+    after = adapt(THROTTLE, now, TWO, observation)
     for (direction, broker), new in numbers(after).items():
-        seen = look.traffic.by_broker.get(broker)
-        moved = None if look.moved is None else look.moved.of(direction, broker)
+        seen = observation.traffic.by_broker.get(broker)
+        moved = None if observation.moved is None else observation.moved.of(direction, broker)
         unknown = (
             seen is None
-            or abs((look.at - seen.measured_at).total_seconds()) > 59
+            or abs((observation.at - seen.measured_at).total_seconds()) > 59
             or any(figure is not None and not figure >= 0 for figure in (seen.in_bytes_per_s, seen.out_bytes_per_s))
             or seen.produce_p99_ms is None
             or seen.fetch_p99_ms is None
@@ -110,13 +110,13 @@ def test_with_constant_headroom_it_settles_near_it_and_then_stays(start: int, ca
     throttle, now, seen = THROTTLE, at_rate(start, Participants(frozenset({1001}))), []
     for number in range(2 * STEPS_FROM_FLOOR_TO_CEILING):
         used = all_used(now)
-        at = START + number * LOOK
+        at = START + number * INTERVAL
         busy = traffic(1001, at, out_bytes_per_s=others, replication_out_bytes_per_s=used.leader[1001])
-        look = Look(at=at, traffic=report(busy), moved=used, capacities={1001: Capacity(capacity, capacity)})
-        now = adapt(throttle, now, Participants(frozenset({1001})), look)
+        observation = Observation(at=at, traffic=report(busy), moved=used, capacities={1001: Capacity(capacity, capacity)})
+        now = adapt(throttle, now, Participants(frozenset({1001})), observation)
         seen.append(now.leader[1001].bytes_per_s)
     settled = seen[-1]
-    assert len(set(seen[STEPS_FROM_FLOOR_TO_CEILING:])) == 1, "it doesn't hunt"
+    assert len(set(seen[STEPS_FROM_FLOOR_TO_CEILING:])) == 1, "it doesn't oscillate"
     over = max(others + settled - capacity, 0)
     fits = min(max((capacity - others - over) * 0.8, FLOOR), CEILING)
     assert abs(fits - settled) <= 0.1 * settled + 1
@@ -125,7 +125,7 @@ def test_with_constant_headroom_it_settles_near_it_and_then_stays(start: int, ca
 def test_good_news_leads_to_the_ceiling_in_small_steps() -> None:
     now, rates = at_rate(FLOOR), [FLOOR]
     for number in range(STEPS_FROM_FLOOR_TO_CEILING):
-        now = adapt(THROTTLE, now, TWO, good_look(now, START + number * LOOK))
+        now = adapt(THROTTLE, now, TWO, good_observation(now, START + number * INTERVAL))
         rates.append(now.leader[1001].bytes_per_s)
     assert rates[-1] == CEILING
     assert max(b - a for a, b in itertools.pairwise(rates)) == STEP
@@ -133,7 +133,7 @@ def test_good_news_leads_to_the_ceiling_in_small_steps() -> None:
 
 def test_a_slow_broker_halves_its_own_rates_and_is_named() -> None:
     now = at_rate(80 * MEGABYTE)
-    good = good_look(now)
+    good = good_observation(now)
     slow = good._replace(traffic=report(*[traffic(1001), traffic(1002, produce_p99_ms=900), traffic(1003)]))
     after = adapt(THROTTLE, now, TWO, slow)
     assert after.leader[1002].bytes_per_s == 40 * MEGABYTE
@@ -145,53 +145,58 @@ def test_a_slow_broker_halves_its_own_rates_and_is_named() -> None:
 
 def test_slow_fetches_count_like_slow_produce() -> None:
     now = at_rate(80 * MEGABYTE)
-    look = good_look(now)._replace(traffic=report(traffic(1001, fetch_p99_ms=3_000), traffic(1002), traffic(1003)))
-    after = adapt(THROTTLE, now, TWO, look)
+    observation = good_observation(now)._replace(traffic=report(traffic(1001, fetch_p99_ms=3_000), traffic(1002), traffic(1003)))
+    after = adapt(THROTTLE, now, TWO, observation)
     assert after.leader[1001].bytes_per_s == 40 * MEGABYTE
     assert "fetch p99 3000 ms" in after.leader[1001].why
     blind = THROTTLE.model_copy(update={"fetch_p99_limit_ms": None})
-    assert adapt(blind, now, TWO, look).leader[1001].bytes_per_s >= 80 * MEGABYTE
+    assert adapt(blind, now, TWO, observation).leader[1001].bytes_per_s >= 80 * MEGABYTE
 
 
 def test_a_slow_leader_that_waits_for_a_destination_halves_what_goes_into_it() -> None:
     now = at_rate(80 * MEGABYTE)
-    look = good_look(now)
+    observation = good_observation(now)
     bystander = traffic(1009, produce_p99_ms=5_000)
-    look = look._replace(traffic=TrafficReport(by_broker={**look.traffic.by_broker, 1009: bystander}))
-    assert adapt(THROTTLE, now, TWO, look).follower[1003].bytes_per_s >= 80 * MEGABYTE, "it has nothing to do with us"
-    after = adapt(THROTTLE, now, TWO, look._replace(waits_for={1009: frozenset({1003})}))
+    observation = observation._replace(traffic=TrafficReport(by_broker={**observation.traffic.by_broker, 1009: bystander}))
+    assert adapt(THROTTLE, now, TWO, observation).follower[1003].bytes_per_s >= 80 * MEGABYTE, (
+        "nobody on 1009 waits for a destination"
+    )
+    after = adapt(THROTTLE, now, TWO, observation._replace(waits_for={1009: frozenset({1003})}))
     assert after.follower[1003].bytes_per_s == 40 * MEGABYTE
     assert "broker 1009 waits for it" in after.follower[1003].why
 
 
-def test_without_metrics_it_stays_and_then_falls_look_by_look_to_the_floor() -> None:
+def test_without_metrics_it_stays_and_then_is_halved_at_each_observation_down_to_the_floor() -> None:
     now, seen = at_rate(80 * MEGABYTE), []
     for number in range(6):
         now = adapt(
-            THROTTLE, now, TWO, Look(at=START + number * LOOK, traffic=TrafficReport(problems={1001: "exporter: refused"}))
+            THROTTLE,
+            now,
+            TWO,
+            Observation(at=START + number * INTERVAL, traffic=TrafficReport(problems={1001: "exporter: refused"})),
         )
         seen.append(now.leader[1001].bytes_per_s // MEGABYTE)
     assert seen == [80, 80, 40, 20, 10, 10]
-    assert "exporter: refused, 6 looks in a row" in now.leader[1001].why
+    assert "exporter: refused, for 6 observations in a row" in now.leader[1001].why
 
 
 def test_metrics_that_stand_still_are_soon_no_metrics() -> None:
-    """A backend that scrapes less often than we look lets a rate rise once a scrape; one that has stopped, not at all."""
+    """If the backend scrapes less often than the controller polls, a rate rises once per scrape; if it has stopped, never."""
     now, seen = at_rate(80 * MEGABYTE), []
     for number in range(14):
-        now = adapt(THROTTLE, now, TWO, good_look(now, START)._replace(at=START + number * LOOK))
+        now = adapt(THROTTLE, now, TWO, good_observation(now, START)._replace(at=START + number * INTERVAL))
         seen.append(now.leader[1001].bytes_per_s)
         if number == 5:
-            assert now.leader[1001].why == "stays: nothing was measured since the last look"
-    assert seen[:11] == [80 * MEGABYTE + STEP] * 11, "one step, for the one time that something was measured"
+            assert now.leader[1001].why == "unchanged: nothing was measured since the last observation"
+    assert seen[:11] == [80 * MEGABYTE + STEP] * 11, "one step, for the only new measurement"
     assert seen[-1] < seen[0] and "s old" in now.leader[1001].why
 
 
 def test_one_broker_without_metrics_holds_back_nobody_else() -> None:
     now = at_rate(20 * MEGABYTE)
-    look = good_look(now)
-    without = TrafficReport(by_broker={broker: seen for broker, seen in look.traffic.by_broker.items() if broker != 1001})
-    after = adapt(THROTTLE, now, TWO, look._replace(traffic=without))
+    observation = good_observation(now)
+    without = TrafficReport(by_broker={broker: seen for broker, seen in observation.traffic.by_broker.items() if broker != 1001})
+    after = adapt(THROTTLE, now, TWO, observation._replace(traffic=without))
     assert after.leader[1001].bytes_per_s == 20 * MEGABYTE
     assert after.leader[1002].bytes_per_s > 20 * MEGABYTE
 
@@ -199,34 +204,34 @@ def test_one_broker_without_metrics_holds_back_nobody_else() -> None:
 def test_a_rate_that_is_not_used_does_not_rise() -> None:
     now = at_rate(20 * MEGABYTE)
     quiet = traffic(1001, replication_out_bytes_per_s=1e6)
-    look = good_look(now)
-    look = look._replace(
-        traffic=TrafficReport(by_broker={**look.traffic.by_broker, 1001: quiet}),
+    observation = good_observation(now)
+    observation = observation._replace(
+        traffic=TrafficReport(by_broker={**observation.traffic.by_broker, 1001: quiet}),
         moved=PerBroker({1001: 1e6, 1002: 20e6}, {1003: 20e6}),
     )
-    after = adapt(THROTTLE, now, TWO, look)
+    after = adapt(THROTTLE, now, TWO, observation)
     assert after.leader[1001].bytes_per_s == 20 * MEGABYTE
     assert "only 1.0 of 20.0 MB/s are used" in after.leader[1001].why
     assert after.leader[1002].bytes_per_s > 20 * MEGABYTE
 
 
 def test_a_rate_that_in_sync_followers_use_up_rises() -> None:
-    """Their fetches of listed partitions count against the leader's quota and aren't held back by it: nothing of it is ours."""
+    """Their fetches of listed partitions count against the leader's quota without being delayed by it."""
     now = at_rate(20 * MEGABYTE)
     busy = traffic(1001, replication_out_bytes_per_s=30e6)
-    look = good_look(now)
-    look = look._replace(
-        traffic=TrafficReport(by_broker={**look.traffic.by_broker, 1001: busy}),
+    observation = good_observation(now)
+    observation = observation._replace(
+        traffic=TrafficReport(by_broker={**observation.traffic.by_broker, 1001: busy}),
         moved=PerBroker({1001: 0.0, 1002: 20e6}, {1003: 20e6}),
     )
-    assert adapt(THROTTLE, now, TWO, look).leader[1001].bytes_per_s > 20 * MEGABYTE
+    assert adapt(THROTTLE, now, TWO, observation).leader[1001].bytes_per_s > 20 * MEGABYTE
 
 
 def test_a_destination_that_falls_behind_rises_twice_as_fast() -> None:
     now = at_rate(20 * MEGABYTE)
     for number, lag in enumerate((1e9, 1.1e9)):
-        look = good_look(now, START + number * LOOK)._replace(lag=PerBroker({}, {1003: lag}))
-        before, now = now, adapt(THROTTLE, now, TWO, look)
+        observation = good_observation(now, START + number * INTERVAL)._replace(lag=PerBroker({}, {1003: lag}))
+        before, now = now, adapt(THROTTLE, now, TWO, observation)
     assert now.follower[1003].bytes_per_s - before.follower[1003].bytes_per_s == 2 * STEP
     assert now.leader[1001].bytes_per_s - before.leader[1001].bytes_per_s == STEP
     assert "more is produced than arrives" in now.follower[1003].why
@@ -234,7 +239,10 @@ def test_a_destination_that_falls_behind_rises_twice_as_fast() -> None:
 
 def test_while_another_broker_is_down_it_is_the_floor_at_once() -> None:
     after = adapt(
-        THROTTLE, at_rate(80 * MEGABYTE), TWO, good_look(at_rate(80 * MEGABYTE))._replace(held_at_floor="broker 1009 is down")
+        THROTTLE,
+        at_rate(80 * MEGABYTE),
+        TWO,
+        good_observation(at_rate(80 * MEGABYTE))._replace(held_at_floor="broker 1009 is down"),
     )
     assert set(numbers(after).values()) == {FLOOR}
     assert after.reason() == "broker 1009 is down"
@@ -245,28 +253,28 @@ def test_beyond_what_is_known_to_go_well_it_goes_in_small_steps() -> None:
     now = at_rate(50 * MEGABYTE, one)
     at = START
 
-    def look(**figures: float) -> None:
+    def advance(**figures: float) -> None:
         nonlocal now, at
-        at += LOOK
+        at += INTERVAL
         used = all_used(now)
         seen = traffic(1001, at, replication_out_bytes_per_s=used.leader[1001], **figures)
-        now = adapt(THROTTLE, now, one, Look(at=at, traffic=report(seen), moved=used))
+        now = adapt(THROTTLE, now, one, Observation(at=at, traffic=report(seen), moved=used))
 
-    look()
-    look()
-    look(produce_p99_ms=900.0)
+    advance()
+    advance()
+    advance(produce_p99_ms=900.0)
     rates = [now.leader[1001].bytes_per_s]
     for _ in range(15):
-        look()
+        advance()
         rates.append(now.leader[1001].bytes_per_s)
     steps = [b - a for a, b in itertools.pairwise(rates)]
-    assert steps[0] == STEP, "up to what went well"
-    assert steps[-1] == STEP / 4 and "beyond what is known to go well" in now.leader[1001].why
+    assert steps[0] == STEP, "full steps below the traffic known to be safe"
+    assert steps[-1] == STEP / 4 and "beyond the traffic known to be safe" in now.leader[1001].why
 
 
 def test_a_fixed_rate_stays() -> None:
     fixed = FixedThrottle(rate_bytes_per_s=4 * MEGABYTE)
-    after = adapt(fixed, at_rate(FLOOR), TWO, Look(at=START, traffic=TrafficReport()))
+    after = adapt(fixed, at_rate(FLOOR), TWO, Observation(at=START, traffic=TrafficReport()))
     assert set(numbers(after).values()) == {4 * MEGABYTE}
     assert after.reason() == FIXED
 
@@ -279,7 +287,7 @@ def test_the_ceiling_is_a_share_of_the_weakest_capacity() -> None:
 
 def test_whoever_comes_begins_at_the_floor_and_whoever_ends_is_left_out() -> None:
     now = at_rate(50 * MEGABYTE)
-    after = adapt(THROTTLE, now, Participants(frozenset({1001, 1004})), Look(at=START, traffic=TrafficReport()))
+    after = adapt(THROTTLE, now, Participants(frozenset({1001, 1004})), Observation(at=START, traffic=TrafficReport()))
     assert {broker: rate.bytes_per_s for broker, rate in after.leader.items()} == {1001: 50 * MEGABYTE, 1004: FLOOR}
     assert after.follower == {}
     assert after.wanted()[1004].follower_bytes_per_s is None
@@ -289,7 +297,7 @@ def test_time_may_go_backwards() -> None:
     now = at_rate(50 * MEGABYTE)
     earlier: datetime = START - timedelta(days=1)
     for at in (START, earlier, START):
-        now = adapt(THROTTLE, now, TWO, good_look(now, at))
+        now = adapt(THROTTLE, now, TWO, good_observation(now, at))
     assert all(FLOOR <= rate <= CEILING for rate in numbers(now).values())
 
 
@@ -303,9 +311,9 @@ def test_the_reasons_of_a_hundred_brokers_are_a_note_of_some_lines() -> None:
 
 
 def test_what_passes_at_once_stays_small_under_the_window_of_kafka_s_quota() -> None:
-    """As a source's quota counts it: from before its destination is there, through the floor, up by steps a look of 6 s."""
+    """A source's quota, from before its destination is up, through the floor, up by a step every 6 s."""
     throttle = AdaptiveThrottle(floor_bytes_per_s=FLOOR, ceiling_bytes_per_s=CEILING)
-    assert max(passed(lambda _: FLOOR, 40, idle_before=True)) > 100 * MEGABYTE, "what it is that must not happen"
+    assert max(passed(lambda _: FLOOR, 40, idle_before=True)) > 100 * MEGABYTE, "the burst that must be avoided"
     assert max(passed(lambda _: rate_before_data_flows(throttle), 40, idle_before=True)) <= 2 * FETCH_BYTES
     risen = passed(lambda at: FLOOR + STEP * (at // 6), 120, idle_before=False)
     assert max(risen) <= 70 * MEGABYTE

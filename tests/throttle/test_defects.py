@@ -1,4 +1,4 @@
-"""What goes wrong in autothrottle and its users' issues, as regression tests of ours."""
+"""Known defects of autothrottle, from its code and its users' issues, as regression tests."""
 
 import contextlib
 from collections.abc import Iterator
@@ -16,13 +16,13 @@ from kafka_runbooks.models.operator import Override
 from kafka_runbooks.models.throttles import AdaptiveThrottle, Rate, Rates
 from kafka_runbooks.models.traffic import TrafficReport
 from kafka_runbooks.throttle import overrides
-from kafka_runbooks.throttle.controller import Look, Participants, adapt
+from kafka_runbooks.throttle.controller import Observation, Participants, adapt
 from kafka_runbooks.throttle.headroom import Capacity, capacity_of, headroom
 from kafka_runbooks.throttle.measurements import PerBroker
 from tests.fakes.kafka import FakeKafka
 from tests.fakes.kubernetes import FakeKubernetes
 from tests.fakes.world import World
-from tests.throttle.looks import LOOK, MEGABYTE, START, good_look, report, traffic
+from tests.throttle.observations import INTERVAL, MEGABYTE, START, good_observation, report, traffic
 
 THROTTLE = AdaptiveThrottle(floor_bytes_per_s=10 * MEGABYTE, ceiling_bytes_per_s=100 * MEGABYTE)
 ONE = Participants(frozenset({1001}))
@@ -67,7 +67,7 @@ def test_what_cannot_be_read_is_not_nothing_and_clears_no_throttle(world: World)
 def test_without_any_metrics_for_hours_there_still_is_a_rate() -> None:
     now = Rates(leader={1001: Rate(bytes_per_s=90 * MEGABYTE)})
     for number in range(500):
-        now = adapt(THROTTLE, now, ONE, Look(at=START + number * LOOK, traffic=TrafficReport()))
+        now = adapt(THROTTLE, now, ONE, Observation(at=START + number * INTERVAL, traffic=TrafficReport()))
         assert now.wanted()[1001].leader_bytes_per_s is not None
     assert now.leader[1001].bytes_per_s == 10 * MEGABYTE
 
@@ -75,15 +75,15 @@ def test_without_any_metrics_for_hours_there_still_is_a_rate() -> None:
 def test_a_null_in_the_metrics_is_an_unknown_figure() -> None:
     """A nil value crashed it."""
     now = Rates(leader={1001: Rate(bytes_per_s=20 * MEGABYTE)})
-    look = Look(
+    observation = Observation(
         START,
         report(traffic(1001, out_bytes_per_s=None)),
         moved=PerBroker({1001: 2e7}, {}),
         capacities={1001: Capacity(1e8, 1e8)},
     )
-    after = adapt(THROTTLE, now, ONE, look)
+    after = adapt(THROTTLE, now, ONE, observation)
     assert after.leader[1001].bytes_per_s == 20 * MEGABYTE
-    assert after.leader[1001].why == "stays: its traffic is not known"
+    assert after.leader[1001].why == "unchanged: its traffic is not known"
 
 
 @pytest.mark.parametrize("text", ["-5", "0", "1e1", "٣x"])
@@ -106,66 +106,66 @@ def test_megabytes_are_megabytes_on_both_sides() -> None:
     now = Rates(leader={1001: Rate(bytes_per_s=40 * MEGABYTE)})
     throttle = THROTTLE.model_copy(update={"source_share": 0.5, "change_threshold": 0.0})
     seen = report(traffic(1001, out_bytes_per_s=20e6, replication_out_bytes_per_s=40e6))
-    look = Look(START, seen, moved=PerBroker({1001: 40e6}, {}), capacities={1001: Capacity(100e6, 100e6)})
-    assert adapt(throttle, now, ONE, look).leader[1001].bytes_per_s == (100_000_000 - 20_000_000) // 2
+    observation = Observation(START, seen, moved=PerBroker({1001: 40e6}, {}), capacities={1001: Capacity(100e6, 100e6)})
+    assert adapt(throttle, now, ONE, observation).leader[1001].bytes_per_s == (100_000_000 - 20_000_000) // 2
 
 
 def test_an_instance_type_that_nobody_listed_blocks_only_itself() -> None:
-    """It returned an error and updated nobody."""
+    """It returned an error and updated no broker."""
     capacities = {
         broker: capacity_of(kind, {"m5.large": 100e6}) for broker, kind in ((1001, "m5.large"), (1002, "new"), (1003, None))
     }
     assert capacities[1002] == capacities[1003] == Capacity()
     now = Rates(leader={broker: Rate(bytes_per_s=20 * MEGABYTE) for broker in BROKERS})
-    after = adapt(THROTTLE, now, Participants(frozenset(BROKERS)), good_look(now)._replace(capacities=capacities))
+    after = adapt(THROTTLE, now, Participants(frozenset(BROKERS)), good_observation(now)._replace(capacities=capacities))
     assert all(after.leader[broker].bytes_per_s > 20 * MEGABYTE for broker in BROKERS)
 
 
 def test_the_rate_set_last_is_not_what_replicates() -> None:
-    """It took the throttle that it had set for replication traffic: here 50 set, 2 moving, 88 of others' in 100."""
-    assert headroom(100, 90, 50, 0.8) == pytest.approx(48), "so it would have gone on"
+    """It took the throttle it had set for the replication traffic. Here 50 are set, 2 move, others use 88 of 100."""
+    assert headroom(100, 90, 50, 0.8) == pytest.approx(48), "the rate autothrottle would have kept"
     now = Rates(leader={1001: Rate(bytes_per_s=50 * MEGABYTE)})
     seen = report(traffic(1001, out_bytes_per_s=88e6, replication_out_bytes_per_s=2e6))
-    look = Look(START, seen, moved=PerBroker({1001: 2e6}, {}), capacities={1001: Capacity(100e6, 100e6)})
+    observation = Observation(START, seen, moved=PerBroker({1001: 2e6}, {}), capacities={1001: Capacity(100e6, 100e6)})
     seen_rates = []
     for _ in range(4):
-        now = adapt(THROTTLE, now, ONE, look)
+        now = adapt(THROTTLE, now, ONE, observation)
         seen_rates.append(now.leader[1001].bytes_per_s)
     assert seen_rates[-1] == 10 * MEGABYTE
-    assert "less room" in adapt(THROTTLE, Rates(leader={1001: Rate(bytes_per_s=50 * MEGABYTE)}), ONE, look).reason()
+    assert "less headroom" in adapt(THROTTLE, Rates(leader={1001: Rate(bytes_per_s=50 * MEGABYTE)}), ONE, observation).reason()
 
 
-def test_more_than_replication_at_all_is_never_ours() -> None:
-    """Our figure is prompt, the broker's rates are averages: what they don't show as replication counts as clients'."""
+def test_the_run_s_share_is_at_most_the_replication_traffic() -> None:
+    """The measured rate is current, the broker's are averages: what they don't show as replication counts as clients' traffic."""
     now = Rates(leader={1001: Rate(bytes_per_s=50 * MEGABYTE)})
     seen = report(traffic(1001, out_bytes_per_s=80e6, replication_out_bytes_per_s=1e6))
-    look = Look(START, seen, moved=PerBroker({1001: 50e6}, {}), capacities={1001: Capacity(100e6, 100e6)})
-    assert adapt(THROTTLE, now, ONE, look).leader[1001].bytes_per_s == 25 * MEGABYTE
+    observation = Observation(START, seen, moved=PerBroker({1001: 50e6}, {}), capacities={1001: Capacity(100e6, 100e6)})
+    assert adapt(THROTTLE, now, ONE, observation).leader[1001].bytes_per_s == 25 * MEGABYTE
 
 
 def test_a_step_is_never_a_jump() -> None:
-    """One-step proportional: from the floor to 90 % at once, and back."""
+    """It was proportional, in one step: from the floor to 90 % at once, and back."""
     now = Rates(leader={1001: Rate(bytes_per_s=10 * MEGABYTE)})
-    after = adapt(THROTTLE, now, ONE, good_look(now, capacity=1e9))
+    after = adapt(THROTTLE, now, ONE, good_observation(now, capacity=1e9))
     assert after.leader[1001].bytes_per_s <= 18 * MEGABYTE
 
 
 def test_partitions_that_join_a_topic_that_is_moving_already_are_listed(world: World) -> None:
-    """The test was by topic name: more partitions of a topic that was moving already were not added."""
+    """It compared topic names: further partitions of a topic that was moving already were not added."""
     take(world, 0)
     assert "1:1003" not in world.lists["events.a"].follower
     take(world, 0, 1)
     assert world.lists["events.a"].follower.split(",") == ["0:1003", "1:1003"]
 
 
-def test_no_list_of_ours_is_a_wildcard(world: World) -> None:
-    """`*` counts every replica of the topic, those in sync too."""
+def test_no_list_is_a_wildcard(world: World) -> None:
+    """`*` counts every replica of the topic, also those in sync."""
     take(world, 0, 1, 2)
     assert "*" not in world.lists["events.a"].leader + world.lists["events.a"].follower
 
 
-def test_a_rate_that_somebody_set_is_left_and_ours_go_on_beside_it(world: World) -> None:
-    """It remembered 25 MB/s of its own while a person had set another rate: stuck."""
+def test_an_external_rate_is_left_alone_and_the_run_s_own_rates_still_change(world: World) -> None:
+    """It remembered 25 MB/s of its own while an operator had set another rate, and got stuck."""
     world.rates[1001] = ThrottleRates(leader_bytes_per_s=25)
     take(world, 0, 1)
     assert world.rates[1001] == ThrottleRates(leader_bytes_per_s=25)
@@ -197,7 +197,7 @@ def test_an_error_of_kafka_s_is_not_swallowed(world: World) -> None:
         take(world, 0)
     world.before_act = lambda name: None
     ledger = ledgers.read(FakeKubernetes(world), TOKEN)
-    assert ledger.entries, "written ahead: whoever comes next knows what may be there"
+    assert ledger.entries, "written ahead, so that the next attempt knows what may be set"
 
 
 def test_a_broker_that_dies_is_skipped_and_settled_when_it_is_back(world: World) -> None:
@@ -218,7 +218,7 @@ def test_a_broker_that_dies_is_skipped_and_settled_when_it_is_back(world: World)
 
 
 def test_both_directions_come_back_however_far_it_got(world: World) -> None:
-    """Broken off after each act in turn; the next one gives back all of it."""
+    """Interrupted before and after each call in turn; the release that follows restores everything."""
     wanted = {
         1001: ThrottleRates(leader_bytes_per_s=5_000),
         1002: ThrottleRates(leader_bytes_per_s=6_000),
@@ -227,7 +227,7 @@ def test_both_directions_come_back_however_far_it_got(world: World) -> None:
     world.rates[1003] = ThrottleRates(leader_bytes_per_s=1)
     before_rates, before_lists = dict(world.rates), dict(world.lists)
 
-    def broken_off_at(number: int, *, before: bool) -> Iterator[None]:
+    def interrupted_at(number: int, *, before: bool) -> Iterator[None]:
         acts = 0
 
         def count(name: str) -> None:
@@ -243,7 +243,7 @@ def test_both_directions_come_back_however_far_it_got(world: World) -> None:
     for number in range(1, 10):
         for before in (True, False):
             kafka, kubernetes = FakeKafka(world), FakeKubernetes(world)
-            for _ in broken_off_at(number, before=before):
+            for _ in interrupted_at(number, before=before):
                 with contextlib.suppress(Unreachable):
                     ledgers.throttle(
                         kafka, kubernetes, ledgers.read(kubernetes, TOKEN), moves(world, 0, 1), frozenset(BROKERS), wanted

@@ -1,4 +1,4 @@
-"""What feasibility says, against a simulation that copies byte by byte under Kafka's quota rules."""
+"""The feasibility verdict against a simulation that copies byte by byte under Kafka's quota rules."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -16,10 +16,10 @@ MEGABYTE = 1_000_000
 
 
 def simulate(moving: Sequence[Copying], rates: Mapping[int, ThrottleRates], until_seconds: float, step: float) -> float | None:
-    """Seconds until every destination has everything; None where that isn't within the time.
+    """Seconds until every destination has everything; None if it takes longer than `until_seconds`.
 
-    At each step, producers append; in-sync followers fetch that whatever the quota says, and it counts; then the destinations
-    share what is left of each broker's quota in proportion to what they lack. A quota can be in debt.
+    At each step, producers append; in-sync followers fetch that regardless of the quota, and it counts; then the destinations
+    share the rest of each broker's quota in proportion to what they lack. A quota can be negative.
     """
     lack = {(copying.name, broker): float(left) for copying in moving for broker, left in copying.left_bytes.items()}
     budget: dict[tuple[Direction, int], float] = {}
@@ -79,8 +79,8 @@ def test_one_source_takes_the_time_that_it_says(
     need = judge(moving, {1: ThrottleRates(leader_bytes_per_s=1)}).needs[-1]
     assert (need.broker_id, need.direction) == (1, Direction.LEADER)
     rates = {1: ThrottleRates(leader_bytes_per_s=math.ceil(need.keeps_up_bytes_per_s + need.left_bytes / seconds))}
-    said = judge(moving, rates).seconds
-    assert said is not None and said == pytest.approx(seconds, rel=0.001)
+    predicted = judge(moving, rates).seconds
+    assert predicted is not None and predicted == pytest.approx(seconds, rel=0.001)
     ended = simulate(moving, rates, seconds * 1.05, seconds / 200)
     assert ended is not None and ended > seconds * 0.95
 
@@ -134,7 +134,7 @@ def test_a_partition_that_is_done_still_uses_the_source_s_rate_while_it_is_liste
     assert judge([late, done], rates).seconds is None
 
 
-def test_without_a_throttle_or_anything_left_there_is_nothing_to_say() -> None:
+def test_without_a_throttle_or_anything_left_the_report_is_empty() -> None:
     assert judge(one_source(5, 1e6, 1, 1), {}).report() == ()
     assert judge(one_source(0, 1e6, 1, 1), {1: ThrottleRates(leader_bytes_per_s=1)}).report() == ()
     assert judge([], {}) == Feasibility(())
@@ -147,7 +147,7 @@ def test_an_unknown_produce_rate_is_named(produced: float | None) -> None:
     assert verdict.report() == ("the produce rate of 1 partitions is not known: t-3",)
 
 
-def test_what_moves_is_told_from_what_was_measured() -> None:
+def test_copies_are_derived_from_measurements() -> None:
     both = Partition(topic="t", partition=0, leader=1, replicas=(1, 2, 3, 4), in_sync=(1, 2, 4))
     headless = Partition(topic="t", partition=1, leader=None, replicas=(1, 3), in_sync=(1,))
     unasked = Partition(topic="t", partition=2, leader=2, replicas=(2, 3), in_sync=(2,))

@@ -1,4 +1,4 @@
-"""Kafka's percentiles forget late: the window's mean says when requests became slow, and when they no longer are."""
+"""Kafka's percentiles forget late: the window's mean shows when requests became slow, and when they recovered."""
 
 import heapq
 import math
@@ -8,7 +8,7 @@ from datetime import timedelta
 from kafka_runbooks.models.cluster import Partition, Replica, ReplicaSizes
 from kafka_runbooks.models.moves import Copy
 from kafka_runbooks.models.throttles import AdaptiveThrottle, Slowness
-from kafka_runbooks.throttle.latency_guard import ECHO, Finding, News, judge, mean_limit_ms
+from kafka_runbooks.throttle.latency_guard import ECHO, Finding, Latency, judge, mean_limit_ms
 from kafka_runbooks.throttle.measurements import (
     RequestTimes,
     RequestTotals,
@@ -21,13 +21,13 @@ from kafka_runbooks.throttle.measurements import (
     waits_for,
     window,
 )
-from tests.throttle.looks import LOOK, START, traffic
+from tests.throttle.observations import INTERVAL, START, traffic
 
 THROTTLE = AdaptiveThrottle(produce_p99_limit_ms=250)
 
 
 class Reservoir:
-    """yammer's `ExponentiallyDecayingSample(1028, 0.015)`, with the clock as an argument: what Kafka's percentiles are of."""
+    """yammer's `ExponentiallyDecayingSample(1028, 0.015)`, with the clock as an argument: the source of Kafka's percentiles."""
 
     def __init__(self) -> None:
         self._random = random.Random(1)
@@ -51,8 +51,8 @@ class Reservoir:
         return RequestTotals(self.requests, self.spent_ms / self.requests)
 
 
-def test_a_stall_cuts_within_one_look_and_is_forgotten_within_one_though_the_percentile_stays_for_minutes() -> None:
-    """40 requests a second of 5 ms each; for a minute of catch-up, 2 a second get through, of 5 s each."""
+def test_a_stall_halves_the_rate_within_one_observation_and_is_over_within_one_though_the_percentile_stays_high() -> None:
+    """40 requests per second of 5 ms each; during a minute of catch-up, 2 per second of 5 s each."""
     reservoir, memory, found, percentiles = Reservoir(), Slowness(), {}, {}
     before: RequestTotals | None = None
     for second in range(900):
@@ -66,71 +66,71 @@ def test_a_stall_cuts_within_one_look_and_is_forgotten_within_one_though_the_per
             measured = traffic(1001, at, produce_p99_ms=percentiles[second])
             found[second], memory = judge(THROTTLE, measured, times, memory, at)
             before = reservoir.totals()
-    slow = {second for second, finding in found.items() if finding.news is News.SLOW}
-    assert slow == set(range(305, 360, 6)), "exactly the looks whose window was slow"
-    assert percentiles[305] < 250, "so few requests end in a stall that the percentile doesn't see it begin"
+    slow = {second for second, finding in found.items() if finding.latency is Latency.SLOW}
+    assert slow == set(range(305, 360, 6)), "exactly the observations with a slow window"
+    assert percentiles[305] < 250, "too few requests complete in a stall for the percentile to show its start"
     late = [second for second, p99 in percentiles.items() if p99 > 250 and second >= 366]
-    assert late and max(late) > 420, "and it still says so more than a minute after"
-    assert all(finding.news is News.GOOD for second, finding in found.items() if second >= 366)
+    assert late and max(late) > 420, "the percentile is still high more than a minute later"
+    assert all(finding.latency is Latency.GOOD for second, finding in found.items() if second >= 366)
 
 
-def test_a_tail_that_the_mean_does_not_see_cuts_once_and_again_only_when_it_is_worse_or_lasts() -> None:
+def test_a_tail_hidden_from_the_mean_halves_the_rate_once_and_again_only_if_it_gets_worse_or_lasts() -> None:
     fine = RequestTimes(RequestWindow(500, 8.0))
-    memory, news = Slowness(), []
+    memory, found = Slowness(), []
     for number, p99 in enumerate([400, 410, 420, 430, 700, 700, 100, 300]):
-        at = START + number * LOOK
+        at = START + number * INTERVAL
         finding, memory = judge(THROTTLE, traffic(1001, at, produce_p99_ms=p99), fine, memory, at)
-        news.append(finding.news)
-    slow, unsure, good = News.SLOW, News.UNSURE, News.GOOD
-    assert news == [slow, unsure, unsure, unsure, slow, unsure, good, slow]
+        found.append(finding.latency)
+    slow, unsure, good = Latency.SLOW, Latency.UNSURE, Latency.GOOD
+    assert found == [slow, unsure, unsure, unsure, slow, unsure, good, slow]
     at += ECHO
     finding, memory = judge(THROTTLE, traffic(1001, at, produce_p99_ms=300), fine, memory, at)
-    assert finding.news is slow, "longer than the reservoir remembers: it is no echo"
+    assert finding.latency is slow, "longer than the reservoir remembers, so not an echo"
 
 
 def test_without_a_window_the_percentile_alone_judges() -> None:
     finding, memory = judge(THROTTLE, traffic(1001, produce_p99_ms=900), RequestTimes(), Slowness(), START)
-    assert finding == Finding(News.SLOW, "produce p99 900 ms, limit 250 ms")
+    assert finding == Finding(Latency.SLOW, "produce p99 900 ms, limit 250 ms")
     assert (
-        judge(THROTTLE, traffic(1001, START + LOOK, produce_p99_ms=900), RequestTimes(), memory, START + LOOK)[0].news
-        is News.UNSURE
+        judge(THROTTLE, traffic(1001, START + INTERVAL, produce_p99_ms=900), RequestTimes(), memory, START + INTERVAL)[0].latency
+        is Latency.UNSURE
     )
 
 
-def test_requests_that_hang_are_no_good_news_until_it_is_clear_that_nobody_produces() -> None:
+def test_hanging_requests_keep_the_rate_from_rising_until_clients_are_known_to_be_idle() -> None:
     memory = judge(THROTTLE, traffic(1001), RequestTimes(RequestWindow(100, 5.0)), Slowness(), START)[1]
-    news = []
+    found = []
     for number in range(1, 9):
-        at = START + number * LOOK
+        at = START + number * INTERVAL
         finding, memory = judge(THROTTLE, traffic(1001, at), RequestTimes(RequestWindow(0, None)), memory, at)
-        news.append(finding.news)
-    assert news == [News.UNSURE] * 6 + [News.GOOD] * 2
-    assert judge(THROTTLE, traffic(1001), RequestTimes(RequestWindow(0, None)), Slowness(), START)[0].news is News.GOOD
+        found.append(finding.latency)
+    assert found == [Latency.UNSURE] * 6 + [Latency.GOOD] * 2
+    assert judge(THROTTLE, traffic(1001), RequestTimes(RequestWindow(0, None)), Slowness(), START)[0].latency is Latency.GOOD
 
 
 def test_fetches_are_slow_where_even_their_mean_is_beyond_the_percentile_s_limit() -> None:
-    """Half a second is what a consumer's fetch waits for data by design."""
+    """A consumer's fetch waits half a second for data by design."""
     waiting, stuck = RequestWindow(100, 480.0), RequestWindow(5, 4_000.0)
-    assert judge(THROTTLE, traffic(1001), RequestTimes(None, waiting), Slowness(), START)[0].news is News.GOOD
+    assert judge(THROTTLE, traffic(1001), RequestTimes(None, waiting), Slowness(), START)[0].latency is Latency.GOOD
     finding = judge(THROTTLE, traffic(1001), RequestTimes(None, stuck), Slowness(), START)[0]
-    assert finding == Finding(News.SLOW, "fetch took 4000 ms on average since the last look, limit 1000 ms")
+    assert finding == Finding(Latency.SLOW, "fetch took 4000 ms on average since the last observation, limit 1000 ms")
 
 
-def test_the_same_reading_twice_is_nothing_new() -> None:
-    """A backend that scrapes every 15 s is looked at every 6: no request completed in between is no stall."""
-    seen = traffic(1001, START, produce_requests=100, produce_mean_ms=5.0)
-    assert request_times(seen, seen) == RequestTimes()
-    memory = judge(THROTTLE, seen, RequestTimes(RequestWindow(9, 5.0)), Slowness(), START)[1]
-    again = judge(THROTTLE, seen, RequestTimes(), memory, START + LOOK)
-    assert again == (Finding(News.UNSURE, "nothing was measured since the last look"), memory)
+def test_the_same_reading_twice_counts_once() -> None:
+    """A backend that scrapes every 15 s is polled every 6 s: an unchanged request count is not a stall."""
+    reading = traffic(1001, START, produce_requests=100, produce_mean_ms=5.0)
+    assert request_times(reading, reading) == RequestTimes()
+    memory = judge(THROTTLE, reading, RequestTimes(RequestWindow(9, 5.0)), Slowness(), START)[1]
+    again = judge(THROTTLE, reading, RequestTimes(), memory, START + INTERVAL)
+    assert again == (Finding(Latency.UNSURE, "nothing was measured since the last observation"), memory)
 
 
 def test_windows_come_from_two_readings_of_what_the_broker_counts() -> None:
     first = traffic(1001, START, produce_requests=100, produce_mean_ms=5.0, fetch_requests=10, fetch_mean_ms=400.0)
-    second = traffic(1001, START + LOOK, produce_requests=110, produce_mean_ms=50.0, fetch_requests=10, fetch_mean_ms=400.0)
+    second = traffic(1001, START + INTERVAL, produce_requests=110, produce_mean_ms=50.0, fetch_requests=10, fetch_mean_ms=400.0)
     assert request_times(first, second) == (RequestWindow(10, 500.0), RequestWindow(0, None))
     assert request_times(None, second) == request_times(second, first) == RequestTimes()
-    without = traffic(1001, START + LOOK)
+    without = traffic(1001, START + INTERVAL)
     assert request_times(first, without) == RequestTimes()
 
 
@@ -151,7 +151,7 @@ def test_old_or_impossible_figures_are_named() -> None:
     assert trouble(None, START) == "no metrics"
     assert trouble(traffic(1001), START) is None
     assert trouble(traffic(1001), START + timedelta(seconds=75)) == "its metrics are 75 s old"
-    assert trouble(traffic(1001), START - timedelta(hours=1)) == "its metrics are 3600 s ahead of our clock"
+    assert trouble(traffic(1001), START - timedelta(hours=1)) == "its metrics are 3600 s ahead of this clock"
     assert trouble(traffic(1001, in_bytes_per_s=-5.0), START) == "in_bytes_per_s is -5.0"
     assert trouble(traffic(1001, fetch_p99_ms=math.inf), START) == "fetch_p99_ms is inf"
 
@@ -167,7 +167,7 @@ def test_what_moved_is_what_grew_on_the_destinations_sent_by_the_leaders() -> No
     rates = moved(before, after, 6.0, moves)
     assert rates is not None
     assert rates.leader == {1: 100.0, 2: 10.0}
-    assert rates.follower == {3: 110.0, 4: 0.0}, "4 deleted old segments: nothing is known to have arrived"
+    assert rates.follower == {3: 110.0, 4: 0.0}, "4 deleted old segments, so arrivals are unknown and count as 0"
     assert moved(before, after, 0.0, moves) is None
     silent = moved(before, after.model_copy(update={"unanswered_broker_ids": (4,)}), 6.0, moves)
     assert silent is not None and silent.leader == {1: 100.0} and silent.follower == {3: 110.0}

@@ -1,4 +1,4 @@
-"""Leases: whatever others have set, before us or meanwhile, is there when we have gone."""
+"""Leases: settings that others made, before or during a run, survive it."""
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -28,9 +28,9 @@ def test_adding_and_removing_leaves_what_was_there(
 
 
 @given(entry_list, entry_list, entry_list)
-def test_an_entry_that_somebody_adds_meanwhile_stays(leader: list[str], wanted: list[str], theirs: list[str]) -> None:
+def test_an_entry_added_by_others_during_the_run_stays(leader: list[str], wanted: list[str], external: list[str]) -> None:
     during, ours = leases.add_entries(lists(leader, []), EntryLease(leader=tuple(wanted)))
-    new = [one for one in theirs if one not in during.leader.split(",")]
+    new = [one for one in external if one not in during.leader.split(",")]
     changed = ThrottledReplicas(leader=",".join([*during.leader.split(","), *new]).strip(","))
     left = leases.remove_entries(changed, ours).leader.split(",")
     assert set(new) <= set(left) | {""}
@@ -50,27 +50,27 @@ def test_rates_come_back_as_they_were(before: dict[int, ThrottleRates]) -> None:
     again = leases.rates_to_take(during, taken, 7_000_000)
     assert again.keys() == taken.keys()
     during |= {broker: lease.ours for broker, lease in again.items()}
-    after = {**during, **leases.rates_to_give_back(during, again)}
+    after = {**during, **leases.rates_to_restore(during, again)}
     assert after == before
 
 
-def test_a_rate_that_somebody_set_before_us_is_not_touched_and_is_named() -> None:
+def test_an_external_rate_is_not_touched_and_is_reported() -> None:
     before = {1: ThrottleRates(leader_bytes_per_s=25_000_000), 2: ThrottleRates()}
     assert set(leases.rates_to_take(before, {}, 5_000_000)) == {2}
     assert leases.foreign_rates(before, {}) == {1: 25_000_000}
 
 
-def test_a_rate_that_somebody_changes_meanwhile_is_theirs() -> None:
+def test_a_rate_changed_by_others_during_the_run_is_left_alone() -> None:
     held = {1: RateLease(previous=ThrottleRates(), ours=ThrottleRates(leader_bytes_per_s=5_000_000))}
     changed = {1: ThrottleRates(leader_bytes_per_s=1_000_000)}
     assert leases.rates_to_take(changed, held, 9_000_000) == {}
-    assert leases.rates_to_give_back(changed, held) == {}
+    assert leases.rates_to_restore(changed, held) == {}
     assert leases.foreign_rates(changed, held) == {1: 1_000_000}
 
 
-def test_a_crash_between_writing_ahead_and_setting_leaves_nothing_to_give_back() -> None:
+def test_a_crash_between_writing_ahead_and_setting_leaves_nothing_to_restore() -> None:
     held = {1: RateLease(previous=ThrottleRates(), ours=ThrottleRates(leader_bytes_per_s=5_000_000))}
-    assert leases.rates_to_give_back({1: ThrottleRates()}, held) == {}
+    assert leases.rates_to_restore({1: ThrottleRates()}, held) == {}
     assert set(leases.rates_to_take({1: ThrottleRates()}, held, 5_000_000)) == {1}
 
 
@@ -82,11 +82,11 @@ def test_entries_name_every_live_source_and_the_destination() -> None:
     assert leases.sources_of(moves, frozenset({3})) == (3,)
 
 
-def test_a_rate_whose_change_never_arrived_is_still_ours() -> None:
+def test_a_rate_whose_change_never_arrived_is_still_restored() -> None:
     first = leases.rates_to_take({1: ThrottleRates()}, {}, 5_000_000)
     during = {1: first[1].ours}
     second = leases.rates_to_take(during, first, 9_000_000)
-    assert leases.rates_to_give_back(during, second) == {1: ThrottleRates()}, "written ahead, and not set"
+    assert leases.rates_to_restore(during, second) == {1: ThrottleRates()}, "written ahead, and not set"
     assert leases.rates_to_take(during, second, 9_000_000)[1].earlier == first[1].ours
 
 
@@ -99,12 +99,12 @@ brokers = st.integers(1, 4)
     st.lists(st.dictionaries(brokers, rates), max_size=4),
     st.dictionaries(st.tuples(brokers, st.sampled_from(Direction)), st.integers(1, 999)),
 )
-def test_each_direction_is_ours_or_theirs_for_itself(
+def test_each_direction_is_leased_separately(
     before: dict[int, ThrottleRates],
-    looks: list[dict[int, ThrottleRates]],
-    meanwhile: dict[tuple[int, Direction], int],
+    polls: list[dict[int, ThrottleRates]],
+    by_hand: dict[tuple[int, Direction], int],
 ) -> None:
-    """We set rates look by look; half way somebody sets some of them by hand; in the end only that differs from before."""
+    """A run sets rates at each poll; midway an operator sets some by hand; afterwards only those differ from before."""
     held: dict[int, RateLease] = {}
     now = dict(before)
 
@@ -113,21 +113,21 @@ def test_each_direction_is_ours_or_theirs_for_itself(
             held[broker] = lease
             now[broker] = leases.rates_to_set(now[broker], lease)
 
-    for number, wanted in enumerate(looks):
+    for number, wanted in enumerate(polls):
         take(wanted)
         if number == 1:
-            for (broker, direction), value in meanwhile.items():
+            for (broker, direction), value in by_hand.items():
                 if broker in now:
                     now[broker] = now[broker].model_copy(update={f"{direction}_bytes_per_s": value})
-    for broker, given_back in leases.rates_to_give_back(now, held).items():
-        now[broker] = given_back
+    for broker, restored in leases.rates_to_restore(now, held).items():
+        now[broker] = restored
     for broker, was in before.items():
         for direction in Direction:
-            theirs = meanwhile.get((broker, direction)) if len(looks) > 1 else None
-            assert now[broker].of(direction) == (was.of(direction) if theirs is None else theirs), (broker, direction)
+            external = by_hand.get((broker, direction)) if len(polls) > 1 else None
+            assert now[broker].of(direction) == (was.of(direction) if external is None else external), (broker, direction)
 
 
-def test_a_follower_rate_of_somebody_else_survives_ours_on_the_same_broker() -> None:
+def test_an_external_follower_rate_survives_a_leader_lease_on_the_same_broker() -> None:
     before = {1: ThrottleRates(follower_bytes_per_s=25)}
     both = {1: ThrottleRates(leader_bytes_per_s=5, follower_bytes_per_s=5)}
     taken = leases.rates_to_take(before, {}, both)
@@ -136,12 +136,12 @@ def test_a_follower_rate_of_somebody_else_survives_ours_on_the_same_broker() -> 
     assert during == {1: ThrottleRates(leader_bytes_per_s=5, follower_bytes_per_s=25)}
     assert leases.foreign_rates(during, taken) == {}
     assert leases.foreign_rates(during, taken, Direction.FOLLOWER) == {1: 25}
-    assert leases.rates_to_give_back(during, taken) == before
-    theirs = {1: ThrottleRates(leader_bytes_per_s=5, follower_bytes_per_s=99)}
-    assert leases.rates_to_give_back(theirs, taken) == {1: ThrottleRates(follower_bytes_per_s=99)}
+    assert leases.rates_to_restore(during, taken) == before
+    changed = {1: ThrottleRates(leader_bytes_per_s=5, follower_bytes_per_s=99)}
+    assert leases.rates_to_restore(changed, taken) == {1: ThrottleRates(follower_bytes_per_s=99)}
 
 
-def test_a_lease_grows_by_a_direction_and_goes_on_from_what_is_in_force() -> None:
+def test_a_lease_grows_by_a_direction_and_resumes_from_the_rates_in_force() -> None:
     first = leases.rates_to_take({1: ThrottleRates()}, {}, {1: ThrottleRates(leader_bytes_per_s=5)})
     assert first[1].directions == (Direction.LEADER,)
     during = leases.rates_to_set(ThrottleRates(), first[1])
@@ -151,7 +151,7 @@ def test_a_lease_grows_by_a_direction_and_goes_on_from_what_is_in_force() -> Non
     assert during == ThrottleRates(leader_bytes_per_s=5, follower_bytes_per_s=7)
     in_force = leases.rates_in_force(second)
     assert in_force.wanted() == {1: during}
-    assert leases.rates_to_give_back({1: during}, second) == {1: ThrottleRates()}
+    assert leases.rates_to_restore({1: during}, second) == {1: ThrottleRates()}
 
 
 def test_a_ledger_from_before_there_were_follower_leases_is_read_as_leader_leases() -> None:
@@ -161,7 +161,7 @@ def test_a_ledger_from_before_there_were_follower_leases_is_read_as_leader_lease
     held = Ledger.model_validate_json(stored).rates
     assert held[1].directions == (Direction.LEADER,)
     during = {1: ThrottleRates(leader_bytes_per_s=5, follower_bytes_per_s=25)}
-    assert leases.rates_to_give_back(during, held) == {1: ThrottleRates(follower_bytes_per_s=25)}
+    assert leases.rates_to_restore(during, held) == {1: ThrottleRates(follower_bytes_per_s=25)}
     assert leases.rates_in_force(held).wanted() == {1: ThrottleRates(leader_bytes_per_s=5)}
 
 
@@ -174,8 +174,8 @@ def test_the_ledger_says_which_rates_it_holds() -> None:
     assert lease.describe() == "leader replication throttle 5 B/s, follower replication throttle 7 B/s"
 
 
-def test_entries_of_what_no_longer_moves_are_struck_out() -> None:
+def test_entries_of_partitions_that_no_longer_move_are_removed() -> None:
     held = {"a": EntryLease(leader=("0:1", "10:1"), follower=("0:3", "1:3")), "b": EntryLease(follower=("0:3",))}
     moving = {TopicPartition("a", 0), TopicPartition("b", 0)}
-    assert leases.entries_to_strike(held, moving) == {"a": EntryLease(leader=("10:1",), follower=("1:3",))}
-    assert leases.entries_to_strike(held, set()) == held
+    assert leases.entries_to_remove(held, moving) == {"a": EntryLease(leader=("10:1",), follower=("1:3",))}
+    assert leases.entries_to_remove(held, set()) == held

@@ -1,4 +1,4 @@
-"""On a real Kafka: what `feasibility` says of its quotas, and rates that adapt to what its brokers measure."""
+"""On a real Kafka: `feasibility` against its quotas, and rates that adapt to its brokers' metrics."""
 
 import threading
 import time
@@ -88,16 +88,16 @@ def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalKafka]:
         cluster.stop()
 
 
-def look(admin: KafkaAdmin) -> tuple[float, Partition, ReplicaSizes]:
+def observe(admin: KafkaAdmin) -> tuple[float, Partition, ReplicaSizes]:
     (partition,) = [partition for partition in admin.snapshot().partitions if partition.name == NAME]
     return time.monotonic(), partition, admin.replica_sizes([1001, 1002, 1003])
 
 
 def judged(admin: KafkaAdmin, seconds: float, rate_bytes_per_s: int) -> tuple[feasibility.Feasibility, float, float]:
-    """The verdict after so long, and what is missing on 1003 before and after."""
-    began, partition, before = look(admin)
+    """The verdict after `seconds`, and the bytes missing on 1003 before and after."""
+    began, partition, before = observe(admin)
     time.sleep(seconds)
-    ended, partition, after = look(admin)
+    ended, partition, after = observe(admin)
     moves = [Copy(partition, (1003,))]
     produced = measurements.produced(before, after, ended - began, [partition])
     copying = feasibility.copying_of(moves, after.size_bytes, produced)
@@ -113,7 +113,7 @@ def create(kafka: LocalKafka, topic: str) -> None:
         future.result()
 
 
-def test_rates_adapt_to_what_real_brokers_measure_and_are_given_back(kafka: LocalKafka, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_rates_adapt_to_what_real_brokers_measure_and_are_restored(kafka: LocalKafka, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(throttle, "ADAPT_SECONDS", 2.0)
     monkeypatch.setattr(throttle, "ensure_held", lambda link, token: None)
     name = TopicPartition("events.b", 0)
@@ -169,7 +169,7 @@ def test_rates_adapt_to_what_real_brokers_measure_and_are_given_back(kafka: Loca
                 time.sleep(2)
                 strict.adapt([Copy(partition, (1003,))], admin.snapshot().live_broker_ids)
                 whys.append(strict.reason)
-            assert "produce took" in whys[-1] and "since the last look" in whys[-1], whys
+            assert "produce took" in whys[-1] and "since the last observation" in whys[-1], whys
             assert (rates()[0] or 0) <= max(MEGABYTE, (seen[-1][0] or 0) // 2), whys
         ledger = ledgers.read(kubernetes, TOKEN)
         assert ledgers.release(admin, kubernetes, ledger, frozenset(kafka.racks)).left_behind == ()
@@ -186,7 +186,7 @@ def test_a_rate_between_the_produce_rate_and_twice_that_never_ends_and_a_higher_
     admin = KafkaAdmin(kafka.bootstrap_servers)
     try:
         too_slow, enough = int(1.5 * PRODUCED_BYTES_PER_S), 6 * MEGABYTE
-        _, partition, _ = look(admin)
+        _, partition, _ = observe(admin)
         entries = leases.entries_for([Copy(partition, (1003,))], frozenset({1001, 1002, 1003}))[TOPIC]
         admin.set_throttled_replicas(
             {TOPIC: ThrottledReplicas(leader=",".join(entries.leader), follower=",".join(entries.follower))}
@@ -199,13 +199,13 @@ def test_a_rate_between_the_produce_rate_and_twice_that_never_ends_and_a_higher_
             (source,) = [need for need in verdict.needs if need.broker_id == 1001]
             assert source.keeps_up_bytes_per_s == pytest.approx(2 * PRODUCED_BYTES_PER_S, rel=0.3)
             assert verdict.never_ends == (source,), verdict
-            assert lag_after > lag_before, "it is faster than what is produced, and falls behind all the same"
+            assert lag_after > lag_before, "it falls behind although the rate is above the produce rate"
 
             admin.set_throttle_rates(1001, ThrottleRates(leader_bytes_per_s=enough))
             verdict, lag_before, _ = judged(admin, 2, enough)
             assert verdict.seconds is not None, verdict
             began = time.monotonic()
-            while 1003 not in look(admin)[1].in_sync and time.monotonic() - began < 90:
+            while 1003 not in observe(admin)[1].in_sync and time.monotonic() - began < 90:
                 time.sleep(0.5)
             took = time.monotonic() - began
             assert verdict.seconds * 0.6 < took < verdict.seconds * 2 + 10, (verdict, took, lag_before)

@@ -1,4 +1,4 @@
-"""Overrides: a broker's own before the one for all, until they end by themselves."""
+"""Overrides: a broker's own takes precedence over the one for all, until they end."""
 
 from datetime import timedelta
 
@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from kafka_runbooks.models.operator import Override, Overrides
 from kafka_runbooks.models.throttles import Rate, Rates
 from kafka_runbooks.throttle import overrides
-from tests.throttle.looks import MEGABYTE, START
+from tests.throttle.observations import MEGABYTE, START
 
 
 def override(megabytes: int, broker_id: int | None = None, **fields: object) -> Override:
@@ -23,7 +23,7 @@ def rates() -> Rates:
     return Rates(leader={1: Rate(bytes_per_s=10), 2: Rate(bytes_per_s=20)}, follower={3: Rate(bytes_per_s=30)})
 
 
-def test_a_broker_s_own_comes_before_the_one_for_all_and_both_say_whose_they_are() -> None:
+def test_a_broker_s_own_comes_before_the_one_for_all_and_both_name_their_author() -> None:
     given_by_hand = overrides.with_override((override(50),), override(7, 2), START)
     after = overrides.apply(rates(), given_by_hand)
     assert [after.leader[1].bytes_per_s, after.leader[2].bytes_per_s, after.follower[3].bytes_per_s] == [
@@ -54,11 +54,11 @@ def test_it_ends_by_itself() -> None:
 
 
 @given(st.lists(st.tuples(st.none() | st.integers(0, 3), st.integers(1, 9)), max_size=12))
-def test_each_scope_has_at_most_one_and_the_last_one_holds(said: list[tuple[int | None, int]]) -> None:
+def test_each_scope_has_at_most_one_and_the_last_one_holds(given: list[tuple[int | None, int]]) -> None:
     found: Overrides = ()
-    for broker_id, megabytes in said:
+    for broker_id, megabytes in given:
         found = overrides.with_override(found, override(megabytes, broker_id), START)
-    last = {broker_id: megabytes * MEGABYTE for broker_id, megabytes in said}
+    last = {broker_id: megabytes * MEGABYTE for broker_id, megabytes in given}
     assert {one.broker_id: one.rate_bytes_per_s for one in found} == last
     for broker_id in range(4):
         holds = overrides.for_broker(found, broker_id)

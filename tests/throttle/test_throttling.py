@@ -1,4 +1,4 @@
-"""The rates on the brokers of a world in memory, look by look, as the activities set them."""
+"""The rates that activities set on the brokers of an in-memory world, poll by poll."""
 
 import pytest
 from temporalio.exceptions import ApplicationError
@@ -37,7 +37,7 @@ class Clock:
 
 
 class Site:
-    """1003 has lost its copies of two partitions that 1001 and 1002 lead, and gets them back."""
+    """1003 has lost its replicas of two partitions that 1001 and 1002 lead, and recovers them."""
 
     def __init__(self, clock: Clock) -> None:
         self.clock = clock
@@ -59,8 +59,8 @@ class Site:
     def moves(self) -> list[Copy]:
         return [Copy(partition, (1003,)) for partition in self.kafka.snapshot().partitions if 1003 not in partition.in_sync]
 
-    def look(self, throttling: Throttling) -> None:
-        """Six seconds of copying, then a look."""
+    def poll(self, throttling: Throttling) -> None:
+        """Six seconds of copying, then a poll."""
         self.clock.now += 6.0
         self.world.advance()
         snapshot = self.kafka.snapshot()
@@ -82,53 +82,53 @@ def site(monkeypatch: pytest.MonkeyPatch) -> Site:
 
 def test_sources_and_the_destination_begin_at_the_floor_and_rise_by_steps(site: Site) -> None:
     throttling = site.throttling()
-    site.look(throttling)
+    site.poll(throttling)
     assert site.rates() == (FLOOR, FLOOR, FLOOR)
     for _ in range(3):
-        site.look(throttling)
+        site.poll(throttling)
     assert site.rates()[2] == FLOOR + 3 * STEP
     assert "up: request times are in bounds" in throttling.reason
     assert throttling.highest_bytes_per_s == throttling.rate_bytes_per_s > FLOOR
 
 
-def test_the_next_attempt_goes_on_from_what_is_in_force(site: Site) -> None:
+def test_the_next_attempt_resumes_from_the_rates_in_force(site: Site) -> None:
     first = site.throttling()
     for _ in range(5):
-        site.look(first)
+        site.poll(first)
     before = site.rates()
-    site.look(site.throttling())
-    assert site.rates() == before, "its first look has nothing to compare with yet"
+    site.poll(site.throttling())
+    assert site.rates() == before, "its first observation has nothing to compare with yet"
     assert before[2] == FLOOR + 4 * STEP
 
 
 def test_a_backend_that_is_away_leaves_rates_and_then_takes_them_to_the_floor(site: Site) -> None:
     throttling = site.throttling()
     for _ in range(6):
-        site.look(throttling)
+        site.poll(throttling)
     before = site.rates()
     site.metrics.is_away = True
-    site.look(throttling)
+    site.poll(throttling)
     assert site.rates() == before
     assert "the metrics backend is away" in throttling.reason
     for _ in range(6):
-        site.look(throttling)
+        site.poll(throttling)
     assert site.rates() == (FLOOR, FLOOR, FLOOR)
 
 
 def test_a_slow_destination_is_slowed_down(site: Site) -> None:
     throttling = site.throttling()
     for _ in range(8):
-        site.look(throttling)
+        site.poll(throttling)
     before = site.rates()[2]
     site.world.produce_p99_ms[1003] = 4_000.0
-    site.look(throttling)
+    site.poll(throttling)
     assert before is not None and site.rates()[2] == before // 2
 
 
-def test_a_stall_cuts_in_the_look_after_it_and_is_over_in_the_look_after_that(site: Site) -> None:
-    """The percentile stays at 8 s all the while; what completed between two looks tells when it is over."""
+def test_a_stall_halves_the_rate_at_the_next_poll_and_is_over_at_the_one_after(site: Site) -> None:
+    """The percentile stays at 8 s; what completed between two observations shows when the stall is over."""
     throttling = site.throttling()
-    requests, spent_ms, seen = 0, 0.0, []
+    requests, spent_ms, rates = 0, 0.0, []
     for number in range(10):
         took_ms = 6_000.0 if number == 6 else 4.0
         requests, spent_ms = requests + 100, spent_ms + 100 * took_ms
@@ -138,29 +138,31 @@ def test_a_stall_cuts_in_the_look_after_it_and_is_over_in_the_look_after_that(si
             "produce_p99_ms": 8_000.0 if number >= 6 else 5.0,
             "replication_in_bytes_per_s": float(site.rates()[2] or 0),
         }
-        site.look(throttling)
-        seen.append(site.rates()[2] or 0)
-    assert seen[6] == seen[5] // 2
-    assert seen[7:] == [4 * STEP, 5 * STEP, 5.25 * STEP], "by whole steps up to what went well, and carefully beyond"
+        site.poll(throttling)
+        rates.append(site.rates()[2] or 0)
+    assert rates[6] == rates[5] // 2
+    assert rates[7:] == [4 * STEP, 5 * STEP, 5.25 * STEP], (
+        "by full steps up to the traffic known to be safe, and by small ones beyond"
+    )
 
 
-def test_somebody_else_s_follower_rate_is_obeyed_and_said_to_be_too_slow(site: Site) -> None:
+def test_an_external_follower_rate_is_obeyed_and_reported_as_too_slow(site: Site) -> None:
     site.world.rates[1003] = ThrottleRates(follower_bytes_per_s=100_000)
     throttling = site.throttling()
     for _ in range(3):
-        site.look(throttling)
+        site.poll(throttling)
         for name, partition in site.world.partitions.items():
             partition.size_bytes += 6 * 100_000
             leader = site.world.disk_of(partition.leader or 0)
             assert leader is not None
             leader[name] = partition.size_bytes
-    site.look(throttling)
+    site.poll(throttling)
     assert site.rates()[2] == 100_000
     expected = "broker 1003: follower replication throttle 0.10 MB/s never catches up: 0.20 MB/s are needed only to keep up"
     assert expected in throttling.reason
 
 
-def test_what_a_person_sets_holds_from_the_next_look_on_until_it_is_cleared(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_override_holds_from_the_next_poll_on_until_it_is_cleared(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(overrides, "ensure_held", lambda link, token: None)
     acts = OverrideActivities(Access(WorldClusters(site.world, "main"), None))  # type: ignore[arg-type]
     environment = ActivityEnvironment()
@@ -170,22 +172,22 @@ def test_what_a_person_sets_holds_from_the_next_look_on_until_it_is_cleared(site
         return OverrideRequest(token=TOKEN, override=Override.model_validate(values))
 
     throttling = site.throttling()
-    site.look(throttling)
+    site.poll(throttling)
     environment.run(acts.set_throttle, by_hand(90 * MEGABYTE))
     environment.run(acts.set_throttle, by_hand(200_000, 1003, ends_with_moves=True))
-    site.look(throttling)
+    site.poll(throttling)
     assert site.rates() == (90 * MEGABYTE, 90 * MEGABYTE, 200_000)
     assert "override for broker 1003: 0.2 MB/s set by ana, until nothing moves: INC-7" in throttling.reason
-    site.look(site.throttling())
+    site.poll(site.throttling())
     assert site.rates() == (90 * MEGABYTE, 90 * MEGABYTE, 200_000), "the next attempt reads it too"
     another_run = TOKEN.model_copy(update={"run_id": "another"})
     assert [one.broker_id for one in overrides.in_force(site.kubernetes, another_run)] == [None], "it ended with the moves"
 
     environment.run(acts.clear_throttle, ClearOverrideRequest(token=TOKEN, broker_id=7))
-    site.look(throttling)
+    site.poll(throttling)
     assert site.rates() == (90 * MEGABYTE, 90 * MEGABYTE, 200_000), "there was none for broker 7"
     environment.run(acts.clear_throttle, ClearOverrideRequest(token=TOKEN, everything=True))
-    site.look(throttling)
+    site.poll(throttling)
     assert site.rates() == (CEILING, CEILING, FLOOR + STEP), "back within floor and ceiling"
     assert overrides.NAME not in site.world.records
     with pytest.raises(ApplicationError, match="expires_at is 2020-01-01 00:00:00 UTC, which is over"):
@@ -195,7 +197,7 @@ def test_what_a_person_sets_holds_from_the_next_look_on_until_it_is_cleared(site
 def test_a_fixed_rate_is_each_source_s_and_leaves_the_destination_alone(site: Site) -> None:
     throttling = site.throttling(FixedThrottle(rate_bytes_per_s=4 * MEGABYTE))
     for _ in range(3):
-        site.look(throttling)
+        site.poll(throttling)
     assert site.rates() == (4 * MEGABYTE, 4 * MEGABYTE, None)
 
 
@@ -203,12 +205,12 @@ def test_what_is_in_sync_leaves_the_lists_and_in_the_end_all_is_as_before(site: 
     site.world.lists["events.a"] = ThrottledReplicas(leader="0:1001")
     throttling = site.throttling()
     for _ in range(2):
-        site.look(throttling)
+        site.poll(throttling)
     assert site.world.lists["events.a"].follower == "0:1003,1:1003"
     disk = site.world.disk_of(1003)
     assert disk is not None
     disk[TopicPartition("events.a", 0)] = site.world.partitions[TopicPartition("events.a", 0)].size_bytes
-    site.look(throttling)
+    site.poll(throttling)
     assert site.world.lists["events.a"].follower == "1:1003"
     assert site.world.lists["events.a"].leader.split(",") == ["0:1001", "1:1001", "1:1002"]
     ledger = ledgers.read(site.kubernetes, TOKEN)
