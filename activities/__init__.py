@@ -32,5 +32,5 @@ ACTIVITIES: tuple[type[Steps], ...] = (
 
 
 def activities(access: Access) -> list[Callable[..., Any]]:
-    """Every step of every class, on these clusters."""
+    """Every activity of every class, with this access."""
     return [step for steps in ACTIVITIES for step in steps(access).every()]

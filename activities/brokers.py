@@ -1,4 +1,4 @@
-"""The broker's pod, claim and node: confirmed that the old one is gone, released, and awaited in its new place."""
+"""The broker's pod, claim and node: confirm that the old node is gone, release its disk, and wait for the pod on the new node."""
 
 import time
 from datetime import UTC, datetime
@@ -31,7 +31,7 @@ class BrokerActivities(Steps):
 
     @step
     def fence_broker(self, request: StepRequest) -> None:
-        """Cordon the old node, and wait until the cluster has no broker of this id: never two brokers with one id."""
+        """Cordon the old node, and wait until the cluster has no broker of this id: two brokers must never share an id."""
         clients, plan, reporter = self._prepared(request)
         place = plan.place
         with heartbeating():
@@ -55,7 +55,7 @@ class BrokerActivities(Steps):
 
     @step
     def confirm_node_gone(self, request: StepRequest) -> None:
-        """Two observations, `SECONDS_BETWEEN_OBSERVATIONS` apart, that node and broker are gone; unless confirmed."""
+        """Observe node and broker gone twice, `SECONDS_BETWEEN_OBSERVATIONS` apart, unless an operator has confirmed it."""
         clients, plan, reporter = self._prepared(request)
         if plan.node_is_gone:
             return
@@ -84,7 +84,7 @@ class BrokerActivities(Steps):
 
     @step
     def choose_node(self, request: StepRequest) -> NodeChoice:
-        """A node where the broker can come back; waits while there is none in its map."""
+        """Choose a node for the broker; waits while its map has none."""
         clients, plan, reporter = self._prepared(request)
         place = plan.place
 
@@ -108,9 +108,9 @@ class BrokerActivities(Steps):
 
     @step
     def release_volume(self, request: StepRequest) -> None:
-        """Delete the lost disk's claim and volume, if they are still the ones that the plan found.
+        """Delete the lost disk's claim and volume, if they are still those of the plan.
 
-        Waits while doing so would make a loss final that nobody has acknowledged: a second broker died meanwhile.
+        Waits while this would make an unacknowledged loss permanent: a second broker may have died since.
 
         Raises:
             PlanDrift: the broker's partitions are no longer the plan's.
@@ -136,7 +136,7 @@ class BrokerActivities(Steps):
                 clients.kubernetes.delete_claim(claim.name, claim.uid)
                 return True
             waiting = reporter.waiting(
-                "the last in-sync replicas of partitions were lost meanwhile: " + "; ".join(risk.message for risk in risks[:3]),
+                "the last in-sync replicas of partitions have been lost since: " + "; ".join(risk.message for risk in risks[:3]),
                 "bring the other brokers of these partitions back, or acknowledge: "
                 + ", ".join(risk.name for risk in risks[:10]),
                 tuple(risk.name for risk in risks[:20]),
@@ -163,7 +163,7 @@ class BrokerActivities(Steps):
     def wait_for_pod(self, request: StepRequest) -> Landing:
         """Wait until the same ordinal runs as the same broker; reports the scheduler's reason while it doesn't.
 
-        A pod that was created while the lost claim was still being deleted refers to that claim for ever, and is deleted again.
+        A pod that was created while the lost claim was still being deleted refers to that claim forever, and is deleted again.
         """
         clients, plan, reporter = self._prepared(request)
         place, began = plan.place, datetime.now(UTC)
@@ -191,7 +191,7 @@ def _pod(clients: ClusterClients, place: BrokerPlace) -> BrokerPod | None:
 
 
 def _is_stuck(clients: ClusterClients, place: BrokerPlace, pod: BrokerPod, waited_seconds: float) -> bool:
-    """Whether a pod without a node refers to the claim that is gone."""
+    """Whether a pod without a node refers to the deleted claim."""
     if pod.node is not None:
         return False
     claim = clients.kubernetes.claim(pod.claim)

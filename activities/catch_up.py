@@ -1,7 +1,7 @@
 """Following brokers that catch up: until every replica they hold is in sync, as fast as is safe.
 
-What is followed is what is on the brokers' disks (DescribeLogDirs) and who is in sync (metadata), never what the last observation
-said. The throttle is adapted on the way; a source that comes up meanwhile gets its lease then.
+Progress is read from the brokers' disks (DescribeLogDirs) and the in-sync replicas (metadata), never carried over from the last
+observation. The throttle is adapted at every poll; a source that comes up later gets its lease then.
 """
 
 import time
@@ -23,7 +23,7 @@ from kafka_runbooks.safety.availability import only_copy_on
 from kafka_runbooks.throttle import controller, leases
 
 STILL_SECONDS = 60.0
-"""Bytes and in-sync replicas that don't change for this long are reported, however long the copy has taken."""
+"""No change of bytes and in-sync replicas for this long is reported."""
 
 SOLE_REPLICA_PATIENCE_SECONDS = 15.0
 """How long the controller may take to make a partition's only replica lead again on its empty disk."""
@@ -49,7 +49,7 @@ class CatchUpActivities(Steps):
 
     @step
     def follow_catch_up(self, request: StepRequest) -> Progress:
-        """Return when every replica of the plan's broker is in sync. Never gives up: it says why nothing moves."""
+        """Return when every replica of the plan's broker is in sync. Never gives up: it reports why nothing moves."""
         clients = self._open(request.token.cluster)
         plan = plan_store.load_as(clients.kubernetes, request.plan, ReplacementPlan)
         reporter, pace = Reporter(self._link, request.token), Pace()
@@ -137,7 +137,7 @@ def copies_to(destination: int, partitions: Iterable[Partition]) -> list[Copy]:
 
 
 def bytes_arrived(plan: ReplacementPlan, on_disk: Mapping[Replica, int], in_sync: set[TopicPartition]) -> int:
-    """Bytes of the plan that are on the destination; a partition in sync counts whole (retention may have shortened it)."""
+    """Bytes of the plan that are on the destination; a partition in sync counts in full (retention may have shortened it)."""
     return sum(
         partition.size_bytes
         if partition.name in in_sync
@@ -147,16 +147,16 @@ def bytes_arrived(plan: ReplacementPlan, on_disk: Mapping[Replica, int], in_sync
 
 
 def brokers_down(snapshot: ClusterSnapshot) -> set[int]:
-    """Brokers that partitions are assigned to but that are not up."""
+    """Brokers with assigned partitions that are not up."""
     return {broker for partition in snapshot.partitions for broker in partition.replicas} - snapshot.live_broker_ids
 
 
 def given_up(request: StepRequest, broker_id: int, late: Iterable[Partition]) -> list[TopicPartition]:
     """Leaderless partitions that have no replica but on this broker, and whose loss an operator has acknowledged.
 
-    With KIP-966 the controller makes their last leader lead again, on its empty disk, as it is unfenced; but not always (seen on
-    4.3.1, where the replica was not yet assigned to the new disk's log directory by then), and nothing makes it try again. Where
-    another replica exists, however old, an unclean election could prefer the empty one: that is left to people.
+    With KIP-966 the controller makes their last leader lead again, on its empty disk, as it is unfenced; but not always (observed
+    on 4.3.1, where the replica was not yet assigned to the new disk's log directory), and it doesn't retry. Where another
+    replica exists, however old, an unclean election could prefer the empty one: that decision is left to operators.
     """
     return [
         partition.name
@@ -170,7 +170,7 @@ def given_up(request: StepRequest, broker_id: int, late: Iterable[Partition]) ->
 def why_still(
     reporter: Reporter, snapshot: ClusterSnapshot, broker_id: int, late: Sequence[Partition], down: set[int], still_seconds: float
 ) -> Waiting | None:
-    """Why the copy doesn't move, if it doesn't or must go slowly."""
+    """Why the copy stands still, or why it has to be slow."""
     if broker_id not in snapshot.live_broker_ids:
         return reporter.waiting(f"broker {broker_id} is not registered with the controller", f"broker {broker_id} starts")
     if down:
@@ -185,7 +185,7 @@ def why_still(
     if late and still_seconds > STILL_SECONDS:
         return reporter.waiting(
             f"nothing arrived on broker {broker_id} for {still_seconds:.0f} s ({datetime.now(UTC):%H:%M:%S} UTC)",
-            f"broker {broker_id} fetches again: look at its log, its network and its disk",
+            f"broker {broker_id} fetches again: check its log, its network and its disk",
             tuple(str(partition.name) for partition in late[:20]),
         )
     return None

@@ -1,8 +1,8 @@
-"""Brokers that leave: nothing new is placed on them while they are emptied, and their pods go only once they hold nothing.
+"""Removing brokers: nothing new is placed on them while they are emptied, and their pods go only once they hold nothing.
 
-New topics go where the controller puts them, also onto a broker that is being emptied: a decommission on a busy cluster never
-ends. Kafka >= 4.3 can cordon a broker's log directories (KIP-1066). On older ones emptiness is checked again right before pods
-go.
+The controller places new topics on any broker, also on one that is being emptied: on a busy cluster a decommission would never
+end. Kafka >= 4.3 can cordon a broker's log directories (KIP-1066). On older versions, that brokers are empty is checked again
+right before their pods go.
 """
 
 from activities import ledgers, plan_store
@@ -32,7 +32,7 @@ class DecommissionActivities(Steps):
 
     @step
     def keep_log_directories_cordoned(self, request: StepRequest) -> tuple[int, ...]:
-        """The brokers are empty and stay, and so do their cordons: the ledger no longer lists them; returns which brokers."""
+        """Keep the cordons of empty brokers that stay: drop them from the ledger; returns the brokers."""
         clients = self._open(request.token.cluster)
         with heartbeating():
             ensure_held(self._link, request.token)
@@ -45,7 +45,7 @@ class DecommissionActivities(Steps):
         """Scale the StatefulSets down by the leaving brokers' pods, and wait until pods and brokers are gone; returns the pods.
 
         Throttles and log directory cordons on these brokers are removed right before (a setting of a broker that is gone can't be
-        changed, and would apply to whoever gets its id), then emptiness is checked once more.
+        changed, and would apply to the next broker with its id), then emptiness is checked once more.
 
         Raises:
             PlanDrift: a broker holds replicas again.
@@ -54,7 +54,7 @@ class DecommissionActivities(Steps):
         clients = self._open(request.token.cluster)
         leaving = set(plan_store.load_moves(clients.kubernetes, request).leaving)
         reporter = Reporter(self._link, request.token)
-        # By the ids that were given out: an interrupted attempt may have scaled down already.
+        # By assigned ids: an interrupted attempt may have scaled down already.
         names = tuple(sorted(pod for pod, broker in clients.kubernetes.broker_ids().items() if broker in leaving))
 
         def observe() -> tuple[str, ...] | None:

@@ -87,11 +87,11 @@ class InvalidOverride(Final):
 
 
 FINAL_CLIENT_ERRORS = (Refused, UnknownCluster)
-"""`Unreachable` and `Conflict` pass: the next attempt looks again."""
+"""`Unreachable` and `Conflict` are missing, since they are temporary: the next attempt observes again."""
 
 NON_RETRYABLE = [
     *(error.__name__ for error in (*Final.__subclasses__(), *FINAL_CLIENT_ERRORS)),
-    "ValidationError",  # pydantic: the input is what it is
+    "ValidationError",  # pydantic: the input doesn't change
     "PayloadsTooLarge",  # the server: the same answer would be as large again
 ]
 """For every activity's retry policy."""
@@ -109,7 +109,7 @@ def is_unknown_cluster(error: BaseException) -> bool:
 
 
 def describe(error: BaseException) -> str:
-    """The innermost cause in words: `Activity task failed` tells nobody anything."""
+    """The message of the innermost cause: `Activity task failed` alone is no help."""
     while isinstance(error, ActivityError) and error.cause is not None:
         error = error.cause
     return (error.message if isinstance(error, ApplicationError) else str(error))[:2000]

@@ -1,7 +1,8 @@
 """Which leaders were evacuated from where, kept beside the cluster, so that they return exactly as they were.
 
 The plan of an evacuation grows with the cluster and outlives its run: it is kept as a record of its own, by the brokers that were
-evacuated. A second evacuation of the same brokers adds to it; what was moved by others since is left out on the way back.
+evacuated. A second evacuation of the same brokers adds to it; partitions that others have moved since are left out when the
+leaders return.
 """
 
 import hashlib
@@ -19,7 +20,7 @@ def name_of(brokers: Sequence[int]) -> str:
 
 
 def remember(clients: ClusterClients, brokers: Sequence[int], plan: MovePlan) -> None:
-    """Keep the orders of before, ahead of the change."""
+    """Store the previous replica orders, before they are changed."""
     known = recall(clients, brokers)
     if known is not None:
         now = {partition.name: partition.replicas for partition in clients.kafka.snapshot().partitions}

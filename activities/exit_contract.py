@@ -14,9 +14,9 @@ from kafka_runbooks.models.results import Check
 from kafka_runbooks.safety import exit_contract
 
 PROOF_PATIENCE_SECONDS = 10.0
-"""Any broker is asked, and one may not have heard yet of what ended a moment ago."""
+"""Metadata comes from any broker, and may lag behind what ended a moment ago."""
 READY_PATIENCE_SECONDS = 60.0
-"""A pod is Ready once the kubelet has asked the agent again."""
+"""A pod is Ready only after the kubelet's next probe of the agent."""
 
 
 class ExitContractActivities(Steps):
@@ -24,7 +24,7 @@ class ExitContractActivities(Steps):
 
     @step
     def prove_exit_contract(self, proof: ProofRequest) -> tuple[Check, ...]:
-        """Every check of the exit contract, on the cluster as it is now; observed again for as long as one may be late."""
+        """Every check of the exit contract, on the cluster as it is now; observed again for as long as one may lag."""
         clients = self._open(proof.step.token.cluster)
         plan: Plan = plan_store.load(clients.kubernetes, proof.step.plan)
         if proof.step.is_rollback and isinstance(plan, MovePlan):

@@ -12,8 +12,8 @@ from kafka_runbooks.models.status import Progress
 from kafka_runbooks.safety.availability import not_led_by_preferred
 
 FIRST_ELECTED, MOST_ELECTED = 4, 500
-"""Leaderships that are returned at first, twice as many at each poll after that: clients have no connection to the broker yet,
-and it may never have served a produce request. The second or three that this takes concern a few partitions and not all."""
+"""Leaderships returned in the first batch, doubled at each poll, and the maximum: clients have no connection to the broker yet,
+and it may never have served a produce request. The two or three seconds this takes then affect a few partitions, not all."""
 ELECTION_PATIENCE_SECONDS = 120.0
 
 

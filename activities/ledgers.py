@@ -1,4 +1,4 @@
-"""The ledger of a run: what it sets is written down first, and is removed as the ledger says.
+"""The ledger of a run: everything it sets is recorded first, and removed according to the record.
 
 These are parts of activities, called with the permit checked. Each can be interrupted between any two lines and called again:
 it reads the ledger, observes the cluster, and does what is still to do.
@@ -20,7 +20,7 @@ from kafka_runbooks.throttle import leases
 LEASE_TIME = timedelta(minutes=30)
 EVERY_LOG_DIRECTORY = "*"
 SETTLE_POLLS, SETTLE_SECONDS = 20, 0.25
-"""How long brokers may take to hear of a cancelled reassignment."""
+"""How long brokers may take to learn of a cancelled reassignment."""
 
 
 def name_of(run_id: str) -> str:
@@ -37,7 +37,7 @@ def read(kubernetes: Kubernetes, token: Token) -> Ledger:
 
 
 def write(kubernetes: Kubernetes, ledger: Ledger) -> Ledger:
-    """Keep the ledger, its expiry renewed; an empty one is removed."""
+    """Store the ledger with its expiry renewed; an empty one is deleted."""
     name = name_of(ledger.owner.run_id)
     if ledger.is_empty:
         store.remove(kubernetes, name)
@@ -50,7 +50,7 @@ def write(kubernetes: Kubernetes, ledger: Ledger) -> Ledger:
 
 
 def renewed(kubernetes: Kubernetes, ledger: Ledger) -> Ledger:
-    """The ledger with half of its lease time left at least: called on every poll, written a few times an hour."""
+    """Renew the lease if less than half of it is left: called on every poll, written a few times an hour."""
     if ledger.is_empty or ledger.owner.expires_at - datetime.now(UTC) > LEASE_TIME / 2:
         return ledger
     return write(kubernetes, ledger)
@@ -72,26 +72,26 @@ def throttle(
     ledger = list_entries(kafka, kubernetes, ledger, leases.entries_for(copies, live))
     if isinstance(rates, int):
         rates = dict.fromkeys(leases.sources_of(copies, live), ThrottleRates(leader_bytes_per_s=rates))
-    # Destinations first: what sources may send more then goes no faster than what may arrive.
+    # Destinations first, so that faster sources are already limited by what destinations may receive.
     destinations_first = sorted(rates, key=lambda broker: (rates[broker].follower_bytes_per_s is None, broker))
     return set_rates(kafka, kubernetes, ledger, {broker: rates[broker] for broker in destinations_first if broker in live})
 
 
 def list_entries(kafka: Kafka, kubernetes: Kubernetes, ledger: Ledger, wanted: Mapping[str, EntryLease]) -> Ledger:
     """Add entries to topics' throttled replica lists; existing entries keep their owner."""
-    lists, ours = {}, dict(ledger.entries)
+    lists, owned = {}, dict(ledger.entries)
     for topic, observed in kafka.throttled_replicas(wanted).items():
         together, added = leases.add_entries(observed, wanted[topic])
         if not (added.leader or added.follower):
             continue
         lists[topic] = together
-        held = ours.get(topic, EntryLease())
-        ours[topic] = EntryLease(
+        held = owned.get(topic, EntryLease())
+        owned[topic] = EntryLease(
             leader=tuple(dict.fromkeys([*held.leader, *added.leader])),
             follower=tuple(dict.fromkeys([*held.follower, *added.follower])),
         )
-    if ours != ledger.entries:
-        ledger = write(kubernetes, ledger.model_copy(update={"entries": ours}))
+    if owned != ledger.entries:
+        ledger = write(kubernetes, ledger.model_copy(update={"entries": owned}))
     kafka.set_throttled_replicas(lists)
     return ledger
 
@@ -116,7 +116,7 @@ def remove_finished_entries(kafka: Kafka, kubernetes: Kubernetes, ledger: Ledger
 
 
 def set_rates(kafka: Kafka, kubernetes: Kubernetes, ledger: Ledger, wanted: Mapping[int, ThrottleRates]) -> Ledger:
-    """Set each broker's rates, where the run owns them. A broker that dies meanwhile is left for the next poll."""
+    """Set each broker's rates, where the run owns them. A broker that dies in between is left for the next poll."""
     for broker_id in wanted:
         try:
             observed = kafka.throttle_rates([broker_id])
@@ -171,8 +171,8 @@ def release(kafka: Kafka, kubernetes: Kubernetes, ledger: Ledger, live: frozense
     The run's reassignments in progress are cancelled first (KIP-455: replicas return to what they were), while the throttles
     still hold. What concerns a broker that is down stays in the ledger.
     """
-    given = list(ledger.describe())
-    ours = {
+    before = list(ledger.describe())
+    own_rates = {
         broker: lease.ours.leader_bytes_per_s for broker, lease in ledger.rates.items() if Direction.LEADER in lease.directions
     }
     ledger = _cancel(kafka, kubernetes, ledger)
@@ -186,9 +186,9 @@ def release(kafka: Kafka, kubernetes: Kubernetes, ledger: Ledger, live: frozense
     ledger = release_log_directories(kafka, kubernetes, ledger, live)
     left_behind = ledger.describe()
     return Released(
-        given_back=tuple(line for line in given if line not in left_behind),
+        given_back=tuple(line for line in before if line not in left_behind),
         left_behind=left_behind,
-        rates_bytes_per_s={broker: rate for broker, rate in ours.items() if rate is not None},
+        rates_bytes_per_s={broker: rate for broker, rate in own_rates.items() if rate is not None},
     )
 
 
@@ -212,8 +212,8 @@ def _restore_order(
 ) -> None:
     """Restore the order of cancelled reassignments: Kafka leaves them in the order of the union, with another preferred leader.
 
-    One that an interrupted attempt has cancelled is restored too. One that ended before the cancel reached it is where it was to
-    go, and stays: asking for its old replicas would copy them again.
+    One that an interrupted attempt has cancelled is restored too. One that ended before the cancel reached it is at its
+    target, and stays: restoring its old replicas would copy them again.
     """
     disordered: list[TopicPartition] = []
     for number in range(SETTLE_POLLS):
@@ -227,7 +227,7 @@ def _restore_order(
             and replicas != moves[name].after
             and (name in cancelled or replicas != moves[name].before)
         ]
-        # A broker that hasn't heard yet of the cancel still tells the old and the new replicas together.
+        # A broker that hasn't learned of the cancel yet still reports the union of old and new replicas.
         if all(set(found[name]) in (set(moves[name].before), set(moves[name].after)) for name in found.keys() & set(cancelled)):
             break
     if disordered:

@@ -1,6 +1,6 @@
 """Preflight and plan of every runbook that moves data: observe, collect every reason not to start, and freeze the plan.
 
-Nothing here changes the cluster. The plan is kept in the plan store where a run asks for it, and nowhere for a preview.
+Nothing here changes the cluster. The plan is kept in the plan store for a run, and not stored for a preview.
 """
 
 import gzip
@@ -40,14 +40,14 @@ from kafka_runbooks.safety.moves import foreign_reassignments, reasons_not_to_mo
 
 MOST_REASONS = 100
 SILENT_SECONDS = 60.0
-"""A broker that has only just joined is waited for this long: others may not know its name yet."""
+"""How long a broker that has just joined is waited for: others may not know its address yet."""
 
 Request = TypeVar("Request", bound=MoveInput)
 Planner = Callable[[ClusterClients, ClusterObservation], PlannerResult]
 
 
 class MovePlanActivities(Steps):
-    """One activity for each runbook; they differ in the planner that they ask."""
+    """One activity for each runbook; they differ in their planner."""
 
     @step
     def plan_rebalance(self, asked: PlanRequest[RebalanceInput]) -> Survey:
@@ -56,12 +56,12 @@ class MovePlanActivities(Steps):
 
     @step
     def plan_scale_up(self, asked: PlanRequest[ScaleUpInput]) -> Survey:
-        """Give new brokers their share."""
+        """Move a share of the data onto new brokers."""
         return self._survey("ScaleUp", asked, lambda _, observed: planning.scale_up(observed, asked.request))
 
     @step
     def plan_decommission(self, asked: PlanRequest[DecommissionInput]) -> Survey:
-        """Everything off some brokers."""
+        """Move everything off some brokers."""
 
         def plan(clients: ClusterClients, observed: ClusterObservation) -> PlannerResult:
             pods, stateful_sets = clients.kubernetes.broker_pods(), clients.kubernetes.stateful_sets()
@@ -71,14 +71,14 @@ class MovePlanActivities(Steps):
 
     @step
     def plan_set_replication_factor(self, asked: PlanRequest[SetReplicationFactorInput]) -> Survey:
-        """Another replication factor."""
+        """Change the replication factor."""
         return self._survey(
             "SetReplicationFactor", asked, lambda _, observed: planning.replication_factor(observed, asked.request)
         )
 
     @step
     def plan_evacuate_leaders(self, asked: PlanRequest[EvacuateLeadersInput]) -> Survey:
-        """No leader on some brokers, or the leaders back."""
+        """Move leadership off some brokers, or back."""
 
         def plan(clients: ClusterClients, observed: ClusterObservation) -> PlannerResult:
             if asked.request.back:
@@ -95,7 +95,7 @@ class MovePlanActivities(Steps):
 
     @step
     def plan_run_plan(self, asked: PlanRequest[RunPlanInput]) -> Survey:
-        """A reassignment JSON that an operator brings."""
+        """Carry out a reassignment JSON given by an operator."""
 
         def plan(clients: ClusterClients, observed: ClusterObservation) -> PlannerResult:
             given = asked.request.plan
@@ -105,7 +105,7 @@ class MovePlanActivities(Steps):
         return self._survey("RunPlan", asked, plan)
 
     def _survey(self, kind: str, asked: PlanRequest[Request], planner: Planner) -> Survey:
-        """Observe and plan. A run that waits in line, or is under way already, waits for others' reassignments too."""
+        """Observe and plan. With `when_busy` wait, or once a plan was approved, external reassignments are waited for."""
         clients = self._open(asked.request.cluster)
         if asked.token is None:
             with heartbeating():
@@ -124,7 +124,7 @@ class MovePlanActivities(Steps):
 
 
 def survey(clients: ClusterClients, kind: str, asked: PlanRequest[Request], planner: Planner) -> Survey:
-    """The plan as it would be frozen now, kept only where a run asks, and every reason not to carry it out.
+    """The plan as it would be frozen now, stored only for a run, and every reason not to carry it out.
 
     Raises:
         PlannerDefect: the independent checker found a broken rule in the plan.
@@ -144,17 +144,17 @@ def survey(clients: ClusterClients, kind: str, asked: PlanRequest[Request], plan
             )
         )
     except InvalidRequest as error:
-        reason = Reason(name="invalid-request", message=str(error)[:2000], remedy="ask for what the cluster has")
+        reason = Reason(name="invalid-request", message=str(error)[:2000], remedy="correct the input")
         return Survey(reasons=(reason,))
     except placement_errors.PlannerDefect as error:
         raise PlannerDefect(f"the {kind} planner broke a rule, nothing was changed: {error}") from error
     if not plan.moves and not result.continues_without_moves:
         return Survey(nothing_to_do=result.nothing)
-    ours = None if asked.token is None else ledgers.read(clients.kubernetes, asked.token)
+    ledger = None if asked.token is None else ledgers.read(clients.kubernetes, asked.token)
     lists = clients.kafka.throttled_replicas(sorted({move.topic for move in plan.moves}))
     brokers = what_if.changed_brokers(plan.moves) & observed.snapshot.live_broker_ids
     rates = clients.kafka.throttle_rates(sorted(brokers))
-    plan = freeze.with_throttles_before(plan, lists, rates, ours)
+    plan = freeze.with_throttles_before(plan, lists, rates, ledger)
     approved = None if asked.approved is None else store.load(clients.kubernetes, asked.approved.plan_id, MovePlan)
     leaders = {partition.name: partition.leader for partition in observed.snapshot.partitions}
     rate = planned_rate(clients, request.throttle, what_if.sent_bytes(plan.moves, leaders))
@@ -166,19 +166,19 @@ def survey(clients: ClusterClients, kind: str, asked: PlanRequest[Request], plan
 
 
 def observe_cluster(clients: ClusterClients) -> ClusterObservation:
-    """Observe everything that a plan is made from.
+    """Observe everything that a plan is based on.
 
     Raises:
-        InvalidRequest: a live broker didn't report its replicas' sizes, and its load would be guessed.
+        InvalidRequest: a live broker didn't report its replicas' sizes, so its load is unknown.
     """
-    gives_up = time.monotonic() + SILENT_SECONDS
+    deadline = time.monotonic() + SILENT_SECONDS
     while True:
         snapshot = clients.kafka.snapshot()
         sizes = clients.kafka.replica_sizes(sorted(snapshot.live_broker_ids))
         silent = sorted(set(sizes.unanswered_broker_ids) & snapshot.live_broker_ids)
         if not silent:
             break
-        if time.monotonic() > gives_up:
+        if time.monotonic() > deadline:
             what = "their replicas' sizes (DescribeLogDirs)"
             raise InvalidRequest(f"brokers {silent} did not report {what} for {SILENT_SECONDS:.0f} s")
         time.sleep(POLL_SECONDS)
@@ -191,7 +191,7 @@ def observe_cluster(clients: ClusterClients) -> ClusterObservation:
 
 
 def bounded(reasons: Sequence[Reason]) -> tuple[Reason, ...]:
-    """As many as the history can hold. What isn't shown can't be acknowledged either."""
+    """At most as many as a history should hold. A reason that isn't listed can't be acknowledged either."""
     if len(reasons) <= MOST_REASONS:
         return tuple(reasons)
     more = Reason(

@@ -1,6 +1,6 @@
-"""One attempt at a plan of moves: observe, decide by the pure window (`moves.window`), act, report how far it is.
+"""One attempt at a plan of moves: observe, decide by the pure window (`moves.window`), act, report progress.
 
-It remembers nothing that matters: each reassignment is written into the ledger before it is submitted, its list entries and rates
+It keeps no essential state: each reassignment is written into the ledger before it is submitted, its list entries and rates
 are set before data can flow, and the attempt after a crash, a pause or a controller failover resumes from the observed state of
 the cluster and the ledger.
 """
@@ -29,14 +29,14 @@ from kafka_runbooks.moves.progress import EtaError, Pace, arrived_bytes, copies,
 from kafka_runbooks.moves.window import WindowDecision, decide
 
 DEAD_SECONDS = 60.0
-"""A destination that is away for this long, with its node or its pod, is given up."""
+"""A destination that is down for this long, together with its node or its pod, is given up."""
 RESTART_SECONDS = 900.0
-"""One whose pod is on a Ready node restarts: it recovers its logs, and is waited for this long."""
+"""The same for one whose pod is on a Ready node: it is restarting, and may have to recover its logs."""
 SETTLED_POLLS = 3
-"""In a rollback, a broker with old metadata shows a partition where it was before it began to move, as if it had arrived. That is
-believed once it is observed this often in a row."""
+"""In a rollback, stale metadata shows a partition where it was before it began to move, as if it had arrived. An arrival counts
+only if it is observed this often in a row."""
 STILL_SECONDS = 60.0
-"""No byte arrives for this long although moves are in flight: that is reported."""
+"""No arriving byte for this long, although moves are in flight, is reported."""
 
 
 class Mover:
@@ -68,7 +68,7 @@ class Mover:
         observation = Observation(snapshot, moving, ours, self._dead(snapshot), headroom(self._plan, moving, sizes), window)
         decision = decide(self._plan, observation, self._plan.limits)
         if self._request.is_rollback and decision.drifted:
-            # What others moved meanwhile stays: the rollback leaves it alone, and the exit contract names it.
+            # Partitions that others moved since stay: the rollback leaves them alone, and the exit contract names them.
             self._plan = self._plan.without(decision.drifted)
             decision = decide(self._plan, observation, self._plan.limits)
         try:
@@ -103,7 +103,7 @@ class Mover:
         return ChangeWindowState(True, max(0, left), opening.reason, unblocks)
 
     def _dead(self, snapshot: ClusterSnapshot) -> frozenset[int]:
-        """Brokers that have been away so long that they are not expected back soon."""
+        """Brokers that have been down for so long that they are not expected back soon."""
         if self._plan.waits_for_destinations:
             return frozenset()
         down, now = brokers_down(snapshot), time.monotonic()
@@ -114,7 +114,7 @@ class Mover:
         return frozenset(broker for broker, seconds in away.items() if broker not in restarting or seconds >= RESTART_SECONDS)
 
     def _on_ready_nodes(self) -> frozenset[int]:
-        """Brokers whose pods are where a kubelet can start them again."""
+        """Brokers whose pods are on nodes where the kubelet can restart them."""
         ready = {node.name for node in self._clients.kubernetes.nodes() if node.is_ready}
         pods = self._clients.kubernetes.broker_pods()
         return frozenset(
@@ -122,7 +122,7 @@ class Mover:
         )
 
     def _settled(self, arrived: frozenset[TopicPartition]) -> set[TopicPartition]:
-        """Those that can leave the ledger: a partition that is elsewhere and not in it was moved by others."""
+        """The moves that can be dropped from the ledger: a partition that is elsewhere and not in it was moved by others."""
         return {name for name in arrived if not self._request.is_rollback or self._arrived_polls[name] >= SETTLED_POLLS}
 
     def _act(
@@ -149,7 +149,7 @@ class Mover:
             held = bool(brokers_down(snapshot) - set(self._plan.leaving))
             self._throttling.adapt(copying, snapshot.live_broker_ids, hold_at_floor=held, partitions=snapshot.partitions)
         if decision.submit and copying:
-            # Rates are adapted only every few seconds; what starts now is throttled now.
+            # Rates are adapted only every few seconds; new moves must be throttled from their start.
             written = ledgers.read(self._clients.kubernetes, self._request.token)
             ledgers.throttle(
                 self._clients.kafka,
@@ -169,11 +169,11 @@ class Mover:
         try:
             ensure_held(self._link, self._request.token)
         except PermitLost:
-            # Fenced off between the check and the submission: whoever cleared the ledger may have done so before this arrived.
+            # Fenced between the check and the submission: another run may have cleared the ledger before this arrived.
             self._clients.kafka.alter_reassignments(dict.fromkeys((move.name for move in decision.submit), None))
             self._clients.kafka.alter_reassignments({move.name: partitions[move.name].replicas for move in decision.submit})
             raise
-        # A topic that was deleted just now is less to do; the next poll observes it.
+        # A topic deleted just now needs no move; the next poll observes it.
         refused = {name: why for name, why in refused.items() if "UnknownTopic" not in why}
         if refused:
             name, why = next(iter(sorted(refused.items())))
@@ -202,7 +202,7 @@ class Mover:
             names = tuple(str(move.name) for move in decision.in_flight[:20])
             waiting = self._reporter.waiting(
                 f"nothing arrived for {self._pace.still_for_seconds(now):.0f} s: {', '.join(names[:5])}",
-                "their destinations fetch again: look at the brokers' logs, network and disks",
+                "their destinations fetch again: check the brokers' logs, network and disks",
                 names,
             )
         note = f"{len(decision.in_flight) + len(decision.submit)} in flight; throttle: {self._throttling.reason}"

@@ -28,7 +28,7 @@ class MoveActivities(Steps):
             nonlocal done_polls
             decision, progress = mover.advance()
             done_polls = done_polls + 1 if decision.is_done else 0
-            # At the start of a rollback a broker whose metadata lag still shows what was there before the moves.
+            # At the start of a rollback, lagging metadata may still show the state before the moves.
             if done_polls >= (SETTLED_POLLS if request.is_rollback else 1):
                 return progress
             if decision.must_replan and not decision.is_done:
@@ -40,7 +40,7 @@ class MoveActivities(Steps):
 
     @step
     def forget_evacuation(self, request: EvacuationRequest) -> None:
-        """The leaders are back: the order of before is no longer kept."""
+        """The leaders are back: delete the stored previous order."""
         with heartbeating():
             ensure_held(self._link, request.token)
             evacuations.forget(self._open(request.token.cluster), request.brokers)

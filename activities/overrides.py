@@ -1,7 +1,7 @@
-"""Throttle overrides that operators set, kept beside the cluster, where every poll of whatever copies data reads them.
+"""Throttle overrides that operators set, kept beside the cluster, and read at every poll of an activity that copies data.
 
-A running activity receives no updates of its workflow. So the update writes a record, and the next poll obeys it, also after a
-crash. Whoever holds the cluster's permit writes; an override that ends with the moves is bound to the run that it was set in.
+A running activity receives no updates of its workflow. So the update writes a record, which the next poll obeys, also after
+a crash. Only the holder of the cluster's permit writes; an override that ends with the moves is bound to the run it was set in.
 """
 
 from datetime import UTC, datetime
@@ -27,7 +27,7 @@ class Kept(Model):
     run_ids: tuple[str, ...] = ()
 
     def in_force(self, run_id: str, now: datetime) -> Overrides:
-        """Those that apply to a run."""
+        """The overrides that apply to a run."""
         found: list[Override] = []
         for override, set_in in zip(self.overrides, self.run_ids, strict=True):
             found += overrides.still_in_force((override,), now, is_moving=set_in == run_id)
@@ -57,10 +57,10 @@ class OverrideActivities(Steps):
 
     @step
     def set_throttle(self, request: OverrideRequest) -> None:
-        """Hold a broker, or all that take part, at a rate from the next poll on.
+        """Hold a broker, or all participants, at a rate from the next poll on.
 
         Raises:
-            InvalidOverride: it has ended already, or its end has no timezone.
+            InvalidOverride: it has expired already, or its expiry has no time zone.
         """
         kubernetes = self._open(request.token.cluster).kubernetes
         with heartbeating():

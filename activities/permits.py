@@ -1,8 +1,8 @@
-"""The permit as activities see it: who holds it, when it is free, and whether the one who acts still does.
+"""The permit from an activity's side: who holds it, when it is free, and whether the acting run still holds it.
 
 The permit is a workflow `kafka-permit/<cluster>` that runs as long as it is held. Temporal admits one open workflow of an id,
-so nobody else can hold it; its run id is the fencing token. An attempt whose worker was cut off and wakes up late carries the
-token of a permit that has closed by then, and is refused here, before it acts.
+so no other run can hold it; its run id is the fencing token. A late attempt, whose worker was cut off, carries the token of a
+permit that has closed, and is refused here before it acts.
 """
 
 import asyncio
@@ -22,7 +22,7 @@ def permit_id(cluster: str) -> str:
 
 
 def ensure_held(link: Link, token: Token) -> None:
-    """Check that the permit's run is the token's and still runs.
+    """Check that the permit's run is the token's and still open.
 
     Raises:
         PermitLost: it isn't.
@@ -45,7 +45,7 @@ def ensure_held(link: Link, token: Token) -> None:
 
 
 class PermitActivities(Steps):
-    """What a run asks before it holds its cluster."""
+    """Questions of a run about its cluster's permit."""
 
     @step
     def permit_holder(self, cluster: str) -> str | None:
@@ -54,7 +54,7 @@ class PermitActivities(Steps):
 
     @step
     async def wait_until_free(self, cluster: str) -> None:
-        """Return when nobody holds the permit. Several runs may wait: the one that then starts the permit first has it."""
+        """Return when nobody holds the permit. Several runs may wait: the first to start the permit then holds it."""
         while await self._holder(cluster) is not None:
             activity.heartbeat()
             await asyncio.sleep(1.0)
@@ -72,5 +72,5 @@ class PermitActivities(Steps):
 
     @step
     def search_attributes_are_registered(self, cluster: str) -> bool:
-        """Whether the namespace has the attributes that runs are listed by; a run that sets one which it hasn't would hang."""
+        """Whether the namespace has the attributes that runs are listed by; a run that sets an unregistered one would hang."""
         return self._link.call(search_attributes_are_registered(self._link.client))

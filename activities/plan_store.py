@@ -15,7 +15,7 @@ Frozen = TypeVar("Frozen", bound=Plan)
 
 
 def save(kubernetes: Kubernetes, plan: Plan, token: Token) -> PlanReference:
-    """Keep a plan. The same state of the cluster gives the same plan, so a retry overwrites its like."""
+    """Keep a plan. The same state of the cluster gives the same plan, so a retry overwrites an identical one."""
     reference = reference_to(plan)
     summary = f"{plan.title}: {len(plan.planned)} partitions, {plan.total_bytes} bytes; run {token.workflow_id}/{token.run_id}"
     store.save(kubernetes, store.PLAN, reference.plan_id, plan, summary)

@@ -1,4 +1,4 @@
-"""The end of every run, however it ends: what it set is removed; and what runs that are gone have left."""
+"""Removes what a run has set, however it ends, and what earlier runs have left."""
 
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -36,7 +36,7 @@ class ReleaseActivities(Steps):
 
     @step
     def clear_expired(self, token: Token) -> Released:
-        """Of that, only what is past its lease: a run that closed a moment ago may still be removing things."""
+        """The same for expired leases only: a run that closed a moment ago may still be cleaning up."""
 
         def may_clear(ledger: Ledger) -> bool:
             state = expiry.RunState.OPEN if self._is_open(ledger) else expiry.RunState.CLOSED
@@ -62,7 +62,7 @@ class ReleaseActivities(Steps):
         return Released(given_back=tuple(removed[:100]), left_behind=tuple(left[:100]))
 
     def _is_open(self, ledger: Ledger) -> bool:
-        """Whether the owner's run is open. One that Temporal no longer knows (retention) isn't."""
+        """Whether the owner's run is open. One that Temporal no longer knows (retention) is not."""
 
         async def status() -> WorkflowExecutionStatus | None:
             handle = self._link.client.get_workflow_handle(ledger.owner.workflow_id, run_id=ledger.owner.run_id)

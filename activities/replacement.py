@@ -1,4 +1,4 @@
-"""Preflight and plan of `ReplaceBroker`: which broker is meant, every reason not to start, and the frozen plan."""
+"""Preflight and plan of `ReplaceBroker`: find the broker, collect every reason not to start, and freeze the plan."""
 
 import time
 from collections.abc import Sequence
@@ -28,7 +28,7 @@ from kafka_runbooks.safety.availability import under_min_isr
 from kafka_runbooks.throttle import leases
 
 SILENT_SECONDS = 60.0
-"""A node without power is NotReady, and its broker unregistered, well before (40 s and 9 s by default)."""
+"""By then a node without power is NotReady, and its broker unregistered (after 40 s and 9 s by default)."""
 
 COPY_STEPS = (
     StepName.FENCE,
@@ -61,8 +61,8 @@ class ReplacementActivities(Steps):
     def plan_replace_broker(self, asked: PlanRequest[ReplaceBrokerInput]) -> Survey:
         """Find the broker and every reason against replacing it, and freeze the plan. Changes nothing.
 
-        Where the rest of an approved plan is planned again, the broker's place stays the one that was approved: by now its claim
-        may be another one.
+        When the rest of an approved plan is planned again, the broker's approved place is kept: its claim may have been replaced
+        since.
         """
         with heartbeating():
             clients, request = self._open(asked.request.cluster), asked.request
@@ -83,7 +83,7 @@ class ReplacementActivities(Steps):
 
 @dataclass(frozen=True)
 class Found:
-    """What preflight found. `place` is None where the broker can't be found."""
+    """Result of the preflight. `place` is None if the broker can't be found."""
 
     snapshot: ClusterSnapshot
     place: BrokerPlace | None
@@ -93,7 +93,7 @@ class Found:
 
 
 def _patiently(clients: ClusterClients, request: ReplaceBrokerInput) -> Found:
-    """Preflight; a broker that doesn't answer but counts as up may be a power cut that nothing has noticed yet."""
+    """Preflight; a broker that counts as up but doesn't answer may have lost power, unnoticed so far."""
     found = _preflight(clients, request)
     gives_up = time.monotonic() + SILENT_SECONDS
     while any(reason.name == replacement.BROKER_IS_UP for reason in found.reasons) and time.monotonic() < gives_up:
@@ -128,7 +128,7 @@ def _preflight(clients: ClusterClients, request: ReplaceBrokerInput) -> Found:
 def broken_rules(
     clients: ClusterClients, plan: ReplacementPlan, snapshot: ClusterSnapshot, sizes: ReplicaSizes
 ) -> tuple[Reason, ...]:
-    """What the independent checker finds wrong with the plan. The operator chose the brokers, so it is a reason not to start."""
+    """Violations found by the independent checker. The operator chose the brokers, so they are reasons not to start."""
     cluster = snapshots.from_snapshot(snapshots.observed(snapshot, sizes, clients.kafka.reassignments()))
     try:
         verify(plan.as_moves(), cluster, is_given=True)
@@ -141,7 +141,7 @@ def broken_rules(
 def freeze(
     clients: ClusterClients, request: ReplaceBrokerInput, snapshot: ClusterSnapshot, sizes: ReplicaSizes, place: BrokerPlace
 ) -> ReplacementPlan:
-    """The plan, not yet kept anywhere. Changes nothing."""
+    """The plan, not stored yet. Changes nothing."""
     partitions = sorted(snapshot.on_broker(place.broker_id), key=lambda partition: partition.name)
     substitute, disk_is_lost = request.replacement_broker_id, request.node_state is NodeState.LOST
     planned = tuple(
@@ -184,7 +184,7 @@ def _sources(planned: Sequence[PlannedPartition], snapshot: ClusterSnapshot, des
 
 
 def summarise(clients: ClusterClients, plan: ReplacementPlan, snapshot: ClusterSnapshot) -> PlanSummary:
-    """The plan in words and figures."""
+    """The plan's summary for operators."""
     place, substitute = plan.place, plan.replacement_broker_id
     sources = _sources(plan.partitions, snapshot, plan.destination)
     copied = plan.total_bytes if plan.copies_everything or substitute is not None else 0
@@ -192,8 +192,8 @@ def summarise(clients: ClusterClients, plan: ReplacementPlan, snapshot: ClusterS
     eta = copy_seconds([copied], len(sources), rate)
     states = intermediate_states(snapshot, place.broker_id)
     others = tuple(
-        f"broker {broker}: {theirs} B/s set by someone else; it stays and is obeyed"
-        for broker, theirs in leases.foreign_rates(clients.kafka.throttle_rates(sources), {}).items()
+        f"broker {broker}: {rate_set} B/s set by someone else; it stays and is obeyed"
+        for broker, rate_set in leases.foreign_rates(clients.kafka.throttle_rates(sources), {}).items()
     )
     inverse = "none is needed: no replica changes its broker"
     if substitute is not None:

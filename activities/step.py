@@ -1,7 +1,7 @@
-"""How a step runs: it heartbeats, reports how far it is, and ends when it should.
+"""How a step runs: it heartbeats, reports progress, and stops when cancelled.
 
-An observation every few seconds, inside one activity, costs no history. Each one is heartbeat with the figures so far; a change
-that a person would want to see is also signalled to the workflow, whose `status` query can't look into a running activity.
+Polling inside one activity adds no events to the history. Each observation is heartbeat with the current figures; a significant
+change is also signalled to the workflow, whose `status` query can't read a running activity's state.
 """
 
 import asyncio
@@ -31,9 +31,9 @@ SHORT_POLL_SECONDS = 1.0
 """For what takes a moment: an election, the last checks."""
 LONGEST_PAUSE_SECONDS = 15.0
 SIGNAL_SECONDS = 5.0
-"""At most one signal in this time, except for a change of what is waited for."""
+"""At most one signal per this time, except when the reason to wait changes."""
 SIGNAL_SHARE = 0.05
-"""A signal at each such share of the work: a step adds at most some dozens of events to the history, however long it takes."""
+"""A signal each time this share of the work is done, so a step adds at most some dozens of events to the history."""
 
 T = TypeVar("T")
 Method = TypeVar("Method", bound=Callable[..., Any])
@@ -42,7 +42,7 @@ _LATEST: contextvars.ContextVar[list[Progress]] = contextvars.ContextVar("latest
 
 
 class Link:
-    """The way from an activity's thread back to Temporal: the permit's state, and signals to the workflow.
+    """Access to Temporal from an activity's thread: the permit's state, and signals to the workflow.
 
     The SDK's client lives in the worker's event loop; activities here are threads, since Kafka's and Kubernetes' libraries
     block.
@@ -63,7 +63,7 @@ class Link:
 
 @dataclass(frozen=True)
 class Access:
-    """What steps reach the outside world through."""
+    """The steps' access to the outside world."""
 
     clusters: Clusters
     link: Link
@@ -80,18 +80,18 @@ class Steps:
         return self._access.clusters.open(cluster)
 
     def every(self) -> list[Callable[..., Any]]:
-        """The methods that are activities, bound, for a worker."""
+        """The bound methods that are activities, for a worker."""
         return [getattr(self, name) for name, member in vars(type(self)).items() if getattr(member, "is_step", False)]
 
 
 def step(method: Method) -> Method:
-    """Make a method of `Steps` an activity. Cancellation reaches it at its next poll, never in the middle of an act."""
+    """Make a method of `Steps` an activity. Cancellation reaches it at its next poll, never in the middle of a change."""
     method.is_step = True  # type: ignore[attr-defined]
     return activity.defn(no_thread_cancel_exception=True)(method)
 
 
 class Reporter:
-    """Heartbeats every observation, and signals what a person would want to see."""
+    """Heartbeats every observation, and signals significant changes."""
 
     def __init__(self, link: Link, token: Token) -> None:
         self._link = link
@@ -109,11 +109,11 @@ class Reporter:
         return self._waiting
 
     def report(self, progress: Progress) -> None:
-        """Heartbeat, and signal what has changed. A signal that fails is tried again at the next change."""
+        """Heartbeat, and signal a significant change. A failed signal is repeated at the next report."""
         _LATEST.get([])[:] = [progress]
         activity.heartbeat(progress)
         now = time.monotonic()
-        if not self._is_news(progress, now):
+        if not self._is_significant(progress, now):
             return
         try:
             self._link.signal(self._token, progress)
@@ -122,7 +122,7 @@ class Reporter:
             return
         self._signalled, self._signalled_at = progress, now
 
-    def _is_news(self, progress: Progress, now: float) -> bool:
+    def _is_significant(self, progress: Progress, now: float) -> bool:
         last = self._signalled
         if last is None:
             return True
@@ -138,8 +138,8 @@ class Reporter:
 def poll(observe: Callable[[], T | None], *, soon: bool = False) -> T:
     """Call `observe` until it returns something other than None, and return that.
 
-    The pause grows with what an observation costs, so that watching a large cluster takes no more than a fifth of a broker's
-    time. Not beyond `LONGEST_PAUSE_SECONDS`: one is also slow because a broker has just died, and then the next one is urgent.
+    The pause grows with the duration of an observation, so polling a large cluster takes at most a fifth of the time. It is
+    limited to `LONGEST_PAUSE_SECONDS`: an observation is also slow if a broker has just died, and then the next one is urgent.
 
     Args:
         observe: called once per poll.
@@ -159,14 +159,14 @@ def poll(observe: Callable[[], T | None], *, soon: bool = False) -> T:
             pause = max(shortest, min(4 * (time.monotonic() - began), LONGEST_PAUSE_SECONDS))
             ends = time.monotonic() + pause
             while True:
-                _stop_if_told()
+                _raise_if_cancelled()
                 left = ends - time.monotonic()
                 if left <= 0:
                     break
                 time.sleep(min(0.5, left))
 
 
-def _stop_if_told() -> None:
+def _raise_if_cancelled() -> None:
     if activity.is_cancelled():
         raise CancelledError("the step was cancelled")
     if activity.is_worker_shutdown():
@@ -175,9 +175,9 @@ def _stop_if_told() -> None:
 
 @contextmanager
 def heartbeating() -> Iterator[None]:
-    """Heartbeat from a second thread, with the latest figures: a library may block longer than a dead worker may go unnoticed.
+    """Heartbeat from a second thread, with the latest figures: a library may block for longer than the heartbeat timeout.
 
-    Every call of the clients is bounded, so what heartbeats here does return.
+    Every client call has a timeout, so a step that heartbeats here does return.
     """
     done = threading.Event()
     latest: list[Progress] = []

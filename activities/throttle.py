@@ -25,7 +25,7 @@ ADAPT_SECONDS = 6.0
 class Throttling:
     """The rates in force for one copy, by broker and direction, adapted every `ADAPT_SECONDS`.
 
-    An attempt after a crash resumes from the rates that the ledger says are in force.
+    An attempt after a crash resumes from the rates recorded in the ledger.
     """
 
     def __init__(self, clients: ClusterClients, link: Link, token: Token, throttle: Throttle) -> None:
@@ -43,7 +43,7 @@ class Throttling:
 
     @property
     def rate_bytes_per_s(self) -> int:
-        """The highest that a source may send now."""
+        """The highest current rate of a source."""
         rates = [rate.bytes_per_s for rate in self._now.leader.values()] if self._now else []
         return max(rates, default=controller.first_rate(self._throttle))
 
@@ -53,7 +53,7 @@ class Throttling:
         return "; ".join((reason, *self.too_slow[:2]))
 
     def wanted(self, copies: Sequence[Copy], live: frozenset[int]) -> dict[int, ThrottleRates]:
-        """The rates in force, and the initial rate for brokers that take part only now."""
+        """The rates in force, and the initial rate for new participants."""
         now = self._now or Rates()
         return controller.with_participants(self._throttle, now, self._participants(copies, live)).wanted()
 
@@ -70,8 +70,8 @@ class Throttling:
         Args:
             copies: what is copied now.
             live: brokers that are up.
-            hold_at_floor: another broker is down; recovery takes as little as it can from those that are left.
-            partitions: the cluster's, for who waits for a destination that is in sync already.
+            hold_at_floor: another broker is down, so recovery takes as little as possible from the remaining ones.
+            partitions: all of the cluster's, to find leaders that wait for a destination that is in sync already.
         """
         if time.monotonic() < self._due:
             return
@@ -104,7 +104,7 @@ class Throttling:
         if before is not None:
             produced = measurements.produced(before[1], sizes, observed_at - before[0], (copy.partition for copy in copies))
             copying = feasibility.copying_of(copies, sizes.size_bytes, produced)
-            # The rates as they are on the brokers: one that someone else set is the one that nothing here can raise.
+            # The rates on the brokers, not the computed ones: an external rate can't be raised here.
             verdict = feasibility.judge(copying, self._in_force(taking_part))
             self.too_slow = verdict.report() if verdict.never_ends else ()
 
@@ -143,7 +143,7 @@ class Throttling:
 
 
 def capacities(clients: ClusterClients, pods: Iterable[BrokerPod]) -> dict[int, Capacity]:
-    """Each broker's network capacity, as far as clusters.yaml knows its node's instance type."""
+    """Each broker's network capacity, if clusters.yaml has its node's instance type."""
     types = {node.name: node.instance_type for node in clients.kubernetes.nodes()}
     known = clients.settings.capacity_bytes_per_s
     return {pod.broker_id: capacity_of(types.get(pod.node or ""), known) for pod in pods if pod.broker_id is not None}
@@ -161,7 +161,7 @@ def ceiling_for(clients: ClusterClients, throttle: AdaptiveThrottle, sources: It
 
 
 def planned_rate(clients: ClusterClients, throttle: Throttle, sources: Iterable[int]) -> int:
-    """The rate that a plan counts with: the fixed one, or the ceiling of an adaptive one."""
+    """The rate that a plan's ETA is based on: the fixed one, or the ceiling of an adaptive one."""
     if isinstance(throttle, AdaptiveThrottle):
         return ceiling_for(clients, throttle, sources)
     return throttle.rate_bytes_per_s

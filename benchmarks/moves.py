@@ -1,14 +1,14 @@
-"""How fast data moves against the throttle in force, and what producers feel: `uv run python -m benchmarks.moves [--json]`.
+"""How fast data moves relative to the throttle, and its effect on producers: `uv run python -m benchmarks.moves [--json]`.
 
-On the lab, which is brought up if it isn't: real Kafka, one topic of 1.2 GB in two copies, all led by broker 1001. Its second
+On the lab, which is started if it isn't up: real Kafka, one topic of 1.2 GB in two copies, all led by broker 1001. Its second
 copies move from one broker to another and back, four times:
 
 - under a fixed throttle, with no other traffic: `throughput_ratio` is bytes moved over the time of the move times the rate in
-  force on the one source; `release_seconds` runs from the last reassignment's end, as the cluster itself shows it, to the
+  force on the one source; `release_seconds` runs from the last reassignment's end, as reported by the cluster, to the
   closed run, whose permit is released by then;
 - by Kafka's own `kafka-reassign-partitions` (ReassignPartitionsCommand) with the same plan and rate: `peer_seconds`, from
-  `--execute` until `--verify` says that all are complete, which also takes the throttle back; `our_seconds` is our whole run;
-- beside a producer with acks=all, under the adapting throttle: `p99_ratio` is its p99 while data moves over its p99 before;
+  `--execute` until `--verify` reports completion, which also removes the throttle; `our_seconds` is the whole run;
+- beside a producer with acks=all, under the adaptive throttle: `p99_ratio` is its p99 while data moves over its p99 before;
 - the same without a throttle that binds (1 GB/s): `p99_ratio_unthrottled`.
 """
 
@@ -37,11 +37,11 @@ IDLE_SECONDS = 30.0
 WATCH = """
 import sys, time
 from kafka import KafkaAdminClient
-admin, topic, seen = KafkaAdminClient(bootstrap_servers=sys.argv[1]), sys.argv[2], False
+admin, topic, started = KafkaAdminClient(bootstrap_servers=sys.argv[1]), sys.argv[2], False
 while True:
     moving = any(one.topic == topic for one in admin.list_partition_reassignments())
-    if seen and not moving: print(time.time()); break
-    seen = seen or moving
+    if started and not moving: print(time.time()); break
+    started = started or moving
     time.sleep(0.05)
 """
 
@@ -55,13 +55,13 @@ class Bench:
         self.place = HOME
 
     def plan(self) -> dict[str, Any]:
-        """The other place, as a reassignment JSON."""
+        """A reassignment JSON to the other brokers."""
         self.place = AWAY if self.place == HOME else HOME
         rows = [{"topic": self.topic, "partition": number, "replicas": self.place} for number in range(PARTITIONS)]
         return {"version": 1, "partitions": rows}
 
-    def ours(self, throttle: dict[str, Any]) -> dict[str, float]:
-        """Seconds of our run: the move alone, the whole, and from the last byte to its end."""
+    def own(self, throttle: dict[str, Any]) -> dict[str, float]:
+        """Seconds of a run: the move alone, the whole run, and from the last byte to its end."""
         run = f"bench/{uuid.uuid4().hex[:8]}"
         watch = self.lab.popen([sys.executable, "-c", WATCH, runs.BOOTSTRAP, self.topic], stdout=subprocess.PIPE)
         try:
@@ -82,8 +82,8 @@ class Bench:
             "release": ended - float(out.strip().splitlines()[-1]),
         }
 
-    def peers(self) -> float:
-        """Seconds that Kafka's own tool takes for the same."""
+    def peer(self) -> float:
+        """Seconds of the same move by Kafka's own tool."""
         with tempfile.TemporaryDirectory() as folder:
             file = Path(folder) / "plan.json"
             file.write_text(json.dumps(self.plan()))
@@ -100,12 +100,12 @@ class Bench:
         return str(done.stdout)
 
     def p99_ms(self, throttle: dict[str, Any]) -> tuple[float, float]:
-        """A producer's p99 without and with a move beside it."""
+        """A producer's p99 without and with a concurrent move."""
         found = []
         for move in (False, True):
             with runs.checked_traffic(self.lab, f"{self.topic}.traffic") as traffic:
                 if move:
-                    self.ours(throttle)
+                    self.own(throttle)
                 else:
                     time.sleep(IDLE_SECONDS)
             found.append(float(traffic["p99_ms"]))
@@ -119,8 +119,8 @@ def measure(lab: Lab) -> dict[str, Any]:
     runs.create_topic(lab, f"{bench.topic}.traffic", [HOME] * 3)
     try:
         runs.fill(lab, bench.topic, RECORDS)
-        fixed = bench.ours({"mode": "fixed", "rate_bytes_per_s": RATE_BYTES_PER_S})
-        peer = bench.peers()
+        fixed = bench.own({"mode": "fixed", "rate_bytes_per_s": RATE_BYTES_PER_S})
+        peer = bench.peer()
         idle, adapting = bench.p99_ms({"mode": "adapt"})
         idle_again, unthrottled = bench.p99_ms({"mode": "fixed", "rate_bytes_per_s": 1_000_000_000})
     finally:
@@ -140,7 +140,7 @@ def measure(lab: Lab) -> dict[str, Any]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(
-        prog="benchmarks.moves", description="Moves on the lab against throttle, peer and producers."
+        prog="benchmarks.moves", description="Moves on the lab: against the throttle, Kafka's own tool, and beside producers."
     )
     parser.add_argument("--json", action="store_true", help="one JSON object on stdout")
     asked = parser.parse_args()

@@ -16,7 +16,7 @@ from worker.settings import WorkerSettings
 
 
 def main() -> None:
-    """Entry point of the worker's image."""
+    """Entry point of the worker."""
     try:
         settings = WorkerSettings()
         clusters = ConfiguredClusters.from_file()

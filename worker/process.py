@@ -1,7 +1,7 @@
-"""The worker as a process: starts, says that it lives, ends in good order.
+"""The worker as a process: startup, health endpoint, graceful shutdown.
 
-SIGTERM stops polling; steps that run notice it within half a second and end as retryable, so the next worker goes on. A thread
-that is stuck in a library can't hold the process for ever: it exits hard once the grace is over.
+SIGTERM stops polling; running steps notice it within half a second and fail as retryable, so the next worker resumes them. A
+thread that is stuck in a library can't keep the process alive: it is killed after the grace period.
 """
 
 import asyncio
@@ -26,7 +26,7 @@ ALIVE_SECONDS = 5.0
 
 
 def serve_health(port: int, loop: asyncio.AbstractEventLoop) -> ThreadingHTTPServer:
-    """`/healthz`: 200 while the event loop answers; a blocked loop can't poll, and should be restarted."""
+    """`/healthz`: 200 while the event loop responds; a blocked loop can't poll, and the worker should be restarted."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
@@ -38,7 +38,7 @@ def serve_health(port: int, loop: asyncio.AbstractEventLoop) -> ThreadingHTTPSer
             self.wfile.write(b"ok\n" if is_alive else b"the event loop doesn't answer\n")
 
         def log_message(self, format: str, *args: object) -> None:
-            """Probes are not news."""
+            """Don't log probe requests."""
 
     server = ThreadingHTTPServer(("0.0.0.0", port), Handler)
     threading.Thread(target=server.serve_forever, daemon=True, name="health").start()
@@ -46,7 +46,7 @@ def serve_health(port: int, loop: asyncio.AbstractEventLoop) -> ThreadingHTTPSer
 
 
 async def run_worker(settings: WorkerSettings, clusters: Clusters) -> None:
-    """Work until SIGTERM or SIGINT."""
+    """Run a worker until SIGTERM or SIGINT."""
     loop = asyncio.get_running_loop()
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):

@@ -10,4 +10,4 @@ class WorkerSettings(TemporalSettings):
     metrics_port: int = 9090
     activity_threads: int = 32
     build_id: str | None = None
-    """Set: the worker is versioned (Temporal Worker Deployments), and running workflows stay on the build they began with."""
+    """If set, the worker is versioned (Temporal Worker Deployments): running workflows stay on the build that they started on."""

@@ -1,6 +1,6 @@
 """How the project runs on Temporal, the same for the worker, tests and replay: data converter, workflows, activities, sandbox.
 
-One plugin carries it all, so that a test worker or a replayer can't differ from the real worker by a forgotten option.
+One plugin holds all of it, so that a test worker or a replayer can't differ from the real worker by a forgotten option.
 """
 
 import asyncio
@@ -25,11 +25,11 @@ from workflows import WORKFLOWS
 DEPLOYMENT = "kafka-runbooks"
 
 GRACE = timedelta(seconds=45)
-"""A pod's terminationGracePeriodSeconds must be longer by half a minute."""
+"""A pod's terminationGracePeriodSeconds must be at least half a minute longer."""
 
 
 def sandbox() -> SandboxedWorkflowRunner:
-    """Workflows run restricted: the clock, files and the like are refused, for they would not replay.
+    """The workflow sandbox: the clock, files and the like are refused, since they are not deterministic.
 
     The library and the activities, which workflows import for models, pure rules and references, are passed through.
     """
@@ -41,7 +41,7 @@ def plugin(access: Access | None = None, *, failures: Sequence[type[BaseExceptio
     """The project as a Temporal plugin.
 
     Args:
-        access: what activities reach the outside world through; a replayer needs none.
+        access: the activities' access to the outside world; a replayer needs none.
         failures: errors in workflow code that fail the workflow instead of its task, besides invalid input.
     """
     return SimplePlugin(

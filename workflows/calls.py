@@ -1,7 +1,7 @@
-"""How activities are called: how long a try may take, when a dead worker is noticed, what is never tried again.
+"""How activities are called: timeouts of an attempt, detection of dead workers, and errors that are never retried.
 
 Every activity heartbeats, so a worker that died is noticed after `HEARTBEAT_TIMEOUT` and the next attempt observes the cluster.
-Passing faults are tried again for ever: an operator who reads the status finds the last error, and nothing gets worse by waiting.
+Temporary errors are retried forever: the status shows the last one, and waiting makes nothing worse.
 """
 
 from collections.abc import Callable
@@ -63,7 +63,7 @@ async def wait(step: Callable[[S, P], R], argument: P, summary: str) -> R:
 
 
 async def preview(name: str, request: RunbookInput) -> Survey:
-    """Ask a runbook's plan activity, by name, what it would do now; without a token it keeps nothing."""
+    """Ask a runbook's plan activity, by name, what it would do now; without a token nothing is stored."""
     found: Survey = await workflow.execute_activity(
         name,
         {"request": request.model_dump(mode="json")},

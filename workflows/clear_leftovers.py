@@ -1,6 +1,6 @@
-"""`ClearLeftovers`: removes what runs that were terminated have left on a cluster, as their ledgers say.
+"""`ClearLeftovers`: removes what terminated runs have left on a cluster, according to their ledgers.
 
-Every other runbook does the same before it plans; this one is for when nothing else is to be run, and for a schedule.
+Every other runbook does the same before it plans; this one is for schedules, and for when no other runbook is due.
 """
 
 from temporalio import workflow

@@ -1,9 +1,9 @@
-"""`Decommission`: brokers, or a rack, are emptied at once, and leave.
+"""`Decommission`: empties brokers, or a rack, and removes their pods if asked.
 
-All that leave are one plan, so nothing moves twice and nothing goes onto a broker that is about to leave. Before data moves their
-log directories are cordoned, or new topics would be placed there as fast as old ones leave. Without `remove_pods` they stay,
-empty and cordoned; with it their StatefulSets are scaled down, which only ever takes the highest ordinals, and the brokers are
-unregistered.
+All leaving brokers share one plan, so nothing moves twice and nothing moves onto a broker that is about to leave. Their log
+directories are cordoned before data moves, since new topics would be placed there otherwise. Without `remove_pods` the brokers
+stay, empty and cordoned; with it their StatefulSets are scaled down, which always removes the highest ordinals, and the brokers
+are unregistered.
 """
 
 import asyncio
@@ -78,7 +78,7 @@ class Decommission(Moves):
         )
 
     async def _remove(self, token: Token, plan: PlanSummary, as_planned: bool) -> tuple[tuple[str, ...], PlanSummary, bool]:
-        """Pods go, once their brokers are empty. What was placed on them meanwhile is moved first."""
+        """Remove the pods of empty brokers. Replicas placed on them in the meantime are moved first."""
         self.can_roll_back = False
         while True:
             await self.pause_point()

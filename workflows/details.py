@@ -1,11 +1,11 @@
-"""What the Temporal UI shows of a runbook: the status, in some lines of Markdown."""
+"""The details of a runbook in the Temporal UI: its status, as a few lines of Markdown."""
 
 from kafka_runbooks.models.status import Status
 from kafka_runbooks.models.wording import duration, size
 
 
 def markdown(status: Status) -> str:
-    """At most some kilobytes (the server takes 20,000 bytes)."""
+    """At most some kilobytes (the server accepts 20,000 bytes)."""
     lines = [f"**{status.phase}**: {status.step}"]
     if status.step_number:
         lines[0] += f" (step {status.step_number} of {status.steps})"

@@ -1,4 +1,4 @@
-"""`EvacuateLeaders`: leadership is taken off some brokers, and given back as it was."""
+"""`EvacuateLeaders`: moves leadership off some brokers, and back as it was."""
 
 from temporalio import workflow
 

@@ -1,9 +1,9 @@
-"""The runbooks that move data, and the one way in which all of them go about it.
+"""The shared course of all runbooks that move data.
 
 Preflight and plan from one observation; gate; the mover, window by window; preferred leaders; release; exit contract. They differ
-in the planner that they ask, and `Decommission` in what it does around it. A pause cancels the mover, not what is in flight.
-Where the cluster no longer fits the plan, in-flight moves finish, the rest is planned again, and a person is asked again unless
-the new plan does nothing that wasn't approved. An abort with rollback carries out the inverse of every plan that was begun, the
+in their planner, and `Decommission` also in its steps before and after. A pause cancels the mover, not the in-flight moves.
+Where the cluster no longer fits the plan, in-flight moves finish, the rest is planned again, and approval is needed again unless
+the new plan only does what was approved. An abort with rollback carries out the inverse of every started plan, the
 last one first, and so ends at the byte-exact assignment of the start.
 """
 
@@ -26,7 +26,7 @@ from workflows.planned import PlannedRunbook, broken
 
 
 class Moves(PlannedRunbook):
-    """What all runbooks share that move data."""
+    """Base of all runbooks that move data."""
 
     can_roll_back = True
 
@@ -36,7 +36,7 @@ class Moves(PlannedRunbook):
         self._continues_without_a_broker = False
 
     async def move(self, token: Token) -> RunbookResult:
-        """The whole work of a runbook that does nothing but move."""
+        """The whole work of a runbook that only moves data."""
         try:
             plan, as_planned = await self.carry_out(token, await self.prepare(token))
             return await self.finish_moves(token, plan, as_planned=as_planned)
@@ -59,7 +59,7 @@ class Moves(PlannedRunbook):
         self._copied_before_bytes += self._progress.done_bytes if self._progress else 0
 
     async def finish_moves(self, token: Token, plan: PlanSummary, *, as_planned: bool, did: str = "") -> RunbookResult:
-        """Remove what was set, and prove that the plan holds.
+        """Remove what was set, and check that the plan holds.
 
         Args:
             did: what was done besides moving, for the summary.
@@ -71,10 +71,10 @@ class Moves(PlannedRunbook):
         return await self.finish(token, plan, what, copied_bytes=copied, as_planned=as_planned, waits_for_dead_brokers=waits)
 
     async def roll_back_if_asked(self, token: Token) -> None:
-        """After an abort with rollback: carry out the inverse of what was begun.
+        """After an abort with rollback: carry out the inverse of every started plan.
 
         Raises:
-            Ended: it was asked for; with the proof that everything is where it was.
+            Ended: a rollback was requested; with the checks that everything is where it was.
         """
         if self._abort is None or not self._abort.rollback or not self._begun:
             return

@@ -1,7 +1,7 @@
-"""What an operator asks of a running runbook and says to it: the `status` query, and the updates.
+"""An operator's interface to a running runbook: the `status` query, and the updates.
 
 Approve and reject answer the gate; pause, resume and abort work at any time; throttle overrides while the run holds its cluster.
-Each update records who said what and why, and answers with the status.
+Each update records who sent it and why, and returns the status.
 """
 
 import asyncio
@@ -30,7 +30,7 @@ from workflows.details import markdown
 
 
 class Ended(Exception):
-    """The work came to an end that is not success; carries the result."""
+    """The work ended without success; carries the result."""
 
     def __init__(self, result: RunbookResult) -> None:
         super().__init__(result.summary)
@@ -49,7 +49,7 @@ class Operator:
     """The state of a run that operators see, and what they can change of it."""
 
     can_roll_back = False
-    """Whether an abort may ask for the way back to the start."""
+    """Whether an abort may request a rollback to the start."""
 
     def __init__(self, request: RunbookInput) -> None:
         self._request = request
@@ -72,11 +72,11 @@ class Operator:
         self._abort: Abort | None = None
         self._has_search_attributes = False
 
-    # What an operator asks
+    # Queries
 
     @workflow.query
     def status(self) -> Status:
-        """Where it is, how far, how long still, and why it waits."""
+        """Its step, its progress, the remaining time, and why it waits."""
         info = workflow.info()
         path = f"/namespaces/{info.namespace}/workflows/{quote(info.workflow_id, safe='')}/{info.run_id}"
         steps: tuple[str, ...] = self._plan.steps if self._plan is not None else ()
@@ -107,7 +107,7 @@ class Operator:
         self._progress = progress
         self.show()
 
-    # What an operator says
+    # Updates
 
     @workflow.update
     def approve(self, approval: Approval) -> Status:
@@ -120,7 +120,7 @@ class Operator:
     def _may_approve(self, approval: Approval) -> None:
         self._must_be_at_gate()
         if approval.plan_sha256 is not None and (self._plan is None or self._plan.reference.sha256 != approval.plan_sha256):
-            raise ApplicationError("plan_sha256: the plan that waits has another hash; look at the status again")
+            raise ApplicationError("plan_sha256: the plan that waits has another hash; read the status again")
         missing = [reason.name for reason in self._reasons if reason.name not in approval.acknowledged_risks]
         if missing:
             raise ApplicationError("acknowledged_risks: name also " + ", ".join(missing))
@@ -180,7 +180,7 @@ class Operator:
 
     @workflow.update
     async def set_throttle(self, override: Override) -> Status:
-        """Hold a broker, or all that take part, at a rate from the next poll on, instead of the computed one."""
+        """Hold a broker, or all participants, at a rate from the next poll on, instead of the computed one."""
         self._record("throttle set", override)
         asked = OverrideRequest(token=self._held_token(), override=override)
         await calls.act(OverrideActivities.set_throttle, asked, f"throttle: {override}")
@@ -215,13 +215,13 @@ class Operator:
         if not self._gate_is_open:
             raise ApplicationError("nothing waits for a decision now")
 
-    def _record(self, action: str, said: OperatorAction | Override) -> None:
-        self._decisions.append(Decision(action=action, by=said.by, reason=said.reason, at=workflow.now()))
+    def _record(self, action: str, sent: OperatorAction | Override) -> None:
+        self._decisions.append(Decision(action=action, by=sent.by, reason=sent.reason, at=workflow.now()))
 
     # What a runbook reports, and where it waits for operators
 
     def enter(self, step: str, *, phase: str | None = None) -> None:
-        """Report where the runbook is."""
+        """Report the current step."""
         if phase is not None and phase != self._phase:
             self._phase = phase
             self.mark_phase()
@@ -244,13 +244,13 @@ class Operator:
 
     @contextmanager
     def timed(self, step: str, *, phase: str | None = None) -> Iterator[None]:
-        """Note how long a step takes, pauses before it not included."""
+        """Record how long a step takes, without pauses before it."""
         self.enter(step, phase=phase)
         began = workflow.now()
         try:
             yield
         except GeneratorExit:
-            # The worker drops the workflow from its cache: outside of its event loop there is no time to ask for.
+            # The worker evicts the workflow from its cache: outside of its event loop there is no workflow time.
             raise
         except BaseException:
             self._times.append(PhaseTime(step=step, seconds=(workflow.now() - began).total_seconds()))
@@ -265,10 +265,10 @@ class Operator:
             self._waiting = None
 
     async def gate(self, question: str) -> Approval:
-        """Wait until somebody approves.
+        """Wait until an operator approves.
 
         Raises:
-            Ended: somebody rejected.
+            Ended: an operator rejected.
         """
         self._gate_is_open, self._answer = True, None
         self.wait_for(question, "approve or reject")

@@ -18,7 +18,7 @@ from workflows import calls
 
 @workflow.defn
 class ClusterPermit:
-    """Runs while it is held."""
+    """Runs for as long as the permit is held."""
 
     def __init__(self) -> None:
         self._is_released = False
@@ -65,13 +65,13 @@ async def wait_until_free(cluster: str) -> None:
 
 
 def busy(cluster: str, holder: str | None) -> ApplicationError:
-    """The failure of a runbook that was told not to wait."""
+    """The failure of a runbook with `when_busy` fail."""
     summary = f"cluster {cluster} is busy: {holder or 'another runbook'} holds the permit"
     result = RunbookResult(outcome=Outcome.BUSY, summary=summary)
     return ApplicationError(summary, result, type=Outcome.BUSY.name, non_retryable=True)
 
 
 async def release(permit: Permit) -> None:
-    """Release the permit and wait until it is closed, so the cluster is free when our result is visible."""
+    """Release the permit and wait until it is closed, so the cluster is free when the run's result is visible."""
     await permit.signal(ClusterPermit.release)
     await permit

@@ -26,9 +26,9 @@ from workflows.runbook import Runbook
 
 
 class PlannedRunbook(Runbook):
-    """What runbooks share that carry out a frozen plan.
+    """Base of the runbooks that carry out a frozen plan.
 
-    A subclass says how the plan is asked for (`survey`) and which steps carry it out (`take_steps`).
+    A subclass defines how the plan is made (`survey`) and which steps carry it out (`take_steps`).
     """
 
     def __init__(self, request: PlannedInput) -> None:
@@ -57,7 +57,7 @@ class PlannedRunbook(Runbook):
         """Preflight, plan and gate.
 
         Raises:
-            Ended: there is nothing to do, or too much speaks against it.
+            Ended: there is nothing to do, or there are unacknowledged reasons not to start.
         """
         with self.timed(StepName.CLEAR_LEFTOVERS, phase="preflight"):
             try:
@@ -74,7 +74,7 @@ class PlannedRunbook(Runbook):
         return plan
 
     async def plan_again(self, token: Token, approved: PlanSummary) -> PlanSummary | None:
-        """Plan the rest; None where nothing is left to do. Asks again unless it does nothing that wasn't approved."""
+        """Plan the rest; None where nothing is left to do. Approval is needed again unless it only does what was approved."""
         plan, _ = await self._ask(token, approved.reference)
         return plan
 
@@ -96,12 +96,12 @@ class PlannedRunbook(Runbook):
         return plan, ""
 
     def note_approval(self, approval: Approval) -> None:
-        """Keep what an approval allows."""
+        """Record what an approval allows."""
         self._acknowledged_risks = (*self._acknowledged_risks, *approval.acknowledged_risks)
         self._allows_other_rack |= approval.allow_other_rack
 
     def _refusal(self, reasons: tuple[Reason, ...]) -> RunbookResult:
-        """Nothing was changed yet; or, where a plan was begun, its rest can't be planned any more."""
+        """Refuse: nothing was changed yet, or the rest of a started plan can't be planned any more."""
         self._reasons = reasons
         outcome, begins = Outcome.REFUSED, "refused: "
         if self._begun:
@@ -125,7 +125,7 @@ class PlannedRunbook(Runbook):
         """Take the plan's steps, and those of a new plan as often as the cluster makes one necessary.
 
         Returns:
-            The plan that was carried out last, and whether it was carried out as it is: False where nothing of it was left to do.
+            The plan that was carried out last, and whether it was carried out in full: False if nothing of it was left to do.
         """
         while True:
             self.begin_steps()
@@ -151,7 +151,7 @@ class PlannedRunbook(Runbook):
         """The steps ended early, since the rest must be planned again."""
 
     async def elect(self, request: StepRequest) -> int:
-        """Give leadership back to the plan's preferred leaders."""
+        """Return leadership to the plan's preferred leaders."""
         return await calls.wait(LeaderActivities.elect_leaders, request, StepName.ELECT)
 
     # The end
@@ -172,7 +172,7 @@ class PlannedRunbook(Runbook):
         as_planned: bool = True,
         waits_for_dead_brokers: bool = True,
     ) -> RunbookResult:
-        """Remove what was set, prove the exit contract, and report.
+        """Remove what was set, check the exit contract, and report.
 
         Args:
             what: what was done, for the summary.
@@ -201,7 +201,7 @@ def broken(checks: Iterable[Check]) -> str:
 
 
 def question(plan: PlanSummary) -> str:
-    """What is asked at the gate."""
+    """The question at the gate."""
     batches = f" in {plan.batches} batches" if plan.batches else ""
     return (
         f"the plan waits: {plan.title}: {plan.partitions} partitions{batches}, {size(plan.bytes_to_copy)} to copy, "

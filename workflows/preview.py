@@ -1,7 +1,7 @@
-"""`Preview`: what a runbook would do now, and every reason that speaks against it. Changes nothing.
+"""`Preview`: what a runbook would do now, and every reason not to start it. Changes nothing.
 
-A workflow and not a command: an operator can reach Temporal, but often not the Kafka cluster, which the worker can. It takes no
-permit, so it may run beside a runbook; what it reports is true for the moment of its observation.
+It is a workflow since operators can reach Temporal, but often not the Kafka cluster, which the worker can. It takes no permit, so
+it may run beside a runbook; its report is valid for the moment of its observation.
 """
 
 from temporalio import workflow

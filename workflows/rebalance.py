@@ -1,4 +1,4 @@
-"""`Rebalance`: the brokers of a map, or of every map, are balanced with the fewest bytes that get them there."""
+"""`Rebalance`: balances the brokers of a map, or of every map, while copying as few bytes as possible."""
 
 from temporalio import workflow
 

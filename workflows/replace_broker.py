@@ -1,10 +1,9 @@
-"""`ReplaceBroker`: a broker whose node was lost, drained or restarted comes back; or another broker takes its place.
+"""`ReplaceBroker`: restores a broker whose node was lost, drained or restarted, or replaces it by another broker.
 
-Kafka re-replicates on its own once a broker with the same id starts on an empty disk. What people get wrong at night is
-everything around that: the wrong volume released, two brokers with one id, recovery that starves producers, a throttle that
-stays. The order of steps here is chosen so that at every point the cluster is no worse than before it: leases are taken before
-data can flow, a disk is released only after its node was observed gone twice and a place for the broker was found, and leadership
-comes back last.
+Kafka re-replicates on its own once a broker with the same id starts on an empty disk. What goes wrong at night is
+everything around that: the wrong volume released, two brokers with one id, recovery that starves producers, a throttle nobody
+removes. The order of the steps makes sure that none of them degrades the cluster: leases are taken before data can flow, a disk
+is released only after its node was observed gone twice and a new node for the broker was found, and leadership returns last.
 """
 
 import asyncio
@@ -29,12 +28,12 @@ from workflows.planned import PlannedRunbook
 
 NODE_CHECK_FIRST = timedelta(seconds=30)
 NODE_CHECK_LONGEST = timedelta(minutes=5)
-"""How often a node in the right rack is looked for while a person is asked about another one."""
+"""How often to check for a node in the right rack while an approval for another rack is pending."""
 
 
 @workflow.defn
 class ReplaceBroker(PlannedRunbook):
-    """A lost, drained or restarted broker comes back, or another broker takes its place."""
+    """Restore a lost, drained or restarted broker, or replace it by another."""
 
     @workflow.init
     def __init__(self, request: ReplaceBrokerInput) -> None:
@@ -68,7 +67,7 @@ class ReplaceBroker(PlannedRunbook):
     async def take_steps(self, request: StepRequest) -> None:
         if self._input.replacement_broker_id is not None:
             await self._take_leases(request)
-            # By the mover, as every runbook that moves data; in-flight reassignments continue during a pause.
+            # By the mover, as in every runbook that moves data; in-flight reassignments continue during a pause.
             self._copied = await self.pausable(StepName.REASSIGN, MoveActivities.move_partitions, request)
             return
         if self._input.node_state is NodeState.LOST:
@@ -106,7 +105,7 @@ class ReplaceBroker(PlannedRunbook):
             self._owned = await calls.act(CatchUpActivities.take_throttle_leases, request, what)
 
     async def _choose_node(self, request: StepRequest) -> None:
-        """Another rack is a person's decision; a node that comes up in the right one meanwhile makes it unnecessary."""
+        """Another rack needs an operator's approval; a node that comes up in the right one makes it unnecessary."""
         patience = NODE_CHECK_FIRST
         with self.timed(StepName.CHOOSE_NODE):
             while True:

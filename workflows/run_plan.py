@@ -1,4 +1,4 @@
-"""`RunPlan`: a reassignment JSON that an operator brings is carried out as it is."""
+"""`RunPlan`: carries out a reassignment JSON given by an operator, unchanged."""
 
 from temporalio import workflow
 

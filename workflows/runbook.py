@@ -1,4 +1,4 @@
-"""The shape of every runbook: permit, work, and an end that removes what was set.
+"""The course of every runbook: acquire the permit, work, and remove what was set.
 
 A runbook subclasses `Runbook` and hands its work to `conduct`. The release runs after success, failure, cancel and abort; after a
 terminate the permit closes by itself and the ledger stays for the next run.
@@ -26,8 +26,8 @@ from workflows import calls, permit
 from workflows.operator import Ended, Operator, Work
 
 DEAD_BROKER_PATIENCE = timedelta(minutes=5)
-"""How long an end waits for a broker that died meanwhile and still has a throttle of this run. The permit is held that long, and
-that broker's own replacement needs it: longer helps nobody."""
+"""How long the end of a run waits for a broker that died during it and still has a throttle of the run. Not longer, since it
+holds the permit, which that broker's own replacement needs."""
 
 S = TypeVar("S")
 P = TypeVar("P")
@@ -35,7 +35,7 @@ R = TypeVar("R")
 
 
 class Runbook(Operator):
-    """What all runbooks share while they run."""
+    """Base of all runbooks."""
 
     def __init__(self, request: RunbookInput) -> None:
         super().__init__(request)
@@ -133,10 +133,10 @@ class Runbook(Operator):
             self.wait_for(f"{self._holder} holds cluster {request.cluster}", f"{self._holder} ends", self._holder or "")
             await permit.wait_until_free(request.cluster)
 
-    # What a runbook's own module calls
+    # Called by the runbooks' modules
 
     def begin_steps(self) -> None:
-        """From here on things may be set that must be removed at the end."""
+        """From here on, settings may be made that must be removed at the end."""
         self._is_acting = True
         self._phase = "steps"
         self.mark_phase()
@@ -165,17 +165,17 @@ class Runbook(Operator):
                 await workflow.wait([acting])
 
     async def release(self, token: Token) -> Released:
-        """Remove what the ledger lists; also what was left, once more."""
+        """Remove what the ledger lists, including what an earlier release left behind."""
         self.enter(StepName.RELEASE)
         self._released = await calls.act(ReleaseActivities.release, token, "remove what this run has set")
         self._owned = self._released.left_behind
         return self._released
 
     async def release_all(self, token: Token, elect: Callable[[], Awaitable[object]] | None = None) -> Released:
-        """After success: also what is on a broker that died meanwhile, once it is back. Only a live one's configs can be set.
+        """Release after success. A broker that died in between is waited for, since only a live broker's configs can be set.
 
         Args:
-            elect: gives leadership back, to the broker that was waited for too.
+            elect: returns leadership, also to the broker that was waited for.
         """
         released = await self.release(token)
         rates = released.rates_bytes_per_s
@@ -195,7 +195,7 @@ class Runbook(Operator):
         return released.model_copy(update={"rates_bytes_per_s": {**released.rates_bytes_per_s, **rates}})
 
     async def _release_at_the_end(self, token: Token) -> None:
-        """After any end but success. What can't be removed is reported, and stays in the ledger for the next run."""
+        """Release after any end but success. What can't be removed is reported, and stays in the ledger for the next run."""
         if not self._is_acting:
             return
         step = self._step

@@ -1,4 +1,4 @@
-"""`ScaleUp`: brokers that have joined get their share of the data."""
+"""`ScaleUp`: moves a share of the data onto brokers that have joined."""
 
 from temporalio import workflow
 
@@ -15,7 +15,7 @@ from workflows.moves import Moves
 
 @workflow.defn
 class ScaleUp(Moves):
-    """New brokers have joined; data follows."""
+    """Move a share of the data onto new brokers."""
 
     @workflow.init
     def __init__(self, request: ScaleUpInput) -> None:

@@ -1,4 +1,4 @@
-"""`SetReplicationFactor`: more or fewer replicas for topics."""
+"""`SetReplicationFactor`: changes the number of replicas of topics."""
 
 from temporalio import workflow
 
@@ -15,7 +15,7 @@ from workflows.moves import Moves
 
 @workflow.defn
 class SetReplicationFactor(Moves):
-    """Another replication factor for topics."""
+    """Change the replication factor of topics."""
 
     @workflow.init
     def __init__(self, request: SetReplicationFactorInput) -> None:

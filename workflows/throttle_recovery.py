@@ -1,7 +1,7 @@
-"""`ThrottleRecovery`: brokers that catch up on their own do so no faster than is safe, until they are in sync.
+"""`ThrottleRecovery`: holds brokers that catch up on their own to a safe rate, until they are in sync.
 
-For a broker that came back on its own, or was brought back by hand: Kafka copies to it as fast as it can, and nothing that
-reassigns partitions is there to hold it. To bring a broker back, start `ReplaceBroker`, which does this too.
+For a broker that recovered on its own, or was restored by hand: Kafka copies to it as fast as it can, and no reassignment is in
+flight whose throttle would limit that. To restore a broker, start `ReplaceBroker`, which does this too.
 """
 
 from temporalio import workflow

@@ -52,8 +52,8 @@ CASE_33 = {
 
 def test_33_rates_from_capacity_200_floor_20_shares_90_and_80() -> None:
     share = {Direction.LEADER: 0.9, Direction.FOLLOWER: 0.8}
-    for (direction, broker), (carried, ours, expected) in CASE_33.items():
-        assert max(20.0, headroom(200, carried, ours, share[direction])) == pytest.approx(expected), broker
+    for (direction, broker), (carried, own, expected) in CASE_33.items():
+        assert max(20.0, headroom(200, carried, own, share[direction])) == pytest.approx(expected), broker
 
 
 def test_33_rates_settle_there_when_the_added_traffic_is_measured_too() -> None:
@@ -61,12 +61,12 @@ def test_33_rates_settle_there_when_the_added_traffic_is_measured_too() -> None:
         floor_bytes_per_s=20 * MEGABYTE, source_share=0.9, destination_share=0.8, change_threshold=0, produce_p99_limit_ms=250
     )
     participants = Participants(frozenset({1000, 1002}), frozenset({1003, 1005, 1010}))
-    others = {broker: (carried - ours) * MEGABYTE for (_, broker), (carried, ours, _) in CASE_33.items()}
+    others = {broker: (carried - own) * MEGABYTE for (_, broker), (carried, own, _) in CASE_33.items()}
     now = with_participants(throttle, Rates(), participants)
     for number in range(40):
         at = START + number * INTERVAL
         used = all_used(now)
-        seen = report(
+        found = report(
             *(
                 traffic(
                     broker,
@@ -80,17 +80,17 @@ def test_33_rates_settle_there_when_the_added_traffic_is_measured_too() -> None:
             )
         )
         capacities = dict.fromkeys(others, Capacity(200 * MEGABYTE, 200 * MEGABYTE))
-        now = adapt(throttle, now, participants, Observation(at=at, traffic=seen, moved=used, capacities=capacities))
+        now = adapt(throttle, now, participants, Observation(at=at, traffic=found, moved=used, capacities=capacities))
     for (direction, broker), (_, _, expected) in CASE_33.items():
         assert now.of(direction)[broker].bytes_per_s == pytest.approx(expected * MEGABYTE, abs=2), broker
 
 
 @pytest.mark.parametrize(
-    ("carried", "ours", "leader", "follower"), [(70, 0, 24, 18), (80, 70, 72, 54), (110, 70, 40, 30), (200, 70, 10, 10)]
+    ("carried", "own", "leader", "follower"), [(70, 0, 24, 18), (80, 70, 72, 54), (110, 70, 40, 30), (200, 70, 10, 10)]
 )
-def test_34_headroom_of_capacity_100_floor_10_shares_80_and_60(carried: int, ours: int, leader: int, follower: int) -> None:
-    assert max(10.0, headroom(100, carried, ours, 0.8)) == pytest.approx(leader)
-    assert max(10.0, headroom(100, carried, ours, 0.6)) == pytest.approx(follower)
+def test_34_headroom_of_capacity_100_floor_10_shares_80_and_60(carried: int, own: int, leader: int, follower: int) -> None:
+    assert max(10.0, headroom(100, carried, own, 0.8)) == pytest.approx(leader)
+    assert max(10.0, headroom(100, carried, own, 0.6)) == pytest.approx(follower)
 
 
 def test_35_limits_that_make_no_sense_are_refused_by_name() -> None:
@@ -145,11 +145,11 @@ def test_38_where_a_reassignment_leads(
 
 def test_39_existing_settings_are_kept_and_only_the_run_s_own_are_removed() -> None:
     # Other dynamic configs are never sent at all (IncrementalAlterConfigs of these two keys, see clients/kafka/admin.py).
-    theirs = ThrottledReplicas(leader="7:1001", follower="*")
-    during, ours = leases.add_entries(theirs, EntryLease(leader=("0:1001", "7:1001"), follower=("0:1002",)))
+    before = ThrottledReplicas(leader="7:1001", follower="*")
+    during, own = leases.add_entries(before, EntryLease(leader=("0:1001", "7:1001"), follower=("0:1002",)))
     assert during == ThrottledReplicas(leader="7:1001,0:1001", follower="*"), "`*` includes every entry already"
-    assert ours == EntryLease(leader=("0:1001",))
-    assert leases.remove_entries(during, ours) == theirs
+    assert own == EntryLease(leader=("0:1001",))
+    assert leases.remove_entries(during, own) == before
 
     observed = {1001: ThrottleRates(), 1002: ThrottleRates(leader_bytes_per_s=9), 1003: ThrottleRates()}
     wanted = {1001: ThrottleRates(leader_bytes_per_s=2000, follower_bytes_per_s=4000), 1002: ThrottleRates(leader_bytes_per_s=1)}
@@ -173,16 +173,16 @@ def test_40_a_broker_lacking_one_direction_has_no_figures_and_keeps_its_rate() -
         (broker, figure): Sample(1.0, START) for broker in (1, 2) for figure in names
     }
     samples[2, "in_bytes_per_s"] = "no point in the last 120 s"
-    seen = traffic_report([1, 2, 3], names, samples, START, 60)
-    assert set(seen.by_broker) == {1}
-    assert seen.by_broker[1].out_bytes_per_s == seen.by_broker[1].in_bytes_per_s == 1.0
-    assert "in_bytes_per_s (rx): no point in the last 120 s" in seen.problems[2]
-    assert "missing" in seen.problems[3], "a host without the tag belongs to no broker"
+    found = traffic_report([1, 2, 3], names, samples, START, 60)
+    assert set(found.by_broker) == {1}
+    assert found.by_broker[1].out_bytes_per_s == found.by_broker[1].in_bytes_per_s == 1.0
+    assert "in_bytes_per_s (rx): no point in the last 120 s" in found.problems[2]
+    assert "missing" in found.problems[3], "a host without the tag belongs to no broker"
     assert traffic_report([1], names, {}, START, 60).by_broker == {}
 
     now = Rates(leader={broker: Rate(bytes_per_s=20 * MEGABYTE) for broker in (1, 2, 3)})
-    after = adapt(AdaptiveThrottle(), now, Participants(frozenset({1, 2, 3})), Observation(START, seen, moved=all_used(now)))
+    after = adapt(AdaptiveThrottle(), now, Participants(frozenset({1, 2, 3})), Observation(START, found, moved=all_used(now)))
     assert after.leader[1].bytes_per_s > 20 * MEGABYTE
     assert after.leader[2].bytes_per_s == after.leader[3].bytes_per_s == 20 * MEGABYTE
     assert "no point" in after.leader[2].why
-    assert measurements.trouble(seen.by_broker[1], START + timedelta(hours=1)) is not None
+    assert measurements.trouble(found.by_broker[1], START + timedelta(hours=1)) is not None

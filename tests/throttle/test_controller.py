@@ -50,17 +50,17 @@ milliseconds = st.floats(0, 20_000) | st.none() | st.just(float("nan"))
 def observations(draw: st.DrawFn, brokers: tuple[int, ...] = (1001, 1002, 1003)) -> Observation:
     """Any values that a metrics backend, a clock and a cluster can produce."""
     at = START + timedelta(seconds=draw(st.integers(0, 4_000)))
-    seen = []
+    found = []
     for broker in draw(st.sets(st.sampled_from(brokers))):
         age = timedelta(seconds=draw(st.sampled_from([0, 5, 59, 61, 3_600, -60])))
         names = ("in_bytes_per_s", "out_bytes_per_s", "replication_in_bytes_per_s", "replication_out_bytes_per_s")
         figures = {name: draw(figure) for name in names}
-        seen.append(traffic(broker, at - age, **figures, produce_p99_ms=draw(milliseconds), fetch_p99_ms=draw(milliseconds)))
+        found.append(traffic(broker, at - age, **figures, produce_p99_ms=draw(milliseconds), fetch_p99_ms=draw(milliseconds)))
     rates = st.dictionaries(st.sampled_from(brokers), st.floats(0, 2e8) | st.just(float("nan")))
     windows = st.none() | st.just(RequestWindow(0, None)) | st.builds(RequestWindow, st.integers(1, 900), st.floats(0, 9_000))
     return Observation(
         at=at,
-        traffic=TrafficReport(by_broker={broker.broker_id: broker for broker in seen}),
+        traffic=TrafficReport(by_broker={broker.broker_id: broker for broker in found}),
         times={broker: RequestTimes(draw(windows)) for broker in brokers},
         moved=draw(st.none() | st.builds(PerBroker, rates, rates)),
         lag=draw(st.none() | st.builds(PerBroker, rates, rates)),
@@ -90,14 +90,14 @@ def test_unknown_never_raises_a_rate(observation: Observation, rate: int) -> Non
     now = at_rate(rate)
     after = adapt(THROTTLE, now, TWO, observation)
     for (direction, broker), new in numbers(after).items():
-        seen = observation.traffic.by_broker.get(broker)
+        found = observation.traffic.by_broker.get(broker)
         moved = None if observation.moved is None else observation.moved.of(direction, broker)
         unknown = (
-            seen is None
-            or abs((observation.at - seen.measured_at).total_seconds()) > 59
-            or any(figure is not None and not figure >= 0 for figure in (seen.in_bytes_per_s, seen.out_bytes_per_s))
-            or seen.produce_p99_ms is None
-            or seen.fetch_p99_ms is None
+            found is None
+            or abs((observation.at - found.measured_at).total_seconds()) > 59
+            or any(figure is not None and not figure >= 0 for figure in (found.in_bytes_per_s, found.out_bytes_per_s))
+            or found.produce_p99_ms is None
+            or found.fetch_p99_ms is None
             or moved is None
             or not moved >= 0
         )
@@ -107,16 +107,16 @@ def test_unknown_never_raises_a_rate(observation: Observation, rate: int) -> Non
 
 @given(st.integers(FLOOR, CEILING), st.floats(1e6, 5e8), st.floats(0, 5e8))
 def test_with_constant_headroom_it_settles_near_it_and_then_stays(start: int, capacity: float, others: float) -> None:
-    throttle, now, seen = THROTTLE, at_rate(start, Participants(frozenset({1001}))), []
+    throttle, now, found = THROTTLE, at_rate(start, Participants(frozenset({1001}))), []
     for number in range(2 * STEPS_FROM_FLOOR_TO_CEILING):
         used = all_used(now)
         at = START + number * INTERVAL
         busy = traffic(1001, at, out_bytes_per_s=others, replication_out_bytes_per_s=used.leader[1001])
         observation = Observation(at=at, traffic=report(busy), moved=used, capacities={1001: Capacity(capacity, capacity)})
         now = adapt(throttle, now, Participants(frozenset({1001})), observation)
-        seen.append(now.leader[1001].bytes_per_s)
-    settled = seen[-1]
-    assert len(set(seen[STEPS_FROM_FLOOR_TO_CEILING:])) == 1, "it doesn't oscillate"
+        found.append(now.leader[1001].bytes_per_s)
+    settled = found[-1]
+    assert len(set(found[STEPS_FROM_FLOOR_TO_CEILING:])) == 1, "it doesn't oscillate"
     over = max(others + settled - capacity, 0)
     fits = min(max((capacity - others - over) * 0.8, FLOOR), CEILING)
     assert abs(fits - settled) <= 0.1 * settled + 1
@@ -159,7 +159,7 @@ def test_a_slow_leader_that_waits_for_a_destination_halves_what_goes_into_it() -
     bystander = traffic(1009, produce_p99_ms=5_000)
     observation = observation._replace(traffic=TrafficReport(by_broker={**observation.traffic.by_broker, 1009: bystander}))
     assert adapt(THROTTLE, now, TWO, observation).follower[1003].bytes_per_s >= 80 * MEGABYTE, (
-        "nobody on 1009 waits for a destination"
+        "no producer of 1009 waits for a destination"
     )
     after = adapt(THROTTLE, now, TWO, observation._replace(waits_for={1009: frozenset({1003})}))
     assert after.follower[1003].bytes_per_s == 40 * MEGABYTE
@@ -167,7 +167,7 @@ def test_a_slow_leader_that_waits_for_a_destination_halves_what_goes_into_it() -
 
 
 def test_without_metrics_it_stays_and_then_is_halved_at_each_observation_down_to_the_floor() -> None:
-    now, seen = at_rate(80 * MEGABYTE), []
+    now, found = at_rate(80 * MEGABYTE), []
     for number in range(6):
         now = adapt(
             THROTTLE,
@@ -175,27 +175,29 @@ def test_without_metrics_it_stays_and_then_is_halved_at_each_observation_down_to
             TWO,
             Observation(at=START + number * INTERVAL, traffic=TrafficReport(problems={1001: "exporter: refused"})),
         )
-        seen.append(now.leader[1001].bytes_per_s // MEGABYTE)
-    assert seen == [80, 80, 40, 20, 10, 10]
+        found.append(now.leader[1001].bytes_per_s // MEGABYTE)
+    assert found == [80, 80, 40, 20, 10, 10]
     assert "exporter: refused, for 6 observations in a row" in now.leader[1001].why
 
 
 def test_metrics_that_stand_still_are_soon_no_metrics() -> None:
     """If the backend scrapes less often than the controller polls, a rate rises once per scrape; if it has stopped, never."""
-    now, seen = at_rate(80 * MEGABYTE), []
+    now, found = at_rate(80 * MEGABYTE), []
     for number in range(14):
         now = adapt(THROTTLE, now, TWO, good_observation(now, START)._replace(at=START + number * INTERVAL))
-        seen.append(now.leader[1001].bytes_per_s)
+        found.append(now.leader[1001].bytes_per_s)
         if number == 5:
             assert now.leader[1001].why == "unchanged: nothing was measured since the last observation"
-    assert seen[:11] == [80 * MEGABYTE + STEP] * 11, "one step, for the only new measurement"
-    assert seen[-1] < seen[0] and "s old" in now.leader[1001].why
+    assert found[:11] == [80 * MEGABYTE + STEP] * 11, "one step, for the only new measurement"
+    assert found[-1] < found[0] and "s old" in now.leader[1001].why
 
 
 def test_one_broker_without_metrics_holds_back_nobody_else() -> None:
     now = at_rate(20 * MEGABYTE)
     observation = good_observation(now)
-    without = TrafficReport(by_broker={broker: seen for broker, seen in observation.traffic.by_broker.items() if broker != 1001})
+    without = TrafficReport(
+        by_broker={broker: found for broker, found in observation.traffic.by_broker.items() if broker != 1001}
+    )
     after = adapt(THROTTLE, now, TWO, observation._replace(traffic=without))
     assert after.leader[1001].bytes_per_s == 20 * MEGABYTE
     assert after.leader[1002].bytes_per_s > 20 * MEGABYTE
@@ -257,8 +259,8 @@ def test_beyond_what_is_known_to_go_well_it_goes_in_small_steps() -> None:
         nonlocal now, at
         at += INTERVAL
         used = all_used(now)
-        seen = traffic(1001, at, replication_out_bytes_per_s=used.leader[1001], **figures)
-        now = adapt(THROTTLE, now, one, Observation(at=at, traffic=report(seen), moved=used))
+        found = traffic(1001, at, replication_out_bytes_per_s=used.leader[1001], **figures)
+        now = adapt(THROTTLE, now, one, Observation(at=at, traffic=report(found), moved=used))
 
     advance()
     advance()

@@ -105,8 +105,8 @@ def test_megabytes_are_megabytes_on_both_sides() -> None:
     """Metrics were MiB, rates were MB: 4.9 % too much. Here everything is bytes."""
     now = Rates(leader={1001: Rate(bytes_per_s=40 * MEGABYTE)})
     throttle = THROTTLE.model_copy(update={"source_share": 0.5, "change_threshold": 0.0})
-    seen = report(traffic(1001, out_bytes_per_s=20e6, replication_out_bytes_per_s=40e6))
-    observation = Observation(START, seen, moved=PerBroker({1001: 40e6}, {}), capacities={1001: Capacity(100e6, 100e6)})
+    found = report(traffic(1001, out_bytes_per_s=20e6, replication_out_bytes_per_s=40e6))
+    observation = Observation(START, found, moved=PerBroker({1001: 40e6}, {}), capacities={1001: Capacity(100e6, 100e6)})
     assert adapt(throttle, now, ONE, observation).leader[1001].bytes_per_s == (100_000_000 - 20_000_000) // 2
 
 
@@ -125,21 +125,21 @@ def test_the_rate_set_last_is_not_what_replicates() -> None:
     """It took the throttle it had set for the replication traffic. Here 50 are set, 2 move, others use 88 of 100."""
     assert headroom(100, 90, 50, 0.8) == pytest.approx(48), "the rate autothrottle would have kept"
     now = Rates(leader={1001: Rate(bytes_per_s=50 * MEGABYTE)})
-    seen = report(traffic(1001, out_bytes_per_s=88e6, replication_out_bytes_per_s=2e6))
-    observation = Observation(START, seen, moved=PerBroker({1001: 2e6}, {}), capacities={1001: Capacity(100e6, 100e6)})
-    seen_rates = []
+    found = report(traffic(1001, out_bytes_per_s=88e6, replication_out_bytes_per_s=2e6))
+    observation = Observation(START, found, moved=PerBroker({1001: 2e6}, {}), capacities={1001: Capacity(100e6, 100e6)})
+    rates = []
     for _ in range(4):
         now = adapt(THROTTLE, now, ONE, observation)
-        seen_rates.append(now.leader[1001].bytes_per_s)
-    assert seen_rates[-1] == 10 * MEGABYTE
+        rates.append(now.leader[1001].bytes_per_s)
+    assert rates[-1] == 10 * MEGABYTE
     assert "less headroom" in adapt(THROTTLE, Rates(leader={1001: Rate(bytes_per_s=50 * MEGABYTE)}), ONE, observation).reason()
 
 
 def test_the_run_s_share_is_at_most_the_replication_traffic() -> None:
     """The measured rate is current, the broker's are averages: what they don't show as replication counts as clients' traffic."""
     now = Rates(leader={1001: Rate(bytes_per_s=50 * MEGABYTE)})
-    seen = report(traffic(1001, out_bytes_per_s=80e6, replication_out_bytes_per_s=1e6))
-    observation = Observation(START, seen, moved=PerBroker({1001: 50e6}, {}), capacities={1001: Capacity(100e6, 100e6)})
+    found = report(traffic(1001, out_bytes_per_s=80e6, replication_out_bytes_per_s=1e6))
+    observation = Observation(START, found, moved=PerBroker({1001: 50e6}, {}), capacities={1001: Capacity(100e6, 100e6)})
     assert adapt(THROTTLE, now, ONE, observation).leader[1001].bytes_per_s == 25 * MEGABYTE
 
 

@@ -22,25 +22,25 @@ def test_adding_and_removing_leaves_what_was_there(
     leader: list[str], follower: list[str], want_leader: list[str], want_follower: list[str]
 ) -> None:
     before = lists(leader, follower)
-    during, ours = leases.add_entries(before, EntryLease(leader=tuple(want_leader), follower=tuple(want_follower)))
+    during, own = leases.add_entries(before, EntryLease(leader=tuple(want_leader), follower=tuple(want_follower)))
     assert set(want_leader) <= set(during.leader.split(",")) | {""}
-    assert leases.remove_entries(during, ours) == before
+    assert leases.remove_entries(during, own) == before
 
 
 @given(entry_list, entry_list, entry_list)
 def test_an_entry_added_by_others_during_the_run_stays(leader: list[str], wanted: list[str], external: list[str]) -> None:
-    during, ours = leases.add_entries(lists(leader, []), EntryLease(leader=tuple(wanted)))
+    during, own = leases.add_entries(lists(leader, []), EntryLease(leader=tuple(wanted)))
     new = [one for one in external if one not in during.leader.split(",")]
     changed = ThrottledReplicas(leader=",".join([*during.leader.split(","), *new]).strip(","))
-    left = leases.remove_entries(changed, ours).leader.split(",")
+    left = leases.remove_entries(changed, own).leader.split(",")
     assert set(new) <= set(left) | {""}
-    assert not set(ours.leader) & set(left)
+    assert not set(own.leader) & set(left)
 
 
 def test_a_wildcard_is_left_as_it_is() -> None:
-    during, ours = leases.add_entries(ThrottledReplicas(leader="*", follower=""), EntryLease(leader=("0:1",), follower=("0:2",)))
+    during, own = leases.add_entries(ThrottledReplicas(leader="*", follower=""), EntryLease(leader=("0:1",), follower=("0:2",)))
     assert during == ThrottledReplicas(leader="*", follower="0:2")
-    assert ours == EntryLease(leader=(), follower=("0:2",))
+    assert own == EntryLease(leader=(), follower=("0:2",))
 
 
 @given(st.dictionaries(st.integers(1, 4), st.builds(ThrottleRates, leader_bytes_per_s=rate, follower_bytes_per_s=rate)))

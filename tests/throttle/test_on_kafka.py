@@ -140,7 +140,7 @@ def test_rates_adapt_to_what_real_brokers_measure_and_are_restored(kafka: LocalK
 
     try:
         with producing:
-            going, seen = throttling(relaxed), []
+            going, found = throttling(relaxed), []
             is_moving = False
             began = time.monotonic()
             while time.monotonic() - began < 120:
@@ -152,14 +152,14 @@ def test_rates_adapt_to_what_real_brokers_measure_and_are_restored(kafka: LocalK
                 if not is_moving:
                     admin.alter_reassignments({name: [1001, 1002, 1003]})
                     is_moving = True
-                seen.append(rates())
+                found.append(rates())
                 time.sleep(0.5)
             took = time.monotonic() - began
-            assert 1003 in partition.in_sync, (seen, going.reason)
-            assert seen[0] == (MEGABYTE, MEGABYTE)
-            into = [follower or 0 for _, follower in seen]
-            assert max(into) > 3 * MEGABYTE, (seen, going.reason)
-            assert all(after - before <= 2 * MEGABYTE for before, after in pairwise(into)), seen
+            assert 1003 in partition.in_sync, (found, going.reason)
+            assert found[0] == (MEGABYTE, MEGABYTE)
+            into = [follower or 0 for _, follower in found]
+            assert max(into) > 3 * MEGABYTE, (found, going.reason)
+            assert all(after - before <= 2 * MEGABYTE for before, after in pairwise(into)), found
             assert took > LEFT_BYTES / max(into), "it was never faster than the highest rate"
 
             strict = throttling(relaxed.model_copy(update={"produce_mean_limit_ms": 0.001}))
@@ -170,7 +170,7 @@ def test_rates_adapt_to_what_real_brokers_measure_and_are_restored(kafka: LocalK
                 strict.adapt([Copy(partition, (1003,))], admin.snapshot().live_broker_ids)
                 whys.append(strict.reason)
             assert "produce took" in whys[-1] and "since the last observation" in whys[-1], whys
-            assert (rates()[0] or 0) <= max(MEGABYTE, (seen[-1][0] or 0) // 2), whys
+            assert (rates()[0] or 0) <= max(MEGABYTE, (found[-1][0] or 0) // 2), whys
         ledger = ledgers.read(kubernetes, TOKEN)
         assert ledgers.release(admin, kubernetes, ledger, frozenset(kafka.racks)).left_behind == ()
         assert rates() == (None, None)

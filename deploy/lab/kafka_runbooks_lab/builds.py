@@ -1,7 +1,7 @@
-"""What is built once and kept: Kubernetes, CoreDNS, and the jars of Kafka.
+"""What is built once and cached: Kubernetes, CoreDNS, and Kafka's jars.
 
-Each lives in a folder of the cache named by the hash of what defines it, made under a temporary name and renamed when
-whole, under a lock: an interrupted or a parallel build can't leave or see half of one. Downloads and builds overlap.
+Each has a folder in the cache, named by the hash of its definition, built under a temporary name and renamed when
+complete, under a lock: an interrupted or parallel build never leaves or reads a partial one. Downloads and builds overlap.
 """
 
 import contextlib
@@ -38,7 +38,7 @@ _KUBERNETES_FLAGS = " ".join(
 
 @dataclass(frozen=True)
 class Built:
-    """Folders of the cache that hold what was built."""
+    """The cache folders of the built artifacts."""
 
     kubernetes: Path
     """`kubelet`, `kubectl` and the other components, links to one binary."""
@@ -53,7 +53,7 @@ class _Artifact:
     defined_by: tuple[Path, ...]
     flags: str
     expected: str
-    """Roughly how long it takes on two cores, for the person who waits."""
+    """Roughly how long the build takes on two cores, shown while waiting."""
     package: str = "."
     """The Go package to build: the folder's own, or one that its go.mod names as a tool."""
     tags: str = ""
@@ -72,7 +72,7 @@ def _go_module(name: str, flags: str, expected: str) -> _Artifact:
 
 
 def ensure(say: Say) -> Built:
-    """Build what is not in the cache; says what it does only if there is something to do."""
+    """Build what is not in the cache; reports progress only if there is something to build."""
     todo = [artifact for artifact in _artifacts() if not artifact.folder.exists()]
     if todo:
         with _locked(say), ThreadPoolExecutor(len(todo)) as pool:
@@ -83,7 +83,7 @@ def ensure(say: Say) -> Built:
 
 
 def ensure_prometheus(say: Say) -> Path:
-    """The folder with the binary `prometheus`, which only those build who ask for one (`kafka_runbooks_lab.prometheus`)."""
+    """The folder with the binary `prometheus`, built only on request (`kafka_runbooks_lab.prometheus`)."""
     artifact = _Artifact(
         "prometheus",
         tuple(paths.LAB / "prometheus" / file for file in ("go.mod", "go.sum")),
@@ -127,7 +127,7 @@ def _artifacts() -> tuple[_Artifact, _Artifact, _Artifact]:
 
 
 def _make(artifact: _Artifact, go: Path, say: Say) -> None:
-    if artifact.folder.exists():  # whoever held the lock before us made it
+    if artifact.folder.exists():  # another process built it while this one waited for the lock
         return
     began = time.monotonic()
     ended = threading.Event()
@@ -156,7 +156,7 @@ def _make(artifact: _Artifact, go: Path, say: Say) -> None:
 
 
 def _go_build(go: Path, artifact: _Artifact, folder: Path) -> None:
-    """-mod=readonly: go.sum decides what may be used. GOTOOLCHAIN=local: never download another Go."""
+    """-mod=readonly: only what go.sum lists may be used. GOTOOLCHAIN=local: never download another Go."""
     binary = folder / artifact.name
     environment = {
         **os.environ,
@@ -166,7 +166,7 @@ def _go_build(go: Path, artifact: _Artifact, folder: Path) -> None:
         "CGO_ENABLED": "0",
     }
     source = artifact.defined_by[0].parent
-    if artifact.package == ".":  # of a tool's modules most are for packages that its tags leave out
+    if artifact.package == ".":  # most of a tool's modules are for packages that its tags exclude
         _run([str(go), "mod", "download"], artifact, source, environment)
     tags = ["-tags", artifact.tags] if artifact.tags else []
     command = [str(go), "build", "-trimpath", *tags, "-ldflags", artifact.flags, "-o", str(binary), artifact.package]

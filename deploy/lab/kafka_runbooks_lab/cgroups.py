@@ -1,4 +1,4 @@
-"""One cgroup tree for the whole lab, on cgroup v1 and v2: what a node or the lab uses, and a last way to end it all.
+"""One cgroup tree for the whole lab, on cgroup v1 and v2: usage of a node or the lab, and a last resort to kill everything.
 
     kafka-runbooks-lab/system            etcd, the control plane, Temporal
     kafka-runbooks-lab/clients           commands run by `exec`
@@ -49,7 +49,7 @@ class Cgroups:
         for root in self.v1:
             for folder in _path_to(root, group):
                 folder.mkdir(exist_ok=True)
-                for file in ("cpuset.cpus", "cpuset.mems"):  # empty when made, and then nothing may join
+                for file in ("cpuset.cpus", "cpuset.mems"):  # created empty, and processes can't join until it is filled
                     if (folder / file).exists():
                         (folder / file).write_text((folder.parent / file).read_text())
         if self.v2:
@@ -64,7 +64,7 @@ class Cgroups:
         return _delegate(self.v2) if self.v2 else []
 
     def close_root(self, controllers: list[str]) -> None:
-        """Undo `open_root`. A controller that someone else uses by now stays on: the kernel refuses, rightly."""
+        """Undo `open_root`. A controller that is in use elsewhere by now stays on: the kernel refuses."""
         if self.v2 is None:
             return
         for controller in controllers:
@@ -72,15 +72,15 @@ class Cgroups:
                 (self.v2 / "cgroup.subtree_control").write_text(f"-{controller}")
 
     def exists(self) -> bool:
-        """Whether the lab, or what a crash left of it, has a group anywhere."""
+        """Whether any group of the lab exists, including leftovers of a crash."""
         return any((root / NAME).exists() for root in (*self.roots, *([self.beside] if self.beside else [])))
 
     def enter(self, group: str) -> str:
-        """Shell words by which a process moves itself into the group."""
+        """A shell command with which a process moves itself into the group."""
         return "; ".join(f"echo 0 > {_path_to(root, group)[-1]}/cgroup.procs" for root in self.roots) or ":"
 
     def remove(self, group: str = "", *, wait_seconds: float = 15.0) -> None:
-        """Kill what is in the group (default: all of the lab), then remove its folders; `LabError` if that fails."""
+        """Kill the group's processes (default: the whole lab's), then remove its folders; `LabError` if that fails."""
         deadline = time.monotonic() + wait_seconds
         roots = (*self.roots, *([self.beside] if self.beside else []))
         trees = [tree for root in roots if (tree := _path_to(root, group)[-1]).exists()]
@@ -96,7 +96,7 @@ class Cgroups:
             time.sleep(0.05 if trees else 0)
 
     def memory_bytes(self, group: str = "") -> int:
-        """Memory that processes of the group hold (anonymous and shared; page cache can be dropped)."""
+        """Memory of the group's processes (anonymous and shared; the page cache isn't counted)."""
         for root in self.roots:
             with contextlib.suppress(OSError):
                 lines = (_path_to(root, group)[-1] / "memory.stat").read_text().splitlines()

@@ -1,8 +1,8 @@
-"""An archive of the classes that a broker or controller loads, for nine JVMs that start at once on two cores.
+"""An archive of the classes that a broker or controller loads, since nine JVMs start at once on two cores.
 
 Class data sharing (JEP 350) halves the CPU time of a start: measured 2.0 s -> 1.1 s for a broker, 0.9 s -> 0.5 s for
-formatting a disk. The archive comes from one run of a node that is both, under the path at which pods see the jars,
-for the JVM ignores an archive whose class path is another. It ignores one of another JVM build too, with a warning.
+formatting a disk. The archive is recorded from one run of a combined node, under the path at which pods mount the
+jars: the JVM ignores an archive with another class path. It also ignores one of another JVM build, with a warning.
 """
 
 import subprocess
@@ -49,7 +49,7 @@ test -s "/opt/kafka/libs/$ARCHIVE" || { tail -n 20 /opt/train/log; exit 1; }
 
 
 def write(jars: Path) -> None:
-    """Write the archive into the folder of the jars; `LabError` with the JVM's words if it can't be made."""
+    """Write the archive into the folder of the jars; `LabError` with the JVM's output if that fails."""
     environment = {
         "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
         "JAVA": str(packages.java_home() / "bin/java"),

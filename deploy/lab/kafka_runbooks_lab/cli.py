@@ -32,7 +32,7 @@ def up(worker: Annotated[bool, typer.Option(help="Wait for the runbooks' worker 
 
 @app.command()
 def down() -> None:
-    """End the lab and leave nothing behind; clears away what a crash left, too."""
+    """Stop the lab and remove everything, including leftovers of a crash."""
     _lab().down()
     print("the lab is down")
 
@@ -44,14 +44,14 @@ def status() -> None:
     if not lab.is_up():
         print("the lab is down")
         raise typer.Exit(1)
-    table = Table("node", "group", "zone", "power", "Kubernetes says", "pods", box=None)
+    table = Table("node", "group", "zone", "power", "Kubernetes", "pods", box=None)
     columns = "custom-columns=NODE:.spec.nodeName,NAME:.metadata.name,READY:.status.conditions[?(@.type=='Ready')].status"
     pods = [line.split() for line in lab.kubectl("get", "pods", "-A", "--no-headers", "-o", columns).splitlines()]
-    said = {line.split()[0]: line.split()[1] for line in lab.kubectl("get", "nodes", "--no-headers").splitlines()}
+    conditions = {line.split()[0]: line.split()[1] for line in lab.kubectl("get", "nodes", "--no-headers").splitlines()}
     for node in lab.nodes():
         mine = ", ".join(name if ready == "True" else f"{name} (not ready)" for on, name, ready in pods if on == node.name)
         power = "on" if lab.has_power(node.name) else "off"
-        table.add_row(node.name, node.group, node.zone, power, said.get(node.name, "no such node"), mine)
+        table.add_row(node.name, node.group, node.zone, power, conditions.get(node.name, "no such node"), mine)
     Console(width=None if sys.stdout.isatty() else 200).print(table)
     waiting = [name for on, name, _ in pods if on == "<none>"]
     print(f"pods on no node: {', '.join(waiting) or 'none'}")
@@ -69,52 +69,52 @@ def add_node(
 
 @app.command("kill-node")
 def kill_node(node: _Node) -> None:
-    """Cut a node's power. Kubernetes finds out after the grace period of 12 s."""
+    """Cut a node's power. Kubernetes notices after the grace period of 12 s."""
     _lab().kill_node(node)
 
 
 @app.command("start-node")
 def start_node(node: _Node) -> None:
-    """Give a node its power back, its disk as it was."""
+    """Power a node on again, with its disk unchanged."""
     _lab().start_node(node)
 
 
 @app.command("delete-node")
 def delete_node(node: _Node) -> None:
-    """Take a node away for good: the Kubernetes object, the machine and its disk."""
+    """Remove a node permanently: the Kubernetes object, the machine and its disk."""
     _lab().delete_node(node)
 
 
 @app.command("wipe-disk")
 def wipe_disk(node: _Node) -> None:
-    """Lose the data on the disk of a node without power."""
+    """Erase the disk of a node without power."""
     _lab().wipe_disk(node)
 
 
 @app.command(context_settings=_PASS_ON)
 def kubectl(context: typer.Context) -> None:
-    """kubectl as the cluster's administrator."""
+    """Run kubectl as the cluster's administrator."""
     lab = _lab()
     _become(lab.exec_argv(lab.kubectl_argv(*context.args)))
 
 
 @app.command(context_settings=_PASS_ON)
 def kafka(context: typer.Context, tool: Annotated[str, typer.Argument(help="topics, configs, … or a main class")]) -> None:
-    """One of Kafka's own command line tools, connected to the lab's brokers."""
+    """Run one of Kafka's command line tools, connected to the lab's brokers."""
     _become(_lab().exec_argv(kafka_tools.argv(tool, context.args)))
 
 
 @app.command("exec", context_settings=_PASS_ON)
 def execute(context: typer.Context) -> None:
-    """Any command in the lab's network, with its DNS names."""
+    """Run any command in the lab's network, with its DNS names."""
     if not context.args:
         raise BadInput("exec needs a command")
     _become(_lab().exec_argv(context.args))
 
 
 @app.command()
-def logs(name: Annotated[str, typer.Argument(help="A log's name; none: list them.")] = "") -> None:
-    """The log of a part of the lab, by name. Pods' logs: `kafka-runbooks-lab kubectl -n kafka logs …`."""
+def logs(name: Annotated[str, typer.Argument(help="Name of a log; without it, logs are listed.")] = "") -> None:
+    """Print a log of one of the lab's processes. Pods' logs: `kafka-runbooks-lab kubectl -n kafka logs …`."""
     found = sorted(file.stem for file in paths.LOGS.glob("*.log"))
     if not name:
         print("\n".join(found))

@@ -1,7 +1,7 @@
-"""A real broker is lost with its node and its disk while records flow, and a durable workflow brings it back.
+"""A real broker is lost with its node and its disk while records flow, and a durable workflow restores it.
 
 `python -m kafka_runbooks_lab.demo`, or `make demo`. Exit code 0 only if no acknowledged record was lost and nothing was left
-behind. A lab that was up before stays up; one that the demo brought up is taken down, unless `--keep`.
+behind. A lab that was up already stays up; one started by the demo is taken down, unless `--keep`.
 """
 
 import asyncio
@@ -36,10 +36,10 @@ from kafka_runbooks_lab.traffic import CHECKED
 BROKER_ID = 1001
 ADDRESS = f"127.0.0.1:{temporal.GRPC_PORT}"
 CALM_SECONDS = 10.0
-"""Traffic before the power cut and after the end, to compare with."""
+"""Baseline traffic, before the power cut and after the recovery."""
 
 WARM_UP_SECONDS = 5.0
-"""The first records pay for connections and metadata; they say nothing of the cluster."""
+"""Ignored at the start: the first records include connections and metadata requests."""
 
 console = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else 160)
 
@@ -62,7 +62,7 @@ class Demo:
         self.phases[name] = time.monotonic() - began
 
     def play(self) -> bool:
-        """Everything; whether it went as it should."""
+        """Run the demo; returns whether it succeeded."""
         self._folder.mkdir(parents=True, exist_ok=True)
         for name in ("stats.jsonl", "windows.json", "traffic.json", "report.json"):
             (self._folder / name).unlink(missing_ok=True)
@@ -80,7 +80,7 @@ class Demo:
             time.sleep(CALM_SECONDS)
             cut = time.time()
             old = self._cut_power()
-            with self.phase("Kubernetes notices: somebody is woken"):
+            with self.phase("Kubernetes notices: an alert fires"):
                 self.lab.kubectl("wait", "--for=condition=Ready=Unknown", "--timeout=60s", f"node/{old}")
             workflow_id, run_id = self._start_runbook()
             link = watching.ui_link(workflow_id, run_id, "default")
@@ -125,7 +125,7 @@ class Demo:
         ends = time.monotonic() + 60
         while not self._last_stats().get("consumed"):
             if traffic.poll() is not None or time.monotonic() > ends:
-                raise LabError(f"no record came through; see {self._folder / 'traffic.log'}")
+                raise LabError(f"no record was acknowledged; see {self._folder / 'traffic.log'}")
             time.sleep(0.5)
 
     def _last_stats(self) -> dict[str, Any]:
@@ -135,17 +135,17 @@ class Demo:
         return found
 
     def _cut_power(self) -> str:
-        """The node of the broker dies; as an autoscaler would, a new one comes up in its zone. The name of the dead one."""
+        """Cut the power of the broker's node and add one in its zone, as an autoscaler would; returns the dead node's name."""
         pods = ["-n", "kafka", "get", "pods", "-l", f"kafka-runbooks.io/broker-id={BROKER_ID}"]
         node = self.lab.kubectl(*pods, "-o", "jsonpath={.items[0].spec.nodeName}")
         zone = next(known.zone for known in self.lab.nodes() if known.name == node)
         with self.phase(f"power cut on {node}, where broker {BROKER_ID} runs; a spare node joins {zone}"):
             self.lab.kill_node(node)
-            console.print(f"  {node} is dark; {self.lab.add_node(zone, 'events')} joined")
+            console.print(f"  {node} has lost power; {self.lab.add_node(zone, 'events')} joined")
         return node
 
     def _start_runbook(self) -> tuple[str, str]:
-        """With the `temporal` command, as anybody could. Workflow id and run id."""
+        """Start the runbook with the `temporal` command; returns workflow id and run id."""
         workflow_id = f"lab/replace-broker/{BROKER_ID}-{datetime.now(UTC):%Y%m%dT%H%M%SZ}"
         data = {"cluster": "lab", "requester": "demo", "broker_id": BROKER_ID, "node_state": "lost", "wait_for_approval": False}
         command = equivalents.start("ReplaceBroker", data, workflow_id, "kafka-runbooks")
@@ -186,13 +186,13 @@ class Demo:
         traffic.wait(timeout=300)
         file = self._folder / "traffic.json"
         if not file.exists():
-            raise LabError(f"the traffic made no report; see {self._folder / 'traffic.log'}")
+            raise LabError(f"the traffic wrote no report; see {self._folder / 'traffic.log'}")
         found: dict[str, Any] = json.loads(file.read_text())
         return found
 
 
 def seconds_since(steps: Sequence[PhaseTime], first: str) -> float:
-    """Seconds from the beginning of this step to the end of the last."""
+    """Seconds from the beginning of this step to the end of the last one."""
     names = [step.step for step in steps]
     return sum(step.seconds for step in steps[names.index(first) :]) if first in names else 0.0
 
@@ -201,7 +201,7 @@ def demo(
     keep: Annotated[bool, typer.Option("--keep", help="Leave the lab up.")] = False,
     size_bytes: Annotated[int, typer.Option(min=1_000_000, help="Data on all topics, before replication.")] = 1_000_000_000,
 ) -> None:
-    """Lose a broker with its node and disk, and bring it back."""
+    """Lose a broker with its node and disk, and restore it."""
     lab = Lab(lambda line: console.print(Text(f"  {line}")))
     was_up = lab.is_up()
     code = 1

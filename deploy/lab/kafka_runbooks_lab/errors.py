@@ -1,12 +1,12 @@
-"""What can go wrong in the lab, by what the person at the terminal can do about it."""
+"""Errors of the lab, by what the user can do about them."""
 
 
 class LabError(Exception):
-    """The lab could not do what was asked; the message says why and where to look. Exit code 1."""
+    """The lab could not carry out the command; the message has the reason and the place of logs. Exit code 1."""
 
 
 class BadInput(LabError):
-    """The command names something that does not exist or cannot be. Nothing was touched. Exit code 2."""
+    """The command names something that doesn't exist or isn't possible. Nothing was changed. Exit code 2."""
 
 
 class Unsupported(LabError):

@@ -1,4 +1,4 @@
-"""Shows ports of the lab on the host's 127.0.0.1: it listens out there, then steps into the lab's network to connect.
+"""Forwards ports of the host's 127.0.0.1 into the lab: it listens on the host, then enters the lab's network to connect.
 
 Run as `python -m kafka_runbooks_lab.forward HOLDER_PID READY_FD PORT:ADDRESS…`. It ends when the lab does.
 """

@@ -1,7 +1,7 @@
-"""First process of a machine's namespaces: it reaps orphans, and its end is the machine's end.
+"""The first process of a machine's namespaces: it reaps orphans, and the machine ends with it.
 
 The kernel kills every process of a pid namespace when its first process dies: nothing can outlive it. Standard
-library only, started with `python -I -S`, for eight of these run at once.
+library only and started with `python -I -S`, to save memory: eight of these run at once.
 """
 
 import contextlib

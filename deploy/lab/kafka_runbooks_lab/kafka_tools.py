@@ -1,4 +1,4 @@
-"""Kafka's own command line tools, run inside the lab's network, for whoever wants to look with other eyes than ours."""
+"""Kafka's own command line tools, run inside the lab's network, for checks that don't depend on the project's code."""
 
 from kafka_runbooks_lab import builds, packages
 from kafka_runbooks_lab.errors import BadInput
@@ -25,14 +25,14 @@ _TOOLS = {
 def argv(tool: str, arguments: list[str]) -> list[str]:
     """The command for a tool by its short name (`topics`, `kafka-topics.sh`) or main class.
 
-    `--bootstrap-server` is filled in unless the arguments say where to connect. `BadInput` for a name unknown.
+    `--bootstrap-server` is added unless the arguments contain an address. `BadInput` for an unknown name.
     """
     name = tool.removeprefix("kafka-").removesuffix(".sh")
     if name not in _TOOLS and "." not in tool:
         raise BadInput(f"no Kafka tool {tool!r}; there are: {', '.join(_TOOLS)}, or any main class")
     connected = any(argument.startswith(("--bootstrap", "--command-config", "--producer-props")) for argument in arguments)
     where = [] if connected else ["--bootstrap-server", BOOTSTRAP]
-    if name == "cluster" or connected:  # its sub-command comes first
+    if name == "cluster" or connected:  # its subcommand comes first
         where, arguments = [], [*arguments, *where]
     java = str(packages.java_home() / "bin/java")
     options = ["-Xmx256m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Dlog4j2.level=ERROR"]

@@ -1,4 +1,4 @@
-"""Kubernetes' control plane, of real components that run as plain processes on no node."""
+"""Kubernetes' control plane: the real components, as plain processes outside of the nodes."""
 
 import json
 import secrets
@@ -88,7 +88,7 @@ class ControlPlane:
             f"--authorization-kubeconfig={scheduler}",
             "--leader-elect=false",
         )
-        # One proxy for all nodes, which share the network; the limits on connections are the host's, not ours to set.
+        # One proxy for all nodes, which share the network; its connection limits are the host's and not changed.
         self._lab.spawn(
             "proxy",
             str(self._binaries / "kube-proxy"),
@@ -107,7 +107,7 @@ class ControlPlane:
         return [str(self._binaries / "kubectl"), f"--kubeconfig={ADMIN}", *argv]
 
     def kubectl(self, *argv: str, input: str | None = None) -> str:
-        """Run kubectl as the cluster's administrator; `LabError` with its complaint if it fails."""
+        """Run kubectl as the cluster's administrator; `LabError` with its error output if it fails."""
         return self._lab.run(*self.kubectl_argv(*argv), input=input)
 
     def _config(self, user: str) -> Path:
@@ -116,7 +116,7 @@ class ControlPlane:
         return path
 
     def _write_tokens(self) -> None:
-        """The API server reads its tokens once, so every name that a node may ever get has one from the start."""
+        """The API server reads its tokens once, so every possible node name has one from the start."""
         rows = dict(_USERS)
         rows |= {f"system:node:{group}-{chr(letter)}": "system:nodes" for group in nodes.GROUPS for letter in _LETTERS}
         tokens = {user: secrets.token_hex(16) for user in rows}

@@ -1,7 +1,7 @@
-"""The lab as one object: up, down, and every way in which its nodes and servers are mistreated.
+"""The lab as one object: up, down, and every fault that its nodes and servers can be given.
 
-What is up is known from the state folder, so each command and each test makes a `Lab` of its own. `up` may run again
-on a lab that is up (nothing happens) and after a crash (what was left is cleared away first).
+All state is in the state folder, so each command and each test creates a `Lab` of its own. `up` may be repeated on a
+running lab (nothing happens) and after a crash (leftovers are removed first).
 """
 
 import contextlib
@@ -28,14 +28,14 @@ _INITIAL = [("system", "zone-a"), *[(group, zone) for group in ("events", "check
 
 
 def _quiet(line: str) -> None:
-    """Say nothing."""
+    """Report no progress."""
 
 
 class Lab:
     """One lab per machine and state folder. Every method raises `LabError` (or a kind of it) with a reason."""
 
     def __init__(self, say: Callable[[str], None] = _quiet) -> None:
-        """`say` gets one line at a time of what `up` and `down` do."""
+        """`say` receives the progress of `up` and `down`, line by line."""
         self._say = say
         self.cgroups = Cgroups.of_host()
         self.machine = Machine("lab", "system", self.cgroups)
@@ -43,7 +43,7 @@ class Lab:
     # -- as a whole ------------------------------------------------------------------------------------------------
 
     def up(self, *, worker: bool = True) -> float:
-        """Bring up Kubernetes, Kafka, Temporal and the worker; seconds it took without first builds (0 if it was up).
+        """Bring up Kubernetes, Kafka, Temporal and the worker; returns the seconds it took without first builds (0 if it was up).
 
         Raises `Unsupported` before anything is changed if this host can't carry the lab.
         """
@@ -52,7 +52,7 @@ class Lab:
                 self._say(f"the lab is up already ({paths.STATE})")
                 return 0.0
             if paths.STATE.exists() or self.cgroups.exists():
-                self._say("clearing away what an earlier lab left")
+                self._say("removing leftovers of an earlier lab")
                 self._clear()
             preflight.before_installing(temporal.PORTS)
             packages.install(self._say)
@@ -63,14 +63,14 @@ class Lab:
             try:
                 self._start(built, worker=worker)
             except BaseException:
-                self._say(f"that failed; logs are in {paths.LOGS}; `kafka-runbooks-lab down` clears it away")
+                self._say(f"that failed; logs are in {paths.LOGS}; `kafka-runbooks-lab down` cleans up")
                 raise
             took = time.monotonic() - began
             paths.UP.write_text(json.dumps({"seconds": round(took, 1), "checkout": str(paths.CHECKOUT)}))
         return took
 
     def down(self) -> None:
-        """End everything and leave nothing behind, whatever state the lab is in. Safe to repeat."""
+        """Stop and remove everything, whatever state the lab is in. Safe to repeat."""
         with self._locked():
             self._clear()
 
@@ -98,18 +98,18 @@ class Lab:
         return nodes.find(name).machine(self.cgroups).process() is not None
 
     def add_node(self, zone: str, group: str = "events", *, wait_seconds: float = 60) -> str:
-        """Add an empty node to a zone and group, as an autoscaler would; its name, once it is Ready."""
+        """Add an empty node to a zone and group, as an autoscaler would; returns its name once it is Ready."""
         self._need_process()
         node = nodes.fresh(group, zone)
         self.start_node(node.name, wait_seconds=wait_seconds)
         return node.name
 
     def kill_node(self, name: str) -> None:
-        """Cut a node's power: silence at once, NotReady after the grace period of 12 s. Its disk stays as it was."""
+        """Cut a node's power: unreachable at once, NotReady after the grace period of 12 s. Its disk is kept."""
         nodes.power_cut(nodes.find(name), self.machine, self.cgroups)
 
     def start_node(self, name: str, *, wait_seconds: float = 60) -> None:
-        """Give a node its power back, with its disk as it is; returns when it is Ready."""
+        """Power a node on again, with its disk unchanged; returns when it is Ready."""
         self._need_process()
         began = datetime.now(UTC)
         self._boot(nodes.find(name), builds.where())
@@ -118,7 +118,7 @@ class Lab:
         self.kubectl("wait", "--for=condition=Ready", f"--timeout={wait_seconds:.0f}s", f"node/{name}")
 
     def delete_node(self, name: str) -> None:
-        """What a cloud does to a lost instance: the node object goes, the machine and its disk with it, for good."""
+        """Remove a node as a cloud removes a lost instance: the node object, the machine and its disk."""
         node = nodes.find(name)
         if self.has_power(name):
             self.kill_node(name)
@@ -127,7 +127,7 @@ class Lab:
         shutil.rmtree(node.var)
 
     def wipe_disk(self, name: str) -> None:
-        """Lose the data on a node's disk: `BadInput` while the node has power (a broker would be writing to it)."""
+        """Erase a node's disk: `BadInput` while the node has power (a broker would be writing to it)."""
         if self.has_power(name):
             raise BadInput(f"{name} has power: cut it first with `kafka-runbooks-lab kill-node {name}`")
         nodes.wipe_disk(nodes.find(name))
@@ -139,7 +139,7 @@ class Lab:
         self.machine.signal("apiserver", signal.SIGSTOP)
 
     def resume_api_server(self) -> None:
-        """Let the frozen API server go on."""
+        """Resume the frozen API server."""
         self.machine.signal("apiserver", signal.SIGCONT)
 
     def stop_temporal(self) -> None:
@@ -160,17 +160,17 @@ class Lab:
     # -- commands --------------------------------------------------------------------------------------------------
 
     def kubectl(self, *argv: str, input: str | None = None) -> str:
-        """kubectl as administrator; what it printed."""
+        """Run kubectl as administrator; returns its output."""
         return self.machine.run(*self.kubectl_argv(*argv), input=input)
 
     def kubectl_argv(self, *argv: str) -> list[str]:
-        """A kubectl command that is to run in the lab (`exec_argv`)."""
+        """A kubectl command to run in the lab (`exec_argv`)."""
         return self._control_plane().kubectl_argv(*argv)
 
     def exec_argv(self, argv: Sequence[str]) -> list[str]:
         """A command that runs `argv` in the lab's network, with its DNS, and otherwise on the host as it is.
 
-        It is the command itself in the end, no child of something, so that signals and waiting are as usual; it sees
+        The process becomes the command itself, not its parent, so signals and waiting work as usual; it has access to
         the host's processes and files. It ends with the lab at the latest (its cgroup is the lab's).
         """
         process = self._need_process()
@@ -204,7 +204,7 @@ class Lab:
         process = self.machine.process()
         if process:
             process.signal(signal.SIGKILL)
-        # Before waiting for it: a namespace ends only when its processes are reaped, and their parents out here may be
+        # Before waiting for it: a namespace ends only when its processes are reaped, and their parents on the host may be
         # stopped (nsenter stops itself with its child).
         self.cgroups.remove()
         if process:
@@ -271,7 +271,7 @@ class Lab:
         self.kubectl("-n", "kafka", "wait", f"--for={ready}", f"--timeout={seconds:.0f}s", f"statefulset/{name}")
 
     def _heard_of(self, name: str, since: datetime) -> bool:
-        """Whether the node's kubelet has spoken since: a node just started may look Ready from before it died."""
+        """Whether the node's kubelet has reported since: a restarted node may still be Ready from before it died."""
         jsonpath = "jsonpath={.status.conditions[?(@.type=='Ready')].lastHeartbeatTime}"
         beat = self.kubectl("get", "node", name, "--ignore-not-found", "-o", jsonpath)
         return bool(beat) and datetime.fromisoformat(beat) >= since.replace(microsecond=0)

@@ -1,8 +1,8 @@
 """A machine: a process tree in mount and pid namespaces of its own, whose first process is its power switch.
 
-The lab is one machine, which owns the network too; every node is another one inside it, with a `/var` and a `/run` of
-its own and thus all paths where a node has them. Ending the first process ends every process of the machine at once
-and drops its mounts: the nearest thing to pulling a plug, and the reason why nothing is left behind on the host.
+The lab is one machine, which also owns the network; every node is another one inside it, with its own `/var` and `/run`,
+so all paths are those of a real node. Killing the first process kills every process of the machine at once and drops
+its mounts: as close to a power cut as possible, and the reason why nothing is left on the host.
 """
 
 import os
@@ -21,7 +21,7 @@ from kafka_runbooks_lab.processes import Process, detach
 
 
 class Machine:
-    """One machine by name; what is known of it is on disk, so any process of ours can command it."""
+    """One machine by name; its state is on disk, so any process of the lab can control it."""
 
     def __init__(self, name: str, group: str, cgroups: Cgroups) -> None:
         self.name = name
@@ -37,7 +37,7 @@ class Machine:
         return Process.load(self._first)
 
     def boot(self, prepare: str, *, within: "Machine | None" = None, network: bool = False) -> None:
-        """Make the namespaces, run the shell script `prepare` in them (its failure is ours), leave the holder running."""
+        """Create the namespaces, run the shell script `prepare` in them (raising if it fails), and leave the holder running."""
         paths.MACHINES.mkdir(parents=True, exist_ok=True)
         reader, writer = os.pipe()
         unshare = ["unshare", "--mount", "--pid", "--fork", "--propagation", "private", *(["--net"] if network else [])]
@@ -64,7 +64,7 @@ class Machine:
         return ["nsenter", "-t", str(process.pid), "-m", "-n", "-p", "--", *argv]
 
     def run(self, *argv: str, input: str | None = None, check: bool = True) -> str:
-        """Run a command in the machine and return its output; `LabError` with its complaint if it fails."""
+        """Run a command in the machine and return its output; `LabError` with its error output if it fails."""
         done = subprocess.run(self.inside(argv), input=input or "", capture_output=True, text=True)
         if check and done.returncode:
             raise LabError(f"{shlex.join(argv)[:300]} ({self.name}): {(done.stderr or done.stdout).strip()}")
@@ -91,7 +91,7 @@ class Machine:
                 each.signal(number)
 
     def power_off(self) -> None:
-        """End every process of the machine at once. No process of it gets to say goodbye."""
+        """Kill every process of the machine at once, without a chance to shut down."""
         if process := self.process():
             process.end(signal.SIGKILL)
         self._first.unlink(missing_ok=True)
@@ -108,7 +108,7 @@ class Machine:
 
 
 def wait_until(what: str, ready: object, seconds: float, pause_seconds: float = 0.1) -> None:
-    """Poll `ready()` until it is true; `LabError` naming what was awaited otherwise. Its own LabErrors mean not yet."""
+    """Poll `ready()` until it is true; `LabError` with `what` on timeout. A LabError of `ready` means not yet."""
     deadline = time.monotonic() + seconds
     last = ""
     assert callable(ready)

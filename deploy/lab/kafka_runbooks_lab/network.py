@@ -1,8 +1,8 @@
-"""The lab's network: one namespace, no way out. Addresses, and what a power cut looks like from the others' side.
+"""The lab's network: one namespace without a route to the outside; its addresses, and the network side of a power cut.
 
 All nodes share the namespace, so one kube-proxy serves the Service addresses of all of them. The dead node's addresses
-are routed into the `dark` device, which swallows packets in silence. Without it peers would see connections closed or
-refused at once, which is how a process dies, not a machine. Service addresses are routed there too: kube-proxy
+are routed into the `dark` device, which drops packets silently. Without it, peers' connections would be closed or
+refused at once, as when a process dies, not a machine. Service addresses are routed there too: kube-proxy
 redirects packets to them, but only those that had a route to begin with.
 """
 
@@ -11,7 +11,7 @@ import json
 from kafka_runbooks_lab.machines import Machine
 
 HOST = "10.99.0.1"
-"""The address of the control plane, Temporal, and whatever else runs on no node."""
+"""The address of the control plane, Temporal, and everything else that runs outside of the nodes."""
 
 SERVICES = "10.97.0.0/24"
 PODS = "10.98.0.0/16"
@@ -48,7 +48,7 @@ def light(lab: Machine, number: int) -> None:
 
 
 def darken(lab: Machine, number: int) -> None:
-    """Cut a node's wires, before it dies: so that no FIN or RST of its ending processes reaches anyone.
+    """Disconnect a node before its processes are killed, so that none of their FINs or RSTs reaches a peer.
 
     Deleted, not set down: the kernel holds on to a dead pod's network while its unanswered connections last, for
     minutes, and a link that still exists would keep the route to an address that the next pod is given.

@@ -17,14 +17,14 @@ from kafka_runbooks_lab.errors import BadInput, LabError
 from kafka_runbooks_lab.machines import Machine, wait_until
 
 GROUPS = {"events": "i4i.large", "checks": "m6id.large", "system": "m6i.large"}
-"""Node group -> the instance type a cloud would label its nodes with."""
+"""Node group -> the instance type that a cloud would label its nodes with."""
 
 ZONES = ("zone-a", "zone-b", "zone-c")
 DISK = "/var/lib/local-disks/data"
 _SOCKET = "/run/containerd/containerd.sock"
 
-# What a kubelet wants of the kernel, as it would set it on a host it owns. Files with these contents are laid over the
-# real ones, so that it finds what it wants and the host's own values stay as they are.
+# Kernel settings that a kubelet requires, and would set on a host of its own. Files with these contents are laid over the
+# real ones, so that it finds them and the host's own values stay unchanged.
 _KERNEL_TUNABLES = {
     "vm/overcommit_memory": 1,
     "vm/panic_on_oom": 0,
@@ -37,7 +37,7 @@ _KERNEL_TUNABLES = {
 
 @dataclass(frozen=True)
 class Node:
-    """A node that exists or existed; numbers and names are never given twice."""
+    """A node that exists or existed; numbers and names are never reused."""
 
     name: str
     group: str
@@ -75,13 +75,13 @@ class Node:
 
 
 def known() -> list[Node]:
-    """Every node that was ever made since `up`, in order of number, the deleted ones too."""
+    """Every node created since `up`, in order of number, including deleted ones."""
     files = paths.NODES.glob("*/node.json")
     return sorted((Node(**json.loads(file.read_text())) for file in files), key=lambda node: node.number)
 
 
 def find(name: str) -> Node:
-    """The node of that name; `BadInput` naming those there are if there is none."""
+    """The node of that name; `BadInput` with the existing names if there is none."""
     nodes = {node.name: node for node in known() if not node.deleted}
     if name not in nodes:
         raise BadInput(f"there is no node {name!r}; there are: {', '.join(nodes) or 'none'}")
@@ -89,7 +89,7 @@ def find(name: str) -> Node:
 
 
 def fresh(group: str, zone: str) -> Node:
-    """A new node of a group in a zone, under the next name that the group has not used."""
+    """A new node of a group in a zone, under the group's next unused name."""
     if group not in GROUPS:
         raise BadInput(f"there is no node group {group!r}; there are: {', '.join(GROUPS)}")
     if zone not in ZONES:
@@ -104,7 +104,7 @@ def fresh(group: str, zone: str) -> Node:
 
 
 def boot(node: Node, lab: Machine, cgroups: Cgroups, kubelet: Path, token: str) -> None:
-    """Give a node power: machine, containerd, image, kubelet. It is Ready a few seconds later."""
+    """Power a node on: machine, containerd, image, kubelet. It is Ready a few seconds later."""
     machine = node.machine(cgroups)
     if machine.process():
         return
@@ -130,7 +130,7 @@ def boot(node: Node, lab: Machine, cgroups: Cgroups, kubelet: Path, token: str) 
 
 
 def power_cut(node: Node, lab: Machine, cgroups: Cgroups) -> None:
-    """Wires first, then the power. The disk stays; Kubernetes finds out by itself."""
+    """Cut the network first, then the power. The disk stays; Kubernetes is not told."""
     machine = node.machine(cgroups)
     if not machine.process():
         raise LabError(f"{node.name} has no power already")
@@ -149,7 +149,7 @@ def _prepare(node: Node) -> str:
     """The shell script that turns a copy of the host's mounts into the node's."""
     lines = ["mount --make-rshared /"]
     for needed in {paths.CHECKOUT, paths.VENV, paths.PYTHON, paths.CACHE.resolve()}:
-        if needed.is_relative_to("/var"):  # else the node's own /var would hide it
+        if needed.is_relative_to("/var"):  # otherwise the node's own /var would hide it
             inside = node.var / needed.relative_to("/var")
             lines += [f"mkdir -p '{inside}'", f"mount --rbind '{needed}' '{inside}'"]
     for number, (tunable, value) in enumerate(_KERNEL_TUNABLES.items()):
@@ -236,7 +236,7 @@ def _kubelet(node: Node) -> dict[str, object]:
         # A lease every 2.5 s is what keeps a node Ready; the grace period is 12 s (kubernetes.py).
         "nodeLeaseDurationSeconds": 10,
         "nodeStatusUpdateFrequency": "10s",
-        # Tests kill the worker at every step boundary: it must not wait minutes to come back.
+        # Tests kill the worker at every step boundary: the restart must not take minutes.
         "featureGates": {"KubeletCrashLoopBackOffMax": True},
         "crashLoopBackOff": {"maxContainerRestartPeriod": "1s"},
     }

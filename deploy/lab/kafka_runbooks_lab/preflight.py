@@ -1,6 +1,6 @@
-"""Whether this host can carry the lab, found out before anything is changed: each missing thing is named.
+"""Whether this host can run the lab, checked before anything is changed; every missing feature is named.
 
-Features are tried, not guessed from a kernel's configuration, in namespaces that vanish with the trial.
+Features are tried out in temporary namespaces, not derived from the kernel's configuration.
 """
 
 import os
@@ -20,25 +20,25 @@ _V1_NEEDED = ("cpu", "cpuacct", "cpuset", "memory", "pids", "devices", "freezer"
 
 
 def before_installing(ports: tuple[int, ...]) -> None:
-    """Everything that can be known with a bare system's tools; `Unsupported` names all that is missing at once."""
+    """Check everything possible with a bare system's tools; `Unsupported` lists everything missing."""
     if sys.platform != "linux":
         raise Unsupported(f"the lab needs Linux; this is {platform.system()}")
     if os.geteuid() != 0:
         raise Unsupported("the lab needs root (it makes mounts, network devices and cgroups in namespaces of its own)")
     problems = []
     if platform.machine() != "x86_64":
-        problems.append(f"the lab was made for x86_64; this is {platform.machine()}")
+        problems.append(f"the lab supports x86_64 only; this is {platform.machine()}")
     if packages.missing() and not shutil.which("apt-get"):
         problems.append(f"no apt-get to install {', '.join(packages.missing())}")
     problems += _namespaces() + _cgroups() + _ports(ports)
     if not paths.temporal().exists():
         problems.append(f"no temporal command at {paths.temporal()}: run `uv sync`, or set TEMPORAL_CLI_PATH")
     if problems:
-        raise Unsupported("this host can't carry the lab:\n" + "\n".join(f"- {problem}" for problem in problems))
+        raise Unsupported("this host can't run the lab:\n" + "\n".join(f"- {problem}" for problem in problems))
 
 
 def after_installing() -> None:
-    """What needs `ip` and `iptables` to be tried. Only Debian packages were added until here."""
+    """Checks that need `ip` and `iptables`. Until here only Debian packages were installed."""
     problems = []
     tries = {
         "veth devices": "ip link add lab0 type veth peer name lab1",
@@ -53,7 +53,7 @@ def after_installing() -> None:
         if complaint := _fails(["unshare", "--mount", "--net", "sh", "-ec", f"mount -t tmpfs run /run; {script}"]):
             problems.append(f"kernel feature missing: {feature} ({complaint})")
     if problems:
-        raise Unsupported("this host can't carry the lab:\n" + "\n".join(f"- {problem}" for problem in problems))
+        raise Unsupported("this host can't run the lab:\n" + "\n".join(f"- {problem}" for problem in problems))
 
 
 def _namespaces() -> list[str]:
@@ -61,7 +61,7 @@ def _namespaces() -> list[str]:
     for kind, option in {"mount": "--mount", "network": "--net", "pid": "--pid"}.items():
         if complaint := _fails(["unshare", option, "--fork", "true"]):
             problems.append(f"kernel feature missing: {kind} namespaces ({complaint})")
-    # The overlay lies on the file system that will hold the nodes' images: on an overlay it may be refused.
+    # Tried on the file system of the nodes' images: overlayfs on top of overlayfs may be refused.
     ground = next(folder for folder in (paths.STATE, *paths.STATE.parents) if folder.exists())
     with tempfile.TemporaryDirectory(dir=ground, prefix=".kafka-runbooks-lab-") as folder:
         for name in ("lower", "upper", "work", "merged"):
@@ -92,7 +92,7 @@ def _ports(ports: tuple[int, ...]) -> list[str]:
             try:
                 probe.bind(("127.0.0.1", port))
             except OSError:
-                problems.append(f"port {port} of 127.0.0.1 is taken (another Temporal?): end what listens there")
+                problems.append(f"port {port} of 127.0.0.1 is taken (another Temporal?): stop the process that listens there")
     return problems
 
 

@@ -1,4 +1,4 @@
-"""Processes by an identity that outlives us: pid and start time, so that a reused pid is never taken for ours."""
+"""Processes identified by pid and start time, across commands, so that a reused pid is never mistaken for one."""
 
 import contextlib
 import json
@@ -15,7 +15,7 @@ from kafka_runbooks_lab.errors import LabError
 
 @dataclass(frozen=True)
 class Process:
-    """One process of the host, as it was when it was written down."""
+    """One process of the host, as recorded."""
 
     pid: int
     started_ticks: int
@@ -31,7 +31,7 @@ class Process:
 
     @classmethod
     def load(cls, path: Path) -> "Process | None":
-        """What `save` wrote, if the file is there and the process is still alive."""
+        """The process that `save` recorded, if the file exists and it is still alive."""
         try:
             process = cls(**json.loads(path.read_text()))
         except (FileNotFoundError, ValueError, TypeError):
@@ -45,7 +45,7 @@ class Process:
         return _started_ticks(self.pid) == self.started_ticks
 
     def signal(self, number: int) -> None:
-        """Send a signal; a process that has ended is no error."""
+        """Send a signal; a process that has ended is not an error."""
         if self.alive():
             with contextlib.suppress(ProcessLookupError):
                 os.kill(self.pid, number)
@@ -68,9 +68,9 @@ class Process:
 
 
 def detach(argv: Sequence[str], log: Path, *, env: Mapping[str, str] | None = None, keep: Sequence[int] = ()) -> Process:
-    """Start a process that belongs to nobody: no terminal, its output in `log`, and its exit reaped by the host's init.
+    """Start a detached process: no terminal, its output in `log`, and its exit reaped by the host's init.
 
-    A plain Popen that outlives its caller is a zombie in waiting and a ResourceWarning; and a child that keeps the
+    A plain Popen that outlives its caller causes a ResourceWarning and later a zombie; and a child that keeps the
     caller's standard output makes `kafka-runbooks-lab up | tail` hang until the lab goes down.
     """
     with log.open("ab") as output:

@@ -32,19 +32,19 @@ def deploy(lab: Lab, say: builds.Say) -> None:
     """Return when Prometheus is ready. Deploying again changes nothing.
 
     Raises:
-        LabError: it can't be built, or isn't ready in two minutes.
+        LabError: it can't be built, or isn't ready within two minutes.
     """
     folder = builds.ensure_prometheus(say)
     lab.kubectl("apply", "--server-side", "--force-conflicts", "-f", "-", input=fill_in(lab, folder))
     lab.kubectl("-n", "kafka", "rollout", "status", "deployment/prometheus", "--timeout=120s")
-    # The pod is ready; kube-proxy leads the Service's address to it a moment later.
+    # The pod is ready; kube-proxy routes the Service's address to it a moment later.
     answer = lab.exec([sys.executable, "-c", ANSWERS, f"{URL}/-/ready"], timeout=180)
     if answer.returncode:
         raise LabError(f"Prometheus at {URL} doesn't answer: {answer.stderr.strip()}")
 
 
 def remove(lab: Lab) -> None:
-    """Take it out of the lab again."""
+    """Remove Prometheus from the lab."""
     lab.kubectl("delete", "--ignore-not-found", "-f", "-", input=fill_in(lab, Path("/none")))
 
 

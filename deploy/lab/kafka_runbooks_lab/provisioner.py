@@ -1,4 +1,4 @@
-"""The process that keeps the volumes (`volumes`), woken by a watch on them: `python -m kafka_runbooks_lab.provisioner`."""
+"""The process that maintains the volumes (`volumes`), driven by a watch: `python -m kafka_runbooks_lab.provisioner`."""
 
 import subprocess
 import time
@@ -9,16 +9,16 @@ from kafka_runbooks_lab.lab import Lab
 
 
 def main() -> None:
-    """Tend the volumes until the lab goes down."""
+    """Maintain the volumes until the lab goes down."""
     lab = Lab()
     while lab.machine.process():
         try:
             watch_argv = lab.exec_argv(lab.kubectl_argv("get", "pv", "--watch", "-o", "name"))
             with subprocess.Popen(watch_argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE) as watch:
                 assert watch.stdout is not None
-                for _ in watch.stdout:  # one line per volume at first, so that the state before the watch counts too
+                for _ in watch.stdout:  # the watch starts with one line per volume, so earlier changes are covered too
                     volumes.tend(lab.kubectl, lab.cgroups)
-        except LabError as error:  # the API server may be away for a while
+        except LabError as error:  # the API server may be unavailable for a while
             print(error, flush=True)
         time.sleep(2)
 

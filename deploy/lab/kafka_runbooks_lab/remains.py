@@ -1,5 +1,6 @@
-"""What a runbook must not leave behind, looked for with other eyes than the runbook's own: throttles, reassignments, ledgers,
-cordons. `main` runs inside the lab's network.
+"""Finds what a runbook must not leave behind, without using its code: throttles, reassignments, ledgers, cordons.
+
+`main` runs inside the lab's network.
 """
 
 import json
@@ -14,14 +15,14 @@ from kafka_runbooks_lab.lab import Lab
 
 
 def remains(lab: Lab) -> list[str]:
-    """Everything that is left, in words; empty where nothing is.
+    """Descriptions of everything left behind.
 
     Raises:
-        LabError: Kafka could not be asked.
+        LabError: Kafka could not be queried.
     """
     done = lab.exec([sys.executable, "-m", "kafka_runbooks_lab.remains"], timeout=120)
     if done.returncode:
-        raise LabError(f"Kafka could not be asked what is left: {done.stderr[-1000:]}")
+        raise LabError(f"Kafka could not be queried for leftovers: {done.stderr[-1000:]}")
     found = list(json.loads(done.stdout.strip().splitlines()[-1]))
     ledgers = lab.kubectl("-n", "kafka", "get", "configmap", "-l", "kafka-runbooks.io/record=ledger", "-o", "name").split()
     cordoned = lab.kubectl("get", "nodes", "-o", "jsonpath={.items[?(@.spec.unschedulable==true)].metadata.name}").split()
@@ -30,7 +31,7 @@ def remains(lab: Lab) -> list[str]:
 
 
 def main() -> None:
-    """Print what Kafka has left, as a JSON list."""
+    """Print Kafka's leftovers, as a JSON list."""
     admin = AdminClient({"bootstrap.servers": BOOTSTRAP})
     metadata = admin.list_topics(timeout=20)
     found = []

@@ -1,4 +1,4 @@
-"""The demo's figures: one JSON file, and the same on the terminal."""
+"""The demo's figures, as a JSON file and on the terminal."""
 
 import json
 from pathlib import Path
@@ -39,7 +39,7 @@ def make(
 
 
 def is_well(result: RunbookResult, traffic: dict[str, Any], remains: list[str]) -> bool:
-    """Done, nothing lost, nothing left. A demo that has checked no record or no contract has shown nothing."""
+    """Whether the run is done with nothing lost and nothing left. Without any checked record or exit contract it is not."""
     return (
         result.outcome is Outcome.DONE
         and bool(result.checks)
@@ -57,15 +57,13 @@ def write(report: dict[str, Any], path: Path) -> None:
 
 
 def show(console: Console, report: dict[str, Any]) -> None:
-    """The same figures for people."""
-    table = Table(
-        title="A broker lost with its node and disk, and brought back", show_header=False, box=None, title_justify="left"
-    )
+    """Print the figures for people."""
+    table = Table(title="A broker lost with its node and disk, and restored", show_header=False, box=None, title_justify="left")
     traffic = report["traffic"]
     rows: list[tuple[str, str]] = [("outcome", f"{report['outcome']}: {report['summary']}")]
     rows += [(f"  {name}", duration(seconds)) for name, seconds in report["phases_seconds"].items()]
     rows += [(f"    {name}", duration(seconds)) for name, seconds in report["steps_seconds"].items()]
-    rows.append(("copied", f"{size(report['copied_bytes'])}; no way copies less than {size(report['lower_bound_bytes'])}"))
+    rows.append(("copied", f"{size(report['copied_bytes'])}; lower bound {size(report['lower_bound_bytes'])}"))
     highest = report["highest_throttle_bytes_per_s"]
     rows.append(("highest throttle", f"{size(highest)}/s from each source" if highest else "none"))
     rows.append(("records acknowledged", str(traffic["acknowledged"])))
@@ -81,4 +79,4 @@ def show(console: Console, report: dict[str, Any]) -> None:
     for name, value in rows:
         table.add_row(Text(name), Text(value))
     console.print(table)
-    console.print("[bold green]nothing was lost, nothing was left[/]" if report["ok"] else "[bold red]not as it should be[/]")
+    console.print("[bold green]nothing was lost, nothing was left[/]" if report["ok"] else "[bold red]failed[/]")

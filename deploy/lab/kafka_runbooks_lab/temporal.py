@@ -1,4 +1,4 @@
-"""Temporal's dev server, with its state in a file, so that a restart of the server is a restart and not a new world.
+"""Temporal's dev server, with its state in a file, so that it survives a restart of the server.
 
 It runs as a process of the lab's machine, beside a Service without selector: pods reach it as
 `temporal.temporal.svc.cluster.local:7233`, the host as 127.0.0.1:7233 and 127.0.0.1:8233 (`forward`).
@@ -39,7 +39,7 @@ def wait(lab: Machine) -> None:
 
 
 def stop(lab: Machine, number: int = signal.SIGKILL) -> None:
-    """End the server's process (default: as a crash would)."""
+    """Kill the server's process (default signal: as in a crash)."""
     process = lab.daemon("temporal")
     if process is None:
         raise LabError("Temporal does not run")
@@ -66,6 +66,6 @@ def show_on_host(lab: Machine, cgroups: Cgroups) -> None:
 
 
 def hide_from_host() -> None:
-    """End the forwarder; the kernel gives its ports back."""
+    """Stop the forwarder; the kernel frees its ports."""
     if process := Process.load(_FORWARDER):
         process.end()

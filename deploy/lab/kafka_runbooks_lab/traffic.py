@@ -1,8 +1,8 @@
-"""A producer and a consumer that check every record, and the data that a broker has to bring back.
+"""A producer and a consumer that check every record, and the data that a broker has to recover.
 
-Runs inside the lab's network. `load` makes topics and fills them quickly. `run` produces with acks=all and idempotence until
-SIGTERM, reads everything back, and tells for each acknowledged record whether it is there, once, and in order: each record
-carries its partition's next number, so a missing, repeated or overtaken one shows.
+Runs inside the lab's network. `load` creates topics and fills them quickly. `run` produces with acks=all and idempotence until
+SIGTERM, reads everything back, and checks that each acknowledged record is there, once, and in order: each record carries
+its partition's next number, so missing, repeated or reordered records are detected.
 """
 
 import json
@@ -26,7 +26,7 @@ app = typer.Typer(no_args_is_help=True, add_completion=False, help=__doc__)
 
 MAPS = {(1001, 1002, 1003): ("events.clicks", "events.orders", "events.audit"), (1004, 1005, 1006): ("check_runs",)}
 CHECKED = {(1001, 1002, 1003): "events.payments", (1004, 1005, 1006): "notifications"}
-"""One topic of each map carries the records that are checked."""
+"""One topic of each map, with the records that are checked."""
 PARTITIONS = 48
 CHECKED_PARTITIONS = 12
 RECORD_BYTES = 50_000
@@ -35,9 +35,9 @@ _HEADER = struct.Struct(">8sQ")
 
 @app.command()
 def load(
-    size_bytes: Annotated[int, typer.Option(min=1, help="Bytes in all, before replication.")] = 1_000_000_000,
+    size_bytes: Annotated[int, typer.Option(min=1, help="Total bytes, before replication.")] = 1_000_000_000,
 ) -> None:
-    """Make every topic (RF 3, min.insync.replicas 2) and fill those of `MAPS` with bytes that don't compress."""
+    """Create every topic (RF 3, min.insync.replicas 2) and fill those of `MAPS` with bytes that don't compress."""
     began = time.monotonic()
     admin = AdminClient({"bootstrap.servers": BOOTSTRAP})
     for brokers, names in MAPS.items():
@@ -76,7 +76,7 @@ def load(
 
 
 def _make(admin: AdminClient, brokers: tuple[int, ...], topics: dict[str, int]) -> None:
-    """Topics with their replicas on these brokers only; ones that exist are left as they are."""
+    """Create topics with replicas on these brokers only; existing ones are left unchanged."""
     count = len(brokers)
     wanted = [
         NewTopic(
@@ -106,7 +106,7 @@ def _produce(producer: Producer, topic: str, partition: int, value: bytes, deliv
 
 
 class Ledger:
-    """What was acknowledged and what was read, by partition."""
+    """The acknowledged and the consumed records, by partition."""
 
     def __init__(self) -> None:
         self.acknowledged: dict[tuple[str, int], set[int]] = {}
@@ -182,16 +182,16 @@ class Traffic:
         self.stop = threading.Event()
 
     def produce(self, each_second: Any) -> None:
-        """Until `stop`; then wait until each record was acknowledged or refused."""
+        """Produce until `stop`; then wait until each record was acknowledged or refused."""
         numbers = dict.fromkeys(self._places, 0)
-        began, count, told = time.monotonic(), 0, time.monotonic()
+        began, count, reported_at = time.monotonic(), 0, time.monotonic()
         while not self.stop.is_set():
             place = self._places[count % len(self._places)]
             self._send(place, numbers[place])
             numbers[place] += 1
             count += 1
-            if time.monotonic() - told >= 1:
-                told = time.monotonic()
+            if time.monotonic() - reported_at >= 1:
+                reported_at = time.monotonic()
                 each_second()
             ahead = began + count / self._rate_per_s - time.monotonic()
             self._producer.poll(max(0.0, ahead))
@@ -239,7 +239,7 @@ class Traffic:
         consumer.close()
 
     def drain(self, seconds: float) -> None:
-        """Let the consumer end: at the partitions' ends of now, or after so long."""
+        """Let the consumer stop at the partitions' current ends, or after the timeout."""
         watermarks = Consumer({"bootstrap.servers": BOOTSTRAP, "group.id": "watermarks"})
         self._deadline = time.monotonic() + seconds
         self._ends = {place: watermarks.get_watermark_offsets(TopicPartition(*place), timeout=30)[1] for place in self._places}
@@ -249,7 +249,7 @@ class Traffic:
 @app.command()
 def run(
     topics: Annotated[list[str], typer.Argument(help="Topics that exist already.")],
-    stats: Annotated[Path, typer.Option(help="A JSON line each second goes here.")],
+    stats: Annotated[Path, typer.Option(help="File for a JSON line each second.")],
     windows: Annotated[Path, typer.Option(help="Read at the end: JSON, name -> [begin, end] in seconds since the epoch.")],
     report: Annotated[Path, typer.Option(help="The final report, JSON.")],
     rate_per_s: Annotated[float, typer.Option(min=1, help="Records per second over all topics.")] = 300,
@@ -285,7 +285,7 @@ def run(
 
 
 def ledger_p99(ledger: Ledger, now: float) -> float | None:
-    """Of the last five seconds; only the youngest latencies are looked at."""
+    """Of the last five seconds; only the latest latencies are read."""
     found = [latency for at, latency in ledger.latencies_ms[-5_000:] if at >= now - 5]
     return round(float(np.percentile(found, 99)), 1) if found else None
 

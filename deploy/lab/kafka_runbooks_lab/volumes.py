@@ -1,8 +1,8 @@
 """One Available PersistentVolume per live node that has a disk, as the local volume provisioner of Kubernetes keeps it.
 
 It does what the Kubernetes project's local-volume-static-provisioner does on a node: a volume whose claim is gone is
-cleaned, deleted and offered anew. A dead node's volume is left as it is, for nobody can clean a disk without power;
-it is offered again, empty, if the node comes back.
+cleaned, deleted and created again. A dead node's volume is left alone, since a disk without power can't be cleaned;
+it is created again, empty, if the node comes back.
 """
 
 import fcntl
@@ -14,9 +14,9 @@ from kafka_runbooks_lab.cgroups import Cgroups
 
 
 def tend(kubectl: Callable[..., str], cgroups: Cgroups) -> None:
-    """One look at every live node's volume, and what follows from it. Safe to repeat and to interrupt.
+    """Bring every live node's volume into its desired state. Safe to repeat and to interrupt.
 
-    Under a lock, for the second of two would wipe the disk that the first has just offered and a broker has claimed.
+    Under a lock: a concurrent second one would wipe a disk that a broker has claimed since the first created its volume.
     """
     with (paths.STATE / "volumes.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)

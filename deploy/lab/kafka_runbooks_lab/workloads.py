@@ -1,4 +1,4 @@
-"""What runs on the lab: the manifests that users deploy, plus an overlay, applied at once and then awaited."""
+"""The lab's workloads: the manifests that users deploy, plus an overlay, applied together and then awaited."""
 
 import re
 from pathlib import Path
@@ -12,9 +12,9 @@ STATEFUL_SETS = ("kafka-controller", "kafka-events", "kafka-checks")
 
 
 def fill_in(manifests: str, built: Built) -> str:
-    """Replace the overlay's words between @ by this host's folders and the lab's addresses."""
+    """Replace the overlay's @placeholders@ by this host's folders and the lab's addresses."""
     java = packages.java_home()
-    words = {
+    values = {
         "CHECKOUT": paths.CHECKOUT,
         "COREDNS": built.coredns.resolve(),
         "DNS": network.DNS,
@@ -27,17 +27,17 @@ def fill_in(manifests: str, built: Built) -> str:
         "TEMPORAL": network.TEMPORAL,
         "VENV": paths.VENV,
     }
-    for word, value in words.items():
-        manifests = manifests.replace(f"@{word}@", str(value))
+    for name, value in values.items():
+        manifests = manifests.replace(f"@{name}@", str(value))
     if left := re.search(r"@[A-Z_]+@", manifests):
-        raise LabError(f"the lab's overlay has a word that nothing fills in: {left[0]}")
+        raise LabError(f"the lab's overlay has an unknown placeholder: {left[0]}")
     return manifests
 
 
 def volume(node: nodes.Node) -> dict[str, object]:
     """The PersistentVolume of a node's disk, as the local volume provisioner of the Kubernetes project makes them.
 
-    The annotation tells Kubernetes that somebody else deletes and cleans a released volume; see `volumes`.
+    The annotation tells Kubernetes that an external provisioner deletes and cleans a released volume; see `volumes`.
     """
     terms = [{"matchExpressions": [{"key": "kubernetes.io/hostname", "operator": "In", "values": [node.name]}]}]
     return {

@@ -9,7 +9,7 @@ here=/etc/kafka-config
 } > /tmp/server.properties
 options="-Dlog4j2.configurationFile=$here/log4j2.yaml ${KAFKA_JVM_PERFORMANCE_OPTS:-}"
 if [ ! -f /data/kafka/meta.properties ]; then
-  # An empty disk: a first start, or a replaced one, whose data comes back from the other brokers.
+  # An empty disk: a first start, or a replaced one, whose data is re-replicated from the other brokers.
   $java $options -Xmx128m -cp '/opt/kafka/libs/*' kafka.tools.StorageTool format --ignore-formatted \
     -t "$(cat "$here/cluster-id")" -c /tmp/server.properties
 fi
