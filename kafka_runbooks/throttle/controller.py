@@ -29,7 +29,7 @@ STEPS_WHILE_FALLING_BEHIND = 2
 PROBING_SHARE = 0.25
 """Share of a step to raise by, beyond the traffic known to be safe."""
 OBSERVATIONS_WITHOUT_METRICS = 3
-"""After this many observations in a row without metrics the rate is halved at each, down to the floor."""
+"""From this many observations in a row without metrics on, the rate is halved at each, down to the floor."""
 USED_SHARE = 0.1
 """If less than this share of the rate is used, the rate is not the bottleneck; raising it would only allow a burst later. It is
 this low because small partitions arrive in bursts: a fifth of the rate was measured in normal operation."""
