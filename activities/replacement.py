@@ -24,7 +24,7 @@ from kafka_runbooks.moves.what_if import intermediate_states
 from kafka_runbooks.placement import snapshots
 from kafka_runbooks.placement.errors import PlannerDefect
 from kafka_runbooks.safety import replacement
-from kafka_runbooks.safety.availability import under_min_isr
+from kafka_runbooks.safety.availability import may_go_down, under_min_isr
 from kafka_runbooks.throttle import leases
 
 SILENT_SECONDS = 60.0
@@ -116,6 +116,8 @@ def _preflight(clients: ClusterClients, request: ReplaceBrokerInput) -> Found:
     node = next((node for node in nodes if node.name == place.node), None)
     refusing = [partition for partition in under_min_isr(snapshot) if broker_id in partition.replicas]
     notes = [f"{partition.name} refuses acks=all writes until the broker is back" for partition in refusing]
+    if broker_id in snapshot.live_broker_ids:
+        notes += [f"if broker {broker_id} goes down now: {reason.message}" for reason in may_go_down(snapshot, [broker_id])]
     return Found(
         snapshot,
         place,
