@@ -8,7 +8,6 @@ from kafka_runbooks.clients import store
 from kafka_runbooks.clients.clusters import ClusterClients
 from kafka_runbooks.models.ledger import Ledger
 from kafka_runbooks.models.messages import ProofRequest
-from kafka_runbooks.models.moves import MovePlan
 from kafka_runbooks.models.plans import Plan
 from kafka_runbooks.models.results import Check
 from kafka_runbooks.safety import exit_contract
@@ -26,9 +25,7 @@ class ExitContractActivities(Steps):
     def prove_exit_contract(self, proof: ProofRequest) -> tuple[Check, ...]:
         """Every check of the exit contract, on the cluster as it is now; observed again for as long as one may lag."""
         clients = self._open(proof.step.token.cluster)
-        plan: Plan = plan_store.load(clients.kubernetes, proof.step.plan)
-        if proof.step.is_rollback and isinstance(plan, MovePlan):
-            plan = plan.inverse()
+        plan = plan_store.load_for(clients.kubernetes, proof.step)
         began = time.monotonic()
 
         def observe() -> tuple[Check, ...] | None:

@@ -28,9 +28,7 @@ class LeaderActivities(Steps):
             ElectionRefused: the controller has refused for `ELECTION_PATIENCE_SECONDS`.
         """
         clients = self._open(request.token.cluster)
-        plan = plan_store.load(clients.kubernetes, request.plan)
-        if request.is_rollback:
-            plan = plan_store.load_moves(clients.kubernetes, request)
+        plan = plan_store.load_for(clients.kubernetes, request)
         names = {partition.name for partition in plan.planned}
         reporter, began, polls = Reporter(self._link, request.token), time.monotonic(), count()
 

@@ -34,6 +34,15 @@ def load(kubernetes: Kubernetes, reference: PlanReference) -> Plan:
     return load_as(kubernetes, reference, model)
 
 
+def load_for(kubernetes: Kubernetes, step: StepRequest) -> Plan:
+    """What a step carries out: the frozen plan, or its inverse in a rollback.
+
+    Raises:
+        PlanGone: the plan is not in the store, or is not what was approved.
+    """
+    return load_moves(kubernetes, step) if step.is_rollback else load(kubernetes, step.plan)
+
+
 def load_moves(kubernetes: Kubernetes, step: StepRequest) -> MovePlan:
     """The moves of a step that moves data; their inverse in a rollback.
 
