@@ -11,7 +11,6 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 
 from activities import ledgers
-from activities.catch_up import brokers_down
 from activities.errors import PermitLost, PlannerDefect, ReassignmentRefused
 from activities.permits import ensure_held
 from activities.step import Link, Reporter
@@ -106,7 +105,7 @@ class Mover:
         """Brokers that have been down for so long that they are not expected back soon."""
         if self._plan.waits_for_destinations:
             return frozenset()
-        down, now = brokers_down(snapshot), time.monotonic()
+        down, now = set(snapshot.down_broker_ids), time.monotonic()
         down |= {broker for move in self._plan.moves for broker in move.arriving} - snapshot.live_broker_ids
         self._down_since = {broker: self._down_since.get(broker, now) for broker in down}
         away = {broker: now - since for broker, since in self._down_since.items() if now - since >= DEAD_SECONDS}
@@ -146,7 +145,7 @@ class Mover:
             reassignments = tuple(sorted([*kept, *owned], key=lambda move: move.name))
             ledgers.write(self._clients.kubernetes, ledger.model_copy(update={"reassignments": reassignments}))
         if copying:
-            held = bool(brokers_down(snapshot) - set(self._plan.leaving))
+            held = bool(snapshot.down_broker_ids - set(self._plan.leaving))
             self._throttling.adapt(copying, snapshot.live_broker_ids, hold_at_floor=held, partitions=snapshot.partitions)
         if decision.submit and copying:
             # Rates are adapted only every few seconds; new moves must be throttled from their start.

@@ -59,6 +59,11 @@ class ClusterSnapshot(Model):
     def live_broker_ids(self) -> frozenset[int]:
         return frozenset(broker.id for broker in self.brokers)
 
+    @property
+    def down_broker_ids(self) -> frozenset[int]:
+        """Brokers with assigned replicas that are not up."""
+        return frozenset(broker for partition in self.partitions for broker in partition.replicas) - self.live_broker_ids
+
     def on_broker(self, broker_id: int) -> Iterator[Partition]:
         """Partitions that have a replica assigned to `broker_id`."""
         return (partition for partition in self.partitions if broker_id in partition.replicas)
