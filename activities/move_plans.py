@@ -100,7 +100,7 @@ class MovePlanActivities(Steps):
         def plan(clients: ClusterClients, observed: ClusterObservation) -> PlannerResult:
             given = asked.request.plan
             wanted = given if given is not None else _from_config_map(clients, str(asked.request.config_map))
-            return planning.reassignment(observed, asked.request, wanted)
+            return planning.reassignment(observed, wanted)
 
         return self._survey("RunPlan", asked, plan)
 

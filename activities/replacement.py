@@ -73,9 +73,12 @@ class ReplacementActivities(Steps):
                 found = _patiently(clients, request)
             if found.place is None or found.nothing_to_do is not None:
                 return Survey(reasons=found.reasons, notes=found.notes, nothing_to_do=found.nothing_to_do)
+            is_blocked = any(not reason.can_be_acknowledged for reason in found.reasons)
+            if is_blocked and asked.token is not None:
+                return Survey(reasons=found.reasons, notes=found.notes)
             sizes = clients.kafka.replica_sizes(found.snapshot.live_broker_ids)
             plan = freeze(clients, request, found.snapshot, sizes, found.place)
-            reasons = found.reasons or broken_rules(clients, plan, found.snapshot, sizes)
+            reasons = found.reasons if is_blocked else (*found.reasons, *broken_rules(clients, plan, found.snapshot, sizes))
             if asked.token is not None and asked.keeps_plan(reasons):
                 plan_store.save(clients.kubernetes, plan, asked.token)
             return Survey(plan=summarise(clients, plan, found.snapshot), reasons=reasons, notes=found.notes)

@@ -35,7 +35,6 @@ class PlannedRunbook(Runbook):
         super().__init__(request)
         self._waits_for_approval = request.wait_for_approval
         self._acknowledged_risks = request.acknowledged_risks
-        self._allows_other_rack = False
         self._begun: list[PlanReference] = []
         self._copied = Progress()
 
@@ -98,7 +97,6 @@ class PlannedRunbook(Runbook):
     def note_approval(self, approval: Approval) -> None:
         """Record what an approval allows."""
         self._acknowledged_risks = (*self._acknowledged_risks, *approval.acknowledged_risks)
-        self._allows_other_rack |= approval.allow_other_rack
 
     def _refusal(self, reasons: tuple[Reason, ...]) -> RunbookResult:
         """Refuse: nothing was changed yet, or the rest of a started plan can't be planned any more."""
@@ -118,7 +116,6 @@ class PlannedRunbook(Runbook):
             plan=plan,
             is_rollback=is_rollback,
             acknowledged_risks=self._acknowledged_risks,
-            allow_other_rack=self._allows_other_rack,
         )
 
     async def carry_out(self, token: Token, plan: PlanSummary) -> tuple[PlanSummary, bool]:

@@ -18,6 +18,7 @@ with workflow.unsafe.imports_passed_through():
     from activities.replacement import ReplacementActivities
     from kafka_runbooks.models.inputs import NodeState, ReplaceBrokerInput
     from kafka_runbooks.models.messages import NodeChoice, PlanRequest, StepRequest, Survey, Token
+    from kafka_runbooks.models.operator import Approval
     from kafka_runbooks.models.plans import PlanReference
     from kafka_runbooks.models.results import RunbookResult
     from kafka_runbooks.models.steps import StepName
@@ -71,16 +72,24 @@ class ReplaceBroker(PlannedRunbook):
             self._copied = await self.pausable(StepName.REASSIGN, MoveActivities.move_partitions, request)
             return
         if self._input.node_state is NodeState.LOST:
-            request = await self._leave_the_lost_disk(request)
+            await self._leave_the_lost_disk(request)
         else:
             await self._take_leases(request)
         await self._wait_for_pod(request)
         with self.timed(StepName.CATCH_UP):
             what = "the broker catches up until it is 100 % in sync"
-            self._copied = await calls.wait(CatchUpActivities.follow_catch_up, request, what)
+            self._copied = await calls.wait(CatchUpActivities.follow_catch_up, self._again(request), what)
 
-    async def _leave_the_lost_disk(self, request: StepRequest) -> StepRequest:
-        """From fencing to the deletion of the pod; returns the request with what was approved on the way."""
+    def note_approval(self, approval: Approval) -> None:
+        super().note_approval(approval)
+        self._allows_other_rack |= approval.allow_other_rack
+
+    def _again(self, request: StepRequest) -> StepRequest:
+        """The same step with the approvals that were given since: an answer about the rack may acknowledge risks too."""
+        return self.step_request(request.token, request.plan)
+
+    async def _leave_the_lost_disk(self, request: StepRequest) -> None:
+        """From fencing to the deletion of the pod."""
         await self.pause_point()
         with self.timed(StepName.FENCE):
             await calls.wait(BrokerActivities.fence_broker, request, "cordon the node; the broker must be gone")
@@ -90,13 +99,11 @@ class ReplaceBroker(PlannedRunbook):
             await calls.wait(BrokerActivities.confirm_node_gone, request, "observe the node gone, twice")
         await self.pause_point()
         await self._choose_node(request)
-        request = request.model_copy(update={"allow_other_rack": self._allows_other_rack})
         await self.pause_point()
         with self.timed(StepName.RELEASE_VOLUME):
-            await calls.wait(BrokerActivities.release_volume, request, "release the claim of the lost disk")
+            await calls.wait(BrokerActivities.release_volume, self._again(request), "release the claim of the lost disk")
         with self.timed(StepName.DELETE_POD):
             await calls.act(BrokerActivities.delete_pod, request, "delete the pod on the lost node")
-        return request
 
     async def _take_leases(self, request: StepRequest) -> None:
         await self.pause_point()

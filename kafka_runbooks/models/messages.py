@@ -67,7 +67,6 @@ class StepRequest(Model):
     is_rollback: bool = False
     """The plan's inverse is carried out."""
     acknowledged_risks: tuple[str, ...] = ()
-    allow_other_rack: bool = False
 
 
 class ProofRequest(Model):

@@ -12,7 +12,6 @@ from kafka_runbooks.models.inputs import (
     DecommissionInput,
     EvacuateLeadersInput,
     RebalanceInput,
-    RunPlanInput,
     ScaleUpInput,
     SetReplicationFactorInput,
 )
@@ -198,7 +197,7 @@ def return_of_leaders(observed: ClusterObservation, request: EvacuateLeadersInpu
     )
 
 
-def reassignment(observed: ClusterObservation, request: RunPlanInput, wanted: ReassignmentMap) -> PlannerResult:
+def reassignment(observed: ClusterObservation, wanted: ReassignmentMap) -> PlannerResult:
     """The assignment that an operator brings, exactly as it is.
 
     Raises:

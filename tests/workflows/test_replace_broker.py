@@ -348,6 +348,25 @@ async def test_another_rack_is_asked_about(runbooks: Bench) -> None:
     assert pod is not None and pod.node == "elsewhere"
 
 
+async def test_a_risk_acknowledged_with_the_rack_counts_in_the_steps_that_follow(runbooks: Bench) -> None:
+    """The other replicas die while the rack is asked about: one answer may settle both."""
+    world = runbooks.world
+    lose(world)
+    world.add_node("elsewhere", "zone-b", "events")
+    handle = await runbooks.start()
+    await until(handle, lambda status: status.waiting is not None and "rack" in status.waiting.reason)
+    world.kill_broker(1002)
+    world.kill_broker(1003)
+    risks = ("data-loss:events.a", "data-loss:events.b")
+    answer = Approval(by="a", reason="b", allow_other_rack=True, acknowledged_risks=risks)
+    await handle.execute_update(ReplaceBroker.approve, answer)
+    await until(handle, lambda status: status.step == "wait for the pod" or "delete_claim" in world.acts)
+    assert "delete_claim" in world.acts
+    world.revive_broker(1002)
+    world.revive_broker(1003)
+    await handle.execute_update(ReplaceBroker.abort, Abort(by="a", reason="shown"))
+
+
 async def test_no_node_at_all_is_waited_for_and_named(runbooks: Bench) -> None:
     world = runbooks.world
     lose(world)
