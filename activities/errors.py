@@ -6,6 +6,7 @@ the clients' errors (`clients.errors`), which the SDK converts by class name.
 StepError
  ├── Retried                 another attempt may succeed; Temporal makes it
  │    ├── ReassignmentRefused   the controller refused a reassignment just now
+ │    ├── TemporalUnreachable   Temporal doesn't answer an activity's question
  │    └── WorkerShutdown        this worker ends; the next one continues
  └── Final                   another attempt would end the same way
       ├── PlanDrift             the cluster no longer fits the plan: plan the rest again
@@ -42,6 +43,10 @@ class Retried(StepError):
 
 class ReassignmentRefused(Retried):
     """The controller refused reassignments."""
+
+
+class TemporalUnreachable(Retried):
+    """Temporal doesn't answer an activity's question."""
 
 
 class WorkerShutdown(Retried):

@@ -2,46 +2,109 @@
 
 The permit is a workflow `kafka-permit/<cluster>` that runs as long as it is held. Temporal admits one open workflow of an id,
 so no other run can hold it; its run id is the fencing token. A late attempt, whose worker was cut off, carries the token of a
-permit that has closed, and is refused here before it acts.
+permit that has closed, and its `Fence` refuses it before each act.
 """
 
 import asyncio
+import time
+from concurrent.futures import TimeoutError as NoAnswer
+from datetime import timedelta
 
 from temporalio import activity
 from temporalio.client import WorkflowExecutionStatus
 from temporalio.service import RPCError, RPCStatusCode
 
-from activities.errors import PermitLost
-from activities.step import Link, Steps, step
+from activities.errors import PermitLost, TemporalUnreachable
+from activities.step import Link, Steps, raise_if_stopped, step
 from kafka_runbooks.models.messages import Token
 from kafka_runbooks.temporal import search_attributes_are_registered
+
+FENCE_SECONDS = 3.0
+"""For so long an answer that the permit is held counts: a loop over 300 brokers asks every few seconds, not 300 times."""
+ANSWER_SECONDS = 4.0
 
 
 def permit_id(cluster: str) -> str:
     return f"kafka-permit/{cluster}"
 
 
-def ensure_held(link: Link, token: Token) -> None:
-    """Check that the permit's run is the token's and still open.
+class Fence:
+    """Whether an attempt may still change its cluster; asked before each act, also within a loop.
 
-    Raises:
-        PermitLost: it isn't.
+    An attempt may outlive its right to act: its run was terminated, its permit was ended by hand, or the attempt itself was
+    cancelled or given up by the server, while it is in the middle of a loop. What is known in this process is looked at before
+    every act; Temporal is asked for the permit again once the last answer is older than `FENCE_SECONDS`.
     """
 
-    async def described() -> tuple[str | None, WorkflowExecutionStatus | None]:
-        permit = await link.client.get_workflow_handle(permit_id(token.cluster)).describe()
-        return permit.run_id, permit.status
+    def __init__(self, link: Link, token: Token) -> None:
+        self._link = link
+        self._token = token
+        self._held_at: float | None = None
+        self._is_lost = False
 
-    try:
-        run_id, status = link.call(described())
-    except RPCError as error:
-        if error.status != RPCStatusCode.NOT_FOUND:
-            raise
-        run_id, status = None, None
-    if run_id != token.permit_run_id or status != WorkflowExecutionStatus.RUNNING:
-        raise PermitLost(
-            f"the permit of cluster {token.cluster} is no longer held by {token.workflow_id}; nothing was changed by this step"
-        )
+    def check(self) -> None:
+        """Return if the next act is allowed.
+
+        Raises:
+            CancelledError: the attempt was cancelled.
+            WorkerShutdown: the worker shuts down.
+            PermitLost: the run doesn't hold the cluster any more.
+            TemporalUnreachable: nobody knows now.
+        """
+        raise_if_stopped()
+        if self._is_lost or self._held_at is None or time.monotonic() - self._held_at > FENCE_SECONDS:
+            self.ask()
+
+    def check_for_less(self) -> None:
+        """The same for an act that only takes less of the cluster: lowering a rate of this run, for instance.
+
+        It is allowed while Temporal is away too: a guard that can't slow the run down in an outage is none.
+
+        Raises:
+            CancelledError: the attempt was cancelled.
+            WorkerShutdown: the worker shuts down.
+            PermitLost: the run doesn't hold the cluster any more.
+        """
+        try:
+            self.check()
+        except TemporalUnreachable as error:
+            activity.logger.warning("%s; the run goes on taking less", error)
+
+    def ask(self) -> None:
+        """Ask Temporal now, for instance after an act that a lost permit would make necessary to undo.
+
+        Raises:
+            PermitLost: the run doesn't hold the cluster any more.
+            TemporalUnreachable: nobody knows now.
+        """
+        asked_at = time.monotonic()
+        self._is_lost = self._is_lost or not self._is_held()
+        if self._is_lost:
+            raise PermitLost(f"the permit of cluster {self._token.cluster} is no longer held by {self._token.workflow_id}")
+        self._held_at = asked_at
+
+    def _is_held(self) -> bool:
+        async def described() -> tuple[str | None, WorkflowExecutionStatus | None]:
+            handle = self._link.client.get_workflow_handle(permit_id(self._token.cluster))
+            permit = await handle.describe(rpc_timeout=timedelta(seconds=ANSWER_SECONDS))
+            return permit.run_id, permit.status
+
+        try:
+            run_id, status = self._link.call(described(), ANSWER_SECONDS + 1)
+        except RPCError as error:
+            if error.status == RPCStatusCode.NOT_FOUND:
+                return False
+            raise TemporalUnreachable(f"Temporal doesn't say whether the permit is held: {error}") from error
+        except NoAnswer as error:
+            raise TemporalUnreachable(
+                f"Temporal doesn't say whether the permit is held: no answer in {ANSWER_SECONDS:g} s"
+            ) from error
+        return run_id == self._token.permit_run_id and status == WorkflowExecutionStatus.RUNNING
+
+
+def ensure_held(link: Link, token: Token) -> None:
+    """Check once that the run holds the permit. A loop keeps a `Fence` instead."""
+    Fence(link, token).check()
 
 
 class PermitActivities(Steps):

@@ -54,7 +54,10 @@ class Link:
 
     def call(self, coroutine: Coroutine[Any, Any, T], timeout_seconds: float = 20.0) -> T:
         future: Future[T] = asyncio.run_coroutine_threadsafe(coroutine, self._loop)
-        return future.result(timeout_seconds)
+        try:
+            return future.result(timeout_seconds)
+        finally:
+            future.cancel()
 
     def signal(self, token: Token, progress: Progress) -> None:
         handle = self.client.get_workflow_handle(token.workflow_id, run_id=token.run_id)
@@ -159,14 +162,20 @@ def poll(observe: Callable[[], T | None], *, soon: bool = False) -> T:
             pause = max(shortest, min(4 * (time.monotonic() - began), LONGEST_PAUSE_SECONDS))
             ends = time.monotonic() + pause
             while True:
-                _raise_if_cancelled()
+                raise_if_stopped()
                 left = ends - time.monotonic()
                 if left <= 0:
                     break
                 time.sleep(min(0.5, left))
 
 
-def _raise_if_cancelled() -> None:
+def raise_if_stopped() -> None:
+    """A safe point: between two acts, or between two looks.
+
+    Raises:
+        CancelledError: the workflow cancelled the step, or the server has given up this attempt.
+        WorkerShutdown: the worker shuts down, and the next one continues.
+    """
     if activity.is_cancelled():
         raise CancelledError("the step was cancelled")
     if activity.is_worker_shutdown():
