@@ -9,6 +9,7 @@ from typing import Protocol
 
 from kafka_runbooks.models.cluster import (
     ClusterSnapshot,
+    MetadataQuorum,
     Reassignment,
     ReplicaSizes,
     ThrottledReplicas,
@@ -23,10 +24,20 @@ class Kafka(Protocol):
     """One cluster's admin interface."""
 
     def snapshot(self) -> ClusterSnapshot:
-        """Brokers, partitions, `min.insync.replicas` of every topic."""
+        """Brokers, partitions, topic ids, `min.insync.replicas` of every topic, as one broker knows them."""
+
+    def metadata_quorum(self) -> MetadataQuorum | None:
+        """The KRaft quorum, answered by its leader through any broker; None in ZooKeeper mode.
+
+        Raises:
+            Unreachable: no broker reaches a leader, so nothing that brokers say is known to be new.
+        """
 
     def replica_sizes(self, broker_ids: Iterable[int]) -> ReplicaSizes:
-        """Bytes of each replica on these brokers, and of their disks. A broker that doesn't answer is listed, not raised."""
+        """Bytes of each replica on these brokers, and their log directories.
+
+        All are asked at once. One that doesn't answer within some seconds is listed, not raised.
+        """
 
     def reassignments(self) -> tuple[Reassignment, ...]:
         """Every reassignment in progress, whoever started it."""

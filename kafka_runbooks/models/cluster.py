@@ -5,12 +5,15 @@ instead. Sizes come separately (`ReplicaSizes`), because asking for them costs e
 """
 
 from collections.abc import Iterator
+from datetime import datetime
 from enum import StrEnum
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from pydantic import Field
 
 from kafka_runbooks.models.base import Model
+
+T = TypeVar("T")
 
 
 class TopicPartition(NamedTuple):
@@ -24,7 +27,7 @@ class TopicPartition(NamedTuple):
 
 
 class Broker(Model):
-    """A broker that is registered and unfenced, as metadata lists it."""
+    """A broker that is registered with the cluster, as metadata lists it."""
 
     id: int
     host: str
@@ -40,6 +43,8 @@ class Partition(Model):
     leader: int | None
     replicas: tuple[int, ...]
     in_sync: tuple[int, ...]
+    offline: tuple[int, ...] = ()
+    """Replicas whose broker is down, or whose log directory failed under a broker that is up (KIP-112)."""
 
     @property
     def name(self) -> TopicPartition:
@@ -47,17 +52,38 @@ class Partition(Model):
 
 
 class ClusterSnapshot(Model):
-    """Brokers that are up, every partition, and each topic's effective `min.insync.replicas`."""
+    """Brokers, every partition, and each topic's effective `min.insync.replicas`, all as one broker knows them.
+
+    That broker's knowledge may be old: one that is cut off from the controllers goes on to answer. Before anything is let go for
+    ever, compare with `MetadataQuorum`, which the controllers answer.
+    """
 
     cluster_id: str
     controller_id: int | None = None
     brokers: tuple[Broker, ...]
+    """Registered and unfenced: they are up, as far as the controllers know."""
     partitions: tuple[Partition, ...]
     minimum_in_sync: dict[str, int]
+    fenced_brokers: tuple[Broker, ...] = ()
+    """Registered, but down or not yet started (KRaft, Kafka >= 4.0). An older cluster lists none."""
+    topic_ids: dict[str, str] = Field(default_factory=dict)
+    """Topic -> its id as Kafka's tools print it (KIP-516): a topic that is made again under its name has another one."""
+    answered_by: int | None = None
+    """The broker whose knowledge this is."""
 
     @property
     def live_broker_ids(self) -> frozenset[int]:
         return frozenset(broker.id for broker in self.brokers)
+
+    @property
+    def registered_broker_ids(self) -> frozenset[int]:
+        """Live and fenced ones. A broker that only replica lists mention was unregistered, or the cluster is older."""
+        return self.live_broker_ids | {broker.id for broker in self.fenced_brokers}
+
+    @property
+    def racks(self) -> dict[int, str | None]:
+        """The rack of each registered broker, whether it is up or not."""
+        return {broker.id: broker.rack for broker in (*self.fenced_brokers, *self.brokers)}
 
     @property
     def down_broker_ids(self) -> frozenset[int]:
@@ -77,15 +103,85 @@ class Replica(NamedTuple):
     broker_id: int
 
 
+class LogDirectory(Model):
+    """One log directory of a broker. `total_bytes` and `usable_bytes` are its whole volume's; None where they are unknown."""
+
+    path: str
+    error: str | None = None
+    """Kafka's name of what is wrong with it. A directory that failed is offline, with all its replicas."""
+    total_bytes: int | None = None
+    usable_bytes: int | None = None
+    used_bytes: int = 0
+    """Bytes of the replicas in it."""
+    replicas: int = 0
+    is_cordoned: bool = False
+
+    @property
+    def is_offline(self) -> bool:
+        return self.error is not None
+
+
 class ReplicaSizes(Model):
     """Bytes of every replica, from DescribeLogDirs (KIP-113) of the brokers that answered."""
 
     size_bytes: dict[Replica, int]
+    """A replica that moves from one log directory to another counts with the larger of both copies."""
     unanswered_broker_ids: tuple[int, ...] = ()
     total_bytes: dict[int, int] = Field(default_factory=dict)
-    """Broker -> size of its log directories' volumes (KIP-827, Kafka >= 3.3); a broker that doesn't tell is left out."""
+    """Broker -> size of its log directories' volumes (KIP-827, Kafka >= 3.3), those of offline ones left out; a broker that
+    doesn't tell is left out."""
     usable_bytes: dict[int, int] = Field(default_factory=dict)
     """Broker -> what is free on them."""
+    directories: dict[int, tuple[LogDirectory, ...]] = Field(default_factory=dict)
+    """Broker -> its log directories, offline ones included."""
+    old_broker_ids: tuple[int, ...] = ()
+    """Brokers that did not answer, and whose figures are from an earlier answer."""
+
+    def offline_directories(self, broker_id: int) -> tuple[LogDirectory, ...]:
+        return tuple(directory for directory in self.directories.get(broker_id, ()) if directory.is_offline)
+
+    def filled_from(self, earlier: "ReplicaSizes | None") -> "ReplicaSizes":
+        """With the last known figures of brokers that don't answer now; they are listed in `old_broker_ids`."""
+        silent = set(self.unanswered_broker_ids)
+        if earlier is None or not silent:
+            return self
+        remembered = silent & {*(replica.broker_id for replica in earlier.size_bytes), *earlier.directories}
+        return self.model_copy(
+            update={
+                "size_bytes": {
+                    **{replica: size for replica, size in earlier.size_bytes.items() if replica.broker_id in remembered},
+                    **self.size_bytes,
+                },
+                "total_bytes": {**_of(earlier.total_bytes, remembered), **self.total_bytes},
+                "usable_bytes": {**_of(earlier.usable_bytes, remembered), **self.usable_bytes},
+                "directories": {**_of(earlier.directories, remembered), **self.directories},
+                "old_broker_ids": tuple(sorted(remembered)),
+            }
+        )
+
+
+def _of(by_broker: dict[int, T], broker_ids: set[int]) -> dict[int, T]:
+    return {broker_id: value for broker_id, value in by_broker.items() if broker_id in broker_ids}
+
+
+class QuorumReplica(Model):
+    """A controller (voter) or broker (observer) as a replica of the metadata log. Times are by the leader's clock."""
+
+    id: int
+    log_end_offset: int
+    last_fetch_at: datetime | None = None
+    last_caught_up_at: datetime | None = None
+    """When it last had everything that the leader has; the leader's own is the time of the answer (KIP-836, Kafka >= 3.3)."""
+
+
+class MetadataQuorum(Model):
+    """The KRaft quorum as its leader, the active controller, describes it: who has the cluster's metadata, and how new."""
+
+    leader_id: int
+    leader_epoch: int
+    high_watermark: int
+    voters: tuple[QuorumReplica, ...]
+    observers: tuple[QuorumReplica, ...]
 
 
 class Reassignment(Model):

@@ -1,13 +1,17 @@
 """`protocols.Kafka` on a `World`."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
 
 from kafka_runbooks.clients.errors import Unreachable
 from kafka_runbooks.clients.protocols import Kafka
 from kafka_runbooks.models.cluster import (
     Broker,
     ClusterSnapshot,
+    LogDirectory,
+    MetadataQuorum,
     Partition,
+    QuorumReplica,
     Reassignment,
     Replica,
     ReplicaSizes,
@@ -22,24 +26,45 @@ class FakeKafka:
     def __init__(self, world: World) -> None:
         self.world = world
         self._seen: list[ClusterSnapshot] = []
+        self._known: dict[int, ClusterSnapshot] = {}
+        """What a broker that is cut off from the controllers knew last."""
+        self._caught_up_at: dict[int, datetime] = {}
 
     def snapshot(self) -> ClusterSnapshot:
         self._ask()
         self.world.look()
-        self._seen = [*self._seen, self._snapshot()][-1 - self.world.metadata_lag :]
-        return self._seen[0]
+        now = self._snapshot()
+        self._seen = [*self._seen, now][-1 - self.world.metadata_lag :]
+        self._note()
+        answered_by = self.world.asked_broker if self.world.asked_broker is not None else now.controller_id
+        known = self._known.get(answered_by, self._seen[0]) if answered_by is not None else self._seen[0]
+        return known.model_copy(update={"answered_by": answered_by})
+
+    def _note(self) -> None:
+        """A broker that is cut off keeps the metadata that it had; the others have the newest."""
+        for broker_id in self.world.cut_off:
+            self._known.setdefault(broker_id, self._snapshot())
+        self._known = {broker_id: known for broker_id, known in self._known.items() if broker_id in self.world.cut_off}
+        up = {pod.broker_id for pod in self.world.pods.values() if self.world.is_up(pod.broker_id)}
+        self._caught_up_at.update(dict.fromkeys(up - self.world.cut_off - self.world.silent.keys(), self.world.now))
 
     def _snapshot(self) -> ClusterSnapshot:
         world = self.world
-        up = [pod for pod in world.pods.values() if world.is_up(pod.broker_id)]
-        brokers = (
-            Broker(id=pod.broker_id, host=pod.name, port=9092, rack=world.nodes[pod.node].zone if pod.node else None)
-            for pod in up
-        )
+        up = {pod.broker_id: pod for pod in world.pods.values() if world.is_up(pod.broker_id)}
+        registered = {*world.registered_racks, *up} - world.unregistered
+        racks = world.registered_racks | {
+            broker_id: world.nodes[pod.node].zone if pod.node else None for broker_id, pod in up.items()
+        }
+        hosts = {pod.broker_id: pod.name for pod in world.pods.values()}
+        brokers = {
+            broker_id: Broker(id=broker_id, host=hosts.get(broker_id, "gone"), port=9092, rack=racks.get(broker_id))
+            for broker_id in sorted(registered)
+        }
         return ClusterSnapshot(
             cluster_id="fake",
-            controller_id=min((pod.broker_id for pod in up), default=None),
-            brokers=tuple(sorted(brokers, key=lambda broker: broker.id)),
+            controller_id=min(up, default=None),
+            brokers=tuple(broker for broker_id, broker in brokers.items() if broker_id in up),
+            fenced_brokers=tuple(broker for broker_id, broker in brokers.items() if broker_id not in up),
             partitions=tuple(
                 Partition(
                     topic=name.topic,
@@ -47,15 +72,41 @@ class FakeKafka:
                     leader=partition.leader,
                     replicas=tuple(partition.replicas),
                     in_sync=tuple(broker_id for broker_id in partition.replicas if broker_id in partition.in_sync),
+                    offline=tuple(
+                        broker_id
+                        for broker_id in partition.replicas
+                        if broker_id not in up or name in world.failed_replicas.get(broker_id, ())
+                    ),
                 )
                 for name, partition in sorted(world.partitions.items())
             ),
             minimum_in_sync=dict(world.minimum_in_sync),
+            topic_ids=dict(world.topic_ids),
         )
+
+    def metadata_quorum(self) -> MetadataQuorum | None:
+        self._ask()
+        if self.world.are_controllers_away:
+            raise Unreachable("no controller leads the quorum")
+        self._note()
+        world, leader_id = self.world, 1
+        observers = tuple(
+            QuorumReplica(
+                id=broker_id,
+                log_end_offset=int(caught_up_at.timestamp()),
+                last_fetch_at=caught_up_at,
+                last_caught_up_at=caught_up_at,
+            )
+            for broker_id, caught_up_at in sorted(self._caught_up_at.items())
+        )
+        end = int(world.now.timestamp())
+        leader = QuorumReplica(id=leader_id, log_end_offset=end, last_fetch_at=None, last_caught_up_at=world.now)
+        return MetadataQuorum(leader_id=leader_id, leader_epoch=1, high_watermark=end, voters=(leader,), observers=observers)
 
     def replica_sizes(self, broker_ids: Iterable[int]) -> ReplicaSizes:
         self._ask()
         sizes: dict[Replica, int] = {}
+        directories: dict[int, tuple[LogDirectory, ...]] = {}
         unanswered: list[int] = []
         for broker_id in broker_ids:
             disk = self.world.disk_of(broker_id)
@@ -64,12 +115,31 @@ class FakeKafka:
                 continue
             for (topic, partition), size_bytes in disk.items():
                 sizes[Replica(topic, partition, broker_id)] = size_bytes
-        total = {broker_id: size for broker_id, size in self.world.capacity_bytes.items() if broker_id not in unanswered}
-        usable = {broker_id: size - sum((self.world.disk_of(broker_id) or {}).values()) for broker_id, size in total.items()}
-        return ReplicaSizes(size_bytes=sizes, unanswered_broker_ids=tuple(unanswered), total_bytes=total, usable_bytes=usable)
+            directories[broker_id] = self._directories(broker_id, disk)
+        online = {broker_id: found[0] for broker_id, found in directories.items()}
+        return ReplicaSizes(
+            size_bytes=sizes,
+            unanswered_broker_ids=tuple(unanswered),
+            total_bytes={one: found.total_bytes for one, found in online.items() if found.total_bytes is not None},
+            usable_bytes={one: found.usable_bytes for one, found in online.items() if found.usable_bytes is not None},
+            directories=directories,
+        )
+
+    def _directories(self, broker_id: int, disk: Mapping[TopicPartition, int]) -> tuple[LogDirectory, ...]:
+        used, total = sum(disk.values()), self.world.capacity_bytes.get(broker_id)
+        online = LogDirectory(
+            path="/data/1",
+            total_bytes=total,
+            usable_bytes=None if total is None else total - used,
+            used_bytes=used,
+            replicas=len(disk),
+        )
+        if not self.world.failed_replicas.get(broker_id):
+            return (online,)
+        return (online, LogDirectory(path="/data/2", error="KafkaStorageError"))
 
     def reassignments(self) -> tuple[Reassignment, ...]:
-        self._ask()
+        self._ask_controller()
         return tuple(
             Reassignment(
                 topic=name.topic,
@@ -83,7 +153,7 @@ class FakeKafka:
         )
 
     def alter_reassignments(self, targets: Mapping[TopicPartition, Sequence[int] | None]) -> dict[TopicPartition, str]:
-        self._ask()
+        self._ask_controller()
         with self.world.act("alter_reassignments"):
             refused = {name: self._alter(name, target) for name, target in targets.items()}
         return {name: reason for name, reason in refused.items() if reason is not None}
@@ -92,7 +162,7 @@ class FakeKafka:
         partition = self.world.partitions.get(name)
         if partition is None:
             return "UnknownTopicOrPartitionError"
-        if (refusal := self._refusal(name)) is not None:
+        if (refusal := self.world.always_refused.get(name) or self._refusal(name)) is not None:
             return refusal
         # A target in the middle of another reassignment starts from what was there before that one, as in Kafka.
         before = [broker_id for broker_id in partition.replicas if broker_id not in partition.adding]
@@ -118,7 +188,7 @@ class FakeKafka:
         return left.pop(0) if left else None
 
     def elect_preferred_leaders(self, partitions: Iterable[TopicPartition]) -> dict[TopicPartition, str]:
-        self._ask()
+        self._ask_controller()
         refused: dict[TopicPartition, str] = {}
         with self.world.act("elect_preferred_leaders"):
             for name in partitions:
@@ -134,7 +204,7 @@ class FakeKafka:
         return refused
 
     def elect_unclean_leaders(self, partitions: Iterable[TopicPartition]) -> dict[TopicPartition, str]:
-        self._ask()
+        self._ask_controller()
         refused: dict[TopicPartition, str] = {}
         with self.world.act("elect_unclean_leaders"):
             for name in partitions:
@@ -161,7 +231,7 @@ class FakeKafka:
         return rates
 
     def set_throttle_rates(self, broker_id: int, rates: ThrottleRates) -> None:
-        self._ask()
+        self._ask_controller()
         self._ask_broker(broker_id)
         with self.world.act("set_throttle_rates"):
             self.world.rates[broker_id] = rates
@@ -171,7 +241,7 @@ class FakeKafka:
         return {topic: self.world.lists[topic] for topic in topics if topic in self.world.lists}
 
     def set_throttled_replicas(self, lists: Mapping[str, ThrottledReplicas]) -> None:
-        self._ask()
+        self._ask_controller()
         with self.world.act("set_throttled_replicas"):
             self.world.lists.update({topic: entries for topic, entries in lists.items() if topic in self.world.lists})
 
@@ -183,13 +253,13 @@ class FakeKafka:
         return {broker_id: self.world.cordoned.get(broker_id, "") if known else None for broker_id in broker_ids}
 
     def cordon_log_directories(self, broker_id: int, directories: str) -> None:
-        self._ask()
+        self._ask_controller()
         self._ask_broker(broker_id)
         with self.world.act("cordon_log_directories"):
             self.world.cordoned[broker_id] = directories
 
     def unregister_broker(self, broker_id: int) -> None:
-        self._ask()
+        self._ask_controller()
         with self.world.act("unregister_broker"):
             self.world.unregistered.add(broker_id)
 
@@ -199,6 +269,11 @@ class FakeKafka:
     def _ask(self) -> None:
         if self.world.is_kafka_away:
             raise Unreachable("Kafka doesn't answer")
+
+    def _ask_controller(self) -> None:
+        self._ask()
+        if self.world.are_controllers_away:
+            raise Unreachable("no controller answers")
 
     def _ask_broker(self, broker_id: int) -> None:
         if not self.world.answers(broker_id):

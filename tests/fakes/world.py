@@ -108,6 +108,21 @@ class World:
         """Brokers that answer nobody -> steps until Kafka and Kubernetes notice; until then they are up in every answer."""
         self.readiness_lag = 0
         """Steps between a broker's being in sync and its pod's being Ready: the kubelet's probes and the agent's polls."""
+        self.topic_ids: dict[str, str] = {}
+        """Topic -> its id; a topic that is made again gets another one."""
+        self.cut_off: set[int] = set()
+        """Brokers that have lost the controllers: they answer, with the metadata of that moment, until their session ends for
+        everybody else."""
+        self.asked_broker: int | None = None
+        """The broker that answers requests which any broker answers; None: the lowest live one."""
+        self.failed_replicas: dict[int, set[TopicPartition]] = {}
+        """Broker -> replicas on a log directory that failed; the broker is up."""
+        self.are_controllers_away = False
+        """Brokers go on, but nobody answers what needs a controller."""
+        self.registered_racks: dict[int, str | None] = {}
+        """Rack of each broker that has ever started."""
+        self.always_refused: dict[TopicPartition, str] = {}
+        """The controller's answer to each reassignment of a partition that it never accepts."""
         self.refusals: dict[TopicPartition, list[str]] = {}
         """The next errors of the controller for a partition, whatever reassignment or election is asked for; one an answer."""
         self.broker_ids: dict[str, int] = {}
@@ -227,6 +242,7 @@ class World:
         """Replicas in turn over `brokers`, all in sync, each led by its preferred leader."""
         self.minimum_in_sync[topic] = minimum_in_sync
         self.lists[topic] = ThrottledReplicas()
+        self.topic_ids[topic] = self.new_uid()
         for number in range(partitions):
             replicas = [brokers[(number + shift) % len(brokers)] for shift in range(replication_factor)]
             name = TopicPartition(topic, number)
@@ -237,9 +253,20 @@ class World:
                     disk[name] = size_bytes
         self.settle()
 
+    def fail_log_directory(self, broker_id: int, *names: TopicPartition) -> None:
+        """A log directory of a broker with several of them fails; the broker goes on without the replicas in it."""
+        self.failed_replicas.setdefault(broker_id, set()).update(names)
+        for name in names:
+            (self.disk_of(broker_id) or {}).pop(name, None)
+            partition = self.partitions[name]
+            if partition.in_sync != {broker_id}:
+                partition.in_sync.discard(broker_id)
+        self.settle()
+
     def delete_topic(self, topic: str) -> None:
         self.minimum_in_sync.pop(topic)
         self.lists.pop(topic)
+        self.topic_ids.pop(topic)
         for name in [name for name in self.partitions if name.topic == topic]:
             del self.partitions[name]
             for disk in self.disks.values():
@@ -254,6 +281,7 @@ class World:
             for pod in self.pods.values():
                 if pod.node is not None and self.nodes[pod.node].is_ready:
                     pod.has_started = True
+                    self.registered_racks[pod.broker_id] = self.nodes[pod.node].zone
             self._copy()
             self.settle()
             for pod in self.pods.values():
@@ -330,7 +358,11 @@ class World:
     def settle(self) -> None:
         """Bring ISRs, leaders and reassignments to where they must be now that brokers went, came or copied."""
         for name, partition in list(self.partitions.items()):
-            up = {broker_id for broker_id in partition.replicas if self.is_up(broker_id)}
+            up = {
+                broker_id
+                for broker_id in partition.replicas
+                if self.is_up(broker_id) and name not in self.failed_replicas.get(broker_id, ())
+            }
             whole = {broker_id for broker_id in up if (self.disk_of(broker_id) or {}).get(name, -1) >= partition.size_bytes}
             partition.in_sync = partition.in_sync & whole or partition.in_sync
             self._elect(partition, up)
@@ -363,6 +395,7 @@ class World:
         partition.in_sync -= set(broker_ids)
         for broker_id in broker_ids:
             (self.disk_of(broker_id) or {}).pop(name, None)
+            self.failed_replicas.get(broker_id, set()).discard(name)
 
     # physics
 
@@ -429,7 +462,8 @@ class World:
             if source is None or source in self.silent:
                 continue
             for broker_id in partition.replicas:
-                disk = self.disk_of(broker_id) if self.answers(broker_id) else None
+                has_disk = self.answers(broker_id) and name not in self.failed_replicas.get(broker_id, ())
+                disk = self.disk_of(broker_id) if has_disk else None
                 missing = 0 if disk is None else partition.size_bytes - disk.get(name, 0)
                 if disk is None or broker_id == source or broker_id in self.frozen:
                     continue

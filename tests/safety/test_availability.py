@@ -42,9 +42,9 @@ def verdict(
         return "no-spare-replica:t"
     if not takes_writes(replicas, in_sync, minimum, then_up):
         return "below-min-isr:t"
-    staying = set(replicas) - set(going)
-    has_headroom = len(staying & set(in_sync) & then_up) >= minimum + headroom
-    return None if has_headroom or staying <= set(in_sync) & then_up else "below-min-isr:t"
+    left = set(replicas) & set(in_sync) & then_up
+    lost = set(replicas) & set(in_sync) & now_up & set(going)
+    return None if len(left) >= minimum + headroom or left == set(replicas) - lost else "below-min-isr:t"
 
 
 def every_partition() -> Iterator[tuple[tuple[int, ...], tuple[int, ...], int]]:

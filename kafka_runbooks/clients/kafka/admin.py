@@ -1,17 +1,19 @@
 """`KafkaAdmin`: the `Kafka` Protocol, each call by the library that can do it."""
 
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
 
 from confluent_kafka import ElectionType
 
 from kafka_runbooks.clients.errors import Unreachable
-from kafka_runbooks.clients.kafka.confluent import ConfluentAdmin, OwnConfigs, addresses
-from kafka_runbooks.clients.kafka.kafka_python import KafkaPythonAdmin, LogDirectories
+from kafka_runbooks.clients.kafka.confluent import ConfluentAdmin, OwnConfigs
+from kafka_runbooks.clients.kafka.kafka_python import KafkaPythonAdmin
 from kafka_runbooks.models.cluster import (
     ClusterSnapshot,
-    Partition,
+    LogDirectory,
+    MetadataQuorum,
     Reassignment,
     Replica,
     ReplicaSizes,
@@ -30,7 +32,9 @@ CORDONED_LOG_DIRECTORIES = "cordoned.log.dirs"
 APPLY_TIMEOUT_SECONDS = 5.0
 """How long a change may take to show on the brokers."""
 APPLY_POLL_SECONDS = 0.05
-BROKERS_AT_ONCE = 16
+BROKERS_AT_ONCE = 32
+
+T = TypeVar("T")
 
 
 class KafkaAdmin:
@@ -41,61 +45,53 @@ class KafkaAdmin:
         self._kafka_python = KafkaPythonAdmin(bootstrap_servers, check_reachable=self._confluent.metadata)
 
     def snapshot(self) -> ClusterSnapshot:
-        metadata = self._confluent.metadata()
-        # confluent-kafka's describe_cluster waits for a controller that may be the broker that just died.
-        cluster = self._kafka_python.describe_cluster()
-        partitions = (
-            Partition(
-                topic=topic.topic,
-                partition=partition.id,
-                leader=partition.leader if partition.leader >= 0 else None,
-                replicas=tuple(partition.replicas),
-                in_sync=tuple(partition.isrs),
-            )
-            for topic in metadata.topics.values()
-            for partition in topic.partitions.values()
+        found = self._kafka_python.metadata()
+        # One key instead of all, and from any broker: it hardly ever changes.
+        minimum_in_sync = self._kafka_python.topic_configs(
+            sorted({partition.topic for partition in found.partitions}), MINIMUM_IN_SYNC
         )
-        # kafka-python can ask for one key instead of all, and any broker instead of the controller.
-        minimum_in_sync = self._kafka_python.topic_configs(sorted(metadata.topics), MINIMUM_IN_SYNC)
         return ClusterSnapshot(
-            cluster_id=cluster.cluster_id,
-            controller_id=cluster.controller_id,
-            brokers=cluster.brokers,
-            partitions=tuple(sorted(partitions, key=lambda partition: partition.name)),
+            cluster_id=found.cluster_id,
+            controller_id=found.controller_id,
+            brokers=found.brokers,
+            fenced_brokers=self._kafka_python.fenced_brokers(found.answered_by),
+            partitions=found.partitions,
             minimum_in_sync={topic: int(value) for topic, value in minimum_in_sync.items()},
+            topic_ids=found.topic_ids,
+            answered_by=found.answered_by,
         )
+
+    def metadata_quorum(self) -> MetadataQuorum | None:
+        return self._kafka_python.metadata_quorum()
 
     def replica_sizes(self, broker_ids: Iterable[int]) -> ReplicaSizes:
         wanted = sorted(set(broker_ids))
-        metadata = self._confluent.metadata()
-        self._kafka_python.reconnect_unless_known(addresses(metadata))
-        held: dict[int, dict[str, list[int]]] = {broker_id: {} for broker_id in wanted}
-        for topic in metadata.topics.values():
-            for partition in topic.partitions.values():
-                for broker_id in held.keys() & set(partition.replicas):
-                    held[broker_id].setdefault(topic.topic, []).append(partition.id)
-        # In parallel: one by one, each dead broker would cost a whole timeout.
-        with ThreadPoolExecutor(max(1, min(BROKERS_AT_ONCE, len(wanted)))) as threads:
-            answers = dict(zip(wanted, threads.map(self._log_directories, wanted, held.values()), strict=True))
+        # All at once: in turn, each silent broker would cost a whole timeout.
+        answers = self._at_once(self._log_directories, wanted)
         sizes: dict[Replica, int] = {}
-        disks: dict[int, tuple[int, int]] = {}
+        directories: dict[int, tuple[LogDirectory, ...]] = {}
         for broker_id, answer in answers.items():
             if answer is not None:
-                sizes.update(answer.size_bytes)
-                if answer.disk_bytes is not None:
-                    disks[broker_id] = answer.disk_bytes
+                sizes.update(answer[0])
+                directories[broker_id] = answer[1]
+        volumes = {broker_id: _volumes(found) for broker_id, found in directories.items()}
         return ReplicaSizes(
             size_bytes=sizes,
             unanswered_broker_ids=tuple(broker_id for broker_id, answer in answers.items() if answer is None),
-            total_bytes={broker_id: total for broker_id, (total, _) in disks.items()},
-            usable_bytes={broker_id: usable for broker_id, (_, usable) in disks.items()},
+            total_bytes={broker_id: sum(total for total, _ in found) for broker_id, found in volumes.items() if found},
+            usable_bytes={broker_id: sum(usable for _, usable in found) for broker_id, found in volumes.items() if found},
+            directories=directories,
         )
 
-    def _log_directories(self, broker_id: int, partitions: Mapping[str, Sequence[int]]) -> LogDirectories | None:
+    def _log_directories(self, broker_id: int) -> tuple[dict[Replica, int], tuple[LogDirectory, ...]] | None:
         try:
-            return self._kafka_python.log_directories(broker_id, partitions)
+            return self._kafka_python.log_directories(broker_id)
         except Unreachable:
             return None
+
+    def _at_once(self, ask: Callable[[int], T], broker_ids: Collection[int]) -> dict[int, T]:
+        with ThreadPoolExecutor(max(1, min(BROKERS_AT_ONCE, len(broker_ids)))) as threads:
+            return dict(zip(broker_ids, threads.map(ask, broker_ids), strict=True))
 
     def reassignments(self) -> tuple[Reassignment, ...]:
         return self._kafka_python.reassignments()
@@ -110,7 +106,7 @@ class KafkaAdmin:
         return self._confluent.elect_leaders(ElectionType.UNCLEAN, partitions)
 
     def throttle_rates(self, broker_ids: Iterable[int]) -> dict[int, ThrottleRates]:
-        return {broker_id: _rates(own) for broker_id, own in self._confluent.broker_configs(broker_ids).items()}
+        return {broker_id: _rates(own) for broker_id, own in self._broker_configs(broker_ids).items()}
 
     def set_throttle_rates(self, broker_id: int, rates: ThrottleRates) -> None:
         wanted = {LEADER_RATE: rates.leader_bytes_per_s, FOLLOWER_RATE: rates.follower_bytes_per_s}
@@ -143,17 +139,16 @@ class KafkaAdmin:
         The controller answers before the brokers have applied a change, and the next read may ask any of them. Whoever adds to or
         removes from a list older than the one just set would bring back entries that were removed.
         """
-        brokers = sorted(broker_id for broker_id, _, _ in self._kafka_python.known_brokers())
         deadline = time.monotonic() + APPLY_TIMEOUT_SECONDS
-        with ThreadPoolExecutor(max(1, min(BROKERS_AT_ONCE, len(brokers)))) as threads:
-            list(threads.map(lambda broker_id: self._wait_until_broker_applied(broker_id, lists, deadline), brokers))
+        brokers = sorted(self._kafka_python.known_broker_ids())
+        self._at_once(lambda broker_id: self._wait_until_broker_applied(broker_id, lists, deadline), brokers)
 
     def _wait_until_broker_applied(self, broker_id: int, lists: Mapping[str, ThrottledReplicas], deadline: float) -> None:
         while time.monotonic() < deadline:
             try:
                 found = self._kafka_python.topic_configs_on(broker_id, sorted(lists), (LEADER_REPLICAS, FOLLOWER_REPLICAS))
             except Unreachable:
-                return  # Nobody reads from a broker that is down.
+                return  # Nobody reads from a broker that is down or silent.
             if all(lists[topic] == _throttled_replicas(values) for topic, values in found.items()):
                 return
             time.sleep(APPLY_POLL_SECONDS)
@@ -161,8 +156,11 @@ class KafkaAdmin:
     def log_directory_cordons(self, broker_ids: Iterable[int]) -> dict[int, str | None]:
         return {
             broker_id: own.values.get(CORDONED_LOG_DIRECTORIES, "") if CORDONED_LOG_DIRECTORIES in own.known else None
-            for broker_id, own in self._confluent.broker_configs(broker_ids).items()
+            for broker_id, own in self._broker_configs(broker_ids).items()
         }
+
+    def _broker_configs(self, broker_ids: Iterable[int]) -> dict[int, OwnConfigs]:
+        return self._at_once(self._confluent.broker_config, sorted(set(broker_ids)))
 
     def cordon_log_directories(self, broker_id: int, directories: str) -> None:
         self._confluent.alter_broker_configs(broker_id, {CORDONED_LOG_DIRECTORIES: directories or None})
@@ -173,6 +171,16 @@ class KafkaAdmin:
     def close(self) -> None:
         self._kafka_python.close()
         self._confluent.close()
+
+
+def _volumes(directories: Iterable[LogDirectory]) -> list[tuple[int, int]]:
+    """Total and usable bytes of the volumes that a broker's online log directories are on; empty if one doesn't tell.
+
+    Kafka doesn't say which directories share a volume. Those with the same total and the same free bytes are taken to do.
+    """
+    found = {(one.total_bytes, one.usable_bytes) for one in directories if not one.is_offline}
+    known = [(total, usable) for total, usable in found if total is not None and usable is not None]
+    return known if len(known) == len(found) else []
 
 
 def _rates(own: OwnConfigs) -> ThrottleRates:

@@ -23,6 +23,7 @@ from confluent_kafka.admin import (
 from tenacity import Retrying, retry_if_exception_type, stop_after_attempt
 
 from kafka_runbooks.clients.errors import Refused, Unreachable
+from kafka_runbooks.clients.kafka.refusals import is_refusal_of_librdkafka
 from kafka_runbooks.models.cluster import TopicPartition
 
 TIMEOUT_SECONDS = 15.0
@@ -33,14 +34,6 @@ SOCKET_TIMEOUT_MS = 4_000
 METADATA_ATTEMPTS = 3
 TOPICS_PER_REQUEST = 200
 
-REFUSALS = {
-    KafkaError.CLUSTER_AUTHORIZATION_FAILED,
-    KafkaError.TOPIC_AUTHORIZATION_FAILED,
-    KafkaError.INVALID_CONFIG,
-    KafkaError.INVALID_REQUEST,
-    KafkaError.POLICY_VIOLATION,
-    KafkaError.UNKNOWN_TOPIC_OR_PART,
-}
 OWN_SOURCES = (ConfigSource.DYNAMIC_TOPIC_CONFIG.value, ConfigSource.DYNAMIC_BROKER_CONFIG.value)
 
 
@@ -90,13 +83,11 @@ class ConfluentAdmin:
             if error is not None and error.code() != KafkaError.ELECTION_NOT_NEEDED
         }
 
-    def broker_configs(self, broker_ids: Iterable[int]) -> dict[int, OwnConfigs]:
-        """Each broker's own dynamic configuration; raises for a broker that is down."""
-        found: dict[int, OwnConfigs] = {}
-        for broker_id in broker_ids:
-            # librdkafka sends this to the broker itself and takes one such resource per call.
-            found |= {int(name): own for name, own in self._describe(ResourceType.BROKER, [str(broker_id)], self._opened).items()}
-        return found
+    def broker_config(self, broker_id: int) -> OwnConfigs:
+        """A broker's own dynamic configuration; raises for a broker that is down."""
+        # librdkafka sends this to the broker itself and takes one such resource per call.
+        (own,) = self._describe(ResourceType.BROKER, [str(broker_id)], self._opened).values()
+        return own
 
     def topic_configs(self, topics: Sequence[str]) -> dict[str, OwnConfigs]:
         """Each topic's own configuration; a topic that no longer exists is left out."""
@@ -176,11 +167,6 @@ class ConfluentAdmin:
         return self._opened()
 
 
-def addresses(metadata: ClusterMetadata) -> frozenset[tuple[int, str, int]]:
-    """ID, host and port of every broker that is up."""
-    return frozenset((broker.id, broker.host, broker.port) for broker in metadata.brokers.values())
-
-
 @contextmanager
 def mapped(what: str, *, missing_ok: bool = False) -> Iterator[None]:
     """Map confluent-kafka's errors to `clients.errors`.
@@ -196,7 +182,7 @@ def mapped(what: str, *, missing_ok: bool = False) -> Iterator[None]:
         message = f"{what}: {kafka_error.str()}"
         if kafka_error.code() == KafkaError.UNKNOWN_TOPIC_OR_PART and missing_ok:
             return
-        if kafka_error.code() in REFUSALS:
+        if is_refusal_of_librdkafka(kafka_error):
             raise Refused(message) from error
         raise Unreachable(message) from error
     except (TimeoutError, OSError) as error:

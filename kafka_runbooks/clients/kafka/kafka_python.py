@@ -1,34 +1,73 @@
-"""What kafka-python does for us: reassignments, DescribeLogDirs, and requests that go to one chosen broker.
+"""What kafka-python does for us: metadata, the quorum, reassignments, log directories, and requests to one chosen broker.
+
+Which broker answers is decided here. Any broker passes on to the controller what only the controller can do (KRaft), so a request
+goes to whichever answers: one that is silent is passed over after a short time, and asked last for a while. A write may then
+reach the controller twice, which is harmless: all of them set what should be.
 
 This is the only module that uses kafka-python's private API, listed in `PRIVATE_API`: the public client neither sends a message
-of our choice (UnregisterBroker, KIP-631, which it lacks; a topic's configuration as one particular broker has it) nor shows
-which brokers it knows. `pyproject.toml` bounds the version, and a test names each attribute that a new version has dropped.
+of our choice to a broker of our choice nor shows which brokers it knows. `pyproject.toml` bounds the version, and a test names
+each attribute that a new version has dropped.
 """
 
 import itertools
+import random
 import threading
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any, NamedTuple
+from typing import Any
 
 from kafka import KafkaAdminClient
-from kafka.admin import ConfigResource, ConfigResourceType
-from kafka.errors import BrokerIdNotRegisteredError, KafkaError, NoError, NoReassignmentInProgressError, for_code
-from kafka.protocol.admin import DescribeConfigsRequest
+from kafka.admin import ConfigResourceType
+from kafka.errors import (
+    BrokerIdNotRegisteredError,
+    IncompatibleBrokerVersion,
+    KafkaError,
+    NoError,
+    NoReassignmentInProgressError,
+    NotControllerError,
+    UnknownTopicOrPartitionError,
+    for_code,
+)
+from kafka.protocol.admin import (
+    AlterPartitionReassignmentsRequest,
+    DescribeClusterRequest,
+    DescribeConfigsRequest,
+    DescribeLogDirsRequest,
+    DescribeQuorumRequest,
+    ListPartitionReassignmentsRequest,
+)
 from kafka.protocol.api_message import ApiMessage
-from kafka.structs import TopicPartition as PythonPartition
+from kafka.protocol.metadata import MetadataRequest, MetadataResponse
 from tenacity import Retrying, retry_if_exception_type, stop_after_attempt
 
 from kafka_runbooks.clients.errors import Refused, Unreachable
-from kafka_runbooks.models.cluster import Broker, Reassignment, Replica, TopicPartition
+from kafka_runbooks.clients.kafka import answers
+from kafka_runbooks.clients.kafka.refusals import is_refusal
+from kafka_runbooks.models.cluster import Broker, LogDirectory, MetadataQuorum, Reassignment, Replica, TopicPartition
 
-PRIVATE_API = ("_manager.run", "_manager.send", "_manager.cluster.brokers")
+PRIVATE_API = (
+    "_manager.run",
+    "_manager.send",
+    "_manager.wait_for",
+    "_manager.cluster.brokers",
+    "_manager.cluster.update_metadata",
+)
 """Attributes of a `KafkaAdminClient` that are used here and are not documented."""
 
 MESSAGES = "kafka_runbooks.clients.kafka.messages"
 BOOTSTRAP_TIMEOUT_MS = 5_000
 REQUEST_TIMEOUT_MS = 10_000
 CONNECT_ATTEMPTS = 3
+ANSWER_SECONDS = 3.0
+"""For a request that any broker can answer: then another one is asked."""
+CONTROLLER_SECONDS = 10.0
+"""For one that the broker passes on to the controller, which may have a long list to go through."""
+BROKER_SECONDS = 4.0
+"""For one that only this broker can answer."""
+BROKERS_TO_TRY = 4
+SILENCE_SECONDS = 60.0
+"""A broker that did not answer is asked last for this long."""
 TOPICS_PER_REQUEST = 200
 
 
@@ -38,27 +77,6 @@ class UnregisterBrokerRequest(ApiMessage, load_json=MESSAGES):  # type: ignore[c
 
 class UnregisterBrokerResponse(ApiMessage, load_json=MESSAGES):  # type: ignore[call-arg,misc]
     """`error_code` is BROKER_ID_NOT_REGISTERED for a broker that was removed before."""
-
-
-class ClusterDescription(NamedTuple):
-    """The cluster and its unfenced brokers."""
-
-    cluster_id: str
-    controller_id: int | None
-    brokers: tuple[Broker, ...]
-
-
-class LogDirectories(NamedTuple):
-    """One broker's answer to DescribeLogDirs.
-
-    Attributes:
-        size_bytes: bytes of each replica.
-        disk_bytes: total and usable bytes over all log directories (KIP-827); None if one is offline or doesn't report them.
-            Directories on one volume each count the whole volume, since Kafka doesn't report which ones share it.
-    """
-
-    size_bytes: dict[Replica, int]
-    disk_bytes: tuple[int, int] | None
 
 
 class KafkaPythonAdmin:
@@ -75,114 +93,138 @@ class KafkaPythonAdmin:
         self._check_reachable = check_reachable
         self._lock = threading.Lock()
         self._client: Any = None
+        self._silent_since: dict[int, float] = {}
 
-    def describe_cluster(self) -> ClusterDescription:
-        """Brokers with their racks, from any broker."""
-        with self._asked("describe cluster") as client:
-            found = client.describe_cluster()
-        return ClusterDescription(
-            cluster_id=found["cluster_id"] or "",
-            controller_id=found["controller_id"] if found["controller_id"] >= 0 else None,
-            brokers=tuple(
-                Broker(id=node["broker_id"], host=node["host"], port=node["port"], rack=node["rack"])
-                for node in sorted(found["brokers"], key=lambda node: int(node["broker_id"]))
-                if not node.get("is_fenced", False)
-            ),
-        )
+    def metadata(self) -> answers.Metadata:
+        """Brokers that are up, with their racks, and all partitions: one broker's answer, so they fit each other."""
+        answer, answered_by = self._ask_any("metadata", lambda: MetadataRequest(topics=None, allow_auto_topic_creation=False))
+        return answers.metadata(answer, answered_by)
+
+    def fenced_brokers(self, answered_by: int | None) -> tuple[Broker, ...]:
+        """Registered brokers that are down or starting, as the same broker knows them; none where Kafka doesn't tell (< 4.0)."""
+        try:
+            with self._mapped("describe cluster", IncompatibleBrokerVersion):
+                request = DescribeClusterRequest(include_fenced_brokers=True, min_version=2)
+                answer = self._send(request, answered_by, ANSWER_SECONDS)
+        except (Unreachable, IncompatibleBrokerVersion):
+            return ()
+        return answers.fenced_brokers(answer)
+
+    def metadata_quorum(self) -> MetadataQuorum | None:
+        """The KRaft quorum; None in ZooKeeper mode.
+
+        Raises:
+            Unreachable: no broker that was asked reaches a leader of the quorum.
+        """
+        topic = DescribeQuorumRequest.TopicData
+        try:
+            answer, _ = self._ask_any(
+                "describe quorum",
+                lambda: DescribeQuorumRequest(
+                    topics=[topic(topic_name="__cluster_metadata", partitions=[topic.PartitionData(partition_index=0)])]
+                ),
+                CONTROLLER_SECONDS,
+                answers.quorum_error,
+                passes=IncompatibleBrokerVersion,
+            )
+        except IncompatibleBrokerVersion:
+            return None
+        return answers.quorum(answer)
 
     def topic_configs(self, topics: Sequence[str], key: str) -> dict[str, str]:
         """One effective configuration value of each topic, from any broker; a topic that no longer exists is left out."""
         values: dict[str, str] = {}
         for start in range(0, len(topics), TOPICS_PER_REQUEST):
-            resources = [
-                ConfigResource(ConfigResourceType.TOPIC, topic, configs=[key])
-                for topic in topics[start : start + TOPICS_PER_REQUEST]
-            ]
-            with self._asked("describe configs") as client:
-                found = client.describe_configs(resources, config_filter="all")
-            values |= {topic: entries[key]["value"] for topic, entries in found.get("topic", {}).items() if key in entries}
+            resources = [(ConfigResourceType.TOPIC, topic, [key]) for topic in topics[start : start + TOPICS_PER_REQUEST]]
+            answer, _ = self._ask_any(
+                "describe configs",
+                lambda resources=resources: DescribeConfigsRequest(resources=resources, include_synonyms=False),  # type: ignore[misc]
+            )
+            for topic, found in _configs(answer).items():
+                if (value := found.get(key)) is not None:
+                    values[topic] = value
         return values
 
     def topic_configs_on(self, broker_id: int, topics: Sequence[str], keys: Sequence[str]) -> dict[str, dict[str, str | None]]:
         """Effective configuration values of each topic as this broker has them now.
 
         Raises:
-            Unreachable: the broker is down or unknown.
+            Unreachable: the broker is down, unknown or silent.
         """
         resources = [(ConfigResourceType.TOPIC, topic, list(keys)) for topic in topics]
-        request = DescribeConfigsRequest(resources=resources, include_synonyms=False)
-        client = self._opened()
-        with mapped(f"describe configs on broker {broker_id}"):
-            answer = client._manager.run(client._manager.send, request, broker_id)
-        return {
-            result.resource_name: {config.name: config.value for config in result.configs}
-            for result in answer.results
-            if result.error_code == 0
-        }
+        with self._mapped(f"describe configs on broker {broker_id}"):
+            request = DescribeConfigsRequest(resources=resources, include_synonyms=False)
+            return _configs(self._send(request, broker_id, BROKER_SECONDS))
 
-    def log_directories(self, broker_id: int, partitions: Mapping[str, Collection[int]]) -> LogDirectories:
-        """Sizes of these partitions' replicas on one broker, and its disks.
-
-        With no partitions given, kafka-python would first ask any broker, perhaps a dead one, for all there are.
+    def log_directories(self, broker_id: int) -> tuple[dict[Replica, int], tuple[LogDirectory, ...]]:
+        """Every replica's bytes on one broker, and its log directories.
 
         Raises:
             Unreachable: the broker doesn't answer. The client is kept, for its other brokers are fine.
+            Refused: the account may not ask.
         """
-        client = self._opened()
-        with mapped(f"log directories of broker {broker_id}"):
-            answer = client.describe_log_dirs({topic: list(ids) for topic, ids in partitions.items()}, brokers=[broker_id])
-        directories = [directory for broker in answer for directory in broker["log_dirs"]]
-        return LogDirectories(_sizes(broker_id, directories), _disk_bytes(directories))
+        with self._mapped(f"log directories of broker {broker_id}"):
+            answer = self._send(DescribeLogDirsRequest(topics=None), broker_id, BROKER_SECONDS)
+            _raise_for(getattr(answer, "error_code", 0) or 0)
+        return answers.log_directories(broker_id, answer)
 
     def reassignments(self) -> tuple[Reassignment, ...]:
         """Every reassignment in progress."""
-        with self._asked("list reassignments") as client:
-            found = client.list_partition_reassignments()
-        return tuple(
-            Reassignment(
-                topic=name.topic,
-                partition=name.partition,
-                replicas=tuple(state["replicas"]),
-                adding=tuple(state["adding_replicas"]),
-                removing=tuple(state["removing_replicas"]),
-            )
-            for name, state in sorted(found.items())
+        answer, _ = self._ask_any(
+            "list reassignments",
+            lambda: ListPartitionReassignmentsRequest(timeout_ms=REQUEST_TIMEOUT_MS, topics=None),
+            CONTROLLER_SECONDS,
         )
+        return answers.reassignments(answer)
 
     def alter_reassignments(self, targets: Mapping[TopicPartition, Sequence[int] | None]) -> dict[TopicPartition, str]:
-        """Start (a list of broker IDs) or cancel (None) reassignments; returns the refused ones with Kafka's reason."""
-        asked = {PythonPartition(*name): list(target) if target is not None else None for name, target in targets.items()}
-        with self._asked("alter reassignments") as client:
-            answer = client.alter_partition_reassignments(asked)
-        refused: dict[TopicPartition, str] = {}
-        for asked_name, error in answer.items():
-            name = TopicPartition(asked_name.topic, asked_name.partition)
-            if error is not None and not (targets[name] is None and error is NoReassignmentInProgressError):
-                refused[name] = error.__name__
+        """Start (a list of broker IDs) or cancel (None) reassignments; returns the refused ones with Kafka's reason.
+
+        One that the answer doesn't mention counts as refused: nothing is known about it.
+        """
+        topic = AlterPartitionReassignmentsRequest.ReassignableTopic
+        by_topic: dict[str, list[Any]] = {}
+        for name, target in targets.items():
+            asked = topic.ReassignablePartition(partition_index=name.partition, replicas=None if target is None else list(target))
+            by_topic.setdefault(name.topic, []).append(asked)
+        answer, _ = self._ask_any(
+            "alter reassignments",
+            lambda: AlterPartitionReassignmentsRequest(
+                timeout_ms=REQUEST_TIMEOUT_MS,
+                topics=[topic(name=name, partitions=partitions) for name, partitions in by_topic.items()],
+            ),
+            CONTROLLER_SECONDS,
+        )
+        refused = dict.fromkeys(targets, "the controller's answer doesn't mention it")
+        for found in answer.responses:
+            for partition in found.partitions:
+                name = TopicPartition(found.name, partition.partition_index)
+                error = for_code(partition.error_code)
+                if error is NoError or (targets.get(name) is None and error is NoReassignmentInProgressError):
+                    refused.pop(name, None)
+                else:
+                    refused[name] = ": ".join(filter(None, (error.__name__, partition.error_message)))
         return refused
 
     def unregister_broker(self, broker_id: int) -> None:
         """Remove a broker from the registry; one that isn't registered is fine.
 
         Raises:
-            Refused: Kafka rejects it.
+            Refused: Kafka rejects it, or has no such registry (ZooKeeper mode).
         """
-        with self._asked(f"unregister broker {broker_id}") as client:
-            answer = client._manager.run(client._manager.send, UnregisterBrokerRequest(broker_id=broker_id))
-        error = for_code(answer.error_code)
-        if error not in (NoError, BrokerIdNotRegisteredError):
-            raise Refused(f"unregister broker {broker_id}: {error.__name__} {answer.error_message or ''}".strip())
+        try:
+            self._ask_any(
+                f"unregister broker {broker_id}",
+                lambda: UnregisterBrokerRequest(broker_id=broker_id),
+                CONTROLLER_SECONDS,
+                passes=BrokerIdNotRegisteredError,
+            )
+        except BrokerIdNotRegisteredError:
+            return
 
-    def known_brokers(self) -> frozenset[tuple[int, str, int]]:
-        """ID, host and port of each broker in the client's cached metadata, which it refreshes every five minutes."""
-        return frozenset((broker.node_id, broker.host, broker.port) for broker in self._opened()._manager.cluster.brokers())
-
-    def reconnect_unless_known(self, brokers: frozenset[tuple[int, str, int]]) -> None:
-        """Drop a client whose cached metadata lacks one of these brokers: it would fail for each that has joined or returned."""
-        with self._lock:
-            is_open = self._client is not None
-        if is_open and not brokers <= self.known_brokers():
-            self.close()
+    def known_broker_ids(self) -> frozenset[int]:
+        """Brokers in the client's cached metadata, which every `metadata` renews."""
+        return frozenset(broker.node_id for broker in self._opened()._manager.cluster.brokers())
 
     def close(self) -> None:
         """Close the client; the next call opens another."""
@@ -191,18 +233,79 @@ class KafkaPythonAdmin:
         if client is not None:
             client.close()
 
-    @contextmanager
-    def _asked(self, what: str) -> Iterator[Any]:
-        """The client, for a request to the controller or to any broker; after an error it is dropped.
+    def _ask_any(
+        self,
+        what: str,
+        request: Callable[[], Any],
+        timeout_seconds: float = ANSWER_SECONDS,
+        error_of: Callable[[Any], int] = lambda answer: int(getattr(answer, "error_code", 0) or 0),
+        passes: type[KafkaError] | None = None,
+    ) -> tuple[Any, int]:
+        """The answer of whichever broker answers, and which one it was.
 
-        It never looks for another controller once the one it remembers is gone.
+        Args:
+            what: what is asked, for messages.
+            request: makes the message; once for each broker that is tried, since brokers may speak different versions.
+            timeout_seconds: for each broker.
+            error_of: the error code of a whole answer.
+            passes: an error that the caller tells apart.
         """
+        brokers = self._in_turn()
+        while True:
+            broker_id = brokers.pop(0)
+            try:
+                with self._mapped(what, passes):
+                    answer = self._send(request(), broker_id, timeout_seconds)
+                    if for_code(error_of(answer)) is NotControllerError:  # ZooKeeper mode: brokers don't pass it on.
+                        known = self._send(MetadataRequest(topics=[], allow_auto_topic_creation=False), broker_id, ANSWER_SECONDS)
+                        answer = self._send(request(), known.controller_id, timeout_seconds)
+                    _raise_for(error_of(answer))
+            except Unreachable:
+                if not brokers:
+                    self.close()
+                    raise
+            else:
+                self._silent_since.pop(broker_id, None)
+                return answer, broker_id
+
+    def _in_turn(self) -> list[int]:
+        """Some brokers in random order, so that none is asked always; those that were silent lately come last."""
+        now = time.monotonic()
+        brokers = sorted(self.known_broker_ids())
+        random.shuffle(brokers)
+        brokers.sort(key=lambda broker: now - self._silent_since.get(broker, -SILENCE_SECONDS) < SILENCE_SECONDS)
+        if not brokers:
+            raise Unreachable("the cluster names no broker")
+        return brokers[:BROKERS_TO_TRY]
+
+    def _send(self, request: Any, broker_id: int | None, timeout_seconds: float) -> Any:
+        """One broker's answer, in bounded time: the library's own limit doesn't cover the time to connect."""
+        client = self._opened()
+
+        async def asked() -> Any:
+            answer = await client._manager.wait_for(client._manager.send(request, broker_id), timeout_seconds * 1000)
+            if isinstance(answer, MetadataResponse):
+                # So that a broker which has joined or moved is known to the requests that follow.
+                client._manager.cluster.update_metadata(answers.brokers_only(answer))
+            return answer
+
         try:
-            with mapped(what):
-                yield self._opened()
-        except Unreachable:
-            self.close()
+            return client._manager.run(asked)
+        except (KafkaError, TimeoutError, OSError) as error:
+            if broker_id is not None and not is_refusal(error):
+                self._silent_since[broker_id] = time.monotonic()
             raise
+
+    @contextmanager
+    def _mapped(self, what: str, passes: type[KafkaError] | None = None) -> Iterator[None]:
+        """Map kafka-python's errors to `clients.errors`, but for one that the caller tells apart."""
+        try:
+            yield
+        except (KafkaError, TimeoutError, OSError) as error:
+            if passes is not None and isinstance(error, passes):
+                raise
+            message = f"{what}: {error}" if isinstance(error, KafkaError) else f"{what}: {type(error).__name__}: {error}"
+            raise (Refused if is_refusal(error) else Unreachable)(message) from error
 
     def _opened(self) -> Any:
         """The client. One bootstrap server per attempt: given several, it would spend the whole timeout on one that hangs."""
@@ -210,7 +313,7 @@ class KafkaPythonAdmin:
         with self._lock:
             if self._client is None:
                 self._check_reachable()
-                with mapped("connect"):
+                with self._mapped("connect"):
                     for attempt in Retrying(
                         stop=stop_after_attempt(CONNECT_ATTEMPTS), retry=retry_if_exception_type(KafkaError), reraise=True
                     ):
@@ -224,29 +327,18 @@ class KafkaPythonAdmin:
             return self._client
 
 
-@contextmanager
-def mapped(what: str) -> Iterator[None]:
-    """Map kafka-python's errors to `clients.errors`."""
-    try:
-        yield
-    except (KafkaError, TimeoutError, OSError) as error:
-        raise Unreachable(f"{what}: {type(error).__name__}: {error}") from error
+def _raise_for(error_code: int) -> None:
+    error = for_code(error_code)
+    if error is not NoError:
+        raise error
 
 
-def _sizes(broker_id: int, directories: Sequence[Mapping[str, Any]]) -> dict[Replica, int]:
-    """Bytes by replica; one that is being moved between two log directories counts with the larger."""
-    sizes: dict[Replica, int] = {}
-    for directory in directories:
-        for topic in directory["topics"]:
-            for partition in topic["partitions"]:
-                name = Replica(topic["name"], partition["partition_index"], broker_id)
-                sizes[name] = max(sizes.get(name, 0), partition["partition_size"])
-    return sizes
-
-
-def _disk_bytes(directories: Sequence[Mapping[str, Any]]) -> tuple[int, int] | None:
-    volumes = [(directory.get("total_bytes", -1), directory.get("usable_bytes", -1)) for directory in directories]
-    is_offline = any(directory["error_code"] for directory in directories)
-    if not volumes or is_offline or any(total < 0 or usable < 0 for total, usable in volumes):
-        return None
-    return sum(total for total, _ in volumes), sum(usable for _, usable in volumes)
+def _configs(answer: Any) -> dict[str, dict[str, str | None]]:
+    """The values of each topic that exists."""
+    found = {}
+    for result in answer.results:
+        if for_code(result.error_code) is UnknownTopicOrPartitionError:
+            continue
+        _raise_for(result.error_code)
+        found[result.resource_name] = {config.name: config.value for config in result.configs}
+    return found
