@@ -15,8 +15,12 @@ from typing import Annotated, Any
 import typer
 
 from kafka_runbooks import placement
+from kafka_runbooks.cli.exits import BAD_INPUT, FAILED, fail
 from kafka_runbooks.cli.place_options import Common, with_common
-from kafka_runbooks.placement.errors import InvalidRequest, PlacementError
+from kafka_runbooks.clients.errors import ClientError
+from kafka_runbooks.placement.errors import InvalidRequest, PlacementError, PlannerDefect
+
+MOST_BROKER_ID = 2**31 - 1
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -33,12 +37,24 @@ def _command(name: str) -> Callable[[Callable[..., "placement.Plan"]], Callable[
             from kafka_runbooks.cli import place_inputs, place_output
 
             try:
+                frontier = own.get("frontier")
+                place_output.require_plot(common.plot, "--plot")
+                place_output.require_plot(frontier, "--frontier")
                 cluster = place_inputs.observe(common)
-                place_output.emit(plan(cluster, place_inputs.options(cluster, common), **own), common)
+                options = place_inputs.options(cluster, common)
+                made = plan(cluster, options, **own)
+                plots = {}
+                if frontier is not None:
+                    plots[frontier] = place_output.frontier_plot(cluster, options, _targets(cluster, own["brokers"]))
+                place_output.emit(made, common, plots)
             except InvalidRequest as error:
-                _stop(error, 2)
+                fail(BAD_INPUT, str(error))
             except PlacementError as error:
-                _stop(error, 1)
+                fail(FAILED, str(error))
+            except ClientError as error:
+                fail(FAILED, f"--bootstrap {common.bootstrap}: the cluster can't be read: {error}")
+            except PlannerDefect as error:
+                fail(FAILED, f"a defect of this program, nothing was written: {error}")
 
         parameters = list(inspect.signature(plan).parameters.values())
         app.command(name, help=plan.__doc__)(with_common(run, parameters[2:]))
@@ -47,16 +63,14 @@ def _command(name: str) -> Callable[[Callable[..., "placement.Plan"]], Callable[
     return register
 
 
-def _stop(error: PlacementError, code: int) -> None:
-    typer.echo(str(error), err=True)
-    raise typer.Exit(code)
-
-
 def _ids(text: str, field: str) -> list[int]:
     try:
-        return [int(item) for item in text.split(",") if item.strip()]
+        found = [int(item) for item in text.split(",") if item.strip()]
     except ValueError as error:
         raise InvalidRequest(f"{field}: {text!r} is no comma list of broker ids") from error
+    if wrong := [broker for broker in found if not -2 <= broker <= MOST_BROKER_ID]:
+        raise InvalidRequest(f"{field}: {wrong[0]} is no broker id (0 to {MOST_BROKER_ID})")
+    return found
 
 
 Brokers = Annotated[
@@ -114,12 +128,8 @@ def rebalance(
     frontier: Annotated[Path | None, typer.Option(help="Plot bytes over spread, .png or .svg.")] = None,
 ) -> "placement.Plan":
     """Balance brokers with the fewest bytes."""
-    targets = _targets(cluster, brokers)
-    if frontier is not None:
-        from kafka_runbooks.cli import place_output
-
-        place_output.plot_frontier(cluster, options, targets, frontier)
-    return placement.planners.rebalance(cluster, options, targets)
+    del frontier  # Drawn by the caller, together with what every command writes.
+    return placement.planners.rebalance(cluster, options, _targets(cluster, brokers))
 
 
 @_command("scale")

@@ -1,13 +1,18 @@
 """What `place` plans on: a snapshot file, or a live cluster through the Kafka Protocol; and the planners' options."""
 
 import gzip
-import json
+import logging
 import sys
+import zlib
+from collections.abc import Sequence
+from difflib import SequenceMatcher
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import yaml
-from pydantic import Field, TypeAdapter, ValidationError
+from pydantic import BaseModel, Field, ValidationError
+from pydantic_core import ErrorDetails
 
 from kafka_runbooks.cli.place_options import Common, Level
 from kafka_runbooks.clients.protocols import Kafka
@@ -25,6 +30,11 @@ MEASURES: dict[Level, Measure] = {
     Level.BYTES_IN: "bytes in",
     Level.BYTES_OUT: "bytes out",
 }
+
+
+EXTRA = "extra_forbidden"
+USUAL_NAMES = {"isr": "in_sync", "isrs": "in_sync"}
+"""What a field is called elsewhere, where that is nothing like our name."""
 
 
 class MapsFile(OperatorInput):
@@ -46,6 +56,9 @@ def observe(common: Common) -> Cluster:
         raise InvalidRequest("give either --snapshot FILE or --bootstrap SERVERS")
     from kafka_runbooks.clients.kafka import KafkaAdmin
 
+    # What a library logs about a cluster that is away would bury the one line that says so.
+    logging.getLogger("kafka").addHandler(logging.NullHandler())
+    logging.getLogger("kafka").propagate = False
     kafka = KafkaAdmin(common.bootstrap)
     try:
         return snapshots.from_snapshot(live_snapshot(kafka, common.capacity_bytes))
@@ -60,10 +73,10 @@ def read_snapshot(path: Path) -> Snapshot:
         if data[:2] == b"\x1f\x8b":
             data = gzip.decompress(data)
         return Snapshot.model_validate_json(data)
-    except (OSError, EOFError, gzip.BadGzipFile) as error:
+    except (OSError, EOFError, zlib.error) as error:
         raise InvalidRequest(f"--snapshot {path}: {error}") from error
     except ValidationError as error:
-        raise InvalidRequest(f"--snapshot {path}: {_first(error)}") from error
+        raise InvalidRequest(f"--snapshot {path}: {_explained(error, Snapshot)}") from error
 
 
 def live_snapshot(kafka: Kafka, capacity_bytes: int) -> Snapshot:
@@ -98,8 +111,8 @@ def live_snapshot(kafka: Kafka, capacity_bytes: int) -> Snapshot:
 def options(cluster: Cluster, common: Common) -> planners.Options:
     """The planners' options from those of the command line."""
     return planners.Options(
-        topics=_items(common.topics) or None,
-        exclude=_items(common.topics_exclude),
+        topics=None if common.topics is None else _items(common.topics, "--topics"),
+        exclude=_items(common.topics_exclude, "--topics-exclude") if common.topics_exclude else (),
         regions=None if common.maps is None else _regions(cluster, common.maps),
         measure=MEASURES[common.level],
         min_racks=common.min_racks or None,
@@ -125,22 +138,48 @@ def targets(cluster: Cluster, ids: list[int]) -> list[int] | None:
     return named + [int(b) for b in cluster.broker_ids[held]]
 
 
-def _items(text: str | None) -> list[str]:
-    return [item.strip() for item in (text or "").split(",") if item.strip()]
+def _items(text: str, field: str) -> list[str]:
+    found = [item.strip() for item in text.split(",") if item.strip()]
+    if not found:
+        raise InvalidRequest(f"{field}: {text!r} names no topic; leave it out, or name some")
+    return found
 
 
 def _regions(cluster: Cluster, path: Path) -> maps.Regions:
     try:
-        file = TypeAdapter(MapsFile).validate_python(yaml.safe_load(path.read_text()))
-    except (OSError, yaml.YAMLError, json.JSONDecodeError) as error:
-        raise InvalidRequest(f"--maps {path}: {error}") from error
+        file = MapsFile.model_validate(yaml.safe_load(path.read_bytes()))
     except ValidationError as error:
-        raise InvalidRequest(f"--maps {path}: {_first(error)}") from error
+        raise InvalidRequest(f"--maps {path}: {_explained(error, MapsFile)}") from error
+    except (OSError, yaml.YAMLError) as error:
+        raise InvalidRequest(f"--maps {path}: {' '.join(str(error).split())}") from error
     return maps.resolve(cluster, file.maps, file.brokers_by_type)
 
 
-def _first(error: ValidationError) -> str:
-    """The first error in one line: where, what, and how many more."""
-    fault = error.errors()[0]
-    more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
-    return f"{'.'.join(str(part) for part in fault['loc'])}: {fault['msg']}{more}"
+def _explained(error: ValidationError, model: type[BaseModel]) -> str:
+    """In one line: every unknown field with the nearest known one, or the first error and how many more."""
+    faults = error.errors(include_url=False)
+    unknown: dict[tuple[str, ...], ErrorDetails] = {}
+    for fault in faults:
+        if fault["type"] == EXTRA:
+            unknown.setdefault(tuple(part for part in fault["loc"] if isinstance(part, str)), fault)
+    if unknown:
+        return "unknown fields: " + "; ".join(_nearest(fault, model) for fault in unknown.values())
+    more = f" (and {len(faults) - 1} more)" if len(faults) > 1 else ""
+    return f"{'.'.join(str(part) for part in faults[0]['loc'])}: {faults[0]['msg']}{more}"
+
+
+def _nearest(fault: ErrorDetails, model: type[BaseModel]) -> str:
+    """Where an unknown field is, and which known one it may be meant for."""
+    *where, name = fault["loc"]
+    known = _fields(model, [part for part in where if isinstance(part, str)])
+    meant = USUAL_NAMES.get(str(name).lower(), str(name).lower())
+    likeliest = max(known, key=lambda field: SequenceMatcher(None, meant, field).ratio())
+    return f"{'.'.join(map(str, fault['loc']))} (did you mean {likeliest!r}? known: {', '.join(known)})"
+
+
+def _fields(model: type[BaseModel], path: Sequence[str]) -> list[str]:
+    """The fields of the model that is found along a path of fields."""
+    for name in path:
+        inner = model.model_fields[name].annotation
+        model = next(one for one in get_args(inner) if isinstance(one, type) and issubclass(one, BaseModel))
+    return list(model.model_fields)

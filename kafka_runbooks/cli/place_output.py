@@ -1,6 +1,8 @@
 """What `place` prints and writes: topicmappr's sections as tables, one JSON object, plots, maps for Kafka's own tool."""
 
 import json
+from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +11,9 @@ from rich.console import Console
 from rich.table import Table
 
 from kafka_runbooks.cli import topicmappr
+from kafka_runbooks.cli.place_files import Writer, stems, write_all
 from kafka_runbooks.cli.place_options import Common
-from kafka_runbooks.models.placement import BrokerLoad, PlacementSummary, ReassignmentMap
+from kafka_runbooks.models.placement import BrokerLoad, PartitionAssignment, PlacementSummary, ReassignmentMap
 from kafka_runbooks.placement import planners, verify
 from kafka_runbooks.placement.arrays import Cluster
 from kafka_runbooks.placement.batches import Batch, Limits, cut, phases
@@ -22,18 +25,31 @@ GB = 1 << 30
 """topicmappr's GB."""
 
 
-def emit(plan: Plan, common: Common) -> None:
-    """Verify, write and print a plan."""
+def emit(plan: Plan, common: Common, plots: Mapping[Path, Writer]) -> None:
+    """Verify, write and print a plan.
+
+    Args:
+        plan: the plan.
+        common: options of every planner.
+        plots: further files to write, each with what writes it.
+    """
     steps = _steps(plan, common)
     verify.check(plan, steps, leader_first=common.phased)
-    files = _write(plan, steps, common)
     summary = plan.summary()
+    maps = _maps(plan, steps, common)
+    files: dict[Path, Writer] = {path: _writer(made) for path, made in maps.items()}
     if common.plot is not None:
-        plot(summary, common.plot)
+        files[common.plot] = partial(plot, summary)
+    write_all({**files, **plots})
+    written = [str(path) for path in maps]
     if common.output == "json":
-        print(json.dumps(_as_json(plan, summary, steps, files)))
+        print(json.dumps(_as_json(plan, summary, steps, written)))
         return
-    show(Console(), plan, summary, steps, files, common.changes)
+    show(Console(), plan, summary, steps, written, common.changes)
+
+
+def _writer(made: ReassignmentMap) -> Writer:
+    return lambda path: path.write_text(made.model_dump_json(exclude_none=True) + "\n")
 
 
 def _steps(plan: Plan, common: Common) -> list[Batch]:
@@ -47,31 +63,42 @@ def _steps(plan: Plan, common: Common) -> list[Batch]:
     return cut(plan.cluster, plan.before, plan.after, limits)
 
 
-def _write(plan: Plan, steps: list[Batch], common: Common) -> list[str]:
-    """Write maps per topic and combined, phases or steps numbered from 0, each with its rollback."""
+def _maps(plan: Plan, steps: list[Batch], common: Common) -> dict[Path, ReassignmentMap]:
+    """Maps per topic and combined, phases or steps numbered from 0, each with its rollback.
+
+    Raises:
+        InvalidRequest: the combined map has the name of a topic's.
+    """
     if common.out_path is None and common.out_file is None:
-        return []
+        return {}
     folder = common.out_path or Path()
-    folder.mkdir(parents=True, exist_ok=True)
     word = "phase" if common.phased else "step"
-    made: list[tuple[str, ReassignmentMap]] = [("", plan.reassignment(whole=common.whole)), ("-rollback", plan.rollback())]
+    made: list[tuple[str, ReassignmentMap]] = [("", plan.reassignment(whole=common.whole)), ("@rollback", plan.rollback())]
     for number, step in enumerate(steps):
-        made += [(f"-{word}{number}", step.reassignment()), (f"-{word}{number}-rollback", step.inverse())]
-    written = []
+        made += [(f"@{word}{number}", step.reassignment()), (f"@{word}{number}-rollback", step.inverse())]
+    names = stems(plan.cluster.topics)
+    found: dict[Path, ReassignmentMap] = {}
     for suffix, whole in made:
-        if not whole.partitions:
-            continue
-        by_name = {}
         if common.out_path is not None:
-            for topic in sorted({p.topic for p in whole.partitions}):
-                by_name[topic] = ReassignmentMap(partitions=tuple(p for p in whole.partitions if p.topic == topic))
-        if common.out_file is not None:
-            by_name[common.out_file.removesuffix(".json")] = whole
-        for name, assignment in by_name.items():
-            path = folder / f"{name}{suffix}.json"
-            path.write_text(assignment.model_dump_json(exclude_none=True) + "\n")
-            written.append(str(path))
-    return written
+            by_topic: dict[str, list[PartitionAssignment]] = {}
+            for entry in whole.partitions:
+                by_topic.setdefault(entry.topic, []).append(entry)
+            for topic, entries in sorted(by_topic.items()):
+                found[folder / f"{names[topic]}{suffix}.json"] = ReassignmentMap(partitions=tuple(entries))
+    taken = {path.name.casefold() for path in found}
+    for suffix, whole in made:
+        if common.out_file is not None and whole.partitions:
+            path = folder / f"{common.out_file.removesuffix('.json')}{suffix}.json"
+            if path.name.casefold() in taken:
+                raise InvalidRequest(f"--out-file: {path.name} is the map of a topic; choose another name, such as all-topics")
+            found[path] = whole
+    return found
+
+
+def shortened(plan: Plan, files: list[str]) -> dict[str, str]:
+    """Topics whose files have another name than the topic, with that name."""
+    changed = {plan.cluster.topics[t] for t in plan.cluster.topic[plan.changed].tolist()} if files else set()
+    return {topic: stem for topic, stem in stems(plan.cluster.topics).items() if stem != topic and topic in changed}
 
 
 def _as_json(plan: Plan, summary: PlacementSummary, steps: list[Batch], files: list[str]) -> dict[str, Any]:
@@ -84,6 +111,7 @@ def _as_json(plan: Plan, summary: PlacementSummary, steps: list[Batch], files: l
                 mode="json", exclude_none=True)} for step in steps
         ],
         "files": files,
+        "shortened": shortened(plan, files),
     }  # fmt: skip
 
 
@@ -105,6 +133,8 @@ def show(console: Console, plan: Plan, summary: PlacementSummary, steps: list[Ba
         console.print("[bold]Maps written:[/]")
         for path in files:
             console.print(f"  {path}", soft_wrap=True)
+        for topic, stem in shortened(plan, files).items():
+            console.print(f"  {stem}… are the maps of topic {topic}", soft_wrap=True)
 
 
 def _show_broker_changes(console: Console, plan: Plan) -> None:
@@ -212,11 +242,13 @@ def _figure() -> Any:
     return Figure(figsize=(9, 4.5), layout="constrained")
 
 
-def _save(figure: Any, path: Path) -> None:
+def require_plot(path: Path | None, option: str) -> None:
+    """Refuse a plot that can't be drawn, before anything is planned or written."""
+    if path is None:
+        return
     if path.suffix not in (".png", ".svg"):
-        raise InvalidRequest(f"{path}: write a .png or a .svg")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path)
+        raise InvalidRequest(f"{option} {path}: write a .png or a .svg")
+    _figure()
 
 
 def plot(summary: PlacementSummary, path: Path) -> None:
@@ -235,11 +267,11 @@ def plot(summary: PlacementSummary, path: Path) -> None:
     axes.set_ylabel("used (% of capacity)" if known else "used (GB)")
     axes.set_title(f"{summary.kind}: {summary.moved_bytes / GB:.1f} GB to move")
     axes.legend()
-    _save(figure, path)
+    figure.savefig(path)
 
 
-def plot_frontier(cluster: Cluster, options: planners.Options, brokers: list[int] | None, path: Path) -> None:
-    """Plot bytes to move over the spread reached: actual plans, and what no plan can beat."""
+def frontier_plot(cluster: Cluster, options: planners.Options, brokers: list[int] | None) -> Writer:
+    """A plot of bytes to move over the spread reached: actual plans, and what no plan can beat."""
     points = frontier(cluster, options, brokers)
     curve = lower_curve(cluster, np.linspace(points[0].spread, points[-1].spread, 40).tolist(), brokers)
     figure = _figure()
@@ -249,4 +281,4 @@ def plot_frontier(cluster: Cluster, options: planners.Options, brokers: list[int
     axes.set_xlabel("spread of utilisation (highest - lowest)")
     axes.set_ylabel("GB to move")
     axes.legend()
-    _save(figure, path)
+    return lambda path: figure.savefig(path)

@@ -1,11 +1,11 @@
 """What an operator asks of a runbook: one input model each."""
 
-import re
 from enum import StrEnum
 from typing import Annotated, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, StringConstraints, field_validator, model_validator
 
+from kafka_runbooks.models import patterns
 from kafka_runbooks.models.base import Name, OperatorInput
 from kafka_runbooks.models.change_windows import ChangeWindow
 from kafka_runbooks.models.placement import ReassignmentMap
@@ -13,7 +13,9 @@ from kafka_runbooks.models.throttles import AdaptiveThrottle, Throttle
 
 Level = Literal["utilisation", "used bytes", "replica count"]
 BrokerIds = Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(min_length=1, max_length=1000)]
-Topics = Annotated[tuple[Name, ...], Field(max_length=300)]
+TopicItem = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=500)]
+"""A topic's name (up to 249 characters), or a regular expression."""
+Topics = Annotated[tuple[TopicItem, ...], Field(max_length=300)]
 MOST_INLINE_PARTITIONS = 300
 """In a reassignment JSON that is part of an input, since the history keeps it."""
 
@@ -143,12 +145,7 @@ def _distinct(brokers: tuple[int, ...]) -> tuple[int, ...]:
 
 
 def _regexes(topics: tuple[str, ...]) -> tuple[str, ...]:
-    for topic in topics:
-        try:
-            re.compile(topic)
-        except re.error as error:
-            raise ValueError(f"{topic!r} is not a regular expression: {error}") from error
-    return topics
+    return tuple(patterns.check(topic) for topic in topics)
 
 
 class RebalanceInput(MoveInput):

@@ -1,9 +1,8 @@
 """Maps as an operator writes them: a topic regex -> broker ids, or -> N instances of a type."""
 
-import re
-
 from pydantic import Field, field_validator, model_validator
 
+from kafka_runbooks.models import patterns
 from kafka_runbooks.models.base import OperatorInput
 
 
@@ -22,14 +21,7 @@ class TopicMap(OperatorInput):
     brokers: tuple[int, ...] = ()
     instances: Instances | None = None
 
-    @field_validator("topics")
-    @classmethod
-    def _compiles(cls, topics: str) -> str:
-        try:
-            re.compile(topics)
-        except re.error as error:
-            raise ValueError(f"{topics!r} is not a regular expression: {error}") from error
-        return topics
+    _topics = field_validator("topics")(patterns.check)
 
     @model_validator(mode="after")
     def _one_kind(self) -> "TopicMap":

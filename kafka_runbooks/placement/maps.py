@@ -5,53 +5,32 @@ ends and a plain name matches only itself: topicmappr takes `foo.bar` as an unan
 topic matched by several maps, or by none, is reported and left in place: a guess could move data for nothing.
 """
 
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
+from kafka_runbooks.models import patterns
 from kafka_runbooks.models.maps import TopicMap
 from kafka_runbooks.placement.arrays import Cluster, Flags
 from kafka_runbooks.placement.errors import InvalidRequest
 from kafka_runbooks.placement.snapshots import broker_indices
 
-LITERAL = re.compile(r"[A-Za-z0-9._-]+")
-"""Characters that Kafka allows in a topic name (Topic.LEGAL_CHARS): an item of only these is a name, dots included."""
 
-
-def matching(items: Iterable[str], topics: Sequence[str]) -> list[str]:
-    """Topics that match any item: a literal name, or a regex that matches the whole name.
+def matching(items: Iterable[str], topics: Sequence[str], *, field: str = "topics") -> list[str]:
+    """Topics that any item stands for: a name, or a regex that matches the whole name.
 
     Raises:
-        InvalidRequest: a literal that is not a topic, or a regex that doesn't compile.
+        InvalidRequest: an item that matches no topic, or a regex that doesn't compile; the message starts with `field`.
     """
     found: set[str] = set()
     known = set(topics)
     for item in items:
-        if item in known:
-            found.add(item)
-            continue
-        if LITERAL.fullmatch(item) and "." not in item:
-            raise InvalidRequest(f"topics: no topic is called {item!r}")
         try:
-            pattern = re.compile(item)
-        except re.error as error:
-            raise InvalidRequest(f"topics: {item!r} is no regex: {error}") from error
-        found.update(topic for topic in topics if pattern.fullmatch(topic))
+            found.update(patterns.named(item, topics, known))
+        except ValueError as error:
+            raise InvalidRequest(f"{field}: {error}") from error
     return [topic for topic in topics if topic in found]
-
-
-def excluding(items: Iterable[str], topics: Sequence[str]) -> list[str]:
-    """Topics that match no item, by the rules of `matching`; an item that matches no topic excludes nothing."""
-    excluded: set[str] = set()
-    for item in items:
-        try:
-            excluded.update(matching([item], topics))
-        except InvalidRequest:
-            if not LITERAL.fullmatch(item):
-                raise
-    return [topic for topic in topics if topic not in excluded]
 
 
 def rows_of(cluster: Cluster, topics: Iterable[str]) -> Flags:
@@ -107,7 +86,7 @@ def resolve(cluster: Cluster, maps: Sequence[TopicMap], brokers_by_type: Mapping
             ids += free[: entry.instances.count]
             taken.update(ids)
         found.append((entry, ids))
-        for topic in matching_regex(entry.topics, cluster.topics):
+        for topic in patterns.matching(entry.topics, cluster.topics):
             claims[topic].append(entry.name)
     regions = []
     for entry, ids in found:
@@ -120,9 +99,3 @@ def resolve(cluster: Cluster, maps: Sequence[TopicMap], brokers_by_type: Mapping
         unmapped_topics=tuple(topic for topic, names in claims.items() if not names),
         contested_topics={topic: tuple(names) for topic, names in claims.items() if len(names) > 1},
     )
-
-
-def matching_regex(pattern: str, topics: Sequence[str]) -> list[str]:
-    """Topics whose whole name the regex matches."""
-    compiled = re.compile(pattern)
-    return [topic for topic in topics if compiled.fullmatch(topic)]

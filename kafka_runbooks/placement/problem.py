@@ -82,7 +82,7 @@ def pose(cluster: Cluster, scope: Flags, allowed: Flags, rules: Rules | None = N
         replication = np.where(scope, rules.replication, replication)
     racks = np.minimum(replication, len(np.unique(cluster.racks[allowed])))
     if rules.min_racks:
-        racks = np.minimum(racks, rules.min_racks)
+        racks = np.minimum(racks, min(rules.min_racks, cluster.broker_count))
     _require_enough_brokers(cluster, scope, allowed, replication)
     measure = rules.measure
     if measure == "utilisation" and (cluster.capacity_bytes[allowed] == 0).any():

@@ -87,10 +87,10 @@ def test_maps_are_written_with_rollback_and_steps(tmp_path: Path) -> None:
     made = planned("rebalance", "--snapshot", REBALANCE, "--out-path", tmp_path, "--out-file", "all", "--step-bytes", 10**11)
     read = {path.name: ReassignmentMap.model_validate_json(path.read_bytes()) for path in tmp_path.iterdir()}
     whole = {(p.topic, p.partition): p.replicas for p in read["all.json"].partitions}
-    per_topic = [p for name, m in read.items() if name.startswith("t0") and "-" not in name for p in m.partitions]
+    per_topic = [p for name, m in read.items() if name.startswith("t0") and "@" not in name for p in m.partitions]
     assert {(p.topic, p.partition): p.replicas for p in per_topic} == whole
-    assert {(p.topic, p.partition) for p in read["all-rollback.json"].partitions} == set(whole)
-    steps = [read[f"all-step{i}.json"] for i in range(len(made["steps"]))]
+    assert {(p.topic, p.partition) for p in read["all@rollback.json"].partitions} == set(whole)
+    steps = [read[f"all@step{i}.json"] for i in range(len(made["steps"]))]
     assert len(steps) > 2
     assert {(p.topic, p.partition): p.replicas for step in steps for p in step.partitions} == whole
     assert sorted(made["files"]) == sorted(str(path) for path in tmp_path.iterdir())
@@ -110,7 +110,7 @@ def test_rollbacks_undo_phases_and_steps(tmp_path: Path, cut: list[object]) -> N
     state = before = {(p["topic"], p["partition"]): p["replicas"] for p in raw["partitions"]}
     made = planned("rebalance", "--snapshot", REBALANCE, "--out-path", tmp_path, "--out-file", "all", *cut)
     word = "phase" if cut == ["--phased"] else "step"
-    parts = [f"-{word}{number}" for number in range(len(made["steps"]))]
+    parts = [f"@{word}{number}" for number in range(len(made["steps"]))]
     assert len(parts) > 1 and any(
         path.name.startswith("t") and path.name.endswith("-rollback.json") for path in tmp_path.iterdir()
     )
@@ -120,7 +120,7 @@ def test_rollbacks_undo_phases_and_steps(tmp_path: Path, cut: list[object]) -> N
         assert {name: row for topic in per_topic for name, row in topic.items()} == replicas_in(tmp_path / f"all{part}.json")
         state = state | replicas_in(tmp_path / f"all{part}.json")
     assert state == before | whole
-    assert state | replicas_in(tmp_path / "all-rollback.json") == before
+    assert state | replicas_in(tmp_path / "all@rollback.json") == before
     for part in reversed(parts):
         state = state | replicas_in(tmp_path / f"all{part}-rollback.json")
     assert state == before
@@ -151,9 +151,9 @@ def test_version() -> None:
 def test_phases_keep_the_old_leader_in_front(tmp_path: Path) -> None:
     shrink = PROBLEMS / "shrink-12x400.json.gz"
     planned("decommission", "--leaving", 1002, "--snapshot", shrink, "--phased", "--out-path", tmp_path, "--out-file", "all.json")
-    first = json.loads((tmp_path / "all-phase0.json").read_text())
+    first = json.loads((tmp_path / "all@phase0.json").read_text())
     assert any(p["replicas"][0] == 1002 and len(p["replicas"]) == 4 for p in first["partitions"])
-    second = json.loads((tmp_path / "all-phase1.json").read_text())
+    second = json.loads((tmp_path / "all@phase1.json").read_text())
     assert not any(1002 in p["replicas"] for p in second["partitions"])
 
 

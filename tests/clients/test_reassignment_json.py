@@ -70,7 +70,7 @@ def test_a_combined_map_and_its_rollback(kafka: LocalKafka, topics: Places, tmp_
     carry_out(kafka, tmp_path / "all.json")
     assert there(kafka) == topics | told(tmp_path / "all.json") != topics
     assert {broker: str(there(kafka)).count(str(broker)) for broker in kafka.racks} == {1001: 8, 1002: 8, 1003: 8}
-    carry_out(kafka, tmp_path / "all-rollback.json")
+    carry_out(kafka, tmp_path / "all@rollback.json")
     assert there(kafka) == topics
 
 
@@ -78,5 +78,5 @@ def test_maps_by_topic_in_two_phases(kafka: LocalKafka, topics: Places, tmp_path
     place(kafka, "--out-path", str(tmp_path), "--out-file", "all", "--phased")
     for topic in LEFT_RIGHT:
         for phase in (0, 1):
-            carry_out(kafka, tmp_path / f"{topic}-phase{phase}.json")
+            carry_out(kafka, tmp_path / f"{topic}@phase{phase}.json")
     assert there(kafka) == topics | told(tmp_path / "all.json") != topics

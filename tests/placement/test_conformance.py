@@ -11,10 +11,11 @@ import pytest
 
 from kafka_runbooks.cli import topicmappr
 from kafka_runbooks.models.placement import Measure, ReassignmentMap
-from kafka_runbooks.placement import batches, maps, planners
+from kafka_runbooks.placement import batches, planners
 from kafka_runbooks.placement.arrays import Cluster, leader_counts, loads
 from kafka_runbooks.placement.errors import InvalidRequest, NoAssignment
 from kafka_runbooks.placement.planners import ALL_KNOWN, ALL_MAPPED, Options, affinity
+from kafka_runbooks.placement.planners.scope import scope_of
 from kafka_runbooks.placement.problem import Problem, Rules, pose
 from kafka_runbooks.placement.solver.bulk_moves import heaviest_first
 from kafka_runbooks.placement.solver.construction import BrokerHeaps, closed_racks
@@ -309,9 +310,13 @@ def test_case_27_change_texts(new: list[int], words: str) -> None:
 
 
 def test_case_28_excluded_topics() -> None:
-    # Anchored: what is `\d$` to topicmappr is `.*\d` here.
-    assert maps.excluding(["asdf", r".*\d"], ["test", "test2", "test3"]) == ["test"]
-    assert maps.excluding([r"\d$"], ["test", "test2"]) == ["test", "test2"]
+    # Anchored: what is `\d$` to topicmappr is `.*\d` here. An item that matches nothing is a mistake.
+    observed = cluster({(topic, 0): [1001] for topic in ("test", "test2", "test3")})
+    rows = scope_of(observed, Options(exclude=[r".*\d"]))
+    assert [observed.name(row)[0] for row in range(3) if rows[row]] == ["test"]
+    for matches_nothing in ("asdf", r"\d$"):
+        with pytest.raises(InvalidRequest, match="topics_exclude"):
+            scope_of(observed, Options(exclude=[matches_nothing]))
 
 
 def test_case_29_phases() -> None:

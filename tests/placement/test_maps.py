@@ -1,7 +1,14 @@
 """Maps: anchored regexes, instances of a type, and topics that belong to none or to several."""
 
-import pytest
+import time
 
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import BaseModel, ValidationError
+
+from kafka_runbooks.models import patterns
+from kafka_runbooks.models.inputs import RebalanceInput, SetReplicationFactorInput
 from kafka_runbooks.models.maps import Instances, TopicMap
 from kafka_runbooks.placement import maps, planners
 from kafka_runbooks.placement.errors import InvalidRequest, NoAssignment
@@ -46,7 +53,32 @@ def test_a_topic_in_two_maps_is_reported_and_left() -> None:
 
 
 def test_regexes_are_anchored() -> None:
-    assert maps.matching_regex("log", ["log", "logs", "a-log"]) == ["log"]
+    assert patterns.matching("log", ["log", "logs", "a-log"]) == ["log"]
+
+
+def test_a_pattern_that_explodes_in_re_is_matched_in_linear_time() -> None:
+    """`re` needs minutes for it, during which the worker does nothing else for any cluster."""
+    start = time.process_time()
+    assert patterns.matching(r"(\w+[.-]?)+-dlq", ["a" * 249, "orders-dlq"]) == ["orders-dlq"]
+    assert time.process_time() - start < 1
+
+
+@pytest.mark.parametrize("model", [TopicMap, SetReplicationFactorInput, RebalanceInput])
+@pytest.mark.parametrize("pattern", ["(?!logs).*", r"(a)\1", "(", "*a"])
+def test_a_pattern_that_is_not_supported_is_refused_by_field(model: type[BaseModel], pattern: str) -> None:
+    topics = pattern if model is TopicMap else [pattern]
+    with pytest.raises(ValidationError) as refused:
+        model.model_validate({"topics": topics})
+    fault = next(fault for fault in refused.value.errors() if fault["loc"] == ("topics",))
+    assert "is not a regular expression" in fault["msg"]
+
+
+@given(names=st.lists(st.from_regex(r"\A[A-Za-z0-9._-]{1,12}\Z"), min_size=2, max_size=6, unique=True))
+def test_an_item_of_legal_characters_is_a_name_and_nothing_else(names: list[str]) -> None:
+    wanted, *others = names
+    assert maps.matching([wanted], names) == [wanted]
+    with pytest.raises(InvalidRequest, match=f"no topic is called {wanted!r}"):
+        maps.matching([wanted], others)
 
 
 def test_instances_of_a_type_take_what_no_other_map_has() -> None:

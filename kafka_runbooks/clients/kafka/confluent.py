@@ -154,6 +154,8 @@ class ConfluentAdmin:
                         "bootstrap.servers": self._bootstrap_servers,
                         "socket.timeout.ms": SOCKET_TIMEOUT_MS,
                         "client.id": "kafka-runbooks",
+                        # A cluster that is away is told by the error of a call; librdkafka would log it twenty times a second.
+                        "log_level": 0,
                     },
                 )
             return self._client

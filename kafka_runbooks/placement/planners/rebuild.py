@@ -4,7 +4,9 @@ from collections.abc import Iterable
 
 import numpy as np
 
+from kafka_runbooks.models.placement import MOST_REPLICAS
 from kafka_runbooks.placement.arrays import Cluster
+from kafka_runbooks.placement.errors import InvalidRequest
 from kafka_runbooks.placement.plan import Plan
 from kafka_runbooks.placement.planners import affinity, pipeline
 from kafka_runbooks.placement.planners.options import DEFAULTS, Options, Request
@@ -34,6 +36,8 @@ def rebuild(
         force: balance all replicas, not only those that must move.
         substitute: pair leaving and new brokers by rack.
     """
+    if replication is not None and replication > MOST_REPLICAS:
+        raise InvalidRequest(f"replication: {replication} replicas; at most {MOST_REPLICAS}")
     cluster = prepare(cluster, options)
     listed = set(brokers)
     held = cluster.replicas[scope_of(cluster, options)]

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from kafka_runbooks.models.placement import MOST_BYTES
 from kafka_runbooks.placement import maps
 from kafka_runbooks.placement.arrays import Cluster, Flags, Ints
 from kafka_runbooks.placement.errors import InFlight, InvalidRequest
@@ -29,9 +30,12 @@ def prepare(cluster: Cluster, options: Options) -> Cluster:
                 "or plan on their target (on_target)"
             )
         cluster = cluster.on_target()
-    if options.size_factor != 1.0:
-        cluster = replace(cluster, size_bytes=np.rint(cluster.size_bytes * options.size_factor).astype(np.int64))
-    return cluster
+    if options.size_factor == 1.0:
+        return cluster
+    total = float(cluster.size_bytes.sum()) * cluster.replicas.shape[1] * options.size_factor
+    if not 0 <= total <= MOST_BYTES:
+        raise InvalidRequest(f"size_factor: {options.size_factor:g} makes the partitions larger than {MOST_BYTES} bytes in all")
+    return replace(cluster, size_bytes=np.rint(cluster.size_bytes * options.size_factor).astype(np.int64))
 
 
 def _require_known_measure(cluster: Cluster, options: Options) -> None:
@@ -62,7 +66,8 @@ def _unknown(measure: str) -> InvalidRequest:
 def scope_of(cluster: Cluster, options: Options) -> Flags:
     """P: partitions of the topics requested."""
     topics = list(cluster.topics) if options.topics is None else maps.matching(options.topics, cluster.topics)
-    return maps.rows_of(cluster, maps.excluding(options.exclude, topics))
+    excluded = set(maps.matching(options.exclude, cluster.topics, field="topics_exclude"))
+    return maps.rows_of(cluster, [topic for topic in topics if topic not in excluded])
 
 
 def brokers_of(cluster: Cluster, brokers: Iterable[int] | None) -> Flags:

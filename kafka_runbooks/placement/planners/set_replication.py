@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 
+from kafka_runbooks.models.placement import MOST_REPLICAS
 from kafka_runbooks.placement.arrays import Cluster
 from kafka_runbooks.placement.errors import InvalidRequest
 from kafka_runbooks.placement.plan import Plan
@@ -18,9 +19,11 @@ def set_replication(
     Down: live, in-sync, rack-diverse replicas are kept, and nothing is copied. Up: only the additional replicas are copied.
 
     Raises:
-        InvalidRequest: a replication factor below 1.
+        InvalidRequest: a replication factor out of range.
     """
     if replication < 1:
         raise InvalidRequest("replication: at least 1")
+    if replication > MOST_REPLICAS:
+        raise InvalidRequest(f"replication: {replication} replicas; at most {MOST_REPLICAS}")
     cluster = prepare(cluster, options)
     return pipeline.plan(Request("set-rf", cluster, options, brokers_of(cluster, brokers), replication))
