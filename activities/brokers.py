@@ -1,12 +1,11 @@
 """The broker's pod, claim and node: confirm that the old node is gone, release its disk, and wait for the pod on the new node."""
 
-import time
 from datetime import UTC, datetime
 
 from activities import ledgers, plan_store
 from activities.errors import PlanDrift
 from activities.permits import ensure_held
-from activities.step import Reporter, Steps, heartbeating, poll, step
+from activities.step import Reporter, Steps, heartbeating, step, wait
 from kafka_runbooks.clients.clusters import ClusterClients
 from kafka_runbooks.models.kubernetes import BrokerPlace, BrokerPod
 from kafka_runbooks.models.messages import Landing, NodeChoice, StepRequest
@@ -27,7 +26,7 @@ class BrokerActivities(Steps):
 
     def _prepared(self, request: StepRequest) -> tuple[ClusterClients, ReplacementPlan, Reporter]:
         clients = self._open(request.token.cluster)
-        return clients, plan_store.load_as(clients.kubernetes, request.plan, ReplacementPlan), Reporter(self._link, request.token)
+        return clients, plan_store.load_as(clients.kubernetes, request.plan, ReplacementPlan), Reporter.current()
 
     @step
     def fence_broker(self, request: StepRequest) -> None:
@@ -51,7 +50,7 @@ class BrokerActivities(Steps):
             reporter.report(Progress(waiting=waiting))
             return None
 
-        poll(observe)
+        wait(observe)
 
     @step
     def confirm_node_gone(self, request: StepRequest) -> None:
@@ -59,28 +58,25 @@ class BrokerActivities(Steps):
         clients, plan, reporter = self._prepared(request)
         if plan.node_is_gone:
             return
-        place, first = plan.place, None
+        place = plan.place
 
         def observe() -> bool | None:
-            nonlocal first
             node = next((node for node in clients.kubernetes.nodes() if node.name == place.node), None)
             is_up = place.broker_id in clients.kafka.snapshot().live_broker_ids
             against = f"broker {place.broker_id} is up" if is_up else node_choice.why_node_is_not_gone(node, place.node_uid)
-            now = time.monotonic()
-            if against is not None:
-                first = None
-                reason, unblocks = against, "power the node off, or abort and use node_state returns"
-            else:
-                first = now if first is None else first
-                left = SECONDS_BETWEEN_OBSERVATIONS - (now - first)
-                if left <= 0:
-                    return True
-                reason = f"node {place.node} is gone; the second observation is due in {left:.0f} s"
+            reason, unblocks = against, "power the node off, or abort and use node_state returns"
+            if reason is None:
+                seconds = f"{SECONDS_BETWEEN_OBSERVATIONS:.0f} s"
+                reason = f"node {place.node} is gone; the second observation follows {seconds} after the first"
                 unblocks = "the second observation that the node is gone (node_is_gone in the input makes it unnecessary)"
-            reporter.report(Progress(waiting=reporter.waiting(reason, unblocks, (place.node or "",))))
+            waiting = reporter.waiting(reason, unblocks, (place.node or "",))
+            first_at = waiting.since  # kept from attempt to attempt
+            if against is None and (datetime.now(UTC) - first_at).total_seconds() >= SECONDS_BETWEEN_OBSERVATIONS:
+                return True
+            reporter.report(Progress(waiting=waiting))
             return None
 
-        poll(observe)
+        wait(observe)
 
     @step
     def choose_node(self, request: StepRequest) -> NodeChoice:
@@ -104,7 +100,7 @@ class BrokerActivities(Steps):
             reporter.report(Progress(waiting=waiting))
             return None
 
-        return poll(observe)
+        return wait(observe)
 
     @step
     def release_volume(self, request: StepRequest) -> None:
@@ -144,7 +140,7 @@ class BrokerActivities(Steps):
             reporter.report(Progress(waiting=waiting))
             return None
 
-        poll(observe)
+        wait(observe)
 
     @step
     def delete_pod(self, request: StepRequest) -> None:
@@ -166,7 +162,7 @@ class BrokerActivities(Steps):
         A pod that was created while the lost claim was still being deleted refers to that claim forever, and is deleted again.
         """
         clients, plan, reporter = self._prepared(request)
-        place, began = plan.place, datetime.now(UTC)
+        place = plan.place
 
         def observe() -> Landing | None:
             pod = _pod(clients, place)
@@ -176,14 +172,15 @@ class BrokerActivities(Steps):
                 is_elsewhere = not plan.copies_everything or pod.node != place.node
                 if node is not None and node.is_ready and is_elsewhere and pod.broker_id in live:
                     return Landing(node=node.name, rack=node.zone, in_other_rack=node.zone != place.rack)
-            waited_seconds = (datetime.now(UTC) - began).total_seconds()
+            waiting = reporter.waiting(*_why_not_running(place, pod), (place.pod,))
+            waited_seconds = (datetime.now(UTC) - waiting.since).total_seconds()
             if plan.copies_everything and pod is not None and _is_stuck(clients, place, pod, waited_seconds):
                 ensure_held(self._link, request.token)
                 clients.kubernetes.delete_pod(pod.name, pod.uid, force=True)
-            reporter.report(Progress(waiting=reporter.waiting(*_why_not_running(place, pod), (place.pod,))))
+            reporter.report(Progress(waiting=waiting))
             return None
 
-        return poll(observe)
+        return wait(observe)
 
 
 def _pod(clients: ClusterClients, place: BrokerPlace) -> BrokerPod | None:

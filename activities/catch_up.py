@@ -45,7 +45,7 @@ class CatchUpActivities(Steps):
         """Return when every replica of the plan's broker is in sync. Never gives up: it reports why nothing moves."""
         clients = self._open(request.token.cluster)
         plan = plan_store.load_as(clients.kubernetes, request.plan, ReplacementPlan)
-        reporter, pace = Reporter(self._link, request.token), Pace()
+        reporter, pace = Reporter.current(), Pace()
         throttling = Throttling(clients, self._link, request.token, plan.throttle)
         broker_id = plan.broker_id
 
@@ -96,7 +96,7 @@ class CatchUpActivities(Steps):
             NoReplica: none of the brokers holds a replica.
         """
         clients = self._open(request.token.cluster)
-        reporter = Reporter(self._link, request.token)
+        reporter = Reporter.current()
         throttling = Throttling(clients, self._link, request.token, request.throttle)
         names = ", ".join(map(str, request.brokers))
 

@@ -8,7 +8,7 @@ right before their pods go.
 from activities import ledgers, plan_store
 from activities.errors import PlanDrift, RemovalRefused
 from activities.permits import ensure_held
-from activities.step import Reporter, Steps, heartbeating, poll, step
+from activities.step import Reporter, Steps, heartbeating, step, wait
 from kafka_runbooks.clients.clusters import ClusterClients
 from kafka_runbooks.models.messages import StepRequest, UnregisterRequest
 from kafka_runbooks.models.status import Progress
@@ -53,7 +53,7 @@ class DecommissionActivities(Steps):
         """
         clients = self._open(request.token.cluster)
         leaving = set(plan_store.load_moves(clients.kubernetes, request).leaving)
-        reporter = Reporter(self._link, request.token)
+        reporter = Reporter.current()
         # By assigned ids: an interrupted attempt may have scaled down already.
         names = tuple(sorted(pod for pod, broker in clients.kubernetes.broker_ids().items() if broker in leaving))
 
@@ -68,7 +68,7 @@ class DecommissionActivities(Steps):
             reporter.report(Progress(waiting=waiting))
             return None
 
-        return poll(observe)
+        return wait(observe)
 
     def _scale_down(self, clients: ClusterClients, request: StepRequest, leaving: set[int]) -> None:
         pods = clients.kubernetes.broker_pods()

@@ -1,10 +1,11 @@
 """Every error that a step may end with, by what to do about it.
 
 An activity's error reaches the workflow as an `ApplicationError` with a type. The types are the names of the classes here, and of
-the clients' errors (`clients.errors`), which the SDK converts by class name.
+the clients' errors (`clients.errors`). Temporal compares names and knows no subclass, so `published` names the documented class.
 
 StepError
  ├── Retried                 another attempt may succeed; Temporal makes it
+ │    ├── NotYet                what the step waits for isn't there yet; Temporal makes the next attempt when it is due
  │    ├── ReassignmentRefused   the controller refused a reassignment just now
  │    ├── TemporalUnreachable   Temporal doesn't answer an activity's question
  │    └── WorkerShutdown        this worker ends; the next one continues
@@ -19,11 +20,13 @@ StepError
       └── InvalidOverride       a throttle override has ended already or has no timezone
 """
 
+from datetime import timedelta
 from typing import ClassVar
 
-from temporalio.exceptions import ActivityError, ApplicationError
+from temporalio.exceptions import ActivityError, ApplicationError, ApplicationErrorCategory
+from temporalio.service import RPCError
 
-from kafka_runbooks.clients.errors import Refused, UnknownCluster
+from kafka_runbooks.clients.errors import ClientError, Refused, UnknownCluster
 
 
 class StepError(ApplicationError):
@@ -39,6 +42,19 @@ class Retried(StepError):
     """Another attempt may succeed."""
 
     is_final = False
+
+
+class NotYet(Retried):
+    """The step waits. No failure: it ends its attempt so that its slot is free until the next look."""
+
+    def __init__(self, message: str, next_look_seconds: float = 15.0) -> None:
+        ApplicationError.__init__(
+            self,
+            message,
+            type=NotYet.__name__,
+            next_retry_delay=timedelta(seconds=next_look_seconds),
+            category=ApplicationErrorCategory.BENIGN,
+        )
 
 
 class ReassignmentRefused(Retried):
@@ -100,6 +116,26 @@ NON_RETRYABLE = [
     "PayloadsTooLarge",  # the server: the same answer would be as large again
 ]
 """For every activity's retry policy."""
+
+
+def is_final(error: BaseException) -> bool:
+    """Whether Temporal makes no other attempt after this error."""
+    return isinstance(error, (Final, *FINAL_CLIENT_ERRORS)) or type(error).__name__ in NON_RETRYABLE
+
+
+def is_temporary(error: BaseException) -> bool:
+    """Whether a look that ended so is only a look that failed: the next one may succeed."""
+    if isinstance(error, ClientError):
+        return not isinstance(error, FINAL_CLIENT_ERRORS)
+    return isinstance(error, (TimeoutError, RPCError)) or (
+        isinstance(error, Retried) and not isinstance(error, (NotYet, WorkerShutdown))
+    )
+
+
+def published(error: ClientError) -> ApplicationError:
+    """A client's error as a step ends with it: under the name of the documented class, whichever subclass it is of."""
+    kind = next(kind for kind in type(error).__mro__ if ClientError in kind.__bases__ or kind is ClientError)
+    return ApplicationError(str(error), type=kind.__name__, non_retryable=issubclass(kind, FINAL_CLIENT_ERRORS))
 
 
 def is_type(error: BaseException, kind: type[Exception]) -> bool:

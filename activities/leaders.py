@@ -30,7 +30,7 @@ class LeaderActivities(Steps):
         clients = self._open(request.token.cluster)
         plan = plan_store.load_for(clients.kubernetes, request)
         names = {partition.name for partition in plan.planned}
-        reporter, began, polls = Reporter(self._link, request.token), time.monotonic(), count()
+        reporter, began, polls = Reporter.current(), time.monotonic(), count()
 
         def observe() -> int | None:
             snapshot = clients.kafka.snapshot()

@@ -13,7 +13,7 @@ import pydantic
 
 from activities import evacuations, ledgers, plan_store
 from activities.errors import PlannerDefect
-from activities.step import POLL_SECONDS, Reporter, Steps, heartbeating, poll, step
+from activities.step import POLL_SECONDS, Reporter, Steps, heartbeating, step, wait
 from activities.throttle import planned_rate
 from kafka_runbooks.clients import store
 from kafka_runbooks.clients.clusters import ClusterClients
@@ -110,7 +110,7 @@ class MovePlanActivities(Steps):
         if asked.token is None:
             with heartbeating():
                 return survey(clients, kind, asked, planner)
-        reporter = Reporter(self._link, asked.token)
+        reporter = Reporter.current()
 
         def observe() -> Survey | None:
             found = survey(clients, kind, asked, planner)
@@ -120,7 +120,7 @@ class MovePlanActivities(Steps):
             reporter.report(Progress(waiting=reporter.waiting(external[0].message, "their reassignments end")))
             return None
 
-        return poll(observe)
+        return wait(observe)
 
 
 def survey(clients: ClusterClients, kind: str, asked: PlanRequest[Request], planner: Planner) -> Survey:

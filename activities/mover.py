@@ -47,7 +47,7 @@ class Mover:
         self._request = request
         self._plan = plan
         self._throttling = Throttling(clients, link, request.token, plan.throttle)
-        self._reporter = Reporter(link, request.token)
+        self._reporter = Reporter.current()
         self._pace = Pace()
         self._eta = EtaError()
         self._down_since: dict[int, float] = {}

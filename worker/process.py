@@ -17,7 +17,7 @@ from temporalio.runtime import PrometheusConfig, Runtime, TelemetryConfig
 from kafka_runbooks.clients.clusters import Clusters
 from kafka_runbooks.temporal import connect
 from worker.settings import WorkerSettings
-from worker.wiring import GRACE, make_worker
+from worker.wiring import GRACE, working
 
 log = structlog.get_logger()
 
@@ -55,7 +55,7 @@ async def run_worker(settings: WorkerSettings, clusters: Clusters) -> None:
     client = await connect(Runtime(telemetry=TelemetryConfig(metrics=metrics)))
     health = serve_health(settings.health_port, loop)
     loop.set_default_executor(ThreadPoolExecutor(4, "default"))
-    async with make_worker(client, clusters, settings):
+    async with working(client, clusters, settings.task_queue, slots=settings.activity_threads, build_id=settings.build_id):
         log.info("worker polls", task_queue=settings.task_queue, clusters=clusters.names(), build_id=settings.build_id)
         await stop.wait()
         log.info("worker ends", grace_seconds=GRACE.total_seconds())

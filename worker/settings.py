@@ -9,5 +9,6 @@ class WorkerSettings(TemporalSettings):
     health_port: int = 8080
     metrics_port: int = 9090
     activity_threads: int = 32
+    """Slots of each pool (`activities.pools`): so many runs copy data at the same time in one worker."""
     build_id: str | None = None
     """If set, the worker is versioned (Temporal Worker Deployments): running workflows stay on the build that they started on."""

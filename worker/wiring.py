@@ -4,8 +4,9 @@ One plugin holds all of it, so that a test worker or a replayer can't differ fro
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import timedelta
 
 import pydantic
@@ -17,9 +18,9 @@ from temporalio.worker import Worker, WorkerDeploymentConfig
 from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxRestrictions
 
 from activities import activities
+from activities.pools import Pool
 from activities.step import Access, Link
 from kafka_runbooks.clients.clusters import Clusters
-from worker.settings import WorkerSettings
 from workflows import WORKFLOWS
 
 DEPLOYMENT = "kafka-runbooks"
@@ -37,42 +38,76 @@ def sandbox() -> SandboxedWorkflowRunner:
     return SandboxedWorkflowRunner(restrictions=passed_through)
 
 
-def plugin(access: Access | None = None, *, failures: Sequence[type[BaseException]] = ()) -> SimplePlugin:
+def plugin(
+    access: Access | None = None, *, failures: Sequence[type[BaseException]] = (), has_workflows: bool = True
+) -> SimplePlugin:
     """The project as a Temporal plugin.
 
     Args:
         access: the activities' access to the outside world; a replayer needs none.
         failures: errors in workflow code that fail the workflow instead of its task, besides invalid input.
+        has_workflows: False for the workers of a pool of slots.
     """
     return SimplePlugin(
         "kafka-runbooks",
         data_converter=pydantic_data_converter,
-        workflows=WORKFLOWS,
+        workflows=WORKFLOWS if has_workflows else None,
         activities=activities(access) if access is not None else None,
         workflow_runner=sandbox(),
         workflow_failure_exception_types=[pydantic.ValidationError, *failures],
     )
 
 
-def make_worker(client: Client, clusters: Clusters, settings: WorkerSettings) -> Worker:
-    """A worker for every runbook. Must be called in the event loop that will run it."""
+@asynccontextmanager
+async def working(
+    client: Client,
+    clusters: Clusters,
+    task_queue: str,
+    *,
+    slots: int,
+    build_id: str | None = None,
+    failures: Sequence[type[BaseException]] = (),
+    heartbeat_interval: timedelta = timedelta(seconds=2),
+    grace: timedelta = GRACE,
+) -> AsyncIterator[None]:
+    """Workers for every runbook: one for the workflows, and one with `slots` threads for each pool of steps."""
     deployment = None
-    if settings.build_id is not None:
+    if build_id is not None:
         deployment = WorkerDeploymentConfig(
-            version=WorkerDeploymentVersion(deployment_name=DEPLOYMENT, build_id=settings.build_id),
+            version=WorkerDeploymentVersion(deployment_name=DEPLOYMENT, build_id=build_id),
             use_worker_versioning=True,
             default_versioning_behavior=VersioningBehavior.PINNED,
         )
-    return Worker(
-        client,
-        task_queue=settings.task_queue,
-        plugins=[plugin(Access(clusters, Link(client, asyncio.get_running_loop())))],
-        activity_executor=ThreadPoolExecutor(settings.activity_threads, "activity"),
-        max_concurrent_activities=settings.activity_threads,
-        max_concurrent_workflow_tasks=8,
-        max_cached_workflows=100,
-        max_heartbeat_throttle_interval=timedelta(seconds=2),
-        default_heartbeat_throttle_interval=timedelta(seconds=2),
-        graceful_shutdown_timeout=GRACE,
-        deployment_config=deployment,
-    )
+    access = Access(clusters, Link(client, asyncio.get_running_loop()))
+    workers = [
+        Worker(
+            client,
+            task_queue=task_queue,
+            plugins=[plugin(failures=failures)],
+            max_concurrent_workflow_tasks=8,
+            max_cached_workflows=100,
+            graceful_shutdown_timeout=grace,
+            deployment_config=deployment,
+        ),
+        *(
+            Worker(
+                client,
+                task_queue=pool.task_queue(task_queue),
+                plugins=[plugin(access, has_workflows=False)],
+                activity_executor=ThreadPoolExecutor(slots, f"activity-{pool.value}"),
+                max_concurrent_activities=slots,
+                max_heartbeat_throttle_interval=heartbeat_interval,
+                default_heartbeat_throttle_interval=heartbeat_interval,
+                graceful_shutdown_timeout=grace,
+                deployment_config=deployment,
+            )
+            for pool in Pool
+        ),
+    ]
+    async with AsyncExitStack() as running:
+        for worker in workers:
+            await running.enter_async_context(worker)
+        try:
+            yield
+        finally:
+            await asyncio.gather(*(worker.shutdown() for worker in workers))

@@ -53,15 +53,7 @@ async def try_to_acquire(request: RunbookInput) -> Permit | None:
 
 async def wait_until_free(cluster: str) -> None:
     """Return when nobody holds the cluster."""
-    await workflow.execute_activity_method(
-        PermitActivities.wait_until_free,
-        cluster,
-        start_to_close_timeout=calls.WAIT_TIMEOUT,
-        heartbeat_timeout=calls.HEARTBEAT_TIMEOUT,
-        retry_policy=calls.RETRY,
-        cancellation_type=workflow.ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
-        summary="wait for the permit",
-    )
+    await calls.wait(PermitActivities.wait_until_free, cluster, "wait for the permit")
 
 
 def busy(cluster: str, holder: str | None) -> ApplicationError:

@@ -149,7 +149,7 @@ class PlannedRunbook(Runbook):
 
     async def elect(self, request: StepRequest) -> int:
         """Return leadership to the plan's preferred leaders."""
-        return await calls.wait(LeaderActivities.elect_leaders, request, StepName.ELECT)
+        return await calls.copy(LeaderActivities.elect_leaders, request, StepName.ELECT)
 
     # The end
 
@@ -157,7 +157,7 @@ class PlannedRunbook(Runbook):
         """The exit contract, on the live cluster."""
         proof = ProofRequest(step=request, our_rates_bytes_per_s=released.rates_bytes_per_s, as_planned=as_planned)
         with self.timed(StepName.PROVE):
-            return await calls.act(ExitContractActivities.prove_exit_contract, proof, StepName.PROVE)
+            return await calls.wait(ExitContractActivities.prove_exit_contract, proof, StepName.PROVE)
 
     async def finish(
         self,

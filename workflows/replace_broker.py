@@ -78,7 +78,7 @@ class ReplaceBroker(PlannedRunbook):
         await self._wait_for_pod(request)
         with self.timed(StepName.CATCH_UP):
             what = "the broker catches up until it is 100 % in sync"
-            self._copied = await calls.wait(CatchUpActivities.follow_catch_up, self._again(request), what)
+            self._copied = await calls.copy(CatchUpActivities.follow_catch_up, self._again(request), what)
 
     def note_approval(self, approval: Approval) -> None:
         super().note_approval(approval)

@@ -15,6 +15,7 @@ from temporalio.exceptions import ActivityError, ApplicationError, FailureError,
 with workflow.unsafe.imports_passed_through():
     from activities.errors import describe
     from activities.permits import PermitActivities
+    from activities.pools import Pool
     from activities.release import ReleaseActivities
     from kafka_runbooks import search_attributes
     from kafka_runbooks.models.inputs import RunbookInput
@@ -149,7 +150,7 @@ class Runbook(Operator):
         with self.timed(name):
             while True:
                 await self.pause_point()
-                acting = calls.start(step, argument, name)
+                acting = calls.start(step, argument, name, Pool.COPIES)
                 paused = asyncio.create_task(workflow.wait_condition(lambda: self._is_paused))
                 try:
                     await workflow.wait([acting, paused], return_when=asyncio.FIRST_COMPLETED)

@@ -38,7 +38,7 @@ class ThrottleRecovery(Runbook):
         names = ", ".join(map(str, request.brokers))
         with self.timed(StepName.FOLLOW_RECOVERY):
             what = f"brokers {names} catch up until they are in sync"
-            followed = await calls.wait(CatchUpActivities.follow_recovery, request, what)
+            followed = await calls.copy(CatchUpActivities.follow_recovery, request, what)
         with self.timed(StepName.RELEASE):
             released = await self.release_all(token)
         seconds = sum(time.seconds for time in self._times)

@@ -19,7 +19,7 @@ class Waiting(Model):
 
 
 class Progress(Model):
-    """How far a step is. Also what a waiting activity heartbeats, so that the next attempt continues the figures."""
+    """How far a step is. Also what an activity heartbeats, so that the next attempt continues the figures."""
 
     done_bytes: int = 0
     total_bytes: int = 0
@@ -31,6 +31,14 @@ class Progress(Model):
     highest_throttle_bytes_per_s: int | None = None
     waiting: Waiting | None = None
     note: str = ""
+
+
+class Signalled(Model):
+    """What a step has told its workflow so far, over all its attempts; in its heartbeats, behind the progress."""
+
+    progress: Progress | None = None
+    at: datetime | None = None
+    count: int = 0
 
 
 class Status(Model):
