@@ -1,5 +1,6 @@
-"""The broker's pod, claim and node: confirm that the old node is gone, release its disk, and wait for the pod on the new node."""
+"""The broker's pod, claims and node: confirm that the old node is gone, release its disks, wait for the pod on the new node."""
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from activities import ledgers, plan_store
@@ -7,12 +8,12 @@ from activities.errors import PlanDrift
 from activities.permits import ensure_held
 from activities.step import Reporter, Steps, heartbeating, step, wait
 from kafka_runbooks.clients.clusters import ClusterClients
-from kafka_runbooks.models.kubernetes import BrokerPlace, BrokerPod
+from kafka_runbooks.models.kubernetes import BrokerPlace, BrokerPod, Node
 from kafka_runbooks.models.messages import Landing, NodeChoice, StepRequest
 from kafka_runbooks.models.replacement import ReplacementPlan
 from kafka_runbooks.models.status import Progress
 from kafka_runbooks.moves.drift import drift
-from kafka_runbooks.safety import node_choice
+from kafka_runbooks.safety import lost_node, node_choice
 from kafka_runbooks.safety.availability import risks_of_losing
 
 SECONDS_BETWEEN_OBSERVATIONS = 30.0
@@ -30,17 +31,18 @@ class BrokerActivities(Steps):
 
     @step
     def fence_broker(self, request: StepRequest) -> None:
-        """Cordon the old node, and wait until the cluster has no broker of this id: two brokers must never share an id."""
+        """Cordon the old node, and wait until nothing runs there as this broker: two brokers must never share an id."""
         clients, plan, reporter = self._prepared(request)
         place = plan.place
         with heartbeating():
             ensure_held(self._link, request.token)
             ledger = ledgers.read(clients.kubernetes, request.token)
-            if place.node is not None and any(node.name == place.node for node in clients.kubernetes.nodes()):
-                ledgers.own_cordon(clients.kubernetes, ledger, place.node)
+            for node in clients.kubernetes.nodes():
+                if lost_node.is_node_of(node, place):
+                    ledger = ledgers.own_cordon(clients.kubernetes, ledger, node)
 
         def observe() -> bool | None:
-            if place.broker_id not in clients.kafka.snapshot().live_broker_ids:
+            if not _is_up_there(clients, place):
                 return True
             waiting = reporter.waiting(
                 f"broker {place.broker_id} still heartbeats to the controller; its node {place.node} runs it",
@@ -61,11 +63,12 @@ class BrokerActivities(Steps):
         place = plan.place
 
         def observe() -> bool | None:
-            node = next((node for node in clients.kubernetes.nodes() if node.name == place.node), None)
-            is_up = place.broker_id in clients.kafka.snapshot().live_broker_ids
-            against = f"broker {place.broker_id} is up" if is_up else node_choice.why_node_is_not_gone(node, place.node_uid)
-            reason, unblocks = against, "power the node off, or abort and use node_state returns"
-            if reason is None:
+            against = lost_node.why_node_is_not_gone(clients.kubernetes.nodes(), place)
+            if _is_up_there(clients, place):
+                against = f"broker {place.broker_id} is up", "power the node off, or abort and use node_state returns"
+            if against is not None:
+                reason, unblocks = against
+            else:
                 seconds = f"{SECONDS_BETWEEN_OBSERVATIONS:.0f} s"
                 reason = f"node {place.node} is gone; the second observation follows {seconds} after the first"
                 unblocks = "the second observation that the node is gone (node_is_gone in the input makes it unnecessary)"
@@ -87,9 +90,11 @@ class BrokerActivities(Steps):
         def observe() -> NodeChoice | None:
             nodes, pods = clients.kubernetes.nodes(), clients.kubernetes.broker_pods()
             pod = next((pod for pod in pods if pod.name == place.pod), None)
-            if pod is not None and pod.is_ready and pod.node is not None and pod.node != place.node:
+            if pod is not None and pod.is_ready and lost_node.runs_elsewhere(pods, nodes, place):
                 return NodeChoice(node=pod.node, rack=place.rack)
-            choice = node_choice.choose_node(place, nodes, pods, old_node_is_gone=plan.copies_everything)
+            choice = node_choice.choose_node(
+                place, nodes, pods, disk_is_lost=plan.copies_everything, is_confirmed=plan.node_is_gone
+            )
             if choice.node is not None:
                 return choice
             waiting = reporter.waiting(
@@ -104,7 +109,7 @@ class BrokerActivities(Steps):
 
     @step
     def release_volume(self, request: StepRequest) -> None:
-        """Delete the lost disk's claim and volume, if they are still those of the plan.
+        """Delete the lost disks' claims and volumes, if they are still those of the plan.
 
         Waits while this would make an unacknowledged loss permanent: a second broker may have died since.
 
@@ -115,45 +120,60 @@ class BrokerActivities(Steps):
         place = plan.place
 
         def observe() -> bool | None:
-            claim = clients.kubernetes.claim(place.claim)
-            if claim is None or claim.uid != place.claim_uid:
-                return True
-            snapshot = clients.kafka.snapshot()
-            changes = drift(plan, snapshot)
-            if changes:
-                raise PlanDrift("; ".join(changes[:5]))
-            risks = [
-                risk
-                for risk in risks_of_losing(snapshot, place.broker_id, disk_is_lost=True)
-                if risk.name not in request.acknowledged_risks
-            ]
-            if not risks:
+            for lost in place.claims:
+                claim = clients.kubernetes.claim(lost.name)
+                is_there = claim is not None and claim.uid == lost.uid and not claim.is_terminating
+                if is_there and (against := self._why_not_release(clients, plan, request)) is not None:
+                    reporter.report(Progress(waiting=reporter.waiting(*against)))
+                    return None
                 ensure_held(self._link, request.token)
-                clients.kubernetes.delete_claim(claim.name, claim.uid)
-                return True
-            waiting = reporter.waiting(
+                # Also after the claim is gone: whoever deleted it may have died before deleting its volume.
+                clients.kubernetes.delete_claim(lost.name, lost.uid)
+            return True
+
+        wait(observe)
+
+    def _why_not_release(
+        self, clients: ClusterClients, plan: ReplacementPlan, request: StepRequest
+    ) -> tuple[str, str, tuple[str, ...]] | None:
+        """Looked at again right before each claim is deleted: what is waited for, what would help, and for whom."""
+        place = plan.place
+        snapshot = clients.kafka.snapshot()
+        changes = drift(plan, snapshot)
+        if changes:
+            raise PlanDrift("; ".join(changes[:5]))
+        if place.broker_id in snapshot.live_broker_ids:
+            return (
+                f"broker {place.broker_id} is up and uses the disks that are to be given up",
+                "power its node off, or abort: a broker that is up needs no new disk",
+                (f"broker {place.broker_id}",),
+            )
+        risks = [
+            risk
+            for risk in risks_of_losing(snapshot, place.broker_id, disk_is_lost=True)
+            if risk.name not in request.acknowledged_risks
+        ]
+        if risks:
+            return (
                 "the last in-sync replicas of partitions have been lost since: " + "; ".join(risk.message for risk in risks[:3]),
                 "bring the other brokers of these partitions back, or acknowledge: "
                 + ", ".join(risk.name for risk in risks[:10]),
                 tuple(risk.name for risk in risks[:20]),
             )
-            reporter.report(Progress(waiting=waiting))
-            return None
-
-        wait(observe)
+        return None
 
     @step
     def delete_pod(self, request: StepRequest) -> None:
         """Delete the pod that is bound to the lost node, so that its StatefulSet recreates it. A pod elsewhere is left alone."""
         clients, plan, _ = self._prepared(request)
-        place = plan.place
         with heartbeating():
-            pod = _pod(clients, place)
-            claim = clients.kubernetes.claim(place.claim)
-            belongs_to_lost_disk = claim is None or claim.is_terminating or claim.uid == place.claim_uid
-            if pod is not None and (pod.node == place.node or (pod.node is None and belongs_to_lost_disk)):
+            pod, nodes = _pod(clients, plan.place), clients.kubernetes.nodes()
+            if pod is None:
+                return
+            claims = [clients.kubernetes.claim(name) for name in pod.claims]
+            if lost_node.must_make_way(pod, claims, nodes, plan.place):
                 ensure_held(self._link, request.token)
-                clients.kubernetes.delete_pod(pod.name, pod.uid, force=True)
+                clients.kubernetes.delete_pod(pod.name, pod.uid, force=not _has_kubelet(pod, nodes))
 
     @step
     def wait_for_pod(self, request: StepRequest) -> Landing:
@@ -168,9 +188,11 @@ class BrokerActivities(Steps):
             pod = _pod(clients, place)
             live = clients.kafka.snapshot().live_broker_ids
             if pod is not None and pod.node is not None and pod.broker_id == place.broker_id and not pod.is_terminating:
-                node = next((node for node in clients.kubernetes.nodes() if node.name == pod.node), None)
-                is_elsewhere = not plan.copies_everything or pod.node != place.node
-                if node is not None and node.is_ready and is_elsewhere and pod.broker_id in live:
+                nodes = clients.kubernetes.nodes()
+                node = next((node for node in nodes if node.name == pod.node), None)
+                if node is not None and node.is_ready and pod.broker_id in live and _may_land(node, plan):
+                    ensure_held(self._link, request.token)
+                    _clear_labels(clients, nodes, node, place)
                     return Landing(node=node.name, rack=node.zone, in_other_rack=node.zone != place.rack)
             waiting = reporter.waiting(*_why_not_running(place, pod), (place.pod,))
             waited_seconds = (datetime.now(UTC) - waiting.since).total_seconds()
@@ -187,14 +209,37 @@ def _pod(clients: ClusterClients, place: BrokerPlace) -> BrokerPod | None:
     return next((pod for pod in clients.kubernetes.broker_pods() if pod.name == place.pod), None)
 
 
+def _is_up_there(clients: ClusterClients, place: BrokerPlace) -> bool:
+    """Whether the broker is up, and not because it has come back on another machine already."""
+    if place.broker_id not in clients.kafka.snapshot().live_broker_ids:
+        return False
+    return not lost_node.runs_elsewhere(clients.kubernetes.broker_pods(), clients.kubernetes.nodes(), place)
+
+
+def _has_kubelet(pod: BrokerPod, nodes: Sequence[Node]) -> bool:
+    """Whether a kubelet ends the pod in order; without one it would be terminating for ever."""
+    return any(node.name == pod.node and node.is_ready for node in nodes)
+
+
+def _may_land(node: Node, plan: ReplacementPlan) -> bool:
+    return not (plan.copies_everything and lost_node.may_be_lost_node(node, plan.place, is_confirmed=plan.node_is_gone))
+
+
+def _clear_labels(clients: ClusterClients, nodes: Sequence[Node], landed_on: Node, place: BrokerPlace) -> None:
+    """Remove the broker's label from the nodes that it has left: agents may only change their own node's."""
+    for node in nodes:
+        if node.broker_id == place.broker_id and node.uid != landed_on.uid:
+            clients.kubernetes.clear_broker_label(node.name, node.uid)
+
+
 def _is_stuck(clients: ClusterClients, place: BrokerPlace, pod: BrokerPod, waited_seconds: float) -> bool:
-    """Whether a pod without a node refers to the deleted claim."""
+    """Whether a pod without a node refers to a deleted claim."""
     if pod.node is not None:
         return False
-    claim = clients.kubernetes.claim(pod.claim)
-    if claim is not None and claim.is_terminating and claim.uid == place.claim_uid:
+    claims = [clients.kubernetes.claim(name) for name in pod.claims]
+    if any(claim is not None and claim.is_terminating and claim.uid in place.claim_uids for claim in claims):
         return True
-    return claim is None and waited_seconds > PENDING_PATIENCE_SECONDS
+    return any(claim is None for claim in claims) and waited_seconds > PENDING_PATIENCE_SECONDS
 
 
 def _why_not_running(place: BrokerPlace, pod: BrokerPod | None) -> tuple[str, str]:
@@ -203,7 +248,7 @@ def _why_not_running(place: BrokerPlace, pod: BrokerPod | None) -> tuple[str, st
     if pod.node is None:
         return (
             f"pod {pod.name} is not scheduled: {pod.why_pending or 'no reason given yet'}",
-            f"a free node of map {place.map} in zone {place.rack} that can mount {pod.claim}",
+            f"a free node of map {place.map} in zone {place.rack} that can mount {', '.join(pod.claims)}",
         )
     return (
         f"pod {pod.name} on {pod.node} is {pod.phase}{': ' + pod.why_pending if pod.why_pending else ''}",

@@ -5,11 +5,14 @@ end. Kafka >= 4.3 can cordon a broker's log directories (KIP-1066). On older ver
 right before their pods go.
 """
 
+from collections.abc import Collection, Sequence
+
 from activities import ledgers, plan_store
 from activities.errors import PlanDrift, RemovalRefused
 from activities.permits import ensure_held
 from activities.step import Reporter, Steps, heartbeating, step, wait
 from kafka_runbooks.clients.clusters import ClusterClients
+from kafka_runbooks.models.cluster import ClusterSnapshot, TopicPartition
 from kafka_runbooks.models.messages import StepRequest, UnregisterRequest
 from kafka_runbooks.models.status import Progress
 from kafka_runbooks.safety.moves import ordinal, reasons_not_to_remove
@@ -44,8 +47,9 @@ class DecommissionActivities(Steps):
     def remove_pods(self, request: StepRequest) -> tuple[str, ...]:
         """Scale the StatefulSets down by the leaving brokers' pods, and wait until pods and brokers are gone; returns the pods.
 
-        Throttles and log directory cordons on these brokers are removed right before (a setting of a broker that is gone can't be
-        changed, and would apply to the next broker with its id), then emptiness is checked once more.
+        Throttles and log directory cordons on these brokers are removed right before: Kafka lets nobody change a setting of a
+        broker that is gone, and the next broker of its id would have it. So emptiness is looked at before, after, and once the
+        pods have ended: a topic may be made in between. Then the pods come back with their disks, and what came is moved too.
 
         Raises:
             PlanDrift: a broker holds replicas again.
@@ -59,11 +63,16 @@ class DecommissionActivities(Steps):
 
         def observe() -> tuple[str, ...] | None:
             pods = [pod for pod in clients.kubernetes.broker_pods() if pod.broker_id in leaving]
-            live = clients.kafka.snapshot().live_broker_ids
-            if not pods and not live & leaving:
-                return names
+            snapshot = clients.kafka.snapshot()
+            live = snapshot.live_broker_ids & leaving
+            if not pods and not live:
+                if not (left := _held(snapshot, leaving)):
+                    return names
+                ensure_held(self._link, request.token)
+                _bring_back(clients, names)
+                raise PlanDrift(f"{_came(left)} while the pods ended; the pods come back with their disks")
             self._scale_down(clients, request, leaving)
-            there = ", ".join(pod.name for pod in pods) or f"brokers {', '.join(map(str, sorted(live & leaving)))}"
+            there = ", ".join(pod.name for pod in pods) or f"brokers {', '.join(map(str, sorted(live)))}"
             waiting = reporter.waiting(f"{there} not gone yet", "the pods end, and their sessions expire")
             reporter.report(Progress(waiting=waiting))
             return None
@@ -74,38 +83,84 @@ class DecommissionActivities(Steps):
         pods = clients.kubernetes.broker_pods()
         for stateful_set in clients.kubernetes.stateful_sets():
             going = [pod for pod in pods if pod.stateful_set == stateful_set.name and pod.broker_id in leaving]
-            if not going or min(ordinal(pod) for pod in going) >= stateful_set.replicas:
+            if not going or min(ordinal(pod) for pod in going) >= stateful_set.end:
                 continue
-            reasons = reasons_not_to_remove(leaving, pods, [stateful_set])
-            reasons = [reason for reason in reasons if reason.name.endswith(f":{stateful_set.name}")]
-            if reasons:
+            if reasons := reasons_not_to_remove(
+                leaving, [pod for pod in pods if pod.stateful_set == stateful_set.name], [stateful_set]
+            ):
                 raise RemovalRefused(reasons[0].message)
+            snapshot = clients.kafka.snapshot()
+            if left := _held(snapshot, leaving):
+                raise PlanDrift(_came(left))
             ensure_held(self._link, request.token)
             ledger = ledgers.read(clients.kubernetes, request.token)
-            live = clients.kafka.snapshot().live_broker_ids & leaving
+            live = snapshot.live_broker_ids & leaving
             ledger = ledgers.release_rates(clients.kafka, clients.kubernetes, ledger, sorted(live))
             ledgers.release_log_directories(clients.kafka, clients.kubernetes, ledger, live)
-            snapshot = clients.kafka.snapshot()
-            left = [partition.name for partition in snapshot.partitions if leaving & set(partition.replicas)]
-            if left:
-                raise PlanDrift(f"{len(left)} replicas have come onto the leaving brokers: {', '.join(map(str, left[:5]))}")
-            clients.kubernetes.scale(stateful_set, min(ordinal(pod) for pod in going))
+            if left := _held(clients.kafka.snapshot(), leaving):
+                raise PlanDrift(_came(left))
+            clients.kubernetes.scale(stateful_set, min(ordinal(pod) for pod in going) - stateful_set.first_ordinal)
 
     @step
     def unregister_brokers(self, request: UnregisterRequest) -> None:
-        """Delete the claims of pods that are gone (their disks are empty), and unregister the brokers."""
+        """Unregister the brokers, and delete the claims of their pods: both only of brokers that are down and hold nothing.
+
+        Once it is unregistered, no replica can be placed on a broker any more; so the last look comes then, before each claim.
+
+        Raises:
+            RemovalRefused: a broker is up, its pod is there, or it holds replicas.
+        """
         clients = self._open(request.step.token.cluster)
         with heartbeating():
-            ensure_held(self._link, request.step.token)
-            there = {pod.name for pod in clients.kubernetes.broker_pods()}
+            leaving = plan_store.load_moves(clients.kubernetes, request.step).leaving
+            for broker in leaving:
+                _ensure_gone(clients, broker)
+                ensure_held(self._link, request.step.token)
+                clients.kafka.unregister_broker(broker)
+            ids = clients.kubernetes.broker_ids()
             for pod in request.pods:
-                claim = clients.kubernetes.claim(f"data-{pod}")
-                if claim is not None and pod not in there:
-                    clients.kubernetes.delete_claim(claim.name, claim.uid)
-            live = clients.kafka.snapshot().live_broker_ids
-            for broker in plan_store.load_moves(clients.kubernetes, request.step).leaving:
-                if broker not in live:
-                    clients.kafka.unregister_broker(broker)
+                for name in _claims_of(clients, pod):
+                    claim = clients.kubernetes.claim(name)
+                    if claim is not None and ids.get(pod) in leaving:
+                        _ensure_gone(clients, ids[pod])
+                        ensure_held(self._link, request.step.token)
+                        clients.kubernetes.delete_claim(claim.name, claim.uid)
+
+
+def _held(snapshot: ClusterSnapshot, brokers: Collection[int]) -> list[TopicPartition]:
+    """Partitions that have a replica on these brokers."""
+    return [partition.name for partition in snapshot.partitions if not set(brokers).isdisjoint(partition.replicas)]
+
+
+def _came(left: Sequence[TopicPartition]) -> str:
+    return f"{len(left)} replicas have come onto the leaving brokers: {', '.join(map(str, left[:5]))}"
+
+
+def _bring_back(clients: ClusterClients, pods: Sequence[str]) -> None:
+    """Scale StatefulSets up again, so that these pods come back; their claims are still there."""
+    for stateful_set in clients.kubernetes.stateful_sets():
+        ordinals = [int(pod.rpartition("-")[2]) for pod in pods if pod.rpartition("-")[0] == stateful_set.name]
+        if ordinals and max(ordinals) >= stateful_set.end:
+            clients.kubernetes.scale(stateful_set, max(ordinals) + 1 - stateful_set.first_ordinal)
+
+
+def _claims_of(clients: ClusterClients, pod: str) -> tuple[str, ...]:
+    """By its StatefulSet's templates, since the pod is gone."""
+    owner = pod.rpartition("-")[0]
+    return next((one.claims_of(pod) for one in clients.kubernetes.stateful_sets() if one.name == owner), ())
+
+
+def _ensure_gone(clients: ClusterClients, broker: int) -> None:
+    """Kafka unregisters a running broker too, which then doesn't come back; and a disk that holds something must stay."""
+    snapshot = clients.kafka.snapshot()
+    pods = [pod.name for pod in clients.kubernetes.broker_pods() if pod.broker_id == broker]
+    if broker in snapshot.live_broker_ids or pods:
+        raise RemovalRefused(f"broker {broker} is {'up' if broker in snapshot.live_broker_ids else 'not gone'} again {pods}")
+    if left := _held(snapshot, [broker]):
+        raise RemovalRefused(
+            f"broker {broker} is down and has {len(left)} replicas again: {', '.join(map(str, left[:5]))}; its claims are kept: "
+            "scale its StatefulSet up again"
+        )
 
 
 def _cordon(clients: ClusterClients, request: StepRequest, broker: int) -> None:

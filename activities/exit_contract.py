@@ -58,7 +58,9 @@ def _checks(clients: ClusterClients, plan: Plan, proof: ProofRequest) -> tuple[C
     ]
     checks += [exit_contract.is_empty(snapshot, broker) for broker in promises.empty_brokers]
     if promises.place is not None:
-        checks += exit_contract.one_ready_pod(clients.kubernetes.broker_pods(), clients.kubernetes.nodes(), promises.place)
-        claim = clients.kubernetes.claim(promises.place.claim)
-        checks.append(exit_contract.claim_is_sound(claim, promises.place, disk_is_lost=promises.on_new_disk))
+        place, pods = promises.place, clients.kubernetes.broker_pods()
+        checks += exit_contract.one_ready_pod(pods, clients.kubernetes.nodes(), place)
+        names = next((pod.claims for pod in pods if pod.name == place.pod), tuple(claim.name for claim in place.claims))
+        claims = {name: clients.kubernetes.claim(name) for name in names}
+        checks.append(exit_contract.claims_are_sound(claims, place, disk_is_lost=promises.on_new_disk))
     return tuple(checks)

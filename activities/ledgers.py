@@ -12,7 +12,8 @@ from kafka_runbooks.clients import store
 from kafka_runbooks.clients.errors import ClientError
 from kafka_runbooks.clients.protocols import Kafka, Kubernetes
 from kafka_runbooks.models.cluster import Direction, ThrottleRates, TopicPartition
-from kafka_runbooks.models.ledger import EntryLease, Ledger, OwnedReassignment, Owner
+from kafka_runbooks.models.kubernetes import Node
+from kafka_runbooks.models.ledger import Cordon, EntryLease, Ledger, OwnedReassignment, Owner
 from kafka_runbooks.models.messages import Released, Token
 from kafka_runbooks.models.moves import Copy
 from kafka_runbooks.throttle import leases
@@ -147,11 +148,12 @@ def release_rates(kafka: Kafka, kubernetes: Kubernetes, ledger: Ledger, brokers:
     return ledger
 
 
-def own_cordon(kubernetes: Kubernetes, ledger: Ledger, node: str) -> Ledger:
+def own_cordon(kubernetes: Kubernetes, ledger: Ledger, node: Node) -> Ledger:
     """Cordon a node in this run's name."""
-    if node not in ledger.cordons:
-        ledger = write(kubernetes, ledger.model_copy(update={"cordons": (*ledger.cordons, node)}))
-    kubernetes.cordon(node, str(ledger.owner))
+    cordon = Cordon(node=node.name, uid=node.uid)
+    if cordon not in ledger.cordons:
+        ledger = write(kubernetes, ledger.model_copy(update={"cordons": (*ledger.cordons, cordon)}))
+    kubernetes.cordon(node.name, node.uid, str(ledger.owner))
     return ledger
 
 
@@ -180,8 +182,8 @@ def release(kafka: Kafka, kubernetes: Kubernetes, ledger: Ledger, live: frozense
     kafka.set_throttled_replicas({topic: leases.remove_entries(lists[topic], ledger.entries[topic]) for topic in lists})
     ledger = write(kubernetes, ledger.model_copy(update={"entries": {}}))
     ledger = release_rates(kafka, kubernetes, ledger, sorted(live))
-    for node in ledger.cordons:
-        kubernetes.uncordon(node, str(ledger.owner))
+    for cordon in ledger.cordons:
+        kubernetes.uncordon(cordon.node, cordon.uid, str(ledger.owner))
     ledger = write(kubernetes, ledger.model_copy(update={"cordons": ()}))
     ledger = release_log_directories(kafka, kubernetes, ledger, live)
     left_behind = ledger.describe()

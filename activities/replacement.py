@@ -11,7 +11,7 @@ from activities.throttle import planned_rate
 from kafka_runbooks.clients.clusters import ClusterClients
 from kafka_runbooks.models.cluster import ClusterSnapshot, Replica, ReplicaSizes
 from kafka_runbooks.models.inputs import NodeState, ReplaceBrokerInput
-from kafka_runbooks.models.kubernetes import BrokerPlace
+from kafka_runbooks.models.kubernetes import BrokerPlace, BrokerPod
 from kafka_runbooks.models.messages import PlanRequest, Survey
 from kafka_runbooks.models.plans import PlannedPartition, PlanSummary, SummaryLine, reference_to
 from kafka_runbooks.models.replacement import ReplacementPlan
@@ -23,7 +23,7 @@ from kafka_runbooks.moves.progress import copy_seconds
 from kafka_runbooks.moves.what_if import intermediate_states
 from kafka_runbooks.placement import snapshots
 from kafka_runbooks.placement.errors import PlannerDefect
-from kafka_runbooks.safety import replacement
+from kafka_runbooks.safety import lost_node, replacement
 from kafka_runbooks.safety.availability import may_go_down, under_min_isr
 from kafka_runbooks.throttle import leases
 
@@ -109,14 +109,16 @@ def _patiently(clients: ClusterClients, request: ReplaceBrokerInput) -> Found:
 
 def _preflight(clients: ClusterClients, request: ReplaceBrokerInput) -> Found:
     pods, nodes, broker_ids = clients.kubernetes.broker_pods(), clients.kubernetes.nodes(), clients.kubernetes.broker_ids()
-    broker_id = replacement.find_broker_id(request, pods, nodes, broker_ids)
+    last_starts = clients.kubernetes.last_starts()
+    broker_id = replacement.find_broker_id(request, pods, nodes, broker_ids, last_starts)
     snapshot = clients.kafka.snapshot()
     if isinstance(broker_id, Reason):
         return Found(snapshot, place=None, reasons=(broker_id,))
     pod = next((pod for pod in pods if pod.broker_id == broker_id), None)
-    claim = clients.kubernetes.claim(pod.claim) if pod is not None else None
-    place = replacement.place_of(broker_id, pod, claim, nodes, snapshot, broker_ids)
-    node = next((node for node in nodes if node.name == place.node), None)
+    name = pod.name if pod is not None else next(name for name, known in broker_ids.items() if known == broker_id)
+    claims = [found for claim in _claims_of(clients, name, pod) if (found := clients.kubernetes.claim(claim)) is not None]
+    place = replacement.place_of(broker_id, name, pod, claims, nodes, snapshot, last_starts.get(name))
+    node = next((node for node in nodes if lost_node.is_node_of(node, place)), None)
     refusing = [partition for partition in under_min_isr(snapshot) if broker_id in partition.replicas]
     notes = [f"{partition.name} refuses acks=all writes until the broker is back" for partition in refusing]
     if broker_id in snapshot.live_broker_ids:
@@ -128,6 +130,14 @@ def _preflight(clients: ClusterClients, request: ReplaceBrokerInput) -> Found:
         notes=(*replacement.forced_ready(pods, datetime.now(UTC)), *notes[:20]),
         nothing_to_do=replacement.why_nothing_to_do(request, broker_id, pod, node, snapshot),
     )
+
+
+def _claims_of(clients: ClusterClients, name: str, pod: BrokerPod | None) -> tuple[str, ...]:
+    """The names of a pod's claims; of one that is gone, by its StatefulSet's templates."""
+    if pod is not None:
+        return pod.claims
+    owner = name.rpartition("-")[0]
+    return next((one.claims_of(name) for one in clients.kubernetes.stateful_sets() if one.name == owner), ())
 
 
 def broken_rules(

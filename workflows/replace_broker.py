@@ -119,7 +119,7 @@ class ReplaceBroker(PlannedRunbook):
                 choice: NodeChoice = await calls.wait(BrokerActivities.choose_node, request, "a free node of the broker's map")
                 if not choice.in_other_rack or self._allows_other_rack:
                     return
-                asking = asyncio.create_task(self._ask_for_rack(choice.rack, choice.node))
+                asking = asyncio.create_task(self._ask_for_rack(choice.rack, choice.node, is_unknown=choice.rack_is_unknown))
                 try:
                     await workflow.wait_condition(asking.done, timeout=patience)
                     await asking
@@ -129,10 +129,12 @@ class ReplaceBroker(PlannedRunbook):
                 finally:
                     asking.cancel()
 
-    async def _ask_for_rack(self, rack: str | None, node: str | None) -> None:
+    async def _ask_for_rack(self, rack: str | None, node: str | None, *, is_unknown: bool = False) -> None:
         plan = self._plan
         where = f"rack {plan.rack} has no free node of map {plan.map}" if plan is not None else "the rack has no free node"
         add = f"add a node in {plan.rack}" if plan is not None else "add a node"
+        if is_unknown:
+            where, add = "nothing tells which rack the broker was in", "add a node in the right one"
         while not self._allows_other_rack:
             approval = await self.gate(f"{where}; {node} is in rack {rack}: approve with allow_other_rack, or {add}")
             self.note_approval(approval)

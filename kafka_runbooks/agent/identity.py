@@ -1,8 +1,8 @@
 """A broker's identity: the id that its pod keeps for life, and its rack.
 
-Ids are assigned in one ConfigMap, pod name -> id, first come, first served. Each change is based on the version that was read, so
-of two pods that want the same id the API server rejects one, which reads again. An entry is never removed: a pod that is gone may
-return with its disk. Where a label disagrees, the ConfigMap is right; labels only follow it.
+Ids are assigned in the cluster's register, first come, first served. Each change is based on the version that was read, so of two
+pods that want the same id the API server rejects one, which reads again. An entry is never removed: a pod that is gone may return
+with its disk. Where a label disagrees, the register is right; labels only follow it.
 """
 
 import os
@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import Protocol
 
 from kafka_runbooks.clients.errors import Conflict, Refused, Unreachable
+from kafka_runbooks.clients.kubernetes.register import START, broker_ids
+from kafka_runbooks.models.kubernetes import LastStart
 
 ATTEMPTS = 100
 """Each lost race means that another pod got its id: as many as pods may start at once, with some to spare."""
@@ -20,9 +22,9 @@ ATTEMPTS = 100
 class Register(Protocol):
     """Where ids are assigned (`clients.kubernetes.agent`)."""
 
-    def broker_ids(self, cluster: str) -> tuple[dict[str, int], str | None]: ...
+    def entries(self, cluster: str) -> tuple[dict[str, str], str]: ...
 
-    def write_broker_ids(self, cluster: str, ids: Mapping[str, int], version: str | None) -> None: ...
+    def add_entries(self, cluster: str, entries: Mapping[str, str], version: str) -> None: ...
 
 
 def choose_id(ids: Mapping[str, int], pod: str, first_broker_id: int) -> int:
@@ -43,23 +45,29 @@ def choose_id(ids: Mapping[str, int], pod: str, first_broker_id: int) -> int:
     return candidate
 
 
-def claim_id(register: Register, cluster: str, pod: str, first_broker_id: int) -> int:
-    """Find the pod's id or take one, while any number of other pods do the same.
+def claim_id(register: Register, cluster: str, pod: str, first_broker_id: int, start: LastStart) -> int:
+    """Find the pod's id or take one, while any number of other pods do the same, and record where the broker starts.
 
     Raises:
-        Refused: two pods have the same id in the register, and nothing here can tell which of them is right.
+        Refused: two pods have the same id in the register, and nothing here can tell which of them is right; or the pod needs a
+            new id, and an entry isn't a number, so that any number may be taken already.
         Unreachable: lost every race, or the API server doesn't answer.
     """
+    where = start.model_dump_json(exclude_none=True)
     for _ in range(ATTEMPTS):
-        ids, version = register.broker_ids(cluster)
+        entries, version = register.entries(cluster)
+        ids = broker_ids(entries)
+        unreadable = [f"{other} has {entries[other]!r}" for other in entries if other not in ids and not other.endswith(START)]
+        if unreadable and pod not in ids:
+            raise Refused(f"{', '.join(unreadable)}, which is not a broker ID; correct the ConfigMap")
         broker_id = choose_id(ids, pod, first_broker_id)
         twins = [other for other, taken in ids.items() if taken == broker_id and other != pod]
         if twins:
             raise Refused(f"broker id {broker_id} of {pod} is also given to {', '.join(twins)}; correct the ConfigMap")
-        if pod in ids:
+        if pod in ids and entries.get(pod + START) == where:
             return broker_id
         try:
-            register.write_broker_ids(cluster, {**ids, pod: broker_id}, version)
+            register.add_entries(cluster, {pod: str(broker_id), pod + START: where}, version)
         except Conflict:
             continue
         return broker_id

@@ -25,17 +25,17 @@ def identify(settings: AgentSettings) -> None:
     """Find or take the pod's broker id, label pod and node, and write the broker's identity.
 
     Raises:
-        Refused: the node has no zone, or rights are missing.
+        Refused: the node has no zone, the register is missing, or rights are.
         Unreachable: the API server doesn't answer.
     """
     kubernetes = AgentKubernetes(settings.pod_namespace, settings.pod_name)
-    rack = kubernetes.zone(settings.node_name)
-    if not rack:
+    start = kubernetes.start_on(settings.node_name)
+    if not start.rack:
         raise Refused(f"node {settings.node_name} has no label {labels.ZONE}; the broker's rack comes from it")
-    broker_id = claim_id(kubernetes, settings.cluster, settings.pod_name, settings.first_broker_id)
+    broker_id = claim_id(kubernetes, settings.cluster, settings.pod_name, settings.first_broker_id, start)
     kubernetes.label(settings.node_name, broker_id)
-    write_identity(settings.identity_file, broker_id, rack)
-    log.info("identified", pod=settings.pod_name, broker_id=broker_id, rack=rack, node=settings.node_name)
+    write_identity(settings.identity_file, broker_id, start.rack)
+    log.info("identified", pod=settings.pod_name, broker_id=broker_id, rack=start.rack, node=settings.node_name)
 
 
 def serve(settings: AgentSettings) -> None:

@@ -16,7 +16,7 @@ from kafka_runbooks.models.cluster import (
     ThrottleRates,
     TopicPartition,
 )
-from kafka_runbooks.models.kubernetes import BrokerPod, Claim, Node, StatefulSet
+from kafka_runbooks.models.kubernetes import BrokerPod, Claim, LastStart, Node, StatefulSet
 from kafka_runbooks.models.traffic import TrafficReport
 
 
@@ -97,23 +97,32 @@ class Kubernetes(Protocol):
     def broker_ids(self) -> dict[str, int]:
         """Pod name -> broker ID, as assigned by the brokers' agents; a deleted pod keeps its entry."""
 
+    def last_starts(self) -> dict[str, LastStart]:
+        """Pod name -> where its broker started last, as recorded by the agents; it stays when pod and node are gone."""
+
     def nodes(self) -> tuple[Node, ...]:
-        """Every node."""
+        """Every node. What several nodes report to identify their machine is left out: it identifies none of them."""
 
     def claim(self, name: str) -> Claim | None:
         """A claim with its volume's nodes, or None."""
 
     def delete_claim(self, name: str, uid: str) -> None:
-        """Delete a claim if it still has this uid, and its local volume, which would otherwise stay Released for ever."""
+        """Delete a claim if it still has this uid, and the local volume of the claim of this uid, even if the claim is gone.
+
+        Nothing else would delete the volume once its node is gone.
+        """
 
     def delete_pod(self, name: str, uid: str, *, force: bool) -> None:
         """Delete a pod if it still has this uid; `force` doesn't wait for the kubelet."""
 
-    def cordon(self, node: str, owner: str) -> None:
-        """Mark a node unschedulable and annotate the owner; a node that is cordoned already is left alone."""
+    def cordon(self, node: str, uid: str, owner: str) -> None:
+        """Mark the node of this uid unschedulable and annotate the owner; one that is cordoned already is left alone."""
 
-    def uncordon(self, node: str, owner: str) -> None:
-        """Lift a cordon of this owner; any other cordon is left alone."""
+    def uncordon(self, node: str, uid: str, owner: str) -> None:
+        """Lift a cordon of this owner on the node of this uid; any other cordon is left alone."""
+
+    def clear_broker_label(self, node: str, uid: str) -> None:
+        """Remove the label that says which broker a node carries, from a node that the broker has left."""
 
     def read_record(self, name: str) -> Mapping[str, bytes] | None:
         """A record's parts (a ConfigMap's data), or None."""

@@ -1,20 +1,52 @@
-"""Where a broker lives in Kubernetes: its pod, the claim and volume of its disk, the node underneath."""
+"""Where a broker lives in Kubernetes: its pod, the claims and volumes of its disks, the node underneath.
+
+Names are given again: to the next pod of a StatefulSet, to the claim that follows a deleted one, to a new machine in an old
+machine's place. What identifies an object is its uid, and a machine what its firmware or cloud calls it (`Machine`).
+"""
 
 from datetime import datetime
 
 from kafka_runbooks.models.base import Model
 
 
+class Machine(Model):
+    """What tells a machine from the next one of the same name, as far as its kubelet reports it (`status.nodeInfo`).
+
+    A kubelet that registers again makes a Node with another uid on the same machine, whose disks are what they were.
+    """
+
+    machine_id: str | None = None
+    """/etc/machine-id: of the installed system; another one after an installation, and images are known to be cloned with it."""
+    system_uuid: str | None = None
+    """Of the firmware, or of the virtual machine."""
+    provider_id: str | None = None
+    """Of the cloud's instance."""
+
+    def is_same(self, other: "Machine") -> bool | None:
+        """Whether both are one machine with its system as it was; None where that can't be told.
+
+        An instance with a newly installed system may have kept its disks or not, so that can't be told either.
+        """
+        hardware = [(self.system_uuid, other.system_uuid), (self.provider_id, other.provider_id)]
+        known = [(mine, its) for mine, its in hardware if mine and its]
+        if any(mine != its for mine, its in known):
+            return False
+        is_reinstalled = self.machine_id and other.machine_id and self.machine_id != other.machine_id
+        return True if known and not is_reinstalled else None
+
+
 class BrokerPod(Model):
-    """A broker's pod. `uid` tells one pod from the next of the same name; `node` is None until it is scheduled."""
+    """A broker's pod. `node` is None until it is scheduled; it is a name, as the scheduler binds pods to names."""
 
     name: str
     uid: str
     broker_id: int | None
     map: str | None
     stateful_set: str
-    claim: str
+    claims: tuple[str, ...] = ()
+    """The claims made from its StatefulSet's templates: its disks."""
     node: str | None = None
+    scheduled_at: datetime | None = None
     pod_ip: str | None = None
     phase: str = "Pending"
     is_ready: bool = False
@@ -40,6 +72,8 @@ class Node(Model):
     """The raw JSON of the owner annotation, where a runbook cordoned it."""
     broker_id: int | None = None
     """The broker that its label says it carries; the label stays when the pod is gone."""
+    machine: Machine = Machine()
+    created_at: datetime | None = None
 
 
 class Claim(Model):
@@ -50,26 +84,56 @@ class Claim(Model):
     is_terminating: bool = False
     volume: str | None = None
     volume_nodes: tuple[str, ...] = ()
+    volume_zone: str | None = None
+    """The only zone in which the volume can be mounted, where it is bound to one."""
 
 
 class StatefulSet(Model):
-    """A map's StatefulSet. It can lose only its highest ordinals: pod `<name>-<replicas - 1>` goes first."""
+    """A map's StatefulSet. It can lose only its highest ordinals."""
 
     name: str
     version: str
     """The object's resource version: a concurrent change is noticed."""
     replicas: int
+    first_ordinal: int = 0
+    """`spec.ordinals.start`."""
+    claim_templates: tuple[str, ...] = ("data",)
+    """Each pod has a claim `<template>-<pod>` of each."""
+    deletes_claims: bool = False
+    """`whenScaled: Delete`: the claims of the pods that it loses are deleted by Kubernetes, whatever is on them."""
+
+    @property
+    def end(self) -> int:
+        """The ordinal after its highest."""
+        return self.first_ordinal + self.replicas
+
+    def claims_of(self, pod: str) -> tuple[str, ...]:
+        return tuple(f"{template}-{pod}" for template in self.claim_templates)
+
+
+class LastStart(Model):
+    """Where a broker was when it started last, as its agent recorded it. It stays when pod and node are gone."""
+
+    rack: str | None
+    node: str
+    node_uid: str
+    machine: Machine = Machine()
 
 
 class BrokerPlace(Model):
-    """A broker as it was found before anything was changed: its pod, disk, node, map and rack."""
+    """A broker as it was found before anything was changed: its pod, disks, node, map and rack."""
 
     broker_id: int
     pod: str
-    claim: str
-    claim_uid: str | None = None
-    volume: str | None = None
+    pod_uid: str | None = None
+    claims: tuple[Claim, ...] = ()
     node: str | None = None
     node_uid: str | None = None
+    """None where the node's object isn't known to be the one that the broker ran on."""
+    machine: Machine = Machine()
     map: str | None = None
     rack: str | None = None
+
+    @property
+    def claim_uids(self) -> frozenset[str]:
+        return frozenset(claim.uid for claim in self.claims)

@@ -16,7 +16,7 @@ BROKER_ID = f"{DOMAIN}/broker-id"
 """Label on a broker's pod and on the node it runs on: the id the pod keeps for life."""
 
 BROKER_IDS_CONFIG_MAP_PREFIX = "kafka-broker-ids-"
-"""ConfigMap `kafka-broker-ids-<cluster>`: pod name -> broker id. The one place where ids are given out."""
+"""ConfigMap `kafka-broker-ids-<cluster>`, the register: pod name -> broker id. The one place where ids are given out."""
 
 FORCE_READY = f"{DOMAIN}/force-ready"
 """Annotation on a broker's pod: `{"owner": …, "reason": …, "expires_at": RFC 3339}`; readiness is forced until then."""

@@ -58,6 +58,13 @@ class OwnedReassignment(Model):
         return TopicPartition(self.topic, self.partition)
 
 
+class Cordon(Model):
+    """A node that the run cordoned; a later node of the same name has another uid."""
+
+    node: str
+    uid: str
+
+
 class Ledger(Model):
     """Everything one run has set. Empty: nothing of it is left."""
 
@@ -65,7 +72,7 @@ class Ledger(Model):
     cluster: str
     rates: dict[int, RateLease] = Field(default_factory=dict)
     entries: dict[str, EntryLease] = Field(default_factory=dict)
-    cordons: tuple[str, ...] = ()
+    cordons: tuple[Cordon, ...] = ()
     reassignments: tuple[OwnedReassignment, ...] = ()
     log_directories: dict[int, str] = Field(default_factory=dict)
     """Brokers whose log directories the run cordoned (KIP-1066), with the broker's setting before."""
@@ -81,7 +88,7 @@ class Ledger(Model):
             f"topic {topic}: {len(lease.leader)} leader and {len(lease.follower)} follower throttled replicas"
             for topic, lease in sorted(self.entries.items())
         ]
-        lines += [f"node {node}: cordon" for node in self.cordons]
+        lines += [f"node {cordon.node}: cordon" for cordon in self.cordons]
         lines += [f"broker {broker_id}: cordoned log directories" for broker_id in sorted(self.log_directories)]
         if self.reassignments:
             lines.append(f"{len(self.reassignments)} partition reassignments")

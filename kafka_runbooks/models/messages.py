@@ -122,6 +122,8 @@ class NodeChoice(Model):
     node: str | None
     rack: str | None
     in_other_rack: bool = False
+    rack_is_unknown: bool = False
+    """Nothing tells which rack the broker was in, so this one may be another."""
 
 
 class Landing(Model):

@@ -117,10 +117,13 @@ def one_ready_pod(pods: Sequence[BrokerPod], nodes: Sequence[Node], place: Broke
     ]
 
 
-def claim_is_sound(claim: Claim | None, place: BrokerPlace, *, disk_is_lost: bool) -> Check:
-    """The claim is bound, and it is a new one where the old disk was given up."""
-    if claim is None or claim.is_terminating or claim.volume is None:
-        return Check(name="volume claim", passed=False, detail=f"claim {place.claim} is missing, terminating or unbound")
-    if disk_is_lost and place.claim_uid is not None and claim.uid == place.claim_uid:
-        return Check(name="volume claim", passed=False, detail=f"claim {place.claim} is still the lost one")
-    return Check(name="volume claim", passed=True, detail=f"{place.claim} is bound to {claim.volume}")
+def claims_are_sound(claims: Mapping[str, Claim | None], place: BrokerPlace, *, disk_is_lost: bool) -> Check:
+    """Every claim of the broker's pod is bound, and it is a new one where the old disk was given up."""
+    wrong = []
+    for name, claim in claims.items():
+        if claim is None or claim.is_terminating or claim.volume is None:
+            wrong.append(f"claim {name} is missing, terminating or unbound")
+        elif disk_is_lost and claim.uid in place.claim_uids:
+            wrong.append(f"claim {name} is still the lost one")
+    bound = ", ".join(f"{name} is bound to {claim.volume}" for name, claim in claims.items() if claim is not None)
+    return Check(name="volume claim", passed=bool(claims) and not wrong, detail="; ".join(wrong) or bound or "no claim")

@@ -104,9 +104,18 @@ def reasons_not_to_remove(
 ) -> list[Reason]:
     """A StatefulSet can lose only its highest ordinals: pods of other ones would come back as soon as they are deleted."""
     found = []
-    wanted = {one.name: one.replicas for one in stateful_sets}
+    sets = {one.name: one for one in stateful_sets}
     for name, going in sorted(_by_set(leaving, pods).items()):
-        first = wanted.get(name, 0) - len(going)
+        if (wanted := sets.get(name)) is None:
+            found.append(
+                Reason(
+                    name=f"no-stateful-set:{name}",
+                    message=f"remove_pods: {', '.join(pod.name for pod in going)}: no StatefulSet with a map's labels has them",
+                    remedy="label it (docs/quickstart.md), or leave out remove_pods and delete the pods' owner yourself",
+                )
+            )
+            continue
+        first = wanted.end - len(going)
         wrong = [pod for pod in going if ordinal(pod) < first]
         if wrong:
             highest = [pod for pod in pods if pod.stateful_set == name and ordinal(pod) >= first]
@@ -119,12 +128,21 @@ def reasons_not_to_remove(
                     remedy="decommission those brokers instead, or leave out remove_pods and keep empty brokers",
                 )
             )
-        if len(going) == wanted.get(name, 0):
+        if len(going) == wanted.replicas:
             found.append(
                 Reason(
                     name=f"last-pods:{name}",
                     message=f"remove_pods: StatefulSet {name} would have no pod left",
                     remedy="leave out remove_pods, and delete the StatefulSet yourself once its brokers are empty",
+                )
+            )
+        if wanted.deletes_claims:
+            found.append(
+                Reason(
+                    name=f"claims-are-deleted:{name}",
+                    message=f"remove_pods: StatefulSet {name} has persistentVolumeClaimRetentionPolicy.whenScaled: Delete, so "
+                    "the disks would go with the pods, before anyone could look whether they are still empty",
+                    remedy="set whenScaled: Retain; the runbook deletes the claims",
                 )
             )
     return found

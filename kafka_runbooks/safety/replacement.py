@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from kafka_runbooks.models.cluster import ClusterSnapshot, Reassignment
 from kafka_runbooks.models.force_ready import ForceReady
 from kafka_runbooks.models.inputs import NodeState, ReplaceBrokerInput
-from kafka_runbooks.models.kubernetes import BrokerPlace, BrokerPod, Claim, Node
+from kafka_runbooks.models.kubernetes import BrokerPlace, BrokerPod, Claim, LastStart, Machine, Node
 from kafka_runbooks.models.results import Reason
 from kafka_runbooks.safety.availability import by_topic, listed, out_of_sync, risks_of_losing
 from kafka_runbooks.safety.moves import foreign_reassignments
@@ -20,9 +20,18 @@ BROKER_IS_UP = "broker-is-up"
 
 
 def find_broker_id(
-    request: ReplaceBrokerInput, pods: Sequence[BrokerPod], nodes: Sequence[Node], broker_ids: Mapping[str, int]
+    request: ReplaceBrokerInput,
+    pods: Sequence[BrokerPod],
+    nodes: Sequence[Node],
+    broker_ids: Mapping[str, int],
+    last_starts: Mapping[str, LastStart],
 ) -> int | Reason:
-    """The broker that the request means, or why none can be identified."""
+    """The broker that the request means, or why none can be identified.
+
+    Args:
+        broker_ids: pod name -> broker id, as assigned.
+        last_starts: pod name -> where it started last.
+    """
     known = sorted(set(broker_ids.values()) | {pod.broker_id for pod in pods if pod.broker_id is not None})
     if request.broker_id is not None:
         if request.broker_id in known:
@@ -38,10 +47,17 @@ def find_broker_id(
     for node in nodes:
         if node.name == request.node and node.broker_id is not None:
             return node.broker_id
+    elsewhere = {pod.name for pod in pods if pod.node is not None}
+    started = [
+        broker_ids[pod] for pod, last in last_starts.items() if last.node == request.node and pod in broker_ids.keys() - elsewhere
+    ]
+    if len(started) == 1:
+        return started[0]
     return Reason(
         name="unknown-node",
-        message=f"node: no broker is known to run on {request.node!r}",
-        remedy="give broker_id instead; a node whose object is deleted can't be looked up",
+        message=f"node: no broker is known to run on {request.node!r}"
+        + (f"; brokers {', '.join(map(str, sorted(started)))} started there last" if started else ""),
+        remedy="give broker_id instead",
     )
 
 
@@ -141,34 +157,49 @@ def why_nothing_to_do(
 
 def place_of(
     broker_id: int,
+    name: str,
     pod: BrokerPod | None,
-    claim: Claim | None,
+    claims: Sequence[Claim],
     nodes: Sequence[Node],
     snapshot: ClusterSnapshot,
-    broker_ids: Mapping[str, int],
+    last: LastStart | None,
 ) -> BrokerPlace:
-    """Where a broker runs or ran, as far as the objects still exist.
+    """Where a broker runs or ran, as far as it is known.
 
     Args:
-        broker_ids: pod name -> broker id as assigned: it names the pod of a broker whose pod is gone.
+        name: its pod's, which may be gone.
+        claims: the pod's, as far as they exist.
+        last: where it started last, which tells its node from a later one of the same name, and its rack when the node is gone.
     """
-    if pod is None:
-        name = next(name for name, known in broker_ids.items() if known == broker_id)
-        return BrokerPlace(broker_id=broker_id, pod=name, claim=f"data-{name}")
-    node_name = pod.node or (claim.volume_nodes[0] if claim and claim.volume_nodes else None)
+    volume_nodes = [node for claim in claims for node in claim.volume_nodes]
+    node_name = (pod.node if pod else None) or next(iter(volume_nodes), None) or (last.node if last else None)
     node = next((node for node in nodes if node.name == node_name), None)
-    registered = next((broker.rack for broker in snapshot.brokers if broker.id == broker_id), None)
+    node_uid, machine = None, Machine()
+    if last is not None and last.node == node_name:
+        node_uid, machine = last.node_uid, last.machine
+    elif node is not None and not _is_newer(node, pod):
+        node_uid, machine = node.uid, node.machine
+    zones = {claim.volume_zone for claim in claims} - {None}
+    is_its_node = node is not None and node.uid == node_uid
     return BrokerPlace(
         broker_id=broker_id,
-        pod=pod.name,
-        claim=pod.claim,
-        claim_uid=claim.uid if claim else None,
-        volume=claim.volume if claim else None,
+        pod=name,
+        pod_uid=pod.uid if pod else None,
+        claims=tuple(claims),
         node=node_name,
-        node_uid=node.uid if node else None,
-        map=pod.map,
-        rack=registered or (node.zone if node else None),
+        node_uid=node_uid,
+        machine=machine,
+        map=pod.map if pod else None,
+        rack=snapshot.racks.get(broker_id)
+        or (last.rack if last else None)
+        or (node.zone if node is not None and is_its_node else None)
+        or (zones.pop() if len(zones) == 1 else None),
     )
+
+
+def _is_newer(node: Node, pod: BrokerPod | None) -> bool:
+    """Whether the node's object was made after the pod was bound to its name: then it is another object."""
+    return pod is not None and pod.scheduled_at is not None and node.created_at is not None and node.created_at > pod.scheduled_at
 
 
 def forced_ready(pods: Sequence[BrokerPod], now: datetime) -> list[str]:

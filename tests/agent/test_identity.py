@@ -10,6 +10,8 @@ from hypothesis import strategies as st
 
 from kafka_runbooks.agent.identity import choose_id, claim_id, read_broker_id, write_identity
 from kafka_runbooks.clients.errors import Conflict, Refused
+from kafka_runbooks.clients.kubernetes.register import broker_ids, last_starts
+from kafka_runbooks.models.kubernetes import LastStart
 
 PODS = [f"{stateful_set}-{ordinal}" for stateful_set in ("events", "checks") for ordinal in range(5)]
 FIRST = {"events": 1001, "checks": 1004}
@@ -19,34 +21,41 @@ def first(pod: str) -> int:
     return FIRST[pod.rpartition("-")[0]]
 
 
+START = LastStart(rack="zone-a", node="node-a", node_uid="uid-a")
+
+
 class MemoryRegister:
     """A ConfigMap as the API server keeps it: a write based on another version is a conflict."""
 
-    def __init__(self) -> None:
-        self.ids: dict[str, int] = {}
-        self.version: int | None = None
+    def __init__(self, **data: str) -> None:
+        self.data = data
+        self.version = 0
         self.lock = threading.Lock()
 
-    def broker_ids(self, cluster: str) -> tuple[dict[str, int], str | None]:
-        with self.lock:
-            return dict(self.ids), None if self.version is None else str(self.version)
+    @property
+    def ids(self) -> dict[str, int]:
+        return broker_ids(self.data)
 
-    def write_broker_ids(self, cluster: str, ids: Mapping[str, int], version: str | None) -> None:
+    def entries(self, cluster: str) -> tuple[dict[str, str], str]:
         with self.lock:
-            if version != (None if self.version is None else str(self.version)):
+            return dict(self.data), str(self.version)
+
+    def add_entries(self, cluster: str, entries: Mapping[str, str], version: str) -> None:
+        with self.lock:
+            if version != str(self.version):
                 raise Conflict("another version")
-            self.ids, self.version = dict(ids), (self.version or 0) + 1
+            self.data, self.version = {**self.data, **entries}, self.version + 1
 
 
 def steps_of(register: MemoryRegister, pod: str) -> Iterator[None]:
     """`claim_id` cut between its read and its write, so that a schedule can interleave pods at the worst points."""
     while True:
-        ids, version = register.broker_ids("lab")
+        entries, version = register.entries("lab")
         yield
-        if pod in ids:
+        if pod in entries:
             return
         try:
-            register.write_broker_ids("lab", {**ids, pod: choose_id(ids, pod, first(pod))}, version)
+            register.add_entries("lab", {pod: str(choose_id(broker_ids(entries), pod, first(pod)))}, version)
         except Conflict:
             continue
         return
@@ -75,7 +84,7 @@ def test_a_known_pod_keeps_its_id_and_a_new_one_takes_a_free_one(ids: dict[str, 
 def test_a_fresh_stateful_set_has_ids_by_ordinal_whatever_the_order() -> None:
     register = MemoryRegister()
     for pod in ("checks-1", "events-2", "checks-0", "events-0", "checks-2", "events-1"):
-        claim_id(register, "lab", pod, first(pod))
+        claim_id(register, "lab", pod, first(pod), START)
     assert register.ids == {
         "events-0": 1001,
         "events-1": 1002,
@@ -84,12 +93,12 @@ def test_a_fresh_stateful_set_has_ids_by_ordinal_whatever_the_order() -> None:
         "checks-1": 1005,
         "checks-2": 1006,
     }
-    assert claim_id(register, "lab", "events-3", 1001) == 1007
+    assert claim_id(register, "lab", "events-3", 1001, START) == 1007
 
 
 def test_many_pods_at_once_in_threads() -> None:
     register = MemoryRegister()
-    threads = [threading.Thread(target=claim_id, args=(register, "lab", f"events-{n}", 1001)) for n in range(20)]
+    threads = [threading.Thread(target=claim_id, args=(register, "lab", f"events-{n}", 1001, START)) for n in range(20)]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -98,10 +107,27 @@ def test_many_pods_at_once_in_threads() -> None:
 
 
 def test_twins_in_the_register_are_refused_by_name() -> None:
-    register = MemoryRegister()
-    register.write_broker_ids("lab", {"events-0": 1001, "events-1": 1001}, None)
+    register = MemoryRegister(**{"events-0": "1001", "events-1": "1001"})
     with pytest.raises(Refused, match="1001 of events-0 is also given to events-1"):
-        claim_id(register, "lab", "events-0", 1001)
+        claim_id(register, "lab", "events-0", 1001, START)
+
+
+def test_an_entry_that_is_no_number_stops_new_ids_and_nobody_who_has_one() -> None:
+    register = MemoryRegister(**{"events-0": "1001", "events-1": "ten"})
+    assert claim_id(register, "lab", "events-0", 1001, START) == 1001
+    with pytest.raises(Refused, match="events-1 has 'ten', which is not a broker ID"):
+        claim_id(register, "lab", "events-2", 1001, START)
+    assert register.data["events-1"] == "ten"
+
+
+def test_where_a_broker_starts_is_recorded_and_written_only_when_it_changes() -> None:
+    register = MemoryRegister()
+    claim_id(register, "lab", "events-0", 1001, START)
+    claim_id(register, "lab", "events-0", 1001, START)
+    assert register.version == 1 and last_starts(register.data) == {"events-0": START}
+    moved = LastStart(rack="zone-b", node="node-b", node_uid="uid-b")
+    claim_id(register, "lab", "events-0", 1001, moved)
+    assert last_starts(register.data) == {"events-0": moved} and register.ids == {"events-0": 1001}
 
 
 def test_the_identity_file(tmp_path: Path) -> None:

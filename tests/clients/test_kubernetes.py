@@ -96,37 +96,37 @@ def kubernetes(server: Server, monkeypatch: pytest.MonkeyPatch) -> Iterator[Kube
 
 
 def test_a_node_is_cordoned_by_its_owner_and_given_back_as_it_was(server: Server, kubernetes: KubernetesApi) -> None:
-    kubernetes.cordon("node-1", OWNER)
+    kubernetes.cordon("node-1", "u", OWNER)
     assert server.spec == {"unschedulable": True} and server.metadata["annotations"] == {labels.CORDON_OWNER: OWNER}
-    kubernetes.cordon("node-1", OWNER)
-    kubernetes.uncordon("node-1", "another/run")
+    kubernetes.cordon("node-1", "u", OWNER)
+    kubernetes.uncordon("node-1", "u", "another/run")
     assert len(server.patches) == 1
-    kubernetes.uncordon("node-1", OWNER)
-    kubernetes.uncordon("node-1", OWNER)
+    kubernetes.uncordon("node-1", "u", OWNER)
+    kubernetes.uncordon("node-1", "u", OWNER)
     assert server.spec == {} and server.metadata["annotations"] == {} and len(server.patches) == 2
 
 
 def test_a_node_that_someone_else_cordoned_is_left_alone(server: Server, kubernetes: KubernetesApi) -> None:
     server.spec["unschedulable"] = True
-    kubernetes.cordon("node-1", OWNER)
-    kubernetes.uncordon("node-1", OWNER)
+    kubernetes.cordon("node-1", "u", OWNER)
+    kubernetes.uncordon("node-1", "u", OWNER)
     assert not server.patches and server.spec == {"unschedulable": True}
 
 
 def test_a_node_that_changes_between_read_and_write_is_a_conflict(server: Server, kubernetes: KubernetesApi) -> None:
     server.changes_after_read = True
     with pytest.raises(Conflict, match="cordon node-1: 409"):
-        kubernetes.cordon("node-1", OWNER)
+        kubernetes.cordon("node-1", "u", OWNER)
     assert server.spec == {}
 
 
 def test_a_node_that_is_gone_has_no_cordon_and_a_failing_server_is_unreachable(server: Server, kubernetes: KubernetesApi) -> None:
-    kubernetes.cordon("node-2", OWNER)
-    kubernetes.uncordon("node-2", OWNER)
+    kubernetes.cordon("node-2", "u", OWNER)
+    kubernetes.uncordon("node-2", "u", OWNER)
     assert not server.patches
     server.status = 500
     with pytest.raises(Unreachable, match="node node-1: 500"):
-        kubernetes.uncordon("node-1", OWNER)
+        kubernetes.uncordon("node-1", "u", OWNER)
 
 
 CALLS: dict[str, Callable[[KubernetesApi], object]] = {

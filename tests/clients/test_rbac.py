@@ -36,7 +36,8 @@ def right(call: str) -> Right:
     assert match is not None, f"{call}: which right does it need?"
     verb, namespaced, kind = match.groups()
     group = next(name for name, methods in GROUPS.items() if hasattr(methods, call))
-    return "Role" if namespaced else "ClusterRole", group, kind.replace("_", "") + "s", VERBS[verb]
+    kind, scale = (kind.removesuffix("_scale"), "/scale") if kind.endswith("_scale") else (kind, "")
+    return "Role" if namespaced else "ClusterRole", group, kind.replace("_", "") + "s" + scale, VERBS[verb]
 
 
 def granted(manifest: str, account: str) -> Iterator[Right]:
@@ -80,7 +81,7 @@ def test_all_calls_are_in_these_two_modules() -> None:
     [
         ("list_namespaced_pod", ("Role", "", "pods", "list")),
         ("replace_namespaced_config_map", ("Role", "", "configmaps", "update")),
-        ("patch_namespaced_stateful_set", ("Role", "apps", "statefulsets", "patch")),
+        ("patch_namespaced_stateful_set_scale", ("Role", "apps", "statefulsets/scale", "patch")),
         ("read_persistent_volume", ("ClusterRole", "", "persistentvolumes", "get")),
     ],
 )

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from kafka_runbooks.clients.errors import Conflict, Refused, Unreachable
 from kafka_runbooks.clients.protocols import Kubernetes
-from kafka_runbooks.models.kubernetes import BrokerPod, Claim, Node, StatefulSet
+from kafka_runbooks.models.kubernetes import BrokerPod, Claim, LastStart, Node, StatefulSet
 from tests.fakes.world import World, WorldPod
 
 CONFIG_MAP_BYTES = 1_048_576
@@ -27,8 +27,9 @@ class FakeKubernetes:
             broker_id=pod.broker_id,
             map=pod.map,
             stateful_set=pod.stateful_set,
-            claim=pod.claim,
+            claims=pod.claims,
             node=pod.node,
+            scheduled_at=pod.scheduled_at,
             pod_ip="10.0.0.1" if pod.has_started else None,
             phase="Running" if pod.has_started else "Pending",
             is_ready=world.is_ready(pod),
@@ -38,7 +39,7 @@ class FakeKubernetes:
         )
 
     def _why_pending(self, pod: WorldPod) -> str:
-        bound_to = self.world.claims[pod.claim].node
+        bound_to = self.world.claims[pod.claims[0]].node
         if bound_to is None:
             return "0 nodes are available: no free node of this map"
         node = self.world.nodes.get(bound_to)
@@ -49,7 +50,14 @@ class FakeKubernetes:
     def stateful_sets(self) -> tuple[StatefulSet, ...]:
         self._ask()
         return tuple(
-            StatefulSet(name=name, version=f"{name}@{replicas}", replicas=replicas)
+            StatefulSet(
+                name=name,
+                version=f"{name}@{replicas}",
+                replicas=replicas,
+                first_ordinal=self.world.first_ordinal,
+                claim_templates=self.world.claim_templates,
+                deletes_claims=self.world.deletes_claims,
+            )
             for name, replicas in sorted(self.world.stateful_sets.items())
         )
 
@@ -63,6 +71,10 @@ class FakeKubernetes:
     def broker_ids(self) -> dict[str, int]:
         self._ask()
         return dict(self.world.broker_ids)
+
+    def last_starts(self) -> dict[str, LastStart]:
+        self._ask()
+        return dict(self.world.last_starts)
 
     def nodes(self) -> tuple[Node, ...]:
         self._ask()
@@ -78,6 +90,8 @@ class FakeKubernetes:
                 is_cordoned=node.is_cordoned,
                 cordoned_by=node.cordoned_by,
                 broker_id=node.broker_id,
+                machine=node.machine,
+                created_at=node.created_at,
             )
             for node in self.world.nodes.values()
         )
@@ -99,13 +113,11 @@ class FakeKubernetes:
         self._ask()
         with self.world.act("delete_claim"):
             claim = self.world.claims.get(name)
-            if claim is None:
+            if claim is None or claim.uid != uid:
                 return
-            if claim.uid != uid:
-                raise Conflict(f"claim {name} is another one by now")
             # Kubernetes keeps a claim while a scheduled pod uses it (storage object in use protection).
             claim.is_terminating = True
-            if not any(pod.claim == name and pod.node for pod in self.world.pods.values()):
+            if not any(name in pod.claims and pod.node for pod in self.world.pods.values()):
                 self.world.remove_claim(claim)
 
     def delete_pod(self, name: str, uid: str, *, force: bool) -> None:
@@ -121,19 +133,26 @@ class FakeKubernetes:
             else:
                 pod.is_terminating = True
 
-    def cordon(self, node: str, owner: str) -> None:
+    def cordon(self, node: str, uid: str, owner: str) -> None:
         self._ask()
         with self.world.act("cordon"):
             found = self.world.nodes.get(node)
-            if found is not None and not found.is_cordoned:
+            if found is not None and found.uid == uid and not found.is_cordoned:
                 found.is_cordoned, found.cordoned_by = True, owner
 
-    def uncordon(self, node: str, owner: str) -> None:
+    def uncordon(self, node: str, uid: str, owner: str) -> None:
         self._ask()
         with self.world.act("uncordon"):
             found = self.world.nodes.get(node)
-            if found is not None and found.cordoned_by == owner:
+            if found is not None and found.uid == uid and found.cordoned_by == owner:
                 found.is_cordoned, found.cordoned_by = False, None
+
+    def clear_broker_label(self, node: str, uid: str) -> None:
+        self._ask()
+        with self.world.act("clear_broker_label"):
+            found = self.world.nodes.get(node)
+            if found is not None and found.uid == uid:
+                found.broker_id = None
 
     def read_record(self, name: str) -> Mapping[str, bytes] | None:
         self._ask()

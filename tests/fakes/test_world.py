@@ -31,7 +31,7 @@ def test_a_lost_node_comes_back_elsewhere_on_an_empty_disk_and_catches_up(world:
     pod = next(pod for pod in kubernetes.broker_pods() if pod.broker_id == 1001)
     kubernetes.delete_pod(pod.name, pod.uid, force=False)
     assert world.pods[pod.name].uid == pod.uid and world.pods[pod.name].is_terminating
-    claim = kubernetes.claim(pod.claim)
+    claim = kubernetes.claim(*pod.claims)
     assert claim is not None and claim.volume_nodes == ("node-events-a",)
     kubernetes.delete_claim(claim.name, claim.uid)
     assert world.claims[claim.name].is_terminating
@@ -42,7 +42,7 @@ def test_a_lost_node_comes_back_elsewhere_on_an_empty_disk_and_catches_up(world:
     world.add_node("node-spare", "zone-a", "events")
     world.advance()
     assert world.pods[pod.name].node == "node-spare"
-    assert world.nodes["node-events-a"].broker_id is None and world.nodes["node-spare"].broker_id == 1001
+    assert world.nodes["node-events-a"].broker_id == world.nodes["node-spare"].broker_id == 1001
     assert kafka.replica_sizes([1001]).size_bytes  # some bytes after a step, not all: 10 MB/s of 30 MB
     assert not world.is_in_sync(1001)
     world.advance(5)
@@ -95,20 +95,20 @@ def test_a_reassignment_ends_by_itself_and_can_be_cancelled(world: World) -> Non
 
 
 def test_crash_hooks_uids_and_absence(world: World) -> None:
-    kubernetes = FakeKubernetes(world)
+    kubernetes, uid = FakeKubernetes(world), world.nodes["node-events-a"].uid
 
     def crash(name: str) -> None:
         raise RuntimeError(name)
 
     world.before_act = crash
     with pytest.raises(RuntimeError, match="cordon"):
-        kubernetes.cordon("node-events-a", "me")
+        kubernetes.cordon("node-events-a", uid, "me")
     assert not world.nodes["node-events-a"].is_cordoned
     world.before_act, world.after_act = (lambda name: None), crash
     with pytest.raises(RuntimeError, match="cordon"):
-        kubernetes.cordon("node-events-a", "me")
+        kubernetes.cordon("node-events-a", uid, "me")
     world.after_act = lambda name: None
-    kubernetes.uncordon("node-events-a", "someone else")
+    kubernetes.uncordon("node-events-a", uid, "someone else")
     assert world.nodes["node-events-a"].is_cordoned
     with pytest.raises(Conflict):
         kubernetes.delete_pod("events-0", "another uid", force=True)

@@ -4,7 +4,10 @@ For the paths that no real part can reach on purpose: a crash between two given 
 step. Time moves only by `advance()`, or by one step at each look when `advance_at_look` is set, so a loop that polls gets
 somewhere without waiting. What the real parts do is kept where a runbook depends upon it:
 
-- a StatefulSet makes a deleted pod anew, with the same name and claim and another uid; a claim that was deleted comes anew;
+- a StatefulSet makes a deleted pod anew, with the same name and claims and another uid; claims that were deleted come anew;
+- names are given again: a machine that is replaced under its old name has a Node of another uid (`replace_machine`), and so has
+  a kubelet that registers again on a machine whose disks are what they were (`register_again`);
+- a node keeps the label of a broker that has left it, until somebody clears it;
 - a pod goes to a ready, uncordoned node of its map that carries no other broker; a claim bound to a local volume pins it;
 - a pod on a lost node stays, terminating once deleted, until it is deleted by force (no kubelet answers);
 - a broker that goes leaves every ISR but where it is the last one; one that is back catches up as its disk and throttles let it;
@@ -15,11 +18,12 @@ somewhere without waiting. What the real parts do is kept where a runbook depend
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from itertools import count
 
 from kafka_runbooks.models.cluster import ThrottledReplicas, ThrottleRates, TopicPartition
+from kafka_runbooks.models.kubernetes import LastStart, Machine
 
 MEGABYTE = 1_000_000
 
@@ -36,6 +40,8 @@ class WorldNode:
     is_cordoned: bool = False
     cordoned_by: str | None = None
     broker_id: int | None = None
+    machine: Machine = field(default_factory=Machine)
+    created_at: datetime | None = None
 
 
 @dataclass
@@ -45,6 +51,8 @@ class WorldClaim:
     is_terminating: bool = False
     volume: str | None = None
     node: str | None = None
+    is_lost: bool = False
+    """Its volume was on a machine that is gone; no pod can mount it."""
 
 
 @dataclass
@@ -54,8 +62,9 @@ class WorldPod:
     stateful_set: str
     map: str
     broker_id: int
-    claim: str
+    claims: tuple[str, ...]
     node: str | None = None
+    scheduled_at: datetime | None = None
     has_started: bool = False
     in_sync_steps: int = 0
     is_terminating: bool = False
@@ -81,6 +90,8 @@ class World:
         zones: tuple[str, ...] = ("zone-a", "zone-b", "zone-c"),
         *,
         first_broker_id: int = 1001,
+        first_ordinal: int = 0,
+        claim_templates: tuple[str, ...] = ("data",),
         advance_at_look: bool = True,
         step_s: float = 1.0,
         link_bytes_per_s: int = 10 * MEGABYTE,
@@ -129,6 +140,14 @@ class World:
         """Pod -> broker id, as they were given out; a pod that is gone keeps its entry."""
         self.stateful_sets: dict[str, int] = {}
         """Name -> how many pods it wants."""
+        self.first_ordinal = first_ordinal
+        """`spec.ordinals.start` of every StatefulSet."""
+        self.claim_templates = claim_templates
+        """Of every StatefulSet; the replicas are on the first one's volume."""
+        self.deletes_claims = False
+        """`whenScaled: Delete` of every StatefulSet."""
+        self.last_starts: dict[str, LastStart] = {}
+        """Pod -> where its broker started last, as its agent recorded it."""
         self.knows_cordoned_log_directories = True
         self.cordoned: dict[int, str] = {}
         """Broker -> its cordoned log directories (KIP-1066)."""
@@ -148,7 +167,7 @@ class World:
         self._uids = count(1)
         ids = count(first_broker_id)
         for map_name in maps:
-            for ordinal, zone in enumerate(zones):
+            for ordinal, zone in enumerate(zones, first_ordinal):
                 self.add_node(f"node-{map_name}-{zone[-1]}", zone, map_name)
                 name = f"{map_name}-{ordinal}"
                 self._create_pod(name, map_name, map_name, next(ids))
@@ -157,13 +176,21 @@ class World:
     # what a test does to the world
 
     def add_node(self, name: str, zone: str, map_name: str, *, instance_type: str = "small") -> None:
-        self.nodes[name] = WorldNode(name=name, zone=zone, map=map_name, uid=self.new_uid(), instance_type=instance_type)
+        self.nodes[name] = WorldNode(
+            name=name,
+            zone=zone,
+            map=map_name,
+            uid=self.new_uid(),
+            instance_type=instance_type,
+            machine=Machine(machine_id=self.new_uid(), system_uuid=self.new_uid()),
+            created_at=self.now,
+        )
         self._schedule()
 
     def add_broker(self, map_name: str, zone: str) -> int:
         """The StatefulSet of a map gets one more pod, on a node of its own; returns the new broker's id, the next one."""
         broker_id = max(pod.broker_id for pod in self.pods.values()) + 1
-        ordinal = sum(1 for pod in self.pods.values() if pod.stateful_set == map_name)
+        ordinal = self.first_ordinal + sum(1 for pod in self.pods.values() if pod.stateful_set == map_name)
         self.add_node(f"node-{map_name}-{broker_id}", zone, map_name)
         self._create_pod(f"{map_name}-{ordinal}", map_name, map_name, broker_id)
         self.advance()
@@ -199,6 +226,22 @@ class World:
         del self.nodes[name]
         for pod in pods:
             self.remove_pod(pod)
+        self.settle()
+
+    def replace_machine(self, name: str) -> None:
+        """A new machine with empty disks in the old one's place, under its name; pods that are bound to the name stay bound."""
+        old = self.nodes[name]
+        self.add_node(name, old.zone, old.map, instance_type=old.instance_type)
+        for claim in self.claims.values():
+            claim.is_lost = claim.is_lost or claim.node == name
+        for pod in self.pods_on(name):
+            pod.has_started = False
+        self.settle()
+
+    def register_again(self, name: str) -> None:
+        """The kubelet makes a new Node on the same machine, whose disks are what they were."""
+        old = self.nodes[name]
+        self.nodes[name] = replace(old, uid=self.new_uid(), is_ready=True, not_ready_since=None, created_at=self.now)
         self.settle()
 
     def kill_broker(self, broker_id: int) -> None:
@@ -279,9 +322,9 @@ class World:
             self._notice()
             self._schedule()
             for pod in self.pods.values():
-                if pod.node is not None and self.nodes[pod.node].is_ready:
+                if self._can_start(pod):
                     pod.has_started = True
-                    self.registered_racks[pod.broker_id] = self.nodes[pod.node].zone
+                    self._record_start(pod)
             self._copy()
             self.settle()
             for pod in self.pods.values():
@@ -314,7 +357,7 @@ class World:
 
     def disk_of(self, broker_id: int) -> dict[TopicPartition, int] | None:
         pod = self.pod_of(broker_id)
-        claim = self.claims.get(pod.claim) if pod else None
+        claim = self.claims.get(pod.claims[0]) if pod else None
         return self.disks[claim.volume] if claim and claim.volume else None
 
     def is_in_sync(self, broker_id: int) -> bool:
@@ -338,17 +381,24 @@ class World:
     def remove_pod(self, pod: WorldPod) -> None:
         """The pod ends, its terminating claim too (nothing uses it any more), and the StatefulSet makes both anew."""
         del self.pods[pod.name]
-        claim = self.claims[pod.claim]
-        if claim.is_terminating:
-            self.remove_claim(claim)
+        for claim in [self.claims[name] for name in pod.claims]:
+            if claim.is_terminating:
+                self.remove_claim(claim)
         self._create_pod(pod.name, pod.stateful_set, pod.map, pod.broker_id)
 
     def scale(self, stateful_set: str, replicas: int) -> None:
-        """The controller takes pods off from the highest ordinal; their claims stay."""
+        """The controller takes pods off from the highest ordinal, or makes them anew; claims stay, but for `deletes_claims`."""
+        end = self.first_ordinal + replicas
+        for ordinal in range(self.first_ordinal + self.stateful_sets[stateful_set], end):
+            name = f"{stateful_set}-{ordinal}"
+            self._create_pod(name, stateful_set, stateful_set, self.broker_ids[name])
         self.stateful_sets[stateful_set] = replicas
         for pod in [pod for pod in self.pods.values() if pod.stateful_set == stateful_set]:
-            if int(pod.name.rsplit("-", 1)[1]) >= replicas:
+            if int(pod.name.rsplit("-", 1)[1]) >= end:
                 del self.pods[pod.name]
+                if self.deletes_claims:
+                    for claim in pod.claims:
+                        self.remove_claim(self.claims[claim])
 
     def remove_claim(self, claim: WorldClaim) -> None:
         del self.claims[claim.name]
@@ -409,34 +459,31 @@ class World:
                     self.lose_node(pod.node)
 
     def _create_pod(self, name: str, stateful_set: str, map_name: str, broker_id: int) -> None:
-        claim = f"data-{name}"
+        claims = tuple(f"{template}-{name}" for template in self.claim_templates)
         self.broker_ids[name] = broker_id
         ordinal = int(name.rsplit("-", 1)[1])
-        self.stateful_sets[stateful_set] = max(ordinal + 1, self.stateful_sets.get(stateful_set, 0))
-        self.claims.setdefault(claim, WorldClaim(claim, self.new_uid()))
-        self.pods[name] = WorldPod(name, self.new_uid(), stateful_set, map_name, broker_id, claim)
+        self.stateful_sets[stateful_set] = max(ordinal + 1 - self.first_ordinal, self.stateful_sets.get(stateful_set, 0))
+        for claim in claims:
+            self.claims.setdefault(claim, WorldClaim(claim, self.new_uid()))
+        self.pods[name] = WorldPod(name, self.new_uid(), stateful_set, map_name, broker_id, claims)
         self._schedule()
 
     def _schedule(self) -> None:
         for pod in self.pods.values():
-            claim = self.claims.get(pod.claim)
-            if claim is None:
-                claim = self.claims[pod.claim] = WorldClaim(pod.claim, self.new_uid())
+            claims = [self.claims.setdefault(name, WorldClaim(name, self.new_uid())) for name in pod.claims]
             if pod.node is not None or pod.is_terminating:
                 continue
-            node = self._choose_node(pod, claim)
+            node = self._choose_node(pod, claims)
             if node is None:
                 continue
-            pod.node = node.name
-            for other in self.nodes.values():
-                if other.broker_id == pod.broker_id:
-                    other.broker_id = None
+            pod.node, pod.scheduled_at = node.name, self.now
             node.broker_id = pod.broker_id
-            if claim.volume is None:
-                claim.volume, claim.node = f"volume-{node.name}-{self.new_uid()}", node.name
-                self.disks[claim.volume] = {}
+            for claim in claims:
+                if claim.volume is None:
+                    claim.volume, claim.node = f"volume-{node.name}-{self.new_uid()}", node.name
+                    self.disks[claim.volume] = {}
 
-    def _choose_node(self, pod: WorldPod, claim: WorldClaim) -> WorldNode | None:
+    def _choose_node(self, pod: WorldPod, claims: list[WorldClaim]) -> WorldNode | None:
         siblings = [other.node for other in self.pods.values() if other.stateful_set == pod.stateful_set and other.node]
         zones = {self.nodes[name].zone for name in siblings}
         fit = [
@@ -446,9 +493,18 @@ class World:
             and node.is_ready
             and not node.is_cordoned
             and not self.pods_on(node.name)
-            and (claim.node is None or claim.node == node.name)
+            and all(claim.node is None or claim.node == node.name for claim in claims)
         ]
         return min(fit, key=lambda node: (node.zone in zones, node.name), default=None)
+
+    def _can_start(self, pod: WorldPod) -> bool:
+        is_on_node = pod.node is not None and self.nodes[pod.node].is_ready
+        return is_on_node and not any(self.claims[name].is_lost for name in pod.claims)
+
+    def _record_start(self, pod: WorldPod) -> None:
+        node = self.nodes[pod.node or ""]
+        self.registered_racks[pod.broker_id] = node.zone
+        self.last_starts[pod.name] = LastStart(rack=node.zone, node=node.name, node_uid=node.uid, machine=node.machine)
 
     def _runs(self, pod: WorldPod) -> bool:
         return pod.has_started and pod.node is not None and self.nodes[pod.node].is_ready

@@ -36,7 +36,6 @@ def broker_pods(lab: Lab) -> list[BrokerPod]:
             broker_id=int(pod["metadata"]["labels"]["kafka-runbooks.io/broker-id"]),
             map=None,
             stateful_set="",
-            claim="",
             pod_ip=pod["status"].get("podIP"),
         )
         for pod in found["items"]

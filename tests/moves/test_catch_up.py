@@ -13,7 +13,7 @@ PLAN = ReplacementPlan(
     title="",
     steps=(),
     made_at="",
-    place=BrokerPlace(broker_id=1, pod="p-0", claim="data-p-0"),
+    place=BrokerPlace(broker_id=1, pod="p-0"),
     partitions=tuple(PlannedPartition(topic="t", partition=n, before=(1, 2), after=(1, 2), size_bytes=100) for n in range(3)),
 )
 

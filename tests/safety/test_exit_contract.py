@@ -12,9 +12,10 @@ from kafka_runbooks.models.results import Check
 from kafka_runbooks.safety import exit_contract
 
 OWNER = Owner(workflow_id="w", run_id="r", expires_at=datetime(2026, 1, 1, tzinfo=UTC))
-PLACE = BrokerPlace(broker_id=1, pod="events-0", claim="data-events-0", claim_uid="old", node="a", map="events", rack="zone-a")
+OLD = Claim(name="data-events-0", uid="old")
+PLACE = BrokerPlace(broker_id=1, pod="events-0", claims=(OLD,), node="a", map="events", rack="zone-a")
 POD = BrokerPod(
-    name="events-0", uid="u", broker_id=1, map="events", stateful_set="events", claim="data-events-0", node="a", is_ready=True
+    name="events-0", uid="u", broker_id=1, map="events", stateful_set="events", claims=("data-events-0",), node="a", is_ready=True
 )
 NODE = Node(name="a", uid="n", zone="zone-a", map="events", instance_type="small", is_ready=True, broker_id=1)
 
@@ -177,4 +178,4 @@ CLAIM = Claim.model_validate({"name": "data-events-0", "uid": "new", "volume": "
     ],
 )
 def test_the_claim(claim: Claim | None, disk_is_lost: bool, expected: tuple[bool, str]) -> None:
-    assert judged(exit_contract.claim_is_sound(claim, PLACE, disk_is_lost=disk_is_lost)) == expected
+    assert judged(exit_contract.claims_are_sound({"data-events-0": claim}, PLACE, disk_is_lost=disk_is_lost)) == expected

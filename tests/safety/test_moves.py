@@ -59,7 +59,7 @@ def test_only_a_plan_that_somebody_brings_is_asked_about_racks() -> None:
 def pods(count: int) -> list[BrokerPod]:
     return [
         BrokerPod(
-            name=f"events-{n}", uid=str(n), broker_id=1001 + n, map="events", stateful_set="events", claim=f"data-events-{n}"
+            name=f"events-{n}", uid=str(n), broker_id=1001 + n, map="events", stateful_set="events", claims=(f"data-events-{n}",)
         )
         for n in range(count)
     ]

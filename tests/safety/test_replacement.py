@@ -32,7 +32,7 @@ def asks(**more: object) -> ReplaceBrokerInput:
     return ReplaceBrokerInput.model_validate({"cluster": "lab", "requester": "me", "broker_id": 1, **more})
 
 
-POD = BrokerPod(name="events-0", uid="u", broker_id=1, map="events", stateful_set="events", claim="data-events-0", node="a")
+POD = BrokerPod(name="events-0", uid="u", broker_id=1, map="events", stateful_set="events", claims=("data-events-0",), node="a")
 NODE = Node(name="a", uid="n", zone="zone-1", map="events", instance_type="small", is_ready=False)
 
 
@@ -66,14 +66,14 @@ def test_substitution_names_what_is_in_the_way() -> None:
 
 def test_the_broker_is_found_by_id_or_by_node() -> None:
     ids = {"events-0": 1, "events-1": 2}
-    assert find_broker_id(asks(), [POD], [NODE], ids) == 1
+    assert find_broker_id(asks(), [POD], [NODE], ids, {}) == 1
     by_node = ReplaceBrokerInput(cluster="lab", requester="me", node="a")
-    assert find_broker_id(by_node, [POD], [NODE], ids) == 1
+    assert find_broker_id(by_node, [POD], [NODE], ids, {}) == 1
     labelled = NODE.model_copy(update={"broker_id": 2})
-    assert find_broker_id(by_node, [], [labelled], ids) == 2
-    unknown = find_broker_id(asks(broker_id=7), [POD], [NODE], ids)
+    assert find_broker_id(by_node, [], [labelled], ids, {}) == 2
+    unknown = find_broker_id(asks(broker_id=7), [POD], [NODE], ids, {})
     assert isinstance(unknown, Reason) and "broker_id: 7" in unknown.message and "1, 2" in unknown.remedy
-    assert isinstance(find_broker_id(by_node, [], [], ids), Reason)
+    assert isinstance(find_broker_id(by_node, [], [], ids, {}), Reason)
 
 
 def test_a_broker_that_is_well_needs_nothing() -> None:

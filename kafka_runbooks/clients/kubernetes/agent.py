@@ -1,4 +1,4 @@
-"""The Kubernetes API as the agent beside a broker uses it: its pod, its node, and the ConfigMap that assigns broker IDs.
+"""The Kubernetes API as the agent beside a broker uses it: its pod, its node, and the register of broker IDs.
 
 Answers stay JSON: parsing them into the library's models would cost more than all else that the agent does.
 """
@@ -11,8 +11,10 @@ from typing import Any
 from kubernetes import client
 
 from kafka_runbooks.clients.errors import Conflict, Refused
+from kafka_runbooks.clients.kubernetes import register
 from kafka_runbooks.clients.kubernetes.connection import connect, mapped
 from kafka_runbooks.models import labels
+from kafka_runbooks.models.kubernetes import LastStart, Machine
 
 TIMEOUT_SECONDS = 5
 
@@ -58,61 +60,54 @@ class AgentKubernetes:
         except Conflict:
             return
 
-    def zone(self, node: str) -> str | None:
+    def start_on(self, node: str) -> LastStart:
+        """What is to be recorded of a broker that starts on this node."""
         with mapped(f"node {node}"):
             found = _json(self._core.read_node(node, **_RAW))
-        zone: str | None = found["metadata"].get("labels", {}).get(labels.ZONE)
-        return zone
+        info = found.get("status", {}).get("nodeInfo", {})
+        return LastStart(
+            rack=found["metadata"].get("labels", {}).get(labels.ZONE),
+            node=node,
+            node_uid=found["metadata"]["uid"],
+            machine=Machine(
+                machine_id=info.get("machineID") or None,
+                system_uuid=info.get("systemUUID") or None,
+                provider_id=found.get("spec", {}).get("providerID") or None,
+            ),
+        )
 
     def label(self, node: str, broker_id: int) -> None:
-        """Label this pod and its node with the broker ID, and remove the label from other nodes, which the broker has left."""
+        """Label this pod and its node with the broker ID. Runbooks clear the label of a node that the broker has left."""
         mark = {"metadata": {"labels": {labels.BROKER_ID: str(broker_id)}}}
         with mapped(f"label pod {self._pod}"):
             self._core.patch_namespaced_pod(self._pod, self._namespace, mark, **_RAW)
         with mapped(f"label node {node}"):
             self._core.patch_node(node, mark, **_RAW)
-        with mapped("list nodes"):
-            marked = _json(self._core.list_node(label_selector=f"{labels.BROKER_ID}={broker_id}", **_RAW))
-        for other in (item["metadata"]["name"] for item in marked["items"]):
-            if other != node:
-                with mapped(f"clear the label of node {other}"):
-                    self._core.patch_node(other, {"metadata": {"labels": {labels.BROKER_ID: None}}}, **_RAW)
 
-    def broker_ids(self, cluster: str) -> tuple[dict[str, int], str | None]:
-        """The assigned IDs by pod name, and the version that a change must be based on (None: there is no ConfigMap).
+    def entries(self, cluster: str) -> tuple[dict[str, str], str]:
+        """The register's entries, and the version that a change must be based on.
 
         Raises:
-            Refused: an entry isn't a number; assigning IDs beside it could assign one twice.
+            Refused: there is no register; it is deployed with the cluster, since a right to create can't be limited to one name.
         """
-        name = labels.BROKER_IDS_CONFIG_MAP_PREFIX + cluster
+        name = register.name_of(cluster)
         found = None
         with mapped(f"ConfigMap {name}", missing_ok=True):
             found = _json(self._core.read_namespaced_config_map(name, self._namespace, **_RAW))
         if found is None:
-            return {}, None
-        ids = {}
-        for pod, value in (found.get("data") or {}).items():
-            try:
-                ids[pod] = int(value)
-            except ValueError:
-                raise Refused(f"ConfigMap {name}: {pod} has {value!r}, which is not a broker ID; correct it") from None
-        return ids, found["metadata"]["resourceVersion"]
+            raise Refused(f"ConfigMap {name} doesn't exist in namespace {self._namespace}: create it, empty")
+        return found.get("data") or {}, found["metadata"]["resourceVersion"]
 
-    def write_broker_ids(self, cluster: str, ids: Mapping[str, int], version: str | None) -> None:
-        """Replace the ConfigMap if it still has this version (None: create it).
+    def add_entries(self, cluster: str, entries: Mapping[str, str], version: str) -> None:
+        """Add or change entries of the register if it still has this version.
 
         Raises:
             Conflict: another pod was faster; read again.
         """
-        name = labels.BROKER_IDS_CONFIG_MAP_PREFIX + cluster
-        metadata: dict[str, Any] = {"name": name, "labels": {labels.CLUSTER: cluster}}
-        body = {"metadata": metadata, "data": {pod: str(broker_id) for pod, broker_id in sorted(ids.items())}}
+        name = register.name_of(cluster)
         with mapped(f"ConfigMap {name}"):
-            if version is None:
-                self._core.create_namespaced_config_map(self._namespace, body, **_RAW)
-            else:
-                metadata["resourceVersion"] = version
-                self._core.replace_namespaced_config_map(name, self._namespace, body, **_RAW)
+            body = {"metadata": {"resourceVersion": version}, "data": dict(entries)}
+            self._core.patch_namespaced_config_map(name, self._namespace, body, **_RAW)
 
 
 _RAW: dict[str, Any] = {"_request_timeout": TIMEOUT_SECONDS, "_preload_content": False}

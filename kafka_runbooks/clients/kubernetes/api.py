@@ -12,10 +12,10 @@ from typing import Any
 from kubernetes import client
 
 from kafka_runbooks.clients.errors import Conflict
-from kafka_runbooks.clients.kubernetes import objects
+from kafka_runbooks.clients.kubernetes import objects, register
 from kafka_runbooks.clients.kubernetes.connection import connect, mapped
 from kafka_runbooks.models import labels
-from kafka_runbooks.models.kubernetes import BrokerPod, Claim, Node, StatefulSet
+from kafka_runbooks.models.kubernetes import BrokerPod, Claim, LastStart, Node, StatefulSet
 
 TIMEOUT_SECONDS = 10
 RECORD_KIND = f"{labels.DOMAIN}/record"
@@ -58,29 +58,34 @@ class KubernetesApi:
             found = self._apps.list_namespaced_stateful_set(
                 self._namespace, label_selector=f"{labels.CLUSTER}={self._cluster},{labels.MAP}", _request_timeout=TIMEOUT_SECONDS
             )
-        return tuple(
-            StatefulSet(name=item.metadata.name, version=item.metadata.resource_version, replicas=item.spec.replicas)
-            for item in sorted(found.items, key=lambda item: str(item.metadata.name))
-        )
+        return tuple(objects.stateful_set(item) for item in sorted(found.items, key=lambda item: str(item.metadata.name)))
 
     def scale(self, stateful_set: StatefulSet, replicas: int) -> None:
         body = {"metadata": {"resourceVersion": stateful_set.version}, "spec": {"replicas": replicas}}
         with mapped(f"scale StatefulSet {stateful_set.name}", missing_ok=True):
-            self._apps.patch_namespaced_stateful_set(stateful_set.name, self._namespace, body, _request_timeout=TIMEOUT_SECONDS)
+            self._apps.patch_namespaced_stateful_set_scale(
+                stateful_set.name, self._namespace, body, _request_timeout=TIMEOUT_SECONDS
+            )
             return
         raise Conflict(f"StatefulSet {stateful_set.name} was deleted")
 
     def broker_ids(self) -> dict[str, int]:
-        name = f"{labels.BROKER_IDS_CONFIG_MAP_PREFIX}{self._cluster}"
+        return register.broker_ids(self._register())
+
+    def last_starts(self) -> dict[str, LastStart]:
+        return register.last_starts(self._register())
+
+    def _register(self) -> Mapping[str, str]:
+        name = register.name_of(self._cluster)
         found = None
-        with mapped(f"config map {name}", missing_ok=True):
+        with mapped(f"ConfigMap {name}", missing_ok=True):
             found = self._core.read_namespaced_config_map(name, self._namespace, _request_timeout=TIMEOUT_SECONDS)
-        return {} if found is None else {pod: int(broker_id) for pod, broker_id in sorted((found.data or {}).items())}
+        return {} if found is None else found.data or {}
 
     def nodes(self) -> tuple[Node, ...]:
         with mapped("list nodes"):
             found = self._core.list_node(_request_timeout=TIMEOUT_SECONDS)
-        return tuple(objects.node(node) for node in sorted(found.items, key=lambda node: node.metadata.name))
+        return objects.nodes(found.items)
 
     def claim(self, name: str) -> Claim | None:
         found = None
@@ -88,20 +93,11 @@ class KubernetesApi:
             found = self._core.read_namespaced_persistent_volume_claim(name, self._namespace, _request_timeout=TIMEOUT_SECONDS)
         if found is None:
             return None
-        volume = found.spec.volume_name
-        return Claim(
-            name=name,
-            uid=found.metadata.uid,
-            is_terminating=found.metadata.deletion_timestamp is not None,
-            volume=volume,
-            volume_nodes=self._volume_nodes(volume) if volume else (),
-        )
-
-    def _volume_nodes(self, volume: str) -> tuple[str, ...]:
-        found = None
-        with mapped(f"volume {volume}", missing_ok=True):
-            found = self._core.read_persistent_volume(volume, _request_timeout=TIMEOUT_SECONDS)
-        return () if found is None else objects.nodes_of_volume(found)
+        volume = None
+        if found.spec.volume_name:
+            with mapped(f"volume {found.spec.volume_name}", missing_ok=True):
+                volume = self._core.read_persistent_volume(found.spec.volume_name, _request_timeout=TIMEOUT_SECONDS)
+        return objects.claim(found, volume)
 
     def delete_claim(self, name: str, uid: str) -> None:
         claim = self.claim(name)
@@ -112,8 +108,6 @@ class KubernetesApi:
                 )
         # Even if the claim is gone already: whoever deleted it may have died before deleting its volume.
         self._delete_local_volumes(uid)
-        if claim is not None and claim.uid != uid:
-            raise Conflict(f"claim {name} was replaced by another one")
 
     def _delete_local_volumes(self, claim_uid: str) -> None:
         """Delete the volumes bound to this claim and to one node: once the node is gone, nothing else would reclaim them."""
@@ -132,26 +126,39 @@ class KubernetesApi:
         with mapped(f"delete pod {name}", missing_ok=True):
             self._core.delete_namespaced_pod(name, self._namespace, body=body, _request_timeout=TIMEOUT_SECONDS)
 
-    def cordon(self, node: str, owner: str) -> None:
-        self._change_cordon(node, is_cordoned=True, owner=owner, unless=lambda found: bool(found.spec.unschedulable))
+    def cordon(self, node: str, uid: str, owner: str) -> None:
+        self._change_cordon(node, uid, is_cordoned=True, owner=owner, unless=lambda found: bool(found.spec.unschedulable))
 
-    def uncordon(self, node: str, owner: str) -> None:
+    def uncordon(self, node: str, uid: str, owner: str) -> None:
         def is_not_ours(found: Any) -> bool:
             return (found.metadata.annotations or {}).get(labels.CORDON_OWNER) != owner
 
-        self._change_cordon(node, is_cordoned=False, owner=None, unless=is_not_ours)
+        self._change_cordon(node, uid, is_cordoned=False, owner=None, unless=is_not_ours)
 
-    def _change_cordon(self, node: str, *, is_cordoned: bool, owner: str | None, unless: Callable[[Any], bool]) -> None:
+    def _change_cordon(self, node: str, uid: str, *, is_cordoned: bool, owner: str | None, unless: Callable[[Any], bool]) -> None:
         """Change the node, unless it is gone or `unless` holds for it."""
-        found = None
-        with mapped(f"node {node}", missing_ok=True):
-            found = self._core.read_node(node, _request_timeout=TIMEOUT_SECONDS)
+        found = self._node(node, uid)
         if found is None or unless(found):
             return
         metadata = {"annotations": {labels.CORDON_OWNER: owner}, "resourceVersion": found.metadata.resource_version}
         body = {"metadata": metadata, "spec": {"unschedulable": is_cordoned or None}}
         with mapped(f"{'cordon' if is_cordoned else 'uncordon'} {node}", missing_ok=True):
             self._core.patch_node(node, body, _request_timeout=TIMEOUT_SECONDS)
+
+    def clear_broker_label(self, node: str, uid: str) -> None:
+        found = self._node(node, uid)
+        if found is None or labels.BROKER_ID not in (found.metadata.labels or {}):
+            return
+        metadata = {"labels": {labels.BROKER_ID: None}, "resourceVersion": found.metadata.resource_version}
+        with mapped(f"clear the label of node {node}", missing_ok=True):
+            self._core.patch_node(node, {"metadata": metadata}, _request_timeout=TIMEOUT_SECONDS)
+
+    def _node(self, node: str, uid: str) -> Any:
+        """The node, unless it is gone; one that was given its name since is another one."""
+        found = None
+        with mapped(f"node {node}", missing_ok=True):
+            found = self._core.read_node(node, _request_timeout=TIMEOUT_SECONDS)
+        return found if found is not None and found.metadata.uid == uid else None
 
     def read_record(self, name: str) -> Mapping[str, bytes] | None:
         found = None

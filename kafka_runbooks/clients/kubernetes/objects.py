@@ -1,12 +1,17 @@
-"""The library's objects as our models."""
+"""The library's objects as our models.
 
-from collections.abc import Mapping
+Labels are set by anyone who may, so one that makes no sense is its object's problem: it counts as absent and is logged.
+"""
+
+import logging
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from kafka_runbooks.models import labels
-from kafka_runbooks.models.kubernetes import BrokerPod, Node
+from kafka_runbooks.models.kubernetes import BrokerPod, Claim, Machine, Node, StatefulSet
 
-DATA_VOLUME = "data"
+log = logging.getLogger(__name__)
 
 
 def broker_pod(pod: Any, ids: Mapping[str, int]) -> BrokerPod:
@@ -17,18 +22,25 @@ def broker_pod(pod: Any, ids: Mapping[str, int]) -> BrokerPod:
         ids: the broker ID of each pod name, for a pod that isn't labelled yet.
     """
     meta, spec, status = pod.metadata, pod.spec, pod.status
-    label = (meta.labels or {}).get(labels.BROKER_ID)
-    claims = [volume.persistent_volume_claim.claim_name for volume in spec.volumes or [] if volume.name == DATA_VOLUME]
+    label = number((meta.labels or {}).get(labels.BROKER_ID), f"pod {meta.name}: label {labels.BROKER_ID}")
     owner = next((owner.name for owner in meta.owner_references or [] if owner.kind == "StatefulSet"), "")
+    scheduled = _condition(status.conditions, "PodScheduled")
     ready = _condition(status.conditions, "Ready")
     return BrokerPod(
         name=meta.name,
         uid=meta.uid,
-        broker_id=int(label) if label is not None else ids.get(meta.name),
+        broker_id=label if label is not None else ids.get(meta.name),
         map=(meta.labels or {}).get(labels.MAP),
         stateful_set=owner,
-        claim=claims[0] if claims else f"{DATA_VOLUME}-{meta.name}",
+        # The StatefulSet controller names a template's volume like the template, and its claim `<template>-<pod>`.
+        claims=tuple(
+            volume.persistent_volume_claim.claim_name
+            for volume in spec.volumes or []
+            if volume.persistent_volume_claim is not None
+            and volume.persistent_volume_claim.claim_name == f"{volume.name}-{meta.name}"
+        ),
         node=spec.node_name,
+        scheduled_at=scheduled.last_transition_time if scheduled is not None and scheduled.status == "True" else None,
         pod_ip=status.pod_ip,
         phase=status.phase or "Pending",
         is_ready=ready is not None and ready.status == "True",
@@ -44,7 +56,7 @@ def node(found: Any) -> Node:
     marks = meta.labels or {}
     ready = _condition(found.status.conditions, "Ready")
     is_ready = ready is not None and ready.status == "True"
-    broker_id = marks.get(labels.BROKER_ID)
+    info = found.status.node_info
     return Node(
         name=meta.name,
         uid=meta.uid,
@@ -55,19 +67,92 @@ def node(found: Any) -> Node:
         not_ready_since=ready.last_transition_time if ready is not None and not is_ready else None,
         is_cordoned=bool(found.spec.unschedulable),
         cordoned_by=(meta.annotations or {}).get(labels.CORDON_OWNER),
-        broker_id=int(broker_id) if broker_id is not None else None,
+        broker_id=number(marks.get(labels.BROKER_ID), f"node {meta.name}: label {labels.BROKER_ID}"),
+        machine=Machine(
+            machine_id=(info.machine_id or None) if info else None,
+            system_uuid=(info.system_uuid or None) if info else None,
+            provider_id=found.spec.provider_id or None,
+        ),
+        created_at=meta.creation_timestamp,
     )
+
+
+def nodes(found: Iterable[Any]) -> tuple[Node, ...]:
+    """All nodes. A UUID or provider ID that several of them report identifies none of them (firmware has such defects)."""
+    made = [node(one) for one in sorted(found, key=lambda one: str(one.metadata.name))]
+    uuids = Counter(one.machine.system_uuid for one in made)
+    providers = Counter(one.machine.provider_id for one in made)
+    return tuple(
+        one.model_copy(
+            update={
+                "machine": Machine(
+                    machine_id=one.machine.machine_id,
+                    system_uuid=one.machine.system_uuid if uuids[one.machine.system_uuid] == 1 else None,
+                    provider_id=one.machine.provider_id if providers[one.machine.provider_id] == 1 else None,
+                )
+            }
+        )
+        for one in made
+    )
+
+
+def stateful_set(found: Any) -> StatefulSet:
+    """A StatefulSet, from a V1StatefulSet."""
+    spec = found.spec
+    policy = spec.persistent_volume_claim_retention_policy
+    return StatefulSet(
+        name=found.metadata.name,
+        version=found.metadata.resource_version,
+        replicas=spec.replicas,
+        first_ordinal=(spec.ordinals.start or 0) if spec.ordinals else 0,
+        claim_templates=tuple(template.metadata.name for template in spec.volume_claim_templates or []),
+        deletes_claims=policy is not None and policy.when_scaled == "Delete",
+    )
+
+
+def claim(found: Any, volume: Any) -> Claim:
+    """A claim, from a V1PersistentVolumeClaim and the V1PersistentVolume that it is bound to, or None."""
+    zones = () if volume is None else _zones(volume)
+    return Claim(
+        name=found.metadata.name,
+        uid=found.metadata.uid,
+        is_terminating=found.metadata.deletion_timestamp is not None,
+        volume=found.spec.volume_name,
+        volume_nodes=() if volume is None else nodes_of_volume(volume),
+        volume_zone=zones[0] if len(zones) == 1 else None,
+    )
+
+
+def number(text: str | None, where: str) -> int | None:
+    """A label's number; None where it has none."""
+    if text is None:
+        return None
+    try:
+        return int(text)
+    except ValueError:
+        log.warning("%s is %r, which is no broker ID", where, text)
+        return None
 
 
 def nodes_of_volume(volume: Any) -> tuple[str, ...]:
     """The nodes that a local V1PersistentVolume is bound to; none for a network volume, even one bound to a zone."""
+    return _required(volume, labels.HOSTNAME)
+
+
+def _zones(volume: Any) -> tuple[str, ...]:
+    label = (volume.metadata.labels or {}).get(labels.ZONE)
+    return (label,) if label else _required(volume, labels.ZONE)
+
+
+def _required(volume: Any, key: str) -> tuple[str, ...]:
+    """The values of a node label that the volume's affinity accepts."""
     affinity = volume.spec.node_affinity
     terms = affinity.required.node_selector_terms if affinity and affinity.required else []
     return tuple(
         value
         for term in terms
         for expression in term.match_expressions or []
-        if expression.key == labels.HOSTNAME and expression.operator == "In"
+        if expression.key == key and expression.operator == "In"
         for value in expression.values or []
     )
 
