@@ -14,6 +14,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from kafka_runbooks_lab import kafka_tools
 from kafka_runbooks_lab.lab import Lab
 
 from tests.lab.traffic import WARM_UP_SECONDS
@@ -96,11 +97,11 @@ def make_topic(lab: Lab, name: str, records: int = 2_000) -> None:
         fill(lab, name, records)
 
 
-def uneven_topic(lab: Lab) -> str:
+def uneven_topic(lab: Lab, records: int = 6_000) -> str:
     """Twelve partitions of 5 MB on two of the three brokers of the events map, in two copies; its name."""
     name = f"events.{uuid.uuid4().hex[:8]}"
     create_topic(lab, name, [[1001, 1002] if n % 2 else [1002, 1001] for n in range(12)])
-    fill(lab, name, 6_000)
+    fill(lab, name, records)
     return name
 
 
@@ -224,6 +225,33 @@ for future in admin.incremental_alter_configs([resource]).values(): future.resul
     )
 
 
+def append_to_list(lab: Lab, topic: str, key: str, value: str) -> None:
+    """Add to a list of a topic, and leave what is in it."""
+    kafka(
+        lab,
+        """
+import sys
+from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource
+bootstrap, topic, key, value = sys.argv[1:]
+entry = ConfigEntry(key, value, incremental_operation=AlterConfigOpType.APPEND)
+resource = ConfigResource('topic', topic, incremental_configs=[entry])
+admin = AdminClient({'bootstrap.servers': bootstrap})
+for future in admin.incremental_alter_configs([resource]).values(): future.result(30)
+""",
+        topic,
+        key,
+        value,
+    )
+
+
+def set_default(lab: Lab, key: str, value: str) -> None:
+    """The default of all brokers, which the Python clients can't name; an empty value deletes the key."""
+    what = ["--add-config", f"{key}={value}"] if value else ["--delete-config", key]
+    alter = ["--alter", "--entity-type", "brokers", "--entity-default", *what]
+    done = lab.exec(kafka_tools.argv("configs", alter), timeout=60)
+    assert done.returncode == 0 and "Completed" in done.stdout, done.stdout + done.stderr[-1000:]
+
+
 _CLIENT = """
 import json, sys
 from kafka import KafkaAdminClient
@@ -236,6 +264,12 @@ def move(lab: Lab, topic: str, replicas: list[list[int]]) -> None:
     """Start a reassignment, as another tool would."""
     targets = "{TopicPartition(sys.argv[2], n): one for n, one in enumerate(json.loads(sys.argv[3]))}"
     kafka(lab, f"{_CLIENT}\nadmin.alter_partition_reassignments({targets})", topic, json.dumps(replicas))
+
+
+def move_one(lab: Lab, topic: str, partition: int, replicas: list[int]) -> None:
+    """Start a reassignment of one partition."""
+    code = "admin.alter_partition_reassignments({TopicPartition(sys.argv[2], int(sys.argv[3])): json.loads(sys.argv[4])})"
+    kafka(lab, f"{_CLIENT}\n{code}", topic, str(partition), json.dumps(replicas))
 
 
 def moving(lab: Lab) -> set[str]:

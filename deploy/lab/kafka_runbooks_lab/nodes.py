@@ -95,10 +95,9 @@ def fresh(group: str, zone: str) -> Node:
     if zone not in ZONES:
         raise BadInput(f"there is no zone {zone!r}; there are: {', '.join(ZONES)}")
     everyone = known()
-    letter = chr(ord("a") + sum(node.group == group for node in everyone))
-    if letter > "z":
-        raise BadInput(f"the names of node group {group} are used up: take the lab down and up again")
-    node = Node(f"{group}-{letter}", group, zone, 1 + max((node.number for node in everyone), default=0))
+    times, letter = divmod(sum(node.group == group for node in everyone), 26)
+    name = f"{group}-{chr(ord('a') + letter)}{times or ''}"
+    node = Node(name, group, zone, 1 + max((node.number for node in everyone), default=0))
     node.save()
     return node
 
