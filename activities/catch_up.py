@@ -8,7 +8,7 @@ import time
 
 from activities import ledgers, plan_store
 from activities.errors import NoReplica
-from activities.permits import ensure_held
+from activities.permits import Fence, ensure_held
 from activities.step import Reporter, Steps, heartbeating, poll, step
 from activities.throttle import Throttling
 from kafka_runbooks.models.messages import RecoveryRequest, StepRequest
@@ -30,14 +30,15 @@ class CatchUpActivities(Steps):
         """Exact entries and rates on the live sources, before data flows; returns what the run now owns, one line each."""
         clients = self._open(request.token.cluster)
         with heartbeating():
-            ensure_held(self._link, request.token)
+            fence = Fence(self._link, request.token)
+            fence.check()
             plan = plan_store.load_as(clients.kubernetes, request.plan, ReplacementPlan)
             snapshot = clients.kafka.snapshot()
             names = {partition.name for partition in plan.partitions}
             copies = copies_to(plan.destination, (one for one in snapshot.partitions if one.name in names))
             ledger = ledgers.read(clients.kubernetes, request.token)
             rate = controller.rate_before_data_flows(plan.throttle)
-            ledger = ledgers.throttle(clients.kafka, clients.kubernetes, ledger, copies, snapshot.live_broker_ids, rate)
+            ledger = ledgers.throttle(clients.kafka, clients.kubernetes, fence, ledger, copies, snapshot.live_broker_ids, rate)
             return ledger.describe()[:50]
 
     @step

@@ -7,9 +7,9 @@ right before their pods go.
 
 from collections.abc import Collection, Sequence
 
-from activities import ledgers, plan_store
+from activities import ledgers, plan_store, removal
 from activities.errors import PlanDrift, RemovalRefused
-from activities.permits import ensure_held
+from activities.permits import Fence, ensure_held
 from activities.step import Reporter, Steps, heartbeating, step, wait
 from kafka_runbooks.clients.clusters import ClusterClients
 from kafka_runbooks.models.cluster import ClusterSnapshot, TopicPartition
@@ -94,9 +94,10 @@ class DecommissionActivities(Steps):
                 raise PlanDrift(_came(left))
             ensure_held(self._link, request.token)
             ledger = ledgers.read(clients.kubernetes, request.token)
+            fence = Fence(self._link, request.token)
             live = snapshot.live_broker_ids & leaving
-            ledger = ledgers.release_rates(clients.kafka, clients.kubernetes, ledger, sorted(live))
-            ledgers.release_log_directories(clients.kafka, clients.kubernetes, ledger, live)
+            ledger = removal.release_rates(clients.kafka, clients.kubernetes, fence, ledger, live)
+            removal.release_log_directories(clients.kafka, clients.kubernetes, fence, ledger, live)
             if left := _held(clients.kafka.snapshot(), leaving):
                 raise PlanDrift(_came(left))
             clients.kubernetes.scale(stateful_set, min(ordinal(pod) for pod in going) - stateful_set.first_ordinal)

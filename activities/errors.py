@@ -10,6 +10,7 @@ StepError
  │    ├── TemporalUnreachable   Temporal doesn't answer an activity's question
  │    └── WorkerShutdown        this worker ends; the next one continues
  └── Final                   another attempt would end the same way
+      ├── ThrottleRefused       Kafka refuses to change a topic's throttled replica list
       ├── PlanDrift             the cluster no longer fits the plan: plan the rest again
       ├── PlanGone              the plan is not in the store, or is not the one that was approved
       ├── PlannerDefect         a plan, or a decision of the window, breaks a rule; it is not carried out
@@ -89,6 +90,10 @@ class PlannerDefect(Final):
 
 class PermitLost(Final):
     """The permit is held by another run, or by none."""
+
+
+class ThrottleRefused(Final):
+    """A topic's throttled replica list can't be changed, and its data must not flow unthrottled."""
 
 
 class ElectionRefused(Final):

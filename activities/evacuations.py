@@ -12,8 +12,6 @@ from kafka_runbooks.clients import store
 from kafka_runbooks.clients.clusters import ClusterClients
 from kafka_runbooks.models.moves import MovePlan
 
-EVACUATION = "evacuation"
-
 
 def name_of(brokers: Sequence[int]) -> str:
     return f"kafka-runbooks-evacuation-{hashlib.sha256(repr(sorted(brokers)).encode()).hexdigest()[:16]}"
@@ -28,7 +26,7 @@ def remember(clients: ClusterClients, brokers: Sequence[int], plan: MovePlan) ->
         standing = [move for move in known.moves if now.get(move.name) == move.after and move.name not in planned]
         plan = plan.model_copy(update={"moves": (*plan.moves, *standing)})
     summary = f"{plan.title}: {len(plan.moves)} partitions' order of before"
-    store.save(clients.kubernetes, EVACUATION, name_of(brokers), plan, summary)
+    store.save(clients.kubernetes, store.EVACUATION, name_of(brokers), plan, summary)
 
 
 def recall(clients: ClusterClients, brokers: Sequence[int]) -> MovePlan | None:

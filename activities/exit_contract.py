@@ -2,11 +2,11 @@
 
 import time
 
-from activities import ledgers, plan_store
+from activities import ledgers, overrides, plan_store
+from activities.in_parallel import for_each
 from activities.step import Steps, poll, step
-from kafka_runbooks.clients import store
 from kafka_runbooks.clients.clusters import ClusterClients
-from kafka_runbooks.models.ledger import Ledger
+from kafka_runbooks.clients.errors import Refused
 from kafka_runbooks.models.messages import ProofRequest
 from kafka_runbooks.models.plans import Plan
 from kafka_runbooks.models.results import Check
@@ -39,22 +39,14 @@ class ExitContractActivities(Steps):
 
 def _checks(clients: ClusterClients, plan: Plan, proof: ProofRequest) -> tuple[Check, ...]:
     snapshot, promises = clients.kafka.snapshot(), plan.promises
-    ledger = store.load(clients.kubernetes, ledgers.name_of(proof.step.token.run_id), Ledger)
-    rated = [broker for broker in proof.our_rates_bytes_per_s if broker in snapshot.live_broker_ids]
     checks = [exit_contract.replicas_in_sync(snapshot, broker) for broker in promises.in_sync_brokers]
     if promises.exact_assignment and proof.as_planned:
         checks.append(exit_contract.replicas_as_planned(snapshot, plan.planned))
     checks += [
         exit_contract.in_sync_no_worse(snapshot, plan.planned),
         exit_contract.preferred_leaders_lead(snapshot, plan.planned),
-        exit_contract.no_reassignment_of_ours(clients.kafka.reassignments(), ledger),
-        exit_contract.no_throttle_of_ours(
-            ledger,
-            plan,
-            clients.kafka.throttled_replicas({one.topic for one in plan.planned}),
-            clients.kafka.throttle_rates(rated),
-            proof.our_rates_bytes_per_s,
-        ),
+        exit_contract.no_reassignment_of_ours(clients.kafka.reassignments(), plan, is_rollback=proof.step.is_rollback),
+        exit_contract.no_throttle_of_ours(plan, _leftovers(clients, plan, proof, snapshot.live_broker_ids), proof.our_rates),
     ]
     checks += [exit_contract.is_empty(snapshot, broker) for broker in promises.empty_brokers]
     if promises.place is not None:
@@ -64,3 +56,24 @@ def _checks(clients: ClusterClients, plan: Plan, proof: ProofRequest) -> tuple[C
         claims = {name: clients.kubernetes.claim(name) for name in names}
         checks.append(exit_contract.claims_are_sound(claims, place, disk_is_lost=promises.on_new_disk))
     return tuple(checks)
+
+
+def _leftovers(clients: ClusterClients, plan: Plan, proof: ProofRequest, live: frozenset[int]) -> exit_contract.Leftovers:
+    """What the cluster says of it, not what the run remembers; a broker that is silent doesn't hide the others."""
+    run_id = proof.step.token.run_id
+    rates, silent = for_each(proof.our_rates.keys() & live, lambda broker: clients.kafka.throttle_rates([broker])[broker])
+    records: list[str] = []
+    try:
+        ledger = ledgers.load(clients.kubernetes, ledgers.name_of(run_id))
+        records += ledger.describe() if ledger is not None else ()
+        kept = overrides.load(clients.kubernetes, overrides.name_of(run_id))
+        records += [f"throttle override: {override}" for override in kept.overrides] if kept is not None else []
+    except Refused as error:
+        records.append(str(error))
+    return exit_contract.Leftovers(
+        lists=clients.kafka.throttled_replicas({one.topic for one in plan.planned}),
+        rates=rates,
+        silent=tuple(silent),
+        cordoned_nodes=tuple(node.name for node in clients.kubernetes.nodes() if run_id in (node.cordoned_by or "")),
+        records=tuple(records),
+    )

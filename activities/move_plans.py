@@ -205,7 +205,7 @@ def bounded(reasons: Sequence[Reason]) -> tuple[Reason, ...]:
 def _from_config_map(clients: ClusterClients, name: str) -> ReassignmentMap:
     """The JSON under a ConfigMap's one key (gzipped under `binaryData`, or plain)."""
     found = clients.kubernetes.read_record(name)
-    entries = {key: value for key, value in (found or {}).items() if key not in ("summary", "parts")}
+    entries = {key: value for key, value in (found.parts if found else {}).items() if key != "summary"}
     if not entries:
         raise InvalidRequest(f"config_map: there is no ConfigMap {name!r} with a reassignment JSON in the cluster's namespace")
     if len(entries) > 1:

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 
 from activities import ledgers
 from activities.errors import PermitLost, PlannerDefect, ReassignmentRefused
-from activities.permits import ensure_held
+from activities.permits import Fence, ensure_held
 from activities.step import Link, Reporter
 from activities.throttle import Throttling
 from kafka_runbooks.clients.clusters import ClusterClients
@@ -153,6 +153,7 @@ class Mover:
             ledgers.throttle(
                 self._clients.kafka,
                 self._clients.kubernetes,
+                Fence(self._link, self._request.token),
                 written,
                 copying,
                 snapshot.live_broker_ids,

@@ -1,55 +1,76 @@
 """Throttle overrides that operators set, kept beside the cluster, and read at every poll of an activity that copies data.
 
 A running activity receives no updates of its workflow. So the update writes a record, which the next poll obeys, also after
-a crash. Only the holder of the cluster's permit writes; an override that ends with the moves is bound to the run it was set in.
+a crash. Each run has a record of its own, which the release removes, or `ClearLeftovers` where the run couldn't: an override
+never outlives the run that it was set in. Only the holder of the cluster's permit writes.
 """
 
 from datetime import UTC, datetime
 
 from activities.errors import InvalidOverride
+from activities.ledgers import owner_of
 from activities.permits import ensure_held
 from activities.step import Steps, heartbeating, step
 from kafka_runbooks.clients import store
 from kafka_runbooks.clients.protocols import Kubernetes
 from kafka_runbooks.models.base import Model
+from kafka_runbooks.models.ledger import Owner
 from kafka_runbooks.models.messages import ClearOverrideRequest, OverrideRequest, Token
 from kafka_runbooks.models.operator import Override, Overrides
 from kafka_runbooks.throttle import overrides
 
-KIND = "overrides"
-NAME = "kafka-runbooks-overrides"
-
 
 class Kept(Model):
-    """The cluster's overrides. `run_ids`: the run in which each was set, in the same order."""
+    """A run's overrides."""
 
+    owner: Owner
+    cluster: str
     overrides: tuple[Override, ...] = ()
-    run_ids: tuple[str, ...] = ()
 
-    def in_force(self, run_id: str, now: datetime) -> Overrides:
-        """The overrides that apply to a run."""
-        found: list[Override] = []
-        for override, set_in in zip(self.overrides, self.run_ids, strict=True):
-            found += overrides.still_in_force((override,), now, is_moving=set_in == run_id)
-        return tuple(found)
+
+def name_of(run_id: str) -> str:
+    return f"kafka-runbooks-overrides-{run_id}"
+
+
+def load(kubernetes: Kubernetes, name: str) -> Kept | None:
+    """A run's overrides by their record's name.
+
+    Raises:
+        Refused: the record exists but can't be read.
+    """
+    return store.load(kubernetes, name, Kept)
 
 
 def in_force(kubernetes: Kubernetes, token: Token) -> Overrides:
-    """The overrides that apply to this run now."""
-    kept = store.load(kubernetes, NAME, Kept)
-    return () if kept is None else kept.in_force(token.run_id, datetime.now(UTC))
+    """The overrides of this run that hold now.
+
+    Raises:
+        Refused: the record exists but can't be read.
+    """
+    kept = load(kubernetes, name_of(token.run_id))
+    return () if kept is None else overrides.still_in_force(kept.overrides, datetime.now(UTC))
 
 
-def _keep(kubernetes: Kubernetes, token: Token, wanted: Overrides) -> None:
-    """Write the overrides that apply from now on; each keeps the run that it was set in."""
+def forget(kubernetes: Kubernetes, run_id: str) -> None:
+    """The run has ended."""
+    store.remove(kubernetes, name_of(run_id))
+
+
+def _held(kubernetes: Kubernetes, token: Token) -> tuple[Overrides, str | None]:
+    """What holds now, and the version of its record."""
+    found = store.load_versioned(kubernetes, name_of(token.run_id), Kept)
+    return ((), None) if found is None else (overrides.still_in_force(found[0].overrides, datetime.now(UTC)), found[1])
+
+
+def _keep(kubernetes: Kubernetes, token: Token, wanted: Overrides, version: str | None) -> None:
+    """Write the overrides that hold from now on."""
+    name = name_of(token.run_id)
     if not wanted:
-        store.remove(kubernetes, NAME)
+        store.remove(kubernetes, name, version=version)
         return
-    before = store.load(kubernetes, NAME, Kept) or Kept()
-    set_in = dict(zip(before.overrides, before.run_ids, strict=True))
-    kept = Kept(overrides=wanted, run_ids=tuple(set_in.get(override, token.run_id) for override in wanted))
+    kept = Kept(owner=owner_of(token), cluster=token.cluster, overrides=wanted)
     summary = "\n".join(f"{'all brokers' if one.broker_id is None else f'broker {one.broker_id}'}: {one}" for one in wanted)
-    store.save(kubernetes, KIND, NAME, kept, summary)
+    store.save(kubernetes, store.OVERRIDES, name, kept, f"run: {kept.owner}\n{summary}", version=version)
 
 
 class OverrideActivities(Steps):
@@ -64,20 +85,20 @@ class OverrideActivities(Steps):
         """
         kubernetes = self._open(request.token.cluster).kubernetes
         with heartbeating():
-            ensure_held(self._link, request.token)
-            held = in_force(kubernetes, request.token)
+            held, version = _held(kubernetes, request.token)
             try:
                 wanted = overrides.with_override(held, request.override, datetime.now(UTC))
             except ValueError as error:
                 raise InvalidOverride(str(error)) from error
-            _keep(kubernetes, request.token, wanted)
+            ensure_held(self._link, request.token)
+            _keep(kubernetes, request.token, wanted, version)
 
     @step
     def clear_throttle(self, request: ClearOverrideRequest) -> None:
         """Remove overrides; rates then continue from where they are, step by step."""
         kubernetes = self._open(request.token.cluster).kubernetes
         with heartbeating():
-            ensure_held(self._link, request.token)
-            held = in_force(kubernetes, request.token)
+            held, version = _held(kubernetes, request.token)
             wanted = () if request.everything else overrides.without(held, request.broker_id)
-            _keep(kubernetes, request.token, wanted)
+            ensure_held(self._link, request.token)
+            _keep(kubernetes, request.token, wanted, version)

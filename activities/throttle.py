@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 from activities import ledgers
 from activities.overrides import in_force
-from activities.permits import ensure_held
+from activities.permits import Fence
 from activities.step import Link
 from kafka_runbooks.clients.clusters import ClusterClients
 from kafka_runbooks.clients.errors import ClientError
@@ -30,7 +30,7 @@ class Throttling:
 
     def __init__(self, clients: ClusterClients, link: Link, token: Token, throttle: Throttle) -> None:
         self._clients = clients
-        self._link = link
+        self._fence = Fence(link, token)
         self._token = token
         self._throttle = throttle
         self._now: Rates | None = None
@@ -97,10 +97,10 @@ class Throttling:
         computed = controller.adapt(self._throttle, self._now, participants, observation)
         self._now = overrides.apply(computed, in_force(kubernetes, self._token))
         self.highest_bytes_per_s = max(self.highest_bytes_per_s, self.rate_bytes_per_s)
-        ensure_held(self._link, self._token)
+        self._fence.check()
         ledger = ledgers.renewed(kubernetes, ledger)
-        ledger = ledgers.remove_finished_entries(kafka, kubernetes, ledger, {copy.partition.name for copy in copies})
-        ledgers.throttle(kafka, kubernetes, ledger, copies, live, self._now.wanted())
+        ledger = ledgers.remove_finished_entries(kafka, kubernetes, self._fence, ledger, {copy.partition.name for copy in copies})
+        ledgers.throttle(kafka, kubernetes, self._fence, ledger, copies, live, self._now.wanted())
         if before is not None:
             produced = measurements.produced(before[1], sizes, observed_at - before[0], (copy.partition for copy in copies))
             copying = feasibility.copying_of(copies, sizes.size_bytes, produced)

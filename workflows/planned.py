@@ -155,7 +155,7 @@ class PlannedRunbook(Runbook):
 
     async def prove(self, request: StepRequest, released: Released, *, as_planned: bool = True) -> tuple[Check, ...]:
         """The exit contract, on the live cluster."""
-        proof = ProofRequest(step=request, our_rates_bytes_per_s=released.rates_bytes_per_s, as_planned=as_planned)
+        proof = ProofRequest(step=request, our_rates=released.rates, as_planned=as_planned)
         with self.timed(StepName.PROVE):
             return await calls.wait(ExitContractActivities.prove_exit_contract, proof, StepName.PROVE)
 

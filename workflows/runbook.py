@@ -57,6 +57,7 @@ class Runbook(Operator):
             workflow_id=info.workflow_id,
             run_id=info.run_id,
             permit_run_id=held.first_execution_run_id or "",
+            namespace=info.namespace,
         )
 
         async def run() -> RunbookResult:
@@ -179,7 +180,7 @@ class Runbook(Operator):
             elect: returns leadership, also to the broker that was waited for.
         """
         released = await self.release(token)
-        rates = released.rates_bytes_per_s
+        rates = released.rates
         if not released.left_behind:
             return released
         deadline = workflow.now() + DEAD_BROKER_PATIENCE
@@ -193,7 +194,7 @@ class Runbook(Operator):
             released = await self.release(token)
         if elect is not None:
             await elect()
-        return released.model_copy(update={"rates_bytes_per_s": {**released.rates_bytes_per_s, **rates}})
+        return released.model_copy(update={"rates": {**rates, **released.rates}})
 
     async def _release_at_the_end(self, token: Token) -> None:
         """Release after any end but success. What can't be removed is reported, and stays in the ledger for the next run."""

@@ -19,15 +19,14 @@ def set_throttle(
     by: ByOption,
     rate: Annotated[int, typer.Option(min=1_000, help="Bytes per second, in both directions.")],
     broker: Annotated[int | None, typer.Option(min=0, help="Only this broker. Default: every broker that takes part.")] = None,
-    minutes: Annotated[int | None, typer.Option(min=1, help="Expires after this long. Default: until it is cleared.")] = None,
-    ends_with_moves: Annotated[
-        bool | None, typer.Option("--ends-with-moves", help="Expires when nothing moves any more.")
+    minutes: Annotated[
+        int | None, typer.Option(min=1, help="Expires after this long. Default: until it is cleared, or the run ends.")
     ] = None,
     output: OutputOption = Format.TEXT,
 ) -> None:
     """Fix the rate of brokers, regardless of measurements."""
     expires_at = None if minutes is None else datetime.now(UTC) + timedelta(minutes=minutes)
-    fields = {"broker_id": broker, "expires_at": expires_at, "ends_with_moves": ends_with_moves}
+    fields = {"broker_id": broker, "expires_at": expires_at}
     send("set_throttle", id, Override, {"rate_bytes_per_s": rate, "by": by, "reason": reason, **fields}, output)
 
 

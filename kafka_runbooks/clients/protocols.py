@@ -5,7 +5,7 @@ are idempotent: repeating one, or applying it to an object that is gone, has no 
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from kafka_runbooks.models.cluster import (
     ClusterSnapshot,
@@ -18,6 +18,13 @@ from kafka_runbooks.models.cluster import (
 )
 from kafka_runbooks.models.kubernetes import BrokerPod, Claim, LastStart, Node, StatefulSet
 from kafka_runbooks.models.traffic import TrafficReport
+
+
+class Record(NamedTuple):
+    """A record's parts, and the version in which they were read."""
+
+    parts: Mapping[str, bytes]
+    version: str
 
 
 class Kafka(Protocol):
@@ -63,8 +70,11 @@ class Kafka(Protocol):
     def throttled_replicas(self, topics: Iterable[str]) -> dict[str, ThrottledReplicas]:
         """The topics' own lists; a topic that no longer exists is left out."""
 
-    def set_throttled_replicas(self, lists: Mapping[str, ThrottledReplicas]) -> None:
-        """Set topics' lists (incremental; an empty string deletes the key). A topic that no longer exists is skipped."""
+    def set_throttled_replicas(self, lists: Mapping[str, ThrottledReplicas]) -> dict[str, str]:
+        """Set topics' lists (incremental; an empty string deletes the key); returns the refused topics with Kafka's reason.
+
+        A topic that no longer exists is skipped.
+        """
 
     def log_directory_cordons(self, broker_ids: Iterable[int]) -> dict[int, str | None]:
         """Each broker's cordoned log directories (KIP-1066: no new replica is placed there): paths, `*`, or empty.
@@ -124,14 +134,20 @@ class Kubernetes(Protocol):
     def clear_broker_label(self, node: str, uid: str) -> None:
         """Remove the label that says which broker a node carries, from a node that the broker has left."""
 
-    def read_record(self, name: str) -> Mapping[str, bytes] | None:
-        """A record's parts (a ConfigMap's data), or None."""
+    def read_record(self, name: str) -> Record | None:
+        """A record (a ConfigMap's data), or None."""
 
-    def write_record(self, name: str, kind: str, parts: Mapping[str, bytes], summary: str) -> None:
-        """Create or replace a record; `kind` labels it, and `summary` is for people who read the ConfigMap."""
+    def write_record(self, name: str, kind: str, parts: Mapping[str, bytes], summary: str, version: str | None) -> str:
+        """Replace a record if it still has this version, or (None) create it if there is none; returns the new version.
 
-    def delete_record(self, name: str) -> None:
-        """Delete a record; one that doesn't exist is fine."""
+        `kind` labels it, and `summary` is for people who read the ConfigMap.
+
+        Raises:
+            Conflict: someone else has written, deleted or created it.
+        """
+
+    def delete_record(self, name: str, version: str | None = None) -> None:
+        """Delete a record, whatever its version or (given) only in this one; one that doesn't exist is fine."""
 
     def records(self, kind: str) -> tuple[str, ...]:
         """The names of this cluster's records of a kind."""

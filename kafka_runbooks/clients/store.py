@@ -1,30 +1,110 @@
-"""Plans and ledgers, kept beside the cluster as compressed JSON in ConfigMaps.
+"""Plans, ledgers and the like, kept beside the cluster as compressed JSON in ConfigMaps.
 
-A ConfigMap holds at most 1 MiB, so a record is one or several numbered ConfigMaps; the first holds their number.
+A ConfigMap holds at most 1 MiB, so a record is one ConfigMap, or one that names several others with its parts. A part is named
+after its content and never changes. The record itself is written last, and what it no longer names is removed after that: so a
+reader finds the old value or the new one, wherever the writer died, and never a mix. Parts that nobody names any more are left
+to `remove_stray_parts`.
+
+Who writes a record gives the version that he has read, and is refused if someone else has written or deleted it since: what is
+written was decided upon what is replaced.
 """
 
 import gzip
-from typing import TypeVar
+import hashlib
+import json
+from datetime import UTC, datetime, timedelta
+from typing import NamedTuple, TypeVar
 
-from kafka_runbooks.clients.errors import Refused
-from kafka_runbooks.clients.protocols import Kubernetes
+from kafka_runbooks.clients.errors import Conflict, Refused
+from kafka_runbooks.clients.protocols import Kubernetes, Record
 from kafka_runbooks.models.base import Model
+from kafka_runbooks.models.ledger import Owner
 
 PLAN = "plan"
 LEDGER = "ledger"
+OVERRIDES = "overrides"
+EVACUATION = "evacuation"
+KINDS = (PLAN, LEDGER, OVERRIDES, EVACUATION)
+ANY = "*"
+"""The version of a writer who replaces whatever is there."""
 PART_BYTES = 700_000
 """Under 1 MiB with base64 and metadata."""
+STRAY_PARTS_AFTER = timedelta(hours=1)
+"""A younger part may belong to a record that is just being written."""
+DATA, PARTS, WRITTEN_AT, OWNER = "json.gz", "parts", "written-at", "owner"
 
 M = TypeVar("M", bound=Model)
 
 
-def save(kubernetes: Kubernetes, kind: str, name: str, value: Model, summary: str) -> None:
-    """Create or replace a record. The first part is written last, so that no reader finds a new record incomplete."""
+class Unreadable(NamedTuple):
+    """A record that can't be read, and what a person can do about it."""
+
+    name: str
+    why: str
+    summary: str
+
+    def __str__(self) -> str:
+        says = f" It says: {self.summary}." if self.summary else ""
+        return (
+            f"record {self.name} can't be read: {self.why}.{says} "
+            f"Check by hand what it is about, then `kubectl delete configmap {self.name}`"
+        )
+
+
+class Written(NamedTuple):
+    """A record without its content."""
+
+    name: str
+    at: datetime
+    """When it was written last; the beginning of time where it doesn't say."""
+    owner: Owner | None
+
+
+def save(
+    kubernetes: Kubernetes,
+    kind: str,
+    name: str,
+    value: Model,
+    summary: str,
+    *,
+    version: str | None = ANY,
+    owner: Owner | None = None,
+) -> str:
+    """Create or replace a record.
+
+    Args:
+        summary: for people who read the ConfigMap.
+        version: the one that was read; None: there was none.
+        owner: the run that it is written for, where the value doesn't say it and may be removed by that.
+
+    Returns:
+        The record's version now.
+
+    Raises:
+        Conflict: it has another version by now.
+    """
+    before = kubernetes.read_record(name)
+    found = None if before is None else before.version
+    if version not in (ANY, found):
+        raise Conflict(f"record {name} was {'deleted' if before is None else 'changed'} by someone else")
     data = gzip.compress(value.model_dump_json().encode(), mtime=0)
-    parts = [data[start : start + PART_BYTES] for start in range(0, len(data), PART_BYTES)]
-    for number in range(len(parts) - 1, 0, -1):
-        kubernetes.write_record(f"{name}-part-{number}", f"{kind}-part", {"json.gz": parts[number]}, f"part of {name}")
-    kubernetes.write_record(name, kind, {"json.gz": parts[0], "parts": str(len(parts)).encode()}, summary)
+    now = datetime.now(UTC).isoformat(timespec="seconds").encode()
+    about = {WRITTEN_AT: now} | ({} if owner is None else {OWNER: owner.model_dump_json().encode()})
+    first = {DATA: data, **about}
+    parts: list[str] = []
+    if len(data) > PART_BYTES:
+        for start in range(0, len(data), PART_BYTES):
+            part = data[start : start + PART_BYTES]
+            parts.append(f"{name}-part-{hashlib.sha256(part).hexdigest()[:16]}")
+            try:
+                kubernetes.write_record(parts[-1], part_of(kind), {DATA: part, WRITTEN_AT: now}, f"part of {name}", None)
+            except Conflict:
+                continue  # The same content is there already.
+        first = {PARTS: json.dumps(parts).encode(), **about}
+    version = kubernetes.write_record(name, kind, first, summary, found)
+    for part_name in sorted(set(_parts_of(before)) - set(parts)):
+        kubernetes.delete_record(part_name)
+    return version
 
 
 def load(kubernetes: Kubernetes, name: str, model: type[M]) -> M | None:
@@ -33,26 +113,105 @@ def load(kubernetes: Kubernetes, name: str, model: type[M]) -> M | None:
     Raises:
         Refused: it exists but can't be read.
     """
-    first = kubernetes.read_record(name)
-    if first is None:
-        return None
-    data = bytes(first["json.gz"])
-    for number in range(1, int(first.get("parts", b"1"))):
-        part = kubernetes.read_record(f"{name}-part-{number}")
-        if part is None:
-            raise Refused(f"record {name}: part {number} is missing")
-        data += part["json.gz"]
-    try:
-        return model.model_validate_json(gzip.decompress(data))
-    except (ValueError, OSError, EOFError) as error:
-        raise Refused(f"record {name} can't be read: {error}") from error
+    found = load_versioned(kubernetes, name, model)
+    return None if found is None else found[0]
 
 
-def remove(kubernetes: Kubernetes, name: str) -> None:
-    """Delete a record with its parts; one that doesn't exist is fine."""
-    first = kubernetes.read_record(name)
-    if first is None:
+def load_versioned(kubernetes: Kubernetes, name: str, model: type[M]) -> tuple[M, str] | None:
+    """Read a record with the version that its writer must give, or None if there is none.
+
+    Raises:
+        Refused: it exists but can't be read.
+    """
+    record = kubernetes.read_record(name)
+    while record is not None:
+        why = ""
+        try:
+            data = _data_of(kubernetes, record)
+            if data is not None:
+                return model.model_validate_json(gzip.decompress(data)), record.version
+            why = "a part of it is missing"
+        except (ValueError, OSError, EOFError, KeyError) as error:
+            why = " ".join(f"{type(error).__name__}: {error}".split())[:200]
+        again = kubernetes.read_record(name)
+        if again is not None and again.version == record.version:
+            summary = record.parts.get("summary", b"").decode(errors="replace")
+            raise Refused(str(Unreadable(name, why, "; ".join(summary.splitlines())[:500])))
+        record = again  # It was replaced between two reads.
+    return None
+
+
+def remove(kubernetes: Kubernetes, name: str, *, version: str | None = None) -> None:
+    """Delete a record with its parts, whatever its version or (given) only in this one; one that doesn't exist is fine.
+
+    Raises:
+        Conflict: it has another version.
+    """
+    record = kubernetes.read_record(name)
+    if record is None:
         return
-    for number in range(1, int(first.get("parts", b"1"))):
-        kubernetes.delete_record(f"{name}-part-{number}")
-    kubernetes.delete_record(name)
+    kubernetes.delete_record(name, version)
+    for part in _parts_of(record):
+        kubernetes.delete_record(part)
+
+
+def written(kubernetes: Kubernetes, kind: str) -> tuple[Written, ...]:
+    """When each record of a kind was written, and for whom."""
+    found = []
+    for name in kubernetes.records(kind):
+        record = kubernetes.read_record(name)
+        if record is not None:
+            found.append(Written(name, _time_of(record), _owner_of(record)))
+    return tuple(found)
+
+
+def remove_stray_parts(kubernetes: Kubernetes, kind: str) -> tuple[str, ...]:
+    """Delete the parts of a kind that no record names: their writer has died, or the record was deleted by hand."""
+    named = {part for name in kubernetes.records(kind) if (record := kubernetes.read_record(name)) for part in _parts_of(record)}
+    removed = []
+    for part in written(kubernetes, part_of(kind)):
+        if part.name not in named and datetime.now(UTC) - part.at > STRAY_PARTS_AFTER:
+            kubernetes.delete_record(part.name)
+            removed.append(part.name)
+    return tuple(removed)
+
+
+def part_of(kind: str) -> str:
+    """The kind of a record's parts."""
+    return f"{kind}-part"
+
+
+def _data_of(kubernetes: Kubernetes, record: Record) -> bytes | None:
+    """The compressed JSON; None where a part is missing."""
+    if PARTS not in record.parts:
+        return bytes(record.parts[DATA])
+    data = b""
+    for name in json.loads(record.parts[PARTS]):
+        part = kubernetes.read_record(name)
+        if part is None:
+            return None
+        data += part.parts[DATA]
+    return data
+
+
+def _parts_of(record: Record | None) -> tuple[str, ...]:
+    """The names of its parts; a record that is no JSON names none."""
+    try:
+        names = json.loads(record.parts[PARTS]) if record is not None and PARTS in record.parts else []
+    except ValueError:
+        return ()
+    return tuple(name for name in names if isinstance(name, str)) if isinstance(names, list) else ()
+
+
+def _time_of(record: Record) -> datetime:
+    try:
+        return datetime.fromisoformat(record.parts[WRITTEN_AT].decode()).astimezone(UTC)
+    except (KeyError, ValueError):
+        return datetime.min.replace(tzinfo=UTC)
+
+
+def _owner_of(record: Record) -> Owner | None:
+    try:
+        return Owner.model_validate_json(record.parts[OWNER])
+    except (KeyError, ValueError):
+        return None

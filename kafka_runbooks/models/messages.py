@@ -6,6 +6,7 @@ from typing import Any, Generic, TypeVar
 from pydantic import Field, SerializeAsAny
 
 from kafka_runbooks.models.base import Model
+from kafka_runbooks.models.cluster import ThrottleRates
 from kafka_runbooks.models.inputs import PlannedInput
 from kafka_runbooks.models.operator import Override
 from kafka_runbooks.models.plans import PlanReference, PlanSummary
@@ -22,6 +23,8 @@ class Token(Model):
     workflow_id: str
     run_id: str
     permit_run_id: str
+    namespace: str = ""
+    """Temporal's."""
 
 
 class PlanRequest(Model, Generic[Request]):
@@ -73,8 +76,8 @@ class ProofRequest(Model):
     """What the exit contract is proven for."""
 
     step: StepRequest
-    our_rates_bytes_per_s: dict[int, int] = Field(default_factory=dict)
-    """Leader rates that the run had set, by broker, as set last."""
+    our_rates: dict[int, ThrottleRates] = Field(default_factory=dict)
+    """The rates that the run had set, by broker, as set last."""
     as_planned: bool = True
     """False where the cluster changed so that nothing of the plan was left to do."""
 
@@ -139,5 +142,5 @@ class Released(Model):
 
     given_back: tuple[str, ...] = ()
     left_behind: tuple[str, ...] = ()
-    rates_bytes_per_s: dict[int, int] = Field(default_factory=dict)
-    """The leader rates that the run had set, by broker, as set last."""
+    rates: dict[int, ThrottleRates] = Field(default_factory=dict)
+    """The rates that the run had set, by broker, as set last."""

@@ -41,14 +41,14 @@ class Override(OperatorInput):
 
     rate_bytes_per_s: int = Field(ge=1_000, le=1_000_000_000_000, description="bytes per second, in both directions")
     broker_id: int | None = Field(default=None, ge=0, description="default: every broker that takes part")
-    expires_at: datetime | None = Field(default=None, description="with a timezone; default: until it is cleared")
-    ends_with_moves: bool = Field(default=False, description="removed when the run ends")
+    expires_at: datetime | None = Field(
+        default=None, description="with a timezone; default: until it is cleared, or the run ends"
+    )
     by: Name = Field(description="who acts; recorded")
     reason: Name = Field(description="why; recorded")
 
     def __str__(self) -> str:
         until = "" if self.expires_at is None else f", until {self.expires_at:%Y-%m-%d %H:%M %Z}".rstrip()
-        until += ", until nothing moves" if self.ends_with_moves else ""
         return f"{self.rate_bytes_per_s / MEGABYTE:g} MB/s set by {self.by}{until}: {self.reason}"
 
 

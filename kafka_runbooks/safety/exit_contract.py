@@ -4,11 +4,18 @@ Pure: from what was observed at the end to checks. A check that doesn't hold is 
 has failed, whatever its steps said of themselves.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from typing import NamedTuple
 
-from kafka_runbooks.models.cluster import ClusterSnapshot, Reassignment, ThrottledReplicas, ThrottleRates
+from kafka_runbooks.models.cluster import (
+    ClusterSnapshot,
+    Direction,
+    Reassignment,
+    ThrottledReplicas,
+    ThrottleRates,
+    TopicPartition,
+)
 from kafka_runbooks.models.kubernetes import BrokerPlace, BrokerPod, Claim, Node
-from kafka_runbooks.models.ledger import Ledger
 from kafka_runbooks.models.plans import Plan, PlannedPartition
 from kafka_runbooks.models.results import Check
 from kafka_runbooks.safety.availability import not_led_by_preferred, out_of_sync
@@ -65,40 +72,58 @@ def preferred_leaders_lead(snapshot: ClusterSnapshot, planned: Sequence[PlannedP
     return Check(name="preferred leaders lead", passed=not wrong, detail=detail)
 
 
-def no_throttle_of_ours(
-    ledger: Ledger | None,
-    plan: Plan,
-    lists: Mapping[str, ThrottledReplicas],
-    rates: Mapping[int, ThrottleRates],
-    our_rates_bytes_per_s: Mapping[int, int],
-) -> Check:
-    """The ledger is empty; no list has an entry of the plan's that wasn't there before; no broker has the rate that we set.
+class Leftovers(NamedTuple):
+    """What was found at the end that may be the run's: on the cluster, and in its records."""
+
+    lists: Mapping[str, ThrottledReplicas] = {}
+    rates: Mapping[int, ThrottleRates] = {}
+    """Of the brokers that answered."""
+    silent: Collection[int] = ()
+    """Live brokers that didn't."""
+    cordoned_nodes: Collection[str] = ()
+    """Whose cordon names the run as its owner."""
+    records: Sequence[str] = ()
+    """What its ledger and its overrides still say, or why they can't be read."""
+
+
+def no_throttle_of_ours(plan: Plan, found: Leftovers, our_rates: Mapping[int, ThrottleRates]) -> Check:
+    """The records are empty; no list has an entry of the plan's that wasn't there before; no broker has the rate that we set.
 
     Args:
-        lists, rates: as they are now.
-        our_rates_bytes_per_s: by broker, what we set last.
+        our_rates: by broker, what we set last.
     """
-    left = list(ledger.describe()) if ledger is not None else []
+    left = list(found.records)
     for topic, wanted in plan.throttled_entries().items():
-        before, now = plan.lists_before.get(topic, ThrottledReplicas()), lists.get(topic, ThrottledReplicas())
+        before, now = plan.lists_before.get(topic, ThrottledReplicas()), found.lists.get(topic, ThrottledReplicas())
         extra = (set(wanted.leader) & _entries(now.leader)) - _entries(before.leader)
         extra |= (set(wanted.follower) & _entries(now.follower)) - _entries(before.follower)
         if extra:
             left.append(f"topic {topic}: {', '.join(sorted(extra)[:5])}")
-    for broker_id, ours in sorted(our_rates_bytes_per_s.items()):
-        rate = rates.get(broker_id, ThrottleRates()).leader_bytes_per_s
-        if rate == ours and plan.rates_before.get(broker_id) != ours:
-            left.append(f"broker {broker_id}: {rate} B/s")
-    return Check(name="no throttle or cordon of ours", passed=not left, detail="; ".join(left[:10]) or "the ledger is empty")
+    for broker_id, ours in sorted(our_rates.items()):
+        for direction in Direction:
+            rate = found.rates.get(broker_id, ThrottleRates()).of(direction)
+            was_there = direction is Direction.LEADER and plan.rates_before.get(broker_id) == rate
+            if rate is not None and rate == ours.of(direction) and not was_there:
+                left.append(f"broker {broker_id}: {direction} replication throttle {rate} B/s")
+    left += [f"broker {broker} doesn't answer: its rates are not known" for broker in sorted(found.silent)]
+    left += [f"node {node}: cordon" for node in sorted(found.cordoned_nodes)]
+    return Check(name="no throttle or cordon of ours", passed=not left, detail="; ".join(left[:10]) or "none is left")
 
 
 def _entries(text: str) -> set[str]:
     return {entry.strip() for entry in text.split(",")}
 
 
-def no_reassignment_of_ours(reassignments: Sequence[Reassignment], ledger: Ledger | None) -> Check:
-    ours = {move.name for move in ledger.reassignments} if ledger else set()
-    left = [str(move.name) for move in reassignments if move.name in ours]
+def no_reassignment_of_ours(reassignments: Sequence[Reassignment], plan: Plan, *, is_rollback: bool = False) -> Check:
+    """The controller carries out nothing towards the replicas that the plan wants; whatever any record says of it.
+
+    Args:
+        is_rollback: the plan is an inverse: what it undoes must not go on either.
+    """
+    ours: dict[TopicPartition, list[set[int]]] = {}
+    for one in plan.planned:
+        ours[one.name] = [set(one.after), set(one.before)] if is_rollback else [set(one.after)]
+    left = [str(move.name) for move in reassignments if set(move.target) in ours.get(move.name, [])]
     return Check(name="no reassignment of ours", passed=not left, detail=", ".join(left[:10]) or "none")
 
 

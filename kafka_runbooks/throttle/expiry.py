@@ -1,64 +1,65 @@
-"""Which ledgers' contents may be removed on a schedule: those whose lease has expired, and only those.
+"""Which ledgers' contents may be removed by another run, and why not.
 
-Three conditions must hold, and unknown counts as false: the ledger belongs to this cluster and names an owner; its lease has
-expired, with a margin for clock skew; and the owning run is not open. A run that Temporal no longer knows (retention) counts as
-closed; where Temporal doesn't answer, nothing is removed.
+A ledger belongs to this cluster and names an owner, whose run is not open. Whether it is open only the Temporal server knows that
+runs it: one that doesn't know the run has forgotten it (retention), or never had it, because the cluster is worked on from
+another server or namespace (a migration, a stand-in after a disaster). An open run renews its lease, so such a ledger is removed
+only once the lease has expired, with a margin for clock skew. Where Temporal doesn't answer, nothing is removed.
 
 Each setting is still checked before it is removed (`leases`): values changed by others since are left alone.
 """
 
-from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import NamedTuple
 
-from kafka_runbooks.models.ledger import Ledger
+from kafka_runbooks.models.ledger import Owner
 
 CLOCK_MARGIN = timedelta(minutes=2)
 
 
 class RunState(StrEnum):
-    """The state, in Temporal, of the run that owns a ledger."""
+    """The state, in Temporal, of a run that owns something."""
 
     OPEN = "open"
     CLOSED = "closed"
+    NOT_FOUND = "not known to this Temporal server"
+    ELSEWHERE = "a run of another Temporal namespace"
     UNKNOWN = "unknown"
 
 
 class Verdict(NamedTuple):
-    """Whether to remove what one ledger lists, and why or why not."""
+    """Whether to remove what a run owns, and why or why not."""
 
-    ledger: Ledger
     sweep: bool
     why: str
 
 
-def judge(ledgers: Iterable[Ledger], cluster: str, now: datetime, states: Mapping[str, RunState]) -> tuple[Verdict, ...]:
-    """One verdict for each ledger, in the order given.
+def has_expired(owner: Owner, now: datetime) -> bool:
+    """Whether nobody has renewed the lease for longer than it lasts, whatever the clocks' difference."""
+    return owner.expires_at + CLOCK_MARGIN <= now
+
+
+def judge(owner: Owner, owned_cluster: str, cluster: str, now: datetime, state: RunState, *, only_expired: bool) -> Verdict:
+    """Whether to remove what a run owns.
 
     Args:
-        ledgers: those found beside the cluster.
+        owned_cluster: the cluster that the owner names.
         cluster: the cluster's name.
         now: with a time zone.
-        states: by `str(ledger.owner)`; one that isn't in it is unknown.
+        only_expired: a run that has closed a moment ago may still be cleaning up: leave it until its lease has expired.
     """
-    return tuple(Verdict(ledger, *_judge(ledger, cluster, now, states)) for ledger in ledgers)
-
-
-def _judge(ledger: Ledger, cluster: str, now: datetime, states: Mapping[str, RunState]) -> tuple[bool, str]:
-    owner = ledger.owner
-    if ledger.cluster != cluster:
-        return False, f"it belongs to cluster {ledger.cluster}, not to {cluster}"
+    if owned_cluster != cluster:
+        return Verdict(False, f"it belongs to cluster {owned_cluster}, not to {cluster}")
     if not owner.workflow_id or not owner.run_id:
-        return False, "it names no owner"
-    if ledger.is_empty:
-        return False, "it is empty"
-    state = states.get(str(owner), RunState.UNKNOWN)
+        return Verdict(False, "it names no owner")
     if state is RunState.OPEN:
-        return False, f"{owner} is open and cleans up itself"
+        return Verdict(False, f"{owner} is open and cleans up itself")
     if state is RunState.UNKNOWN:
-        return False, f"whether {owner} is open is not known"
+        return Verdict(False, f"whether {owner} is open is not known")
+    where = f"{owner} is {state}" + (f" ({owner.namespace})" if state is RunState.ELSEWHERE else "")
+    if has_expired(owner, now):
+        return Verdict(True, f"{where}, and its lease expired at {owner.expires_at:%Y-%m-%d %H:%M:%S} UTC")
+    if state is RunState.CLOSED and not only_expired:
+        return Verdict(True, where)
     left = owner.expires_at + CLOCK_MARGIN - now
-    if left > timedelta():
-        return False, f"{owner} is {state}; its lease expires in {left.total_seconds():.0f} s"
-    return True, f"{owner} is {state}, and its lease expired at {owner.expires_at:%Y-%m-%d %H:%M:%S} UTC"
+    return Verdict(False, f"{where}; its lease expires in {left.total_seconds():.0f} s")

@@ -10,6 +10,7 @@ person may have set them before the run, or may change them during it. The rules
 - A setting of the run that has another value now was changed by someone else since, and is left alone.
 """
 
+import math
 from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from kafka_runbooks.models.cluster import Direction, Partition, ThrottledReplicas, ThrottleRates, TopicPartition
@@ -99,8 +100,26 @@ def remove_entries(observed: ThrottledReplicas, own: EntryLease) -> ThrottledRep
     return ThrottledReplicas(leader=_removed(observed.leader, own.leader), follower=_removed(observed.follower, own.follower))
 
 
+def without_entries(held: Mapping[str, EntryLease], gone: Mapping[str, EntryLease]) -> dict[str, EntryLease]:
+    """The run's entries less some of them; a topic without any is left out."""
+    left = {}
+    for topic, lease in held.items():
+        removed = gone.get(topic, EntryLease())
+        still = EntryLease(
+            leader=tuple(entry for entry in lease.leader if entry not in removed.leader),
+            follower=tuple(entry for entry in lease.follower if entry not in removed.follower),
+        )
+        if still.leader or still.follower:
+            left[topic] = still
+    return left
+
+
 def rates_to_take(
-    observed: Mapping[int, ThrottleRates], held: Mapping[int, RateLease], wanted: Mapping[int, ThrottleRates] | int
+    observed: Mapping[int, ThrottleRates],
+    held: Mapping[int, RateLease],
+    wanted: Mapping[int, ThrottleRates] | int,
+    *,
+    lowest_bytes_per_s: int | None = None,
 ) -> dict[int, RateLease]:
     """The leases that hold every observed broker at the wanted rates; external rates are left out, per direction.
 
@@ -109,13 +128,14 @@ def rates_to_take(
         held: leases that the run holds already.
         wanted: bytes per second by broker; None in a direction leaves that direction as it is. A number: the leader
             rate of every broker.
+        lowest_bytes_per_s: what the run may fall back to without a record.
     """
     leases = {}
     for broker_id, rates in sorted(observed.items()):
         want = ThrottleRates(leader_bytes_per_s=wanted) if isinstance(wanted, int) else wanted.get(broker_id, NO_RATES)
         lease = _take(rates, held.get(broker_id), want)
         if lease is not None:
-            leases[broker_id] = lease
+            leases[broker_id] = lease.model_copy(update={"lowest_bytes_per_s": lowest_bytes_per_s})
     return leases
 
 
@@ -160,9 +180,34 @@ def is_unchanged(observed: ThrottleRates, lease: RateLease, direction: Direction
 
 
 def rates_possibly_set(lease: RateLease, direction: Direction = Direction.LEADER) -> frozenset[int | None]:
-    """The rates that the run may have set: the last one, and the one before if setting the last failed."""
+    """The rates that the run may have set: the last one, the one before if setting the last failed, and the lowest."""
+    ours = lease.ours.of(direction)
     earlier = None if lease.earlier is None else lease.earlier.of(direction)
-    return frozenset({lease.ours.of(direction), lease.ours.of(direction) if earlier is None else earlier})
+    return frozenset(ours if rate is None else rate for rate in (ours, earlier, lease.lowest_bytes_per_s))
+
+
+def lowest_rates(observed: ThrottleRates, lease: RateLease, wanted: ThrottleRates) -> ThrottleRates:
+    """What to set on a broker without a record: the lowest where the run's rate should fall, else what is there."""
+    lowest = lease.lowest_bytes_per_s
+
+    def of(direction: Direction) -> int | None:
+        current, want = observed.of(direction), wanted.of(direction)
+        if direction not in lease.directions or current not in rates_possibly_set(lease, direction):
+            return current
+        is_too_high = lowest is not None and current is not None and want is not None and want < current and lowest < current
+        return lowest if is_too_high else current
+
+    return _rates({direction: of(direction) for direction in Direction})
+
+
+def is_lower(new: ThrottleRates, old: ThrottleRates) -> bool:
+    """Whether the new rates let through less, or as much: no rate at all lets through everything."""
+
+    def allows(rates: ThrottleRates, direction: Direction) -> float:
+        rate = rates.of(direction)
+        return math.inf if rate is None else rate
+
+    return all(allows(new, direction) <= allows(old, direction) for direction in Direction)
 
 
 def rates_to_restore(observed: Mapping[int, ThrottleRates], held: Mapping[int, RateLease]) -> dict[int, ThrottleRates]:

@@ -1,7 +1,7 @@
 """Throttle overrides by operators, for all brokers or for one: `throttle set` and `throttle clear`.
 
 An override replaces the computed rate in both directions, regardless of floor and ceiling; a broker's own takes precedence over
-the one for all. It ends at `expires_at`, and, if requested, as soon as nothing moves any more.
+the one for all. It ends at `expires_at`, and with the run that it was set in.
 """
 
 from datetime import datetime
@@ -30,13 +30,9 @@ def without(overrides: Overrides, broker_id: int | None) -> Overrides:
     return tuple(override for override in overrides if override.broker_id != broker_id)
 
 
-def still_in_force(overrides: Overrides, now: datetime, *, is_moving: bool) -> Overrides:
-    """The overrides that have not ended."""
-    return tuple(
-        override
-        for override in overrides
-        if (override.expires_at is None or now < override.expires_at) and (is_moving or not override.ends_with_moves)
-    )
+def still_in_force(overrides: Overrides, now: datetime) -> Overrides:
+    """The overrides that have not expired."""
+    return tuple(override for override in overrides if override.expires_at is None or now < override.expires_at)
 
 
 def for_broker(overrides: Overrides, broker_id: int) -> Override | None:

@@ -134,7 +134,7 @@ CALLS: dict[str, Callable[[KubernetesApi], object]] = {
     "stateful_sets": lambda kubernetes: kubernetes.stateful_sets(),
     "nodes": lambda kubernetes: kubernetes.nodes(),
     "delete_claim": lambda kubernetes: kubernetes.delete_claim("data-0", "u"),
-    "write_record": lambda kubernetes: kubernetes.write_record("plan", "plan", {}, ""),
+    "write_record": lambda kubernetes: kubernetes.write_record("plan", "plan", {}, "", None),
     "records": lambda kubernetes: kubernetes.records("plan"),
 }
 
@@ -155,5 +155,7 @@ def test_what_is_not_there_is_none_or_gone_already(server: Server, kubernetes: K
     assert kubernetes.claim("data-0") is None and kubernetes.read_record("plan") is None and kubernetes.broker_ids() == {}
     kubernetes.delete_pod("kafka-0", "u", force=True)
     kubernetes.delete_record("plan")
+    with pytest.raises(Conflict, match="record plan was deleted"):
+        kubernetes.write_record("plan", "plan", {}, "", "5")
     with pytest.raises(Conflict, match="StatefulSet kafka-events was deleted"):
         kubernetes.scale(StatefulSet(name="kafka-events", version="1", replicas=3), 2)

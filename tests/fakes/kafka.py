@@ -167,12 +167,14 @@ class FakeKafka:
         # A target in the middle of another reassignment starts from what was there before that one, as in Kafka.
         before = [broker_id for broker_id in partition.replicas if broker_id not in partition.adding]
         if target is None:
+            if partition.adding and partition.in_sync <= set(partition.adding):
+                return "InvalidReplicationAssignmentError"  # It would take an unclean election.
             if partition.adding or partition.removing:
                 self.world.drop_replicas(name, partition.adding)
                 partition.adding, partition.removing = [], []
             return None
         if not target or len(set(target)) != len(target) or not all(self._is_registered(broker_id) for broker_id in target):
-            return "InvalidReplicaAssignmentError"
+            return "InvalidReplicationAssignmentError"
         self.world.drop_replicas(name, [broker_id for broker_id in partition.adding if broker_id not in target])
         partition.adding = [broker_id for broker_id in target if broker_id not in before]
         partition.removing = [broker_id for broker_id in before if broker_id not in target]
@@ -240,10 +242,13 @@ class FakeKafka:
         self._ask()
         return {topic: self.world.lists[topic] for topic in topics if topic in self.world.lists}
 
-    def set_throttled_replicas(self, lists: Mapping[str, ThrottledReplicas]) -> None:
+    def set_throttled_replicas(self, lists: Mapping[str, ThrottledReplicas]) -> dict[str, str]:
         self._ask_controller()
+        refused = {topic: why for topic, why in self.world.refused_lists.items() if topic in lists}
         with self.world.act("set_throttled_replicas"):
-            self.world.lists.update({topic: entries for topic, entries in lists.items() if topic in self.world.lists})
+            wanted = {topic: entries for topic, entries in lists.items() if topic not in refused}
+            self.world.lists.update({topic: entries for topic, entries in wanted.items() if topic in self.world.lists})
+        return refused
 
     def log_directory_cordons(self, broker_ids: Iterable[int]) -> dict[int, str | None]:
         self._ask()

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 from kafka_runbooks.clients.errors import Conflict, Refused, Unreachable
-from kafka_runbooks.clients.protocols import Kubernetes
+from kafka_runbooks.clients.protocols import Kubernetes, Record
 from kafka_runbooks.models.kubernetes import BrokerPod, Claim, LastStart, Node, StatefulSet
 from tests.fakes.world import World, WorldPod
 
@@ -154,22 +154,33 @@ class FakeKubernetes:
             if found is not None and found.uid == uid:
                 found.broker_id = None
 
-    def read_record(self, name: str) -> Mapping[str, bytes] | None:
+    def read_record(self, name: str) -> Record | None:
         self._ask()
-        record = self.world.records.get(name)
-        return None if record is None else dict(record[1])
+        found = self.world.records.get(name)
+        return None if found is None else Record(dict(found[1]), self._version(name) or "")
 
-    def write_record(self, name: str, kind: str, parts: Mapping[str, bytes], summary: str) -> None:
+    def _version(self, name: str) -> str | None:
+        """None where there is none; a record that a test put there has one too."""
+        return self.world.record_versions.setdefault(name, self.world.new_uid()) if name in self.world.records else None
+
+    def write_record(self, name: str, kind: str, parts: Mapping[str, bytes], summary: str, version: str | None) -> str:
         self._ask()
         if sum(4 * len(part) / 3 for part in parts.values()) > CONFIG_MAP_BYTES:
             raise Refused(f"ConfigMap {name} is too long: must have at most {CONFIG_MAP_BYTES} bytes")
         with self.world.act("write_record"):
-            self.world.records[name] = (kind, dict(parts))
+            if self._version(name) != version:
+                raise Conflict(f"record {name} has changed")
+            self.world.records[name] = (kind, {**parts, "summary": summary.encode()})
+            self.world.record_versions[name] = self.world.new_uid()
+        return self.world.record_versions[name]
 
-    def delete_record(self, name: str) -> None:
+    def delete_record(self, name: str, version: str | None = None) -> None:
         self._ask()
         with self.world.act("delete_record"):
+            if version is not None and self._version(name) not in (None, version):
+                raise Conflict(f"record {name} has changed")
             self.world.records.pop(name, None)
+            self.world.record_versions.pop(name, None)
 
     def records(self, kind: str) -> tuple[str, ...]:
         self._ask()

@@ -91,7 +91,7 @@ def test_a_reassignment_ends_by_itself_and_can_be_cancelled(world: World) -> Non
     world.advance(2)
     assert kafka.reassignments() == ()
     assert kafka.snapshot().partitions[0].replicas == (1004, 1002, 1003)
-    assert "InvalidReplicaAssignmentError" in kafka.alter_reassignments({name: [9999]}).values()
+    assert "InvalidReplicationAssignmentError" in kafka.alter_reassignments({name: [9999]}).values()
 
 
 def test_crash_hooks_uids_and_absence(world: World) -> None:
@@ -167,7 +167,7 @@ def test_the_controller_refuses_one_partition_and_takes_the_others(world: World)
     assert [one.partition for one in kafka.reassignments()] == [1]
     assert kafka.alter_reassignments(targets) == {}
     world.unregistered.add(1006)
-    assert "InvalidReplicaAssignmentError" in kafka.alter_reassignments({first: [1006]}).values()
+    assert "InvalidReplicationAssignmentError" in kafka.alter_reassignments({first: [1006]}).values()
 
 
 def test_an_unclean_election_needs_a_live_replica(world: World) -> None:
@@ -186,6 +186,6 @@ def test_an_unclean_election_needs_a_live_replica(world: World) -> None:
 
 def test_a_config_map_holds_a_mebibyte(world: World) -> None:
     kubernetes = FakeKubernetes(world)
-    kubernetes.write_record("small", "plan", {"json.gz": bytes(700_000)}, "")
+    kubernetes.write_record("small", "plan", {"json.gz": bytes(700_000)}, "", None)
     with pytest.raises(Refused, match="too long"):
-        kubernetes.write_record("large", "plan", {"json.gz": bytes(800_000)}, "")
+        kubernetes.write_record("large", "plan", {"json.gz": bytes(800_000)}, "", None)

@@ -13,7 +13,9 @@ somewhere without waiting. What the real parts do is kept where a runbook depend
 - a broker that goes leaves every ISR but where it is the last one; one that is back catches up as its disk and throttles let it;
 - a broker that falls silent stays registered and in the ISRs, and its node Ready, until the session and the grace are over
   (`lose_node(..., noticed_after=...)`); a pod is Ready some probes after its broker is in sync (`readiness_lag`);
-- a reassignment ends when everything that arrives is in sync; leadership returns only by preferred election.
+- a reassignment ends when everything that arrives is in sync; leadership returns only by preferred election;
+- a reassignment isn't cancelled where only arriving replicas are in sync (Kafka would need an unclean election);
+- a record is replaced only in the version that was read (optimistic locking).
 """
 
 from collections.abc import Callable, Iterator
@@ -110,6 +112,7 @@ class World:
         self.rates: dict[int, ThrottleRates] = {}
         self.lists: dict[str, ThrottledReplicas] = {}
         self.records: dict[str, tuple[str, dict[str, bytes]]] = {}
+        self.record_versions: dict[str, str] = {}
         self.produce_p99_ms: dict[int, float] = {}
         self.killed: set[int] = set()
         """Brokers whose process is down and stays down until `revive_broker`."""
@@ -136,6 +139,8 @@ class World:
         """The controller's answer to each reassignment of a partition that it never accepts."""
         self.refusals: dict[TopicPartition, list[str]] = {}
         """The next errors of the controller for a partition, whatever reassignment or election is asked for; one an answer."""
+        self.refused_lists: dict[str, str] = {}
+        """Topic -> why Kafka refuses to change its throttled replica lists: a policy, missing rights."""
         self.broker_ids: dict[str, int] = {}
         """Pod -> broker id, as they were given out; a pod that is gone keeps its entry."""
         self.stateful_sets: dict[str, int] = {}

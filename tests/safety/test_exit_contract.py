@@ -1,17 +1,14 @@
 """Every check of the exit contract, passing and failing, on a cluster at the end of a run."""
 
-from datetime import UTC, datetime
-
 import pytest
 
 from kafka_runbooks.models.cluster import Broker, ClusterSnapshot, Partition, Reassignment, ThrottledReplicas, ThrottleRates
 from kafka_runbooks.models.kubernetes import BrokerPlace, BrokerPod, Claim, Node
-from kafka_runbooks.models.ledger import Ledger, OwnedReassignment, Owner, RateLease
 from kafka_runbooks.models.moves import Move, MovePlan
 from kafka_runbooks.models.results import Check
 from kafka_runbooks.safety import exit_contract
+from kafka_runbooks.safety.exit_contract import Leftovers
 
-OWNER = Owner(workflow_id="w", run_id="r", expires_at=datetime(2026, 1, 1, tzinfo=UTC))
 OLD = Claim(name="data-events-0", uid="old")
 PLACE = BrokerPlace(broker_id=1, pod="events-0", claims=(OLD,), node="a", map="events", rack="zone-a")
 POD = BrokerPod(
@@ -103,7 +100,7 @@ PLAN = plan_of(
         ({"t": ThrottledReplicas(leader="0:9, 4:1")}, {}, {}, None),
         ({"t": ThrottledReplicas(leader="0:1, 0:2")}, {}, {}, "topic t: 0:2"),
         ({"t": ThrottledReplicas(follower="0:1,0:3")}, {}, {}, "topic t: 0:1, 0:3"),
-        ({}, {1: ThrottleRates(leader_bytes_per_s=7_000)}, {1: 7_000}, "broker 1: 7000 B/s"),
+        ({}, {1: ThrottleRates(leader_bytes_per_s=7_000)}, {1: 7_000}, "broker 1: leader replication throttle 7000 B/s"),
         ({}, {1: ThrottleRates(leader_bytes_per_s=8_000)}, {1: 7_000}, None),
         ({}, {2: ThrottleRates(leader_bytes_per_s=5_000)}, {2: 5_000}, None),
         ({}, {}, {1: 7_000}, None),
@@ -112,25 +109,44 @@ PLAN = plan_of(
 def test_no_throttle_is_left(
     lists: dict[str, ThrottledReplicas], rates: dict[int, ThrottleRates], our_rates: dict[int, int], left: str | None
 ) -> None:
-    for ledger in (None, Ledger(owner=OWNER, cluster="c")):
-        check = exit_contract.no_throttle_of_ours(ledger, PLAN, lists, rates, our_rates)
-        assert judged(check) == ((True, "the ledger is empty") if left is None else (False, left))
+    ours = {broker: ThrottleRates(leader_bytes_per_s=rate) for broker, rate in our_rates.items()}
+    check = exit_contract.no_throttle_of_ours(PLAN, Leftovers(lists=lists, rates=rates), ours)
+    assert judged(check) == ((True, "none is left") if left is None else (False, left))
 
 
-def test_what_the_ledger_still_holds_is_left() -> None:
-    lease = RateLease(previous=ThrottleRates(), ours=ThrottleRates(leader_bytes_per_s=7_000))
-    check = exit_contract.no_throttle_of_ours(Ledger(owner=OWNER, cluster="c", rates={1: lease}), PLAN, {}, {}, {})
-    assert not check.passed and "broker 1" in check.detail
+def test_nor_in_the_other_direction() -> None:
+    """Only leader rates were looked at."""
+    ours = {1: ThrottleRates(follower_bytes_per_s=7_000)}
+    check = exit_contract.no_throttle_of_ours(PLAN, Leftovers(rates=ours), ours)
+    assert judged(check) == (False, "broker 1: follower replication throttle 7000 B/s")
+
+
+@pytest.mark.parametrize(
+    ("found", "detail"),
+    [
+        (
+            Leftovers(records=("broker 1: leader replication throttle 7000 B/s",)),
+            "broker 1: leader replication throttle 7000 B/s",
+        ),
+        (Leftovers(records=("throttle override: 5 MB/s set by ana: INC-7",)), "throttle override: 5 MB/s set by ana: INC-7"),
+        (Leftovers(silent=(1,)), "broker 1 doesn't answer: its rates are not known"),
+        (Leftovers(cordoned_nodes=("n",)), "node n: cordon"),
+    ],
+)
+def test_whatever_else_is_left_or_is_not_known(found: Leftovers, detail: str) -> None:
+    assert judged(exit_contract.no_throttle_of_ours(PLAN, found, {})) == (False, detail)
 
 
 def test_no_reassignment_is_left() -> None:
+    """By the controller's list: a cancel that was refused had been dropped from the ledger, and the check was true."""
     moving = Reassignment(topic="t", partition=0, replicas=(3, 2, 1), adding=(3,), removing=(1,))
-    other = OwnedReassignment(topic="t", partition=5, before=(1, 2), after=(3, 2))
-    own = OwnedReassignment(topic="t", partition=0, before=(1, 2), after=(3, 2))
-    for ledger in (None, Ledger(owner=OWNER, cluster="c"), Ledger(owner=OWNER, cluster="c", reassignments=(other,))):
-        assert judged(exit_contract.no_reassignment_of_ours([moving], ledger)) == (True, "none"), "someone else started it"
-    found = exit_contract.no_reassignment_of_ours([moving], Ledger(owner=OWNER, cluster="c", reassignments=(own, other)))
-    assert judged(found) == (False, "t-0")
+    for plan in (plan_of(move(5, (1, 2), (3, 2))), plan_of(move(0, (1, 2), (4, 2)))):
+        assert judged(exit_contract.no_reassignment_of_ours([moving], plan)) == (True, "none"), "someone else started it"
+    plan = plan_of(move(0, (1, 2), (2, 3)), move(5, (1, 2), (3, 2)))
+    assert judged(exit_contract.no_reassignment_of_ours([moving], plan)) == (False, "t-0")
+    undone = plan.inverse()
+    assert exit_contract.no_reassignment_of_ours([moving], undone).passed
+    assert judged(exit_contract.no_reassignment_of_ours([moving], undone, is_rollback=True)) == (False, "t-0")
 
 
 def test_one_ready_pod() -> None:

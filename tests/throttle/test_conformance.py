@@ -99,8 +99,8 @@ def test_35_limits_that_make_no_sense_are_refused_by_name() -> None:
     assert {error["loc"][0] for error in refused.value.errors()} == {"floor_bytes_per_s", "source_share", "destination_share"}
 
 
-def by_hand(broker_id: int | None, bytes_per_s: int = 50 * MEGABYTE, *, ends_with_moves: bool = False) -> Override:
-    return Override(rate_bytes_per_s=bytes_per_s, broker_id=broker_id, by="ana", reason="a test", ends_with_moves=ends_with_moves)
+def by_hand(broker_id: int | None, bytes_per_s: int = 50 * MEGABYTE) -> Override:
+    return Override(rate_bytes_per_s=bytes_per_s, broker_id=broker_id, by="ana", reason="a test")
 
 
 def test_36_a_broker_that_catches_up_outside_any_reassignment_lists_what_it_follows() -> None:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import pytest
 from pydantic import ValidationError
 
-from activities import ledgers
+from activities import ledgers, removal
 from kafka_runbooks.clients.errors import ClientError, Unreachable
 from kafka_runbooks.models.cluster import ThrottledReplicas, ThrottleRates
 from kafka_runbooks.models.ledger import Ledger
@@ -19,6 +19,7 @@ from kafka_runbooks.throttle import overrides
 from kafka_runbooks.throttle.controller import Observation, Participants, adapt
 from kafka_runbooks.throttle.headroom import Capacity, capacity_of, headroom
 from kafka_runbooks.throttle.measurements import PerBroker
+from tests.fakes.fence import FakeFence
 from tests.fakes.kafka import FakeKafka
 from tests.fakes.kubernetes import FakeKubernetes
 from tests.fakes.world import World
@@ -47,7 +48,8 @@ def moves(world: World, *partitions: int) -> list[Copy]:
 def take(world: World, *partitions: int, rates: int = 5 * MEGABYTE) -> Ledger:
     kubernetes = FakeKubernetes(world)
     ledger = ledgers.read(kubernetes, TOKEN)
-    return ledgers.throttle(FakeKafka(world), kubernetes, ledger, moves(world, *partitions), frozenset(BROKERS), rates)
+    copies = moves(world, *partitions)
+    return ledgers.throttle(FakeKafka(world), kubernetes, FakeFence(), ledger, copies, frozenset(BROKERS), rates)
 
 
 def test_what_cannot_be_read_is_not_nothing_and_clears_no_throttle(world: World) -> None:
@@ -60,7 +62,8 @@ def test_what_cannot_be_read_is_not_nothing_and_clears_no_throttle(world: World)
         FakeKafka(world).reassignments()
     with pytest.raises(ClientError):
         kubernetes = FakeKubernetes(world)
-        ledgers.throttle(FakeKafka(world), kubernetes, ledgers.read(kubernetes, TOKEN), copied, frozenset(BROKERS), 1)
+        ledger = ledgers.read(kubernetes, TOKEN)
+        ledgers.throttle(FakeKafka(world), kubernetes, FakeFence(), ledger, copied, frozenset(BROKERS), 1)
     assert (world.rates, world.lists) == (rates, lists)
 
 
@@ -173,14 +176,14 @@ def test_an_external_rate_is_left_alone_and_the_run_s_own_rates_still_change(wor
     ledger = take(world, 0, 1, rates=6 * MEGABYTE)
     world.rates[1002] = ThrottleRates(leader_bytes_per_s=77)
     ledger = take(world, 0, 1, rates=7 * MEGABYTE)
-    ledgers.release(FakeKafka(world), FakeKubernetes(world), ledger, frozenset(BROKERS))
+    removal.release(FakeKafka(world), FakeKubernetes(world), FakeFence(), ledger, frozenset(BROKERS))
     assert (world.rates[1001].leader_bytes_per_s, world.rates[1002].leader_bytes_per_s) == (25, 77)
 
 
 def test_lists_are_left_behind_on_no_topic(world: World) -> None:
     world.lists["events.a"] = ThrottledReplicas(leader="2:1001")
     ledger = take(world, 0, 1)
-    ledgers.release(FakeKafka(world), FakeKubernetes(world), ledger, frozenset(BROKERS))
+    removal.release(FakeKafka(world), FakeKubernetes(world), FakeFence(), ledger, frozenset(BROKERS))
     assert world.lists["events.a"] == ThrottledReplicas(leader="2:1001")
     assert not world.records
 
@@ -206,14 +209,13 @@ def test_a_broker_that_dies_is_skipped_and_settled_when_it_is_back(world: World)
     world.kill_broker(1002)
     live = frozenset({1001, 1003})
     kafka, kubernetes = FakeKafka(world), FakeKubernetes(world)
-    ledger = ledgers.set_rates(
-        kafka, kubernetes, ledgers.read(kubernetes, TOKEN), dict.fromkeys((1002, 1001), ThrottleRates(leader_bytes_per_s=9_000))
-    )
+    wanted = dict.fromkeys((1002, 1001), ThrottleRates(leader_bytes_per_s=9_000))
+    ledger = ledgers.set_rates(kafka, kubernetes, FakeFence(), ledgers.read(kubernetes, TOKEN), wanted)
     assert world.rates[1001].leader_bytes_per_s == 9_000
-    released = ledgers.release(kafka, kubernetes, ledger, live)
-    assert released.left_behind == ("broker 1002: leader replication throttle 5000000 B/s",)
+    released = removal.release(kafka, kubernetes, FakeFence(), ledger, live)
+    assert released.left_behind == ("broker 1002: leader replication throttle 5000000 B/s: it is down",)
     world.revive_broker(1002)
-    released = ledgers.release(kafka, kubernetes, ledgers.read(kubernetes, TOKEN), frozenset(BROKERS))
+    released = removal.release(kafka, kubernetes, FakeFence(), ledgers.read(kubernetes, TOKEN), frozenset(BROKERS))
     assert released.left_behind == () and world.rates[1002] == ThrottleRates()
 
 
@@ -245,9 +247,9 @@ def test_both_directions_come_back_however_far_it_got(world: World) -> None:
             kafka, kubernetes = FakeKafka(world), FakeKubernetes(world)
             for _ in interrupted_at(number, before=before):
                 with contextlib.suppress(Unreachable):
-                    ledgers.throttle(
-                        kafka, kubernetes, ledgers.read(kubernetes, TOKEN), moves(world, 0, 1), frozenset(BROKERS), wanted
-                    )
-            ledgers.release(kafka, kubernetes, ledgers.read(kubernetes, TOKEN), frozenset(BROKERS))
+                    ledger = ledgers.read(kubernetes, TOKEN)
+                    copies = moves(world, 0, 1)
+                    ledgers.throttle(kafka, kubernetes, FakeFence(), ledger, copies, frozenset(BROKERS), wanted)
+            removal.release(kafka, kubernetes, FakeFence(), ledgers.read(kubernetes, TOKEN), frozenset(BROKERS))
             left = {broker: rates for broker, rates in world.rates.items() if rates != ThrottleRates()}
             assert (left, world.lists, world.records) == (before_rates, before_lists, {}), (number, before)

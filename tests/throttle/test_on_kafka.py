@@ -10,7 +10,7 @@ import pytest
 from confluent_kafka import Producer
 from confluent_kafka.admin import AdminClient, NewTopic
 
-from activities import ledgers, throttle
+from activities import ledgers, removal, throttle
 from activities.throttle import Throttling
 from kafka_runbooks.clients.clusters import ClusterClients, ClusterSettings
 from kafka_runbooks.clients.kafka import KafkaAdmin
@@ -22,6 +22,7 @@ from kafka_runbooks.models.moves import Copy
 from kafka_runbooks.models.throttles import AdaptiveThrottle
 from kafka_runbooks.throttle import feasibility, leases, measurements
 from tests.clients.local_kafka import LocalKafka
+from tests.fakes.fence import FakeFence
 from tests.fakes.kubernetes import FakeKubernetes
 from tests.fakes.world import World
 
@@ -115,7 +116,7 @@ def create(kafka: LocalKafka, topic: str) -> None:
 
 def test_rates_adapt_to_what_real_brokers_measure_and_are_restored(kafka: LocalKafka, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(throttle, "ADAPT_SECONDS", 2.0)
-    monkeypatch.setattr(throttle, "ensure_held", lambda link, token: None)
+    monkeypatch.setattr(throttle, "Fence", FakeFence)
     name = TopicPartition("events.b", 0)
     create(kafka, name.topic)
     producing = Producing(kafka.bootstrap_servers, name.topic)
@@ -172,7 +173,7 @@ def test_rates_adapt_to_what_real_brokers_measure_and_are_restored(kafka: LocalK
             assert "produce took" in whys[-1] and "since the last observation" in whys[-1], whys
             assert (rates()[0] or 0) <= max(MEGABYTE, (found[-1][0] or 0) // 2), whys
         ledger = ledgers.read(kubernetes, TOKEN)
-        assert ledgers.release(admin, kubernetes, ledger, frozenset(kafka.racks)).left_behind == ()
+        assert removal.release(admin, kubernetes, FakeFence(), ledger, frozenset(kafka.racks)).left_behind == ()
         assert rates() == (None, None)
         assert admin.throttled_replicas([name.topic])[name.topic] == ThrottledReplicas()
     finally:

@@ -44,13 +44,10 @@ def test_a_broker_that_takes_no_part_gets_no_rate() -> None:
 
 def test_it_ends_by_itself() -> None:
     hour = override(5, expires_at=START + timedelta(hours=1))
-    moves = override(6, 1, ends_with_moves=True)
     stays = override(7, 2)
-    everything = (hour, moves, stays)
-    assert overrides.still_in_force(everything, START, is_moving=True) == everything
-    assert overrides.still_in_force(everything, START + timedelta(hours=1), is_moving=True) == (moves, stays)
-    assert overrides.still_in_force(everything, START, is_moving=False) == (hour, stays)
-    assert "until 2026-03-01 01:00 UTC" in str(hour) and "until nothing moves" in str(moves)
+    assert overrides.still_in_force((hour, stays), START) == (hour, stays)
+    assert overrides.still_in_force((hour, stays), START + timedelta(hours=1)) == (stays,)
+    assert "until 2026-03-01 01:00 UTC" in str(hour)
 
 
 @given(st.lists(st.tuples(st.none() | st.integers(0, 3), st.integers(1, 9)), max_size=12))

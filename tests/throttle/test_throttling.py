@@ -4,7 +4,7 @@ import pytest
 from temporalio.exceptions import ApplicationError
 from temporalio.testing import ActivityEnvironment
 
-from activities import ledgers, overrides, throttle
+from activities import ledgers, overrides, removal, throttle
 from activities.overrides import OverrideActivities
 from activities.step import Access
 from activities.throttle import Throttling
@@ -15,6 +15,7 @@ from kafka_runbooks.models.moves import Copy
 from kafka_runbooks.models.operator import Override
 from kafka_runbooks.models.throttles import AdaptiveThrottle, FixedThrottle
 from kafka_runbooks.throttle.controller import STEPS_FROM_FLOOR_TO_CEILING
+from tests.fakes.fence import FakeFence
 from tests.fakes.kafka import FakeKafka
 from tests.fakes.kubernetes import FakeKubernetes
 from tests.fakes.metrics import FakeMetrics
@@ -76,7 +77,7 @@ class Site:
 def site(monkeypatch: pytest.MonkeyPatch) -> Site:
     clock = Clock()
     monkeypatch.setattr(throttle, "time", clock)
-    monkeypatch.setattr(throttle, "ensure_held", lambda link, token: None)
+    monkeypatch.setattr(throttle, "Fence", FakeFence)
     return Site(clock)
 
 
@@ -174,14 +175,14 @@ def test_an_override_holds_from_the_next_poll_on_until_it_is_cleared(site: Site,
     throttling = site.throttling()
     site.poll(throttling)
     environment.run(acts.set_throttle, by_hand(90 * MEGABYTE))
-    environment.run(acts.set_throttle, by_hand(200_000, 1003, ends_with_moves=True))
+    environment.run(acts.set_throttle, by_hand(200_000, 1003))
     site.poll(throttling)
     assert site.rates() == (90 * MEGABYTE, 90 * MEGABYTE, 200_000)
-    assert "override for broker 1003: 0.2 MB/s set by ana, until nothing moves: INC-7" in throttling.reason
+    assert "override for broker 1003: 0.2 MB/s set by ana: INC-7" in throttling.reason
     site.poll(site.throttling())
     assert site.rates() == (90 * MEGABYTE, 90 * MEGABYTE, 200_000), "the next attempt reads it too"
     another_run = TOKEN.model_copy(update={"run_id": "another"})
-    assert [one.broker_id for one in overrides.in_force(site.kubernetes, another_run)] == [None], "it ended with the moves"
+    assert overrides.in_force(site.kubernetes, another_run) == (), "both ended with their run"
 
     environment.run(acts.clear_throttle, ClearOverrideRequest(token=TOKEN, broker_id=7))
     site.poll(throttling)
@@ -189,7 +190,7 @@ def test_an_override_holds_from_the_next_poll_on_until_it_is_cleared(site: Site,
     environment.run(acts.clear_throttle, ClearOverrideRequest(token=TOKEN, everything=True))
     site.poll(throttling)
     assert site.rates() == (CEILING, CEILING, FLOOR + STEP), "back within floor and ceiling"
-    assert overrides.NAME not in site.world.records
+    assert overrides.name_of(TOKEN.run_id) not in site.world.records
     with pytest.raises(ApplicationError, match="expires_at is 2020-01-01 00:00:00 UTC, which is over"):
         environment.run(acts.set_throttle, by_hand(5_000, expires_at="2020-01-01T00:00:00Z"))
 
@@ -214,8 +215,8 @@ def test_what_is_in_sync_leaves_the_lists_and_in_the_end_all_is_as_before(site: 
     assert site.world.lists["events.a"].follower == "1:1003"
     assert site.world.lists["events.a"].leader.split(",") == ["0:1001", "1:1001", "1:1002"]
     ledger = ledgers.read(site.kubernetes, TOKEN)
-    released = ledgers.release(site.kafka, site.kubernetes, ledger, site.kafka.snapshot().live_broker_ids)
+    released = removal.release(site.kafka, site.kubernetes, FakeFence(), ledger, site.kafka.snapshot().live_broker_ids)
     assert site.rates() == (None, None, None)
     assert site.world.lists["events.a"] == ThrottledReplicas(leader="0:1001")
     assert released.left_behind == ()
-    assert 1003 not in released.rates_bytes_per_s
+    assert released.rates[1003].leader_bytes_per_s is None

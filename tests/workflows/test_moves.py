@@ -13,7 +13,7 @@ import pytest
 from temporalio.client import WorkflowFailureError, WorkflowHandle
 from temporalio.exceptions import ApplicationError
 
-from activities import ledgers, mover
+from activities import ledgers, mover, removal
 from activities.errors import PermitLost
 from kafka_runbooks.clients import store
 from kafka_runbooks.clients.errors import Unreachable
@@ -27,6 +27,7 @@ from kafka_runbooks.models.status import Status
 from kafka_runbooks.placement import planners
 from kafka_runbooks.placement.plan import Plan
 from tests.fakes import FakeKafka, FakeKubernetes
+from tests.fakes.fence import FakeFence
 from tests.fakes.world import MEGABYTE, World
 from tests.temporal_env import Bench
 from tests.workflows.test_replace_broker import nothing_is_left
@@ -759,7 +760,7 @@ def test_a_move_that_ends_before_its_cancel_arrives_stays_where_it_is(world: Wor
     ledger = ledgers.write(kubernetes, ledgers.read(kubernetes, token).model_copy(update={"reassignments": (owned,)}))
     kafka.alter_reassignments({name: owned.after})
     world.before_act = lambda act: world.advance(5) if act == "alter_reassignments" else None
-    released = ledgers.release(kafka, kubernetes, ledger, kafka.snapshot().live_broker_ids)
+    released = removal.release(kafka, kubernetes, FakeFence(), ledger, kafka.snapshot().live_broker_ids)
     assert world.partitions[name].replicas == [1007, 1002]
     assert not world.partitions[name].adding and not world.partitions[name].removing
     assert released.left_behind == ()

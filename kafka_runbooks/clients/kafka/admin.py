@@ -123,15 +123,17 @@ class KafkaAdmin:
         found = self._confluent.topic_configs(sorted(topics))
         return {topic: _throttled_replicas(own.values) for topic, own in found.items()}
 
-    def set_throttled_replicas(self, lists: Mapping[str, ThrottledReplicas]) -> None:
-        if lists:
-            self._confluent.alter_topic_configs(
-                {
-                    topic: {LEADER_REPLICAS: wanted.leader or None, FOLLOWER_REPLICAS: wanted.follower or None}
-                    for topic, wanted in lists.items()
-                }
-            )
-            self._wait_until_applied(lists)
+    def set_throttled_replicas(self, lists: Mapping[str, ThrottledReplicas]) -> dict[str, str]:
+        if not lists:
+            return {}
+        refused = self._confluent.alter_topic_configs(
+            {
+                topic: {LEADER_REPLICAS: wanted.leader or None, FOLLOWER_REPLICAS: wanted.follower or None}
+                for topic, wanted in lists.items()
+            }
+        )
+        self._wait_until_applied({topic: wanted for topic, wanted in lists.items() if topic not in refused})
+        return refused
 
     def _wait_until_applied(self, lists: Mapping[str, ThrottledReplicas]) -> None:
         """Wait until every broker reports these lists, but not for longer than the timeout: someone else may change one.

@@ -22,7 +22,7 @@ from confluent_kafka.admin import (
 )
 from tenacity import Retrying, retry_if_exception_type, stop_after_attempt
 
-from kafka_runbooks.clients.errors import Refused, Unreachable
+from kafka_runbooks.clients.errors import ClientError, Refused, Unreachable
 from kafka_runbooks.clients.kafka.refusals import is_refusal_of_librdkafka
 from kafka_runbooks.models.cluster import TopicPartition
 
@@ -103,19 +103,20 @@ class ConfluentAdmin:
             Refused: the broker rejects the change.
             Unreachable: it doesn't answer.
         """
-        self._alter(ResourceType.BROKER, {str(broker_id): changes}, self._opened)
+        for error in self._alter(ResourceType.BROKER, {str(broker_id): changes}, self._opened).values():
+            raise error
 
-    def alter_topic_configs(self, changes: Mapping[str, Mapping[str, str | None]]) -> None:
-        """Change topics' configurations; None deletes a key. A topic that no longer exists is skipped.
+    def alter_topic_configs(self, changes: Mapping[str, Mapping[str, str | None]]) -> dict[str, str]:
+        """Change topics' configurations; None deletes a key. Returns the topics that were not changed, with the reason.
 
-        Raises:
-            Refused: Kafka rejects a change.
-            Unreachable: no answer.
+        A topic that no longer exists is skipped.
         """
         topics = sorted(changes)
+        failed: dict[str, str] = {}
         for start in range(0, len(topics), TOPICS_PER_REQUEST):
             some = {topic: changes[topic] for topic in topics[start : start + TOPICS_PER_REQUEST]}
-            self._alter(ResourceType.TOPIC, some, self._for_controller)
+            failed |= {topic: str(error) for topic, error in self._alter(ResourceType.TOPIC, some, self._for_controller).items()}
+        return failed
 
     def close(self) -> None:
         """Drop the client."""
@@ -134,7 +135,8 @@ class ConfluentAdmin:
 
     def _alter(
         self, kind: ResourceType, changes: Mapping[str, Mapping[str, str | None]], client: Callable[[], AdminClient]
-    ) -> None:
+    ) -> dict[str, ClientError]:
+        """The error of each resource that was not changed."""
         timeout_seconds = _timeout_seconds(kind)
         resources = [
             ConfigResource(kind, name, incremental_configs=[_change(key, value) for key, value in entries.items()])
@@ -142,9 +144,14 @@ class ConfluentAdmin:
         ]
         with mapped("alter configs"):
             futures = client().incremental_alter_configs(resources, request_timeout=timeout_seconds)
+        failed: dict[str, ClientError] = {}
         for resource, future in futures.items():
-            with mapped(f"configs of {resource.name}", missing_ok=True):
-                future.result(2 * timeout_seconds)
+            try:
+                with mapped(f"configs of {resource.name}", missing_ok=True):
+                    future.result(2 * timeout_seconds)
+            except ClientError as error:
+                failed[resource.name] = error
+        return failed
 
     def _opened(self) -> AdminClient:
         with self._lock:

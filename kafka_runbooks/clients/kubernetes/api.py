@@ -14,6 +14,7 @@ from kubernetes import client
 from kafka_runbooks.clients.errors import Conflict
 from kafka_runbooks.clients.kubernetes import objects, register
 from kafka_runbooks.clients.kubernetes.connection import connect, mapped
+from kafka_runbooks.clients.protocols import Record
 from kafka_runbooks.models import labels
 from kafka_runbooks.models.kubernetes import BrokerPod, Claim, LastStart, Node, StatefulSet
 
@@ -160,7 +161,7 @@ class KubernetesApi:
             found = self._core.read_node(node, _request_timeout=TIMEOUT_SECONDS)
         return found if found is not None and found.metadata.uid == uid else None
 
-    def read_record(self, name: str) -> Mapping[str, bytes] | None:
+    def read_record(self, name: str) -> Record | None:
         found = None
         with mapped(f"record {name}", missing_ok=True):
             found = self._core.read_namespaced_config_map(name, self._namespace, _request_timeout=TIMEOUT_SECONDS)
@@ -168,23 +169,28 @@ class KubernetesApi:
             return None
         # A ConfigMap made with `kubectl create configmap --from-file plan.json` has its text under `data`.
         text = {key: value.encode() for key, value in (found.data or {}).items()}
-        return text | {key: base64.b64decode(value) for key, value in (found.binary_data or {}).items()}
+        parts = text | {key: base64.b64decode(value) for key, value in (found.binary_data or {}).items()}
+        return Record(parts, found.metadata.resource_version)
 
-    def write_record(self, name: str, kind: str, parts: Mapping[str, bytes], summary: str) -> None:
+    def write_record(self, name: str, kind: str, parts: Mapping[str, bytes], summary: str, version: str | None) -> str:
+        metadata = {"name": name, "labels": {labels.CLUSTER: self._cluster, RECORD_KIND: kind}, "resourceVersion": version}
         body = {
-            "metadata": {"name": name, "labels": {labels.CLUSTER: self._cluster, RECORD_KIND: kind}},
+            "metadata": metadata,
             "data": {"summary": summary},
             "binaryData": {key: base64.b64encode(value).decode() for key, value in parts.items()},
         }
-        with mapped(f"record {name}", missing_ok=True):
-            self._core.replace_namespaced_config_map(name, self._namespace, body, _request_timeout=TIMEOUT_SECONDS)
-            return
-        with mapped(f"record {name}"):
-            self._core.create_namespaced_config_map(self._namespace, body, _request_timeout=TIMEOUT_SECONDS)
+        with mapped(f"record {name}", missing_ok=version is not None):
+            if version is None:
+                written = self._core.create_namespaced_config_map(self._namespace, body, _request_timeout=TIMEOUT_SECONDS)
+            else:
+                written = self._core.replace_namespaced_config_map(name, self._namespace, body, _request_timeout=TIMEOUT_SECONDS)
+            return str(written.metadata.resource_version)
+        raise Conflict(f"record {name} was deleted")
 
-    def delete_record(self, name: str) -> None:
+    def delete_record(self, name: str, version: str | None = None) -> None:
+        body = client.V1DeleteOptions(preconditions=client.V1Preconditions(resource_version=version))
         with mapped(f"record {name}", missing_ok=True):
-            self._core.delete_namespaced_config_map(name, self._namespace, _request_timeout=TIMEOUT_SECONDS)
+            self._core.delete_namespaced_config_map(name, self._namespace, body=body, _request_timeout=TIMEOUT_SECONDS)
 
     def records(self, kind: str) -> tuple[str, ...]:
         with mapped("list records"):
