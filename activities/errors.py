@@ -15,7 +15,6 @@ StepError
       ├── PlanGone              the plan is not in the store, or is not the one that was approved
       ├── PlannerDefect         a plan, or a decision of the window, breaks a rule; it is not carried out
       ├── PermitLost            the run no longer holds the cluster
-      ├── ElectionRefused       the controller kept refusing to elect preferred leaders
       ├── RemovalRefused        pods to remove are no longer the highest ordinals
       ├── NoReplica             the brokers to follow hold no replica
       └── InvalidOverride       a throttle override has ended already or has no timezone
@@ -94,10 +93,6 @@ class PermitLost(Final):
 
 class ThrottleRefused(Final):
     """A topic's throttled replica list can't be changed, and its data must not flow unthrottled."""
-
-
-class ElectionRefused(Final):
-    """Preferred leaders were not elected in time."""
 
 
 class RemovalRefused(Final):

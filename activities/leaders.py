@@ -1,12 +1,17 @@
-"""Leadership back to the preferred leaders, in growing batches."""
+"""Leadership back to the preferred leaders, in growing batches.
+
+The controller refuses a partition whose preferred leader is down or not in sync. That is no reason to give up on the others, nor
+to fail: it is waited for as long as anything else moves and a while longer, and what is refused for good then fails the exit
+contract by name.
+"""
 
 import time
 from itertools import count
 
 from activities import plan_store
-from activities.errors import ElectionRefused
-from activities.permits import ensure_held
+from activities.permits import Fence
 from activities.step import Reporter, Steps, poll, step
+from kafka_runbooks.models.cluster import TopicPartition
 from kafka_runbooks.models.messages import StepRequest
 from kafka_runbooks.models.status import Progress
 from kafka_runbooks.safety.availability import not_led_by_preferred
@@ -15,6 +20,7 @@ FIRST_ELECTED, MOST_ELECTED = 4, 500
 """Leaderships returned in the first batch, doubled at each poll, and the maximum: clients have no connection to the broker yet,
 and it may never have served a produce request. The two or three seconds this takes then affect a few partitions, not all."""
 ELECTION_PATIENCE_SECONDS = 120.0
+"""How long nothing has been elected before the rest is left as it is."""
 
 
 class LeaderActivities(Steps):
@@ -24,28 +30,35 @@ class LeaderActivities(Steps):
     def elect_leaders(self, request: StepRequest) -> int:
         """Make the first replicas of the plan's partitions their leaders; returns how many lead now.
 
-        Raises:
-            ElectionRefused: the controller has refused for `ELECTION_PATIENCE_SECONDS`.
+        Fewer than all where the controller goes on refusing the rest: the exit contract names those.
         """
         clients = self._open(request.token.cluster)
         plan = plan_store.load_for(clients.kubernetes, request)
         names = {partition.name for partition in plan.planned}
-        reporter, began, polls = Reporter.current(), time.monotonic(), count()
+        reporter, fence, polls = Reporter.current(), Fence(self._link, request.token), count()
+        moved_at, fewest = time.monotonic(), len(names) + 1
+        asked: dict[TopicPartition, int] = {}
 
         def observe() -> int | None:
+            nonlocal moved_at, fewest
             snapshot = clients.kafka.snapshot()
             planned = [partition for partition in snapshot.partitions if partition.name in names]
             left = not_led_by_preferred(snapshot, planned)
-            if not left:
-                return len(planned)
-            ensure_held(self._link, request.token)
-            batch = left[: min(MOST_ELECTED, FIRST_ELECTED * 2 ** next(polls))]
-            refused = clients.kafka.elect_preferred_leaders([partition.name for partition in batch])
+            if len(left) < fewest:
+                moved_at, fewest = time.monotonic(), len(left)
+            if not left or time.monotonic() - moved_at > ELECTION_PATIENCE_SECONDS:
+                return len(planned) - len(left)
+            fence.check()
+            # Those that were refused come after those that weren't asked for yet.
+            left.sort(key=lambda partition: (asked.get(partition.name, 0), partition.name))
+            batch = [partition.name for partition in left[: min(MOST_ELECTED, FIRST_ELECTED * 2 ** min(next(polls), 10))]]
+            asked.update({name: asked.get(name, 0) + 1 for name in batch})
+            refused = clients.kafka.elect_preferred_leaders(batch)
             why = "; ".join(f"{name}: {reason}" for name, reason in list(refused.items())[:3])
-            if refused and time.monotonic() - began > ELECTION_PATIENCE_SECONDS:
-                raise ElectionRefused(f"preferred leaders were not elected: {why}")
             waiting = reporter.waiting(
-                f"{len(left)} partitions are not led by their preferred leader. {why}", "the controller elects them"
+                f"{len(left)} partitions are not led by their preferred leader. {why}".strip(),
+                "the controller elects them",
+                tuple(str(name) for name in sorted(refused)[:20]),
             )
             reporter.report(Progress(done_partitions=len(planned) - len(left), total_partitions=len(planned), waiting=waiting))
             return None

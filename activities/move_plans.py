@@ -5,13 +5,13 @@ Nothing here changes the cluster. The plan is kept in the plan store for a run, 
 
 import gzip
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import TypeVar
 
 import pydantic
 
-from activities import evacuations, ledgers, plan_store
+from activities import evacuations, ledgers, plan_store, second_person
 from activities.errors import PlannerDefect
 from activities.step import POLL_SECONDS, Reporter, Steps, heartbeating, step, wait
 from activities.throttle import planned_rate
@@ -38,7 +38,6 @@ from kafka_runbooks.placement import snapshots
 from kafka_runbooks.placement.errors import InFlight, InvalidRequest, NoAssignment
 from kafka_runbooks.safety.moves import foreign_reassignments, reasons_not_to_move
 
-MOST_REASONS = 100
 SILENT_SECONDS = 60.0
 """How long a broker that has just joined is waited for: others may not know its address yet."""
 
@@ -109,14 +108,14 @@ class MovePlanActivities(Steps):
         clients = self._open(asked.request.cluster)
         if asked.token is None:
             with heartbeating():
-                return survey(clients, kind, asked, planner)
+                return second_person.demanded(clients.settings, asked.request, survey(clients, kind, asked, planner))
         reporter = Reporter.current()
 
         def observe() -> Survey | None:
             found = survey(clients, kind, asked, planner)
             external = [reason for reason in found.reasons if reason.name == "foreign-reassignment"]
             if not external or not (asked.request.when_busy == "wait" or asked.approved is not None):
-                return found
+                return second_person.demanded(clients.settings, asked.request, found)
             reporter.report(Progress(waiting=reporter.waiting(external[0].message, "their reassignments end")))
             return None
 
@@ -162,7 +161,7 @@ def survey(clients: ClusterClients, kind: str, asked: PlanRequest[Request], plan
     reasons = [*result.reasons, *reasons_not_to_move(plan, observed.snapshot, observed.reassignments, request.acknowledged_risks)]
     if asked.token is not None and asked.keeps_plan(reasons):
         plan_store.save(clients.kubernetes, plan, asked.token)
-    return Survey(plan=summary, reasons=bounded(reasons))
+    return Survey(plan=summary, reasons=tuple(reasons))
 
 
 def observe_cluster(clients: ClusterClients) -> ClusterObservation:
@@ -188,18 +187,6 @@ def observe_cluster(clients: ClusterClients) -> ClusterObservation:
     }
     cluster = snapshots.from_snapshot(snapshots.observed(snapshot, sizes, reassignments))
     return ClusterObservation(snapshot, sizes, reassignments, map_of, cluster)
-
-
-def bounded(reasons: Sequence[Reason]) -> tuple[Reason, ...]:
-    """At most as many as a history should hold. A reason that isn't listed can't be acknowledged either."""
-    if len(reasons) <= MOST_REASONS:
-        return tuple(reasons)
-    more = Reason(
-        name="more-reasons",
-        message=f"{len(reasons) - MOST_REASONS} more reasons like these",
-        remedy="clear these first, or plan for fewer topics at once",
-    )
-    return (*reasons[:MOST_REASONS], more)
 
 
 def _from_config_map(clients: ClusterClients, name: str) -> ReassignmentMap:

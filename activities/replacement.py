@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from activities import plan_store
+from activities import plan_store, second_person
 from activities.step import POLL_SECONDS, Steps, heartbeating, step
 from activities.throttle import planned_rate
 from kafka_runbooks.clients.clusters import ClusterClients
@@ -81,7 +81,8 @@ class ReplacementActivities(Steps):
             reasons = found.reasons if is_blocked else (*found.reasons, *broken_rules(clients, plan, found.snapshot, sizes))
             if asked.token is not None and asked.keeps_plan(reasons):
                 plan_store.save(clients.kubernetes, plan, asked.token)
-            return Survey(plan=summarise(clients, plan, found.snapshot), reasons=reasons, notes=found.notes)
+            survey = Survey(plan=summarise(clients, plan, found.snapshot), reasons=reasons, notes=found.notes)
+            return second_person.demanded(clients.settings, request, survey)
 
 
 @dataclass(frozen=True)

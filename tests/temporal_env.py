@@ -9,7 +9,7 @@ import shutil
 import uuid
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import Any
 
@@ -62,6 +62,11 @@ class WorldClusters:
             kafka=kafka or FakeKafka(world), kubernetes=FakeKubernetes(world), metrics=FakeMetrics(world), settings=settings
         )
 
+    def want_second_person(self) -> None:
+        """As `two_person: true` in the cluster's entry does."""
+        settings = self._clients.settings.model_copy(update={"two_person": True})
+        self._clients = replace(self._clients, settings=settings)
+
     def names(self) -> tuple[str, ...]:
         return (self._name,)
 
@@ -82,6 +87,7 @@ class Bench:
     world: World
     task_queue: str
     cluster: str
+    clusters: WorldClusters
     started: list[WorkflowHandle[Any, RunbookResult]] = field(default_factory=list)
 
     async def start_runbook(self, name: str, **fields: object) -> WorkflowHandle[Any, RunbookResult]:
@@ -134,4 +140,4 @@ async def bench(
     async with working(
         environment.client, clusters, task_queue, slots=slots, failures=BUGS, heartbeat_interval=often, grace=grace
     ):
-        yield Bench(environment.client, world, task_queue, cluster=task_queue)
+        yield Bench(environment.client, world, task_queue, cluster=task_queue, clusters=clusters)

@@ -17,6 +17,7 @@ from temporalio.exceptions import ApplicationError
 with workflow.unsafe.imports_passed_through():
     from activities.overrides import OverrideActivities
     from kafka_runbooks import search_attributes
+    from kafka_runbooks.models import history
     from kafka_runbooks.models.inputs import RunbookInput
     from kafka_runbooks.models.messages import ClearOverrideRequest, OverrideRequest, Token
     from kafka_runbooks.models.operator import Abort, Approval, ClearThrottle, OperatorAction, Override
@@ -27,6 +28,8 @@ with workflow.unsafe.imports_passed_through():
 
 from workflows import calls
 from workflows.details import markdown
+
+FIRST_REPORT = "a worker with a free slot takes the step"
 
 
 class Ended(Exception):
@@ -54,12 +57,15 @@ class Operator:
     def __init__(self, request: RunbookInput) -> None:
         self._request = request
         self._work: Work | None = None
+        self._is_acting = False
+        """Whether something may be set that must be removed at the end."""
         self._phase = "waiting for a worker"
         self._step = ""
         self._step_since: datetime | None = None
         self._times: list[PhaseTime] = []
         self._progress: Progress | None = None
         self._waiting: Waiting | None = None
+        self._unanswered: Waiting | None = None
         self._plan: PlanSummary | None = None
         self._reasons: tuple[Reason, ...] = ()
         self._notes: tuple[str, ...] = ()
@@ -69,7 +75,9 @@ class Operator:
         self._gate_is_open = False
         self._answer: Approval | OperatorAction | None = None
         self._is_paused = False
+        self._needs_second_person = False
         self._abort: Abort | None = None
+        self._history_is_full = False
         self._has_search_attributes = False
 
     # Queries
@@ -90,7 +98,7 @@ class Operator:
             step_since=self._step_since,
             times=tuple(self._times),
             progress=self._progress,
-            waiting=self._waiting or (self._progress.waiting if self._progress else None),
+            waiting=self._waiting or (self._progress.waiting if self._progress else self._unanswered),
             plan=self._plan,
             reasons=self._reasons,
             notes=self._notes,
@@ -106,6 +114,7 @@ class Operator:
         """Figures of a running step; sent by its activity."""
         self._progress = progress
         self.show()
+        self._watch_history()
 
     # Updates
 
@@ -119,6 +128,8 @@ class Operator:
     @approve.validator
     def _may_approve(self, approval: Approval) -> None:
         self._must_be_at_gate()
+        if self._needs_second_person and _same_person(approval.by, self._request.requester):
+            raise ApplicationError(f"by: {approval.by} asked for this run; cluster {self._request.cluster} wants a second person")
         if approval.plan_sha256 is not None and (self._plan is None or self._plan.reference.sha256 != approval.plan_sha256):
             raise ApplicationError("plan_sha256: the plan that waits has another hash; read the status again")
         missing = [reason.name for reason in self._reasons if reason.name not in approval.acknowledged_risks]
@@ -182,6 +193,7 @@ class Operator:
     async def set_throttle(self, override: Override) -> Status:
         """Hold a broker, or all participants, at a rate from the next poll on, instead of the computed one."""
         self._record("throttle set", override)
+        self._is_acting = True
         asked = OverrideRequest(token=self._held_token(), override=override)
         await calls.act(OverrideActivities.set_throttle, asked, f"throttle: {override}")
         return self.status()
@@ -217,6 +229,19 @@ class Operator:
 
     def _record(self, action: str, sent: OperatorAction | Override) -> None:
         self._decisions.append(Decision(action=action, by=sent.by, reason=sent.reason, at=workflow.now()))
+        self._watch_history()
+
+    def _watch_history(self) -> None:
+        """End in order while there is room for giving back: at its limit the server terminates a run, and leaves what it set."""
+        info = workflow.info()
+        events = info.get_current_history_length()
+        used = history.share_used(events, info.get_current_history_size())
+        note = f"this run's history is more than {history.NOTE_SHARE:.0%} full; at {history.END_SHARE:.0%} it gives back and ends"
+        if used >= history.NOTE_SHARE and note not in self._notes:
+            self._notes = (*self._notes, note)
+        if used >= history.END_SHARE and self._work is not None and not self._history_is_full:
+            self._history_is_full = True
+            self._work.task.cancel()
 
     # What a runbook reports, and where it waits for operators
 
@@ -225,7 +250,10 @@ class Operator:
         if phase is not None and phase != self._phase:
             self._phase = phase
             self.mark_phase()
-        self._step, self._step_since, self._progress, self._waiting = step, workflow.now(), None, None
+        now = workflow.now()
+        self._step, self._step_since, self._progress, self._waiting = step, now, None, None
+        # Until the first report nobody knows more: a worker may be down, or have no free slot.
+        self._unanswered = Waiting(reason=f"{step}: no report from a worker yet", since=now, unblocks=FIRST_REPORT)
         self.show()
 
     def mark_phase(self) -> None:
@@ -237,6 +265,7 @@ class Operator:
         """Report why the workflow itself waits."""
         self._waiting = Waiting(reason=reason, since=workflow.now(), unblocks=unblocks, blocking=blocking)
         self.show()
+        self._watch_history()
 
     def show(self) -> None:
         """Show the status in the Temporal UI."""
@@ -281,3 +310,7 @@ class Operator:
             return answer
         decision = self._decisions[-1]
         raise Ended(RunbookResult(outcome=Outcome.REJECTED, summary=f"rejected by {decision.by}: {decision.reason}"))
+
+
+def _same_person(one: str, other: str) -> bool:
+    return one.strip().casefold() == other.strip().casefold()

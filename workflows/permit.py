@@ -6,7 +6,7 @@ fences off a late attempt of an old run (`activities.permits`).
 """
 
 from temporalio import workflow
-from temporalio.exceptions import ApplicationError, WorkflowAlreadyStartedError
+from temporalio.exceptions import ApplicationError, FailureError, WorkflowAlreadyStartedError
 
 with workflow.unsafe.imports_passed_through():
     from activities.permits import PermitActivities, permit_id
@@ -65,5 +65,9 @@ def busy(cluster: str, holder: str | None) -> ApplicationError:
 
 async def release(permit: Permit) -> None:
     """Release the permit and wait until it is closed, so the cluster is free when the run's result is visible."""
-    await permit.signal(ClusterPermit.release)
-    await permit
+    try:
+        await permit.signal(ClusterPermit.release)
+        await permit
+    except FailureError as error:
+        # Somebody has ended it by hand: it is free.
+        workflow.logger.warning("the permit was closed already: %s", error)

@@ -80,7 +80,9 @@ class PlannedRunbook(Runbook):
     async def _ask(self, token: Token, approved: PlanReference | None) -> tuple[PlanSummary | None, str]:
         with self.timed(StepName.PLAN, phase="plan"):
             survey = await self.survey(token, approved)
-        self._reasons, self._notes = survey.reasons, (*self._notes, *survey.notes)
+        self._reasons = survey.reasons
+        self._notes = (*self._notes, *(note for note in survey.notes if note not in self._notes))[-100:]
+        self._needs_second_person = survey.needs_second_person
         if survey.nothing_to_do is not None:
             return None, survey.nothing_to_do
         plan = survey.plan
@@ -105,7 +107,7 @@ class PlannedRunbook(Runbook):
         if self._begun:
             outcome, begins = Outcome.FAILED, "what has arrived stays, the rest can't be planned: "
         summary = begins + "; ".join(f"{reason.message} ({reason.remedy})" for reason in reasons[:10])
-        return RunbookResult(outcome=outcome, summary=summary, reasons=reasons[:100])
+        return RunbookResult(outcome=outcome, summary=summary, reasons=reasons)
 
     # Steps
 

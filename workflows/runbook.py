@@ -5,15 +5,15 @@ terminate the permit closes by itself and the ledger stays for the next run.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from datetime import timedelta
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from temporalio import workflow
 from temporalio.exceptions import ActivityError, ApplicationError, FailureError, is_cancelled_exception
 
 with workflow.unsafe.imports_passed_through():
-    from activities.errors import describe
+    from activities.errors import PermitLost, describe, is_type
     from activities.permits import PermitActivities
     from activities.pools import Pool
     from activities.release import ReleaseActivities
@@ -40,7 +40,7 @@ class Runbook(Operator):
 
     def __init__(self, request: RunbookInput) -> None:
         super().__init__(request)
-        self._is_acting = False
+        self._held: permit.Permit
         self._released = Released()
 
     async def conduct(self, work: Callable[[Token], Awaitable[RunbookResult]]) -> RunbookResult:
@@ -50,15 +50,8 @@ class Runbook(Operator):
             ApplicationError: the work did not succeed; its type is the name of an `Outcome`, its detail the `RunbookResult`.
         """
         await self._tag()
-        held = await self._acquire()
-        info = workflow.info()
-        token = Token(
-            cluster=self._request.cluster,
-            workflow_id=info.workflow_id,
-            run_id=info.run_id,
-            permit_run_id=held.first_execution_run_id or "",
-            namespace=info.namespace,
-        )
+        self._held = await self._acquire()
+        token = self._token(self._held)
 
         async def run() -> RunbookResult:
             return await work(token)
@@ -69,29 +62,52 @@ class Runbook(Operator):
         try:
             result = await task
         except Ended as ended:
-            await self._release_at_the_end(token)
+            await undisturbed(self._release_at_the_end(token))
             result = ended.result
-        except (asyncio.CancelledError, FailureError) as error:
-            if is_cancelled_exception(error) or isinstance(error, asyncio.CancelledError):
-                is_cancelled = self._abort is None
-                outcome = Outcome.CANCELLED if self._abort is None else Outcome.ABORTED
-                summary = f"{outcome.value} during {self._step or self._phase}"
-            else:
-                outcome, summary = Outcome.FAILED, f"{self._step or self._phase}: {describe(error)}"
-            await self._release_at_the_end(token)
-            result = RunbookResult(outcome=outcome, summary=summary)
-        result = result.model_copy(
-            update={
-                "plan": self._plan.reference if self._plan else None,
-                "steps": tuple(self._times),
-                "decisions": tuple(self._decisions),
-                "left_behind": self._released.left_behind,
-            }
+        except (Exception, asyncio.CancelledError) as error:  # not an eviction: that is no end, the run goes on elsewhere
+            result = self._result_of(error)
+            is_cancelled = result.outcome is Outcome.CANCELLED
+            await undisturbed(self._release_at_the_end(token))
+        return await undisturbed(self._conclude(result, is_cancelled=is_cancelled))
+
+    def _token(self, held: permit.Permit) -> Token:
+        info = workflow.info()
+        return Token(
+            cluster=self._request.cluster,
+            workflow_id=info.workflow_id,
+            run_id=info.run_id,
+            permit_run_id=held.first_execution_run_id or "",
+            namespace=info.namespace,
         )
+
+    def _result_of(self, error: BaseException) -> RunbookResult:
+        """What to report after an error of the work, of whatever kind."""
+        where = self._step or self._phase
+        if isinstance(error, asyncio.CancelledError) or is_cancelled_exception(error):
+            if self._history_is_full:
+                what = f"ended in order during {where}: Temporal would soon have terminated it, since its history is nearly full"
+                return RunbookResult(
+                    outcome=Outcome.FAILED, summary=f"{what}; start it again, and it continues with what is left"
+                )
+            outcome = Outcome.CANCELLED if self._abort is None else Outcome.ABORTED
+            return RunbookResult(outcome=outcome, summary=f"{outcome.value} during {where}")
+        if not isinstance(error, FailureError):
+            workflow.logger.exception("the runbook's own course has failed")
+        return RunbookResult(outcome=Outcome.FAILED, summary=f"{where}: {describe(error)}")
+
+    async def _conclude(self, result: RunbookResult, *, is_cancelled: bool) -> RunbookResult:
+        """Release the permit and report, once nothing is left to do."""
+        report = {
+            "plan": self._plan.reference if self._plan else None,
+            "steps": tuple(self._times),
+            "decisions": tuple(self._decisions),
+            "left_behind": self._released.left_behind,
+        }
+        result = RunbookResult(**{**dict(result), **report})
         self.enter("release the permit", phase="end")
-        await permit.release(held)
+        await permit.release(self._held)
         await workflow.wait_condition(workflow.all_handlers_finished)
-        self._progress, self._waiting, self._phase = None, None, result.outcome.value
+        self._progress, self._waiting, self._unanswered, self._phase = None, None, None, result.outcome.value
         self.mark_phase()
         self.show()
         if result.outcome in (Outcome.DONE, Outcome.NOTHING_TO_DO):
@@ -202,7 +218,31 @@ class Runbook(Operator):
             return
         step = self._step
         try:
-            await self.release(token)
-        except ActivityError as error:
+            await self._release_even_without_permit(token)
+        except Exception as error:
             self._released = Released(left_behind=(f"could not be removed, ClearLeftovers can: {describe(error)}",))
         self._step = step
+
+    async def _release_even_without_permit(self, token: Token) -> None:
+        """Somebody may have ended the permit by hand. If nobody holds the cluster now, this run takes it again to give back."""
+        try:
+            await self.release(token)
+        except ActivityError as error:
+            if not is_type(error, PermitLost):
+                raise
+            again = await permit.try_to_acquire(self._request)
+            if again is None:
+                raise
+            self._held = again
+            await self.release(self._token(again))
+
+
+async def undisturbed(work: Coroutine[Any, Any, R]) -> R:
+    """Finish this although the run is cancelled meanwhile, as an operator may do with one that is giving back."""
+    task = asyncio.create_task(work)
+    while True:
+        try:
+            return await asyncio.shield(task)
+        except asyncio.CancelledError:
+            if task.done():
+                raise

@@ -36,6 +36,8 @@ class ClusterSettings(BaseModel):
     """Network capacity by instance type of the nodes."""
     metrics_port: int = Field(default=9404, ge=1, le=65535)
     """The port of each broker's JMX exporter."""
+    two_person: bool = False
+    """A plan needs the approval of somebody else than the requester; a run that wouldn't wait for one is refused."""
     metrics: MetricsSource = Field(default_factory=ExporterSource)
     """The metrics backend."""
 

@@ -5,11 +5,38 @@ reads what another version wrote. Models that an operator types forbid unknown f
 silently ignored at night does harm.
 """
 
-from typing import Annotated
+from typing import Annotated, TypeVar
 
-from pydantic import BaseModel, ConfigDict, StringConstraints
+from pydantic import AfterValidator, BaseModel, ConfigDict, StringConstraints
+
+MOST_LINES, MOST_CHARACTERS = 100, 1000
+
+T = TypeVar("T")
 
 Name = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=200)]
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= MOST_CHARACTERS else text[: MOST_CHARACTERS - 1] + "…"
+
+
+def _few(lines: tuple[str, ...]) -> tuple[str, ...]:
+    # One more than the most is what this function itself has made.
+    return lines if len(lines) <= MOST_LINES + 1 else (*lines[:MOST_LINES], f"… and {len(lines) - MOST_LINES} more")
+
+
+def first(values: tuple[T, ...]) -> tuple[T, ...]:
+    return values[:MOST_LINES]
+
+
+def last(values: tuple[T, ...]) -> tuple[T, ...]:
+    return values[-MOST_LINES:]
+
+
+Line = Annotated[str, AfterValidator(_cut)]
+"""A sentence of what a history keeps: cut where it grows with the cluster, for Temporal takes at most 2 MB at once."""
+Lines = Annotated[tuple[Line, ...], AfterValidator(_few)]
+"""Sentences of what a history keeps; how many are left out is said."""
 
 
 class Model(BaseModel):

@@ -5,12 +5,12 @@ from typing import Any, Generic, TypeVar
 
 from pydantic import Field, SerializeAsAny
 
-from kafka_runbooks.models.base import Model
+from kafka_runbooks.models.base import Line, Lines, Model
 from kafka_runbooks.models.cluster import ThrottleRates
 from kafka_runbooks.models.inputs import PlannedInput
 from kafka_runbooks.models.operator import Override
 from kafka_runbooks.models.plans import PlanReference, PlanSummary
-from kafka_runbooks.models.results import Reason
+from kafka_runbooks.models.results import Reason, Reasons
 from kafka_runbooks.models.throttles import Throttle
 
 Request = TypeVar("Request", bound=PlannedInput)
@@ -57,9 +57,11 @@ class Survey(Model):
     """
 
     plan: PlanSummary | None = None
-    reasons: tuple[Reason, ...] = ()
-    notes: tuple[str, ...] = ()
-    nothing_to_do: str | None = None
+    reasons: Reasons = ()
+    notes: Lines = ()
+    nothing_to_do: Line | None = None
+    needs_second_person: bool = False
+    """Somebody else than the requester must approve."""
 
 
 class StepRequest(Model):
@@ -140,7 +142,7 @@ class Landing(Model):
 class Released(Model):
     """What was removed, and what could not be: it stays in the ledger for the next run or `ClearLeftovers`."""
 
-    given_back: tuple[str, ...] = ()
-    left_behind: tuple[str, ...] = ()
+    given_back: Lines = ()
+    left_behind: Lines = ()
     rates: dict[int, ThrottleRates] = Field(default_factory=dict)
     """The rates that the run had set, by broker, as set last."""

@@ -32,7 +32,9 @@ class Approval(OperatorAction):
     """Approve the plan that waits. What is not named is not approved."""
 
     plan_sha256: str | None = Field(default=None, description="approve only the plan with this hash")
-    acknowledged_risks: tuple[str, ...] = Field(default=(), description="risks by name, as the status lists them")
+    acknowledged_risks: tuple[str, ...] = Field(
+        default=(), max_length=1000, description="risks by name, as the status lists them"
+    )
     allow_other_rack: bool = Field(default=False, description="the broker may come back in another rack")
 
 

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from pydantic import Field
 
-from kafka_runbooks.models.base import Model
+from kafka_runbooks.models.base import Line, Lines, Model
 from kafka_runbooks.models.cluster import ThrottledReplicas, TopicPartition
 from kafka_runbooks.models.kubernetes import BrokerPlace
 from kafka_runbooks.models.ledger import EntryLease
@@ -106,7 +106,7 @@ class SummaryLine(Model):
     """One line of a plan for people: `throttle`, `up to 80 MB/s from each source`."""
 
     label: str
-    text: str
+    text: Line
 
 
 class BatchWhatIf(Model):
@@ -150,10 +150,10 @@ class PlanSummary(Model):
     """The least bytes that any way of reaching the same end must copy."""
     throttle_bytes_per_s: int
     eta_seconds: float
-    foreign_throttles: tuple[str, ...] = ()
+    foreign_throttles: Lines = ()
     """Rates that were set by someone else; they stay and are obeyed."""
-    notices: tuple[str, ...] = ()
-    inverse: str = ""
+    notices: Lines = ()
+    inverse: Line = ""
     is_within_approved: bool = False
     """A remainder of what was approved already: no second approval is needed."""
 
@@ -164,7 +164,7 @@ class PlanSummary(Model):
     rack: str | None = None
     map: str | None = None
     replacement_broker_id: int | None = None
-    intermediate_states: tuple[str, ...] = ()
+    intermediate_states: Lines = ()
     """What holds while the steps run, each checked when the plan was made: who may not fail now, and what that costs."""
 
     # Moves.

@@ -2,10 +2,11 @@
 
 from datetime import datetime
 from enum import StrEnum
+from typing import Annotated
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
-from kafka_runbooks.models.base import Model
+from kafka_runbooks.models.base import MOST_LINES, Line, Lines, Model, first, last
 from kafka_runbooks.models.plans import PlanReference
 
 
@@ -13,10 +14,25 @@ class Reason(Model):
     """One reason not to start. An operator acknowledges it by `name`, where that is possible."""
 
     name: str
-    message: str
-    remedy: str = Field(alias="clears")
+    message: Line
+    remedy: Line = Field(alias="clears")
     """What would make it go away."""
     can_be_acknowledged: bool = False
+
+
+def _first_reasons(reasons: tuple[Reason, ...]) -> tuple[Reason, ...]:
+    if len(reasons) <= MOST_LINES + 1:
+        return reasons
+    more = Reason(
+        name="more-reasons",
+        message=f"{len(reasons) - MOST_LINES} more reasons like these",
+        remedy="clear these first, or plan for fewer topics at once",
+    )
+    return (*reasons[:MOST_LINES], more)
+
+
+Reasons = Annotated[tuple[Reason, ...], AfterValidator(_first_reasons)]
+"""As many as a history should keep. One that isn't listed can't be acknowledged either."""
 
 
 class Check(Model):
@@ -24,7 +40,7 @@ class Check(Model):
 
     name: str
     passed: bool = Field(alias="holds")
-    detail: str
+    detail: Line
 
 
 class PhaseTime(Model):
@@ -58,13 +74,13 @@ class RunbookResult(Model):
     """What a runbook reports at its end, however it ended."""
 
     outcome: Outcome
-    summary: str
+    summary: Line
     plan: PlanReference | None = None
-    reasons: tuple[Reason, ...] = ()
-    checks: tuple[Check, ...] = ()
-    steps: tuple[PhaseTime, ...] = ()
+    reasons: Reasons = ()
+    checks: Annotated[tuple[Check, ...], AfterValidator(first)] = ()
+    steps: Annotated[tuple[PhaseTime, ...], AfterValidator(last)] = ()
     copied_bytes: int = 0
     lower_bound_bytes: int = 0
     highest_throttle_bytes_per_s: int | None = None
-    left_behind: tuple[str, ...] = ()
-    decisions: tuple[Decision, ...] = ()
+    left_behind: Lines = ()
+    decisions: Annotated[tuple[Decision, ...], AfterValidator(last)] = ()

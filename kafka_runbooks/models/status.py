@@ -1,21 +1,22 @@
 """What a runbook reports while it runs: where it is, how far, how long still, and why it waits."""
 
 from datetime import datetime
+from typing import Annotated
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
-from kafka_runbooks.models.base import Model
+from kafka_runbooks.models.base import Line, Lines, Model, last
 from kafka_runbooks.models.plans import PlanSummary
-from kafka_runbooks.models.results import Decision, PhaseTime, Reason
+from kafka_runbooks.models.results import Decision, PhaseTime, Reasons
 
 
 class Waiting(Model):
     """Why nothing moves just now, and what would change that."""
 
-    reason: str
+    reason: Line
     since: datetime
-    unblocks: str
-    blocking: tuple[str, ...] = ()
+    unblocks: Line
+    blocking: Lines = ()
 
 
 class Progress(Model):
@@ -30,7 +31,7 @@ class Progress(Model):
     throttle_bytes_per_s: int | None = None
     highest_throttle_bytes_per_s: int | None = None
     waiting: Waiting | None = None
-    note: str = ""
+    note: Line = ""
 
 
 class Signalled(Model):
@@ -51,16 +52,16 @@ class Status(Model):
     step_number: int = 0
     steps: int = 0
     step_since: datetime | None = None
-    times: tuple[PhaseTime, ...] = ()
+    times: Annotated[tuple[PhaseTime, ...], AfterValidator(last)] = ()
     """How long the finished steps took."""
     progress: Progress | None = None
     waiting: Waiting | None = None
     plan: PlanSummary | None = None
-    reasons: tuple[Reason, ...] = ()
-    notes: tuple[str, ...] = ()
+    reasons: Reasons = ()
+    notes: Lines = ()
     """What preflight observed and an operator should know: forced readiness, partitions that refuse writes."""
-    owned_throttles: tuple[str, ...] = ()
+    owned_throttles: Lines = ()
     permit_holder: str | None = None
     is_paused: bool = False
-    decisions: tuple[Decision, ...] = ()
+    decisions: Annotated[tuple[Decision, ...], AfterValidator(last)] = ()
     links: dict[str, str] = Field(default_factory=dict)

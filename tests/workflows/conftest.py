@@ -33,6 +33,7 @@ def in_a_hurry(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(step, "POLL_SECONDS", 0.05)
     monkeypatch.setattr(step, "SHORT_POLL_SECONDS", 0.05)
     monkeypatch.setattr(step, "SIGNAL_SECONDS", 0.1)
+    monkeypatch.setattr(step, "FAILURE_SECONDS", 0.5)
     monkeypatch.setattr(step, "HEARTBEAT_SECONDS", 0.2)
     monkeypatch.setattr(throttle, "ADAPT_SECONDS", 0.1)
     monkeypatch.setattr(mover, "DEAD_SECONDS", 1.0)

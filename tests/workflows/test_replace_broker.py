@@ -33,6 +33,11 @@ async def until(handle: Handle, holds: Callable[[Status], bool], seconds: float 
     return await asyncio.wait_for(look(), seconds)
 
 
+def waits(status: Status) -> bool:
+    """For something that was reported: not for a step's first report."""
+    return status.waiting is not None and "no report" not in status.waiting.reason
+
+
 async def failure(handle: Handle) -> RunbookResult:
     with pytest.raises(WorkflowFailureError) as raised:
         await handle.result()
@@ -95,7 +100,7 @@ async def test_a_drained_broker_is_waited_for_with_its_disk(runbooks: Bench) -> 
     node = lose(world)
     claim = world.claims["data-events-0"].uid
     handle = await runbooks.start(node_state="returns")
-    status = await until(handle, lambda status: status.step == "wait for the pod" and status.waiting is not None)
+    status = await until(handle, lambda status: status.step == "wait for the pod" and waits(status))
     assert status.waiting is not None and "events-0" in status.waiting.reason
     world.restore_node(node)
     result = await handle.result()
@@ -206,7 +211,7 @@ async def test_only_one_at_a_time_and_the_holder_is_named(runbooks: Bench) -> No
     assert result.outcome is Outcome.BUSY
     assert first.id in result.summary
     third = await runbooks.start(when_busy="wait", node_state="returns")
-    status = await until(third, lambda status: status.waiting is not None)
+    status = await until(third, waits)
     assert status.waiting is not None and first.id in status.waiting.reason
     await first.execute_update(ReplaceBroker.reject, ME)
     assert (await failure(first)).outcome is Outcome.REJECTED
@@ -266,7 +271,7 @@ async def test_a_broker_that_is_down_at_the_end_is_waited_for_with_what_is_ours(
 
     world.after_act = dies
     handle = await runbooks.start()
-    status = await until(handle, lambda status: status.step == StepName.RELEASE and status.waiting is not None)
+    status = await until(handle, lambda status: status.step == StepName.RELEASE and waits(status))
     assert status.waiting is not None and "broker 1003: leader replication throttle" in status.waiting.reason
     assert "ClearLeftovers" in status.waiting.unblocks
     world.after_act = lambda name: None
@@ -313,7 +318,7 @@ async def test_a_second_broker_that_dies_stops_the_release_until_it_is_back(runb
 
     world.after_act = dies
     handle = await runbooks.start()
-    status = await until(handle, lambda status: status.step == "release the volume" and status.waiting is not None)
+    status = await until(handle, lambda status: status.step == "release the volume" and waits(status))
     assert status.waiting is not None and "data-loss:events.a" in status.waiting.blocking
     assert "delete_claim" not in world.acts
     world.revive_broker(1002)
@@ -371,7 +376,7 @@ async def test_no_node_at_all_is_waited_for_and_named(runbooks: Bench) -> None:
     world = runbooks.world
     lose(world)
     handle = await runbooks.start()
-    status = await until(handle, lambda status: status.step == "choose a node" and status.waiting is not None)
+    status = await until(handle, lambda status: status.step == "choose a node" and waits(status))
     assert status.waiting is not None and "zone-a" in status.waiting.unblocks
     world.add_node("spare", "zone-a", "events")
     assert (await handle.result()).outcome is Outcome.DONE

@@ -11,7 +11,7 @@ from kafka_runbooks.models.operator import Abort, Override
 from kafka_runbooks.models.results import Outcome
 from tests.fakes.world import MEGABYTE, World
 from tests.temporal_env import Bench, bench
-from tests.workflows.test_replace_broker import SLOW, Handle, failure, lose, nothing_is_left, until
+from tests.workflows.test_replace_broker import SLOW, Handle, failure, lose, nothing_is_left, until, waits
 from workflows.replace_broker import ReplaceBroker
 
 SLOTS = 3
@@ -35,7 +35,7 @@ async def test_the_holder_goes_on_while_others_wait_in_line(small_worker: Bench)
     world = small_worker.world
     lose(world)
     holder = await small_worker.start(**SLOW)
-    await until(holder, lambda status: status.step == "choose a node" and status.waiting is not None)
+    await until(holder, lambda status: status.step == "choose a node" and waits(status))
     waiting = await wait_in_line(small_worker)
     world.add_node("spare", "zone-a", "events")
     await until(holder, lambda status: status.step == "follow the catch-up")
@@ -68,7 +68,7 @@ async def test_one_that_waits_in_line_is_cancelled_between_two_looks(small_worke
     holder = await small_worker.start()
     await until(holder, lambda status: status.phase == "steps")
     second = await small_worker.start(when_busy="wait")
-    await until(second, lambda status: status.waiting is not None)
+    await until(second, waits)
     for _ in range(100):
         pending = (await second.describe()).raw_description.pending_activities
         if pending and pending[0].attempt > 2:

@@ -1,0 +1,93 @@
+"""Preferred leaders: what the controller refuses for good holds up nothing else, and is left to the exit contract to name."""
+
+from collections.abc import Callable
+
+import pytest
+from temporalio.testing import ActivityEnvironment
+
+from activities import leaders, plan_store, step
+from activities.leaders import LeaderActivities
+from activities.permits import Fence
+from activities.step import Access
+from kafka_runbooks.models.cluster import TopicPartition
+from kafka_runbooks.models.messages import StepRequest, Token
+from kafka_runbooks.models.moves import MovePlan
+from kafka_runbooks.models.plans import PlannedPartition, PlanReference
+from tests.fakes.kafka import FakeKafka
+from tests.fakes.world import World
+from tests.temporal_env import WorldClusters
+
+TOKEN = Token(cluster="main", workflow_id="w", run_id="r", permit_run_id="p")
+
+
+class Site:
+    """Thirty partitions whose preferred leader, 1001, leads none of them."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.now = 0.0
+        self.world = World(step_s=1.0)
+        self.world.add_topic("events.a", 30, (1001, 1002, 1003))
+        for partition in self.world.partitions.values():
+            partition.replicas, partition.leader = [1001, 1002, 1003], 1002
+        self.clusters = WorldClusters(self.world, "main")
+        monkeypatch.setattr(step, "SHORT_POLL_SECONDS", 0.0)
+        monkeypatch.setattr(step, "LONGEST_PAUSE_SECONDS", 0.0)
+        monkeypatch.setattr(leaders, "time", self)
+        monkeypatch.setattr(Fence, "check", lambda fence: None)
+        monkeypatch.setattr(step.Reporter, "_signal", lambda reporter, progress: None)
+        plan = MovePlan(cluster="main", kind="RunPlan", title="t", steps=(), made_at="now", moves=())
+        planned = [
+            PlannedPartition(topic=name.topic, partition=name.partition, before=(), after=(), size_bytes=0)
+            for name in self.world.partitions
+        ]
+        monkeypatch.setattr(MovePlan, "planned", planned)
+        monkeypatch.setattr(plan_store, "load_for", lambda kubernetes, request: plan)
+
+    def monotonic(self) -> float:
+        self.now += 10.0
+        return self.now
+
+    def elect(self) -> int:
+        request = StepRequest(token=TOKEN, plan=PlanReference(plan_id="p", sha256="s", kind="RunPlan"))
+        steps = LeaderActivities(Access(clusters=self.clusters, link=None))  # type: ignore[arg-type]
+        elected: int = ActivityEnvironment().run(steps.elect_leaders, request)
+        return elected
+
+    @property
+    def led(self) -> int:
+        return sum(1 for partition in self.world.partitions.values() if partition.leader == 1001)
+
+
+@pytest.fixture
+def site(monkeypatch: pytest.MonkeyPatch) -> Site:
+    return Site(monkeypatch)
+
+
+def refuse(site: Site, which: Callable[[TopicPartition], bool]) -> None:
+    site.world.refusals = {name: ["NotControllerError"] * 10_000 for name in site.world.partitions if which(name)}
+
+
+def test_refusals_of_some_hold_up_no_other(site: Site) -> None:
+    """More of them than a batch has, and the first by name."""
+    refuse(site, lambda name: name.partition < 20)
+    assert site.elect() == 10 == site.led
+
+
+def test_patience_counts_from_the_last_election_and_not_from_the_start(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One partition is elected at each look, which takes ten seconds: three hundred in all, with a patience of a hundred."""
+    monkeypatch.setattr(leaders, "ELECTION_PATIENCE_SECONDS", 100.0)
+    monkeypatch.setattr(leaders, "MOST_ELECTED", 1)
+    assert site.elect() == 30 == site.led
+    assert site.now > 300
+
+
+def test_all_refused_for_a_while_are_elected_in_the_end(site: Site) -> None:
+    site.world.refusals = {name: ["NotControllerError"] * 2 for name in site.world.partitions}
+    assert site.elect() == 30 == site.led
+
+
+def test_what_is_refused_for_good_is_left_after_a_bounded_time(site: Site) -> None:
+    refuse(site, lambda name: True)
+    assert site.elect() == 0 == site.led
+    assert site.now < 10 * leaders.ELECTION_PATIENCE_SECONDS
+    assert FakeKafka(site.world).snapshot().live_broker_ids >= {1001}
