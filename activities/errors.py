@@ -6,7 +6,6 @@ the clients' errors (`clients.errors`). Temporal compares names and knows no sub
 StepError
  ├── Retried                 another attempt may succeed; Temporal makes it
  │    ├── NotYet                what the step waits for isn't there yet; Temporal makes the next attempt when it is due
- │    ├── ReassignmentRefused   the controller refused a reassignment just now
  │    ├── TemporalUnreachable   Temporal doesn't answer an activity's question
  │    └── WorkerShutdown        this worker ends; the next one continues
  └── Final                   another attempt would end the same way
@@ -55,10 +54,6 @@ class NotYet(Retried):
             next_retry_delay=timedelta(seconds=next_look_seconds),
             category=ApplicationErrorCategory.BENIGN,
         )
-
-
-class ReassignmentRefused(Retried):
-    """The controller refused reassignments."""
 
 
 class TemporalUnreachable(Retried):

@@ -21,10 +21,12 @@ def remember(clients: ClusterClients, brokers: Sequence[int], plan: MovePlan) ->
     """Store the previous replica orders, before they are changed."""
     known = recall(clients, brokers)
     if known is not None:
-        now = {partition.name: partition.replicas for partition in clients.kafka.snapshot().partitions}
-        planned = {move.name for move in plan.moves}
-        standing = [move for move in known.moves if now.get(move.name) == move.after and move.name not in planned]
-        plan = plan.model_copy(update={"moves": (*plan.moves, *standing)})
+        snapshot = clients.kafka.snapshot()
+        now = {partition.name: partition.replicas for partition in snapshot.partitions}
+        left_out = {move.name for move in plan.moves} | known.gone(snapshot)
+        standing = [move for move in known.moves if now.get(move.name) == move.after and move.name not in left_out]
+        topic_ids = {**known.topic_ids, **plan.topic_ids}
+        plan = plan.model_copy(update={"moves": (*plan.moves, *standing), "topic_ids": topic_ids})
     summary = f"{plan.title}: {len(plan.moves)} partitions' order of before"
     store.save(clients.kubernetes, store.EVACUATION, name_of(brokers), plan, summary)
 

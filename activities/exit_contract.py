@@ -39,12 +39,14 @@ class ExitContractActivities(Steps):
 
 def _checks(clients: ClusterClients, plan: Plan, proof: ProofRequest) -> tuple[Check, ...]:
     snapshot, promises = clients.kafka.snapshot(), plan.promises
+    gone = plan.gone(snapshot)
+    planned = [partition for partition in plan.planned if partition.name not in gone]
     checks = [exit_contract.replicas_in_sync(snapshot, broker) for broker in promises.in_sync_brokers]
     if promises.exact_assignment and proof.as_planned:
-        checks.append(exit_contract.replicas_as_planned(snapshot, plan.planned))
+        checks.append(exit_contract.replicas_as_planned(snapshot, planned, gone))
     checks += [
-        exit_contract.in_sync_no_worse(snapshot, plan.planned),
-        exit_contract.preferred_leaders_lead(snapshot, plan.planned),
+        exit_contract.in_sync_no_worse(snapshot, planned),
+        exit_contract.preferred_leaders_lead(snapshot, planned),
         exit_contract.no_reassignment_of_ours(clients.kafka.reassignments(), plan, is_rollback=proof.step.is_rollback),
         exit_contract.no_throttle_of_ours(plan, _leftovers(clients, plan, proof, snapshot.live_broker_ids), proof.our_rates),
     ]

@@ -42,7 +42,8 @@ class LeaderActivities(Steps):
         def observe() -> int | None:
             nonlocal moved_at, fewest
             snapshot = clients.kafka.snapshot()
-            planned = [partition for partition in snapshot.partitions if partition.name in names]
+            gone = plan.gone(snapshot)
+            planned = [partition for partition in snapshot.partitions if partition.name in names and partition.name not in gone]
             left = not_led_by_preferred(snapshot, planned)
             if len(left) < fewest:
                 moved_at, fewest = time.monotonic(), len(left)

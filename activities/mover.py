@@ -11,20 +11,22 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 
 from activities import ledgers
-from activities.errors import PermitLost, PlannerDefect, ReassignmentRefused
-from activities.permits import Fence, ensure_held
+from activities.errors import PermitLost, PlannerDefect
+from activities.permits import Fence
 from activities.step import Link, Reporter
 from activities.throttle import Throttling
 from kafka_runbooks.clients.clusters import ClusterClients
-from kafka_runbooks.models.cluster import ClusterSnapshot, Reassignment, ReplicaSizes, TopicPartition
+from kafka_runbooks.models.cluster import ClusterSnapshot, Partition, ReplicaSizes, TopicPartition
 from kafka_runbooks.models.ledger import Ledger, OwnedReassignment
 from kafka_runbooks.models.messages import StepRequest
-from kafka_runbooks.models.moves import MovePlan
+from kafka_runbooks.models.moves import Move, MovePlan
 from kafka_runbooks.models.status import Progress
 from kafka_runbooks.moves import change_windows
 from kafka_runbooks.moves.admission import ChangeWindowState, Observation
 from kafka_runbooks.moves.invariants import MoveInvariantBroken, check_invariants
-from kafka_runbooks.moves.progress import EtaError, Pace, arrived_bytes, copies, headroom
+from kafka_runbooks.moves.progress import CopyProgress, EtaError, Pace, copied, copies, headroom
+from kafka_runbooks.moves.refusals import Refusals
+from kafka_runbooks.moves.waits import brokers_that_matter, why_moves_wait
 from kafka_runbooks.moves.window import WindowDecision, decide
 
 DEAD_SECONDS = 60.0
@@ -34,6 +36,7 @@ RESTART_SECONDS = 900.0
 SETTLED_POLLS = 3
 """In a rollback, stale metadata shows a partition where it was before it began to move, as if it had arrived. An arrival counts
 only if it is observed this often in a row."""
+GONE_SHOWN = 20
 STILL_SECONDS = 60.0
 """No arriving byte for this long, although moves are in flight, is reported."""
 
@@ -43,13 +46,16 @@ class Mover:
 
     def __init__(self, clients: ClusterClients, link: Link, request: StepRequest, plan: MovePlan) -> None:
         self._clients = clients
-        self._link = link
         self._request = request
         self._plan = plan
+        self._fence = Fence(link, request.token)
         self._throttling = Throttling(clients, link, request.token, plan.throttle)
         self._reporter = Reporter.current()
+        self._copied = CopyProgress(plan, is_rollback=request.is_rollback)
         self._pace = Pace()
         self._eta = EtaError()
+        self._refusals = Refusals()
+        self._sizes: ReplicaSizes | None = None
         self._down_since: dict[int, float] = {}
         self._arrived_polls: Counter[TopicPartition] = Counter()
 
@@ -59,12 +65,16 @@ class Mover:
         # Reassignments first: one that ends between the two calls is then observed as ended, not as lost.
         moving = {move.name: move for move in kafka.reassignments()}
         snapshot = kafka.snapshot()
+        partitions = {partition.name: partition for partition in snapshot.partitions}
         ledger = ledgers.read(self._clients.kubernetes, self._request.token)
         ours = {owned.name: owned.after for owned in ledger.reassignments}
-        destinations = {broker for move in self._plan.moves for broker in move.arriving} & snapshot.live_broker_ids
-        sizes = kafka.replica_sizes(sorted(destinations)) if destinations else ReplicaSizes(size_bytes={})
-        window = None if self._request.is_rollback else self._change_window(ours, moving, sizes)
-        observation = Observation(snapshot, moving, ours, self._dead(snapshot), headroom(self._plan, moving, sizes), window)
+        sizes = self._observed_sizes(snapshot, partitions)
+        own = [move for move in self._plan.moves if move.name in moving and move.name in ours]
+        left = sum(copied(move, partitions.get(move.name), sizes)[1] for move in own)
+        window = None if self._request.is_rollback else self._change_window(left)
+        free = headroom(self._plan, moving, partitions, sizes)
+        refused = self._refusals.held(time.monotonic())
+        observation = Observation(snapshot, moving, ours, self._dead(snapshot), free, window, refused)
         decision = decide(self._plan, observation, self._plan.limits)
         if self._request.is_rollback and decision.drifted:
             # Partitions that others moved since stay: the rollback leaves them alone, and the exit contract names them.
@@ -75,15 +85,23 @@ class Mover:
         except MoveInvariantBroken as error:
             raise PlannerDefect(f"a decision broke a rule of moves, and was not carried out: {error}") from error
         self._arrived_polls = Counter({name: self._arrived_polls[name] + 1 for name in decision.arrived})
-        self._act(decision, ledger, snapshot, moving)
-        return decision, self._report(decision, snapshot, moving, sizes)
+        in_flight = {move.name for move in (*decision.in_flight, *decision.submit)}
+        self._copied.observe(partitions, decision.arrived, in_flight, decision.gone, sizes)
+        try:
+            self._act(decision, ledger, snapshot)
+        finally:
+            # A look whose act fails is still a look, and is shown.
+            progress = self._report(decision, snapshot, sizes)
+        return decision, progress
 
-    def _change_window(
-        self,
-        ours: Mapping[TopicPartition, tuple[int, ...]],
-        moving: Mapping[TopicPartition, Reassignment],
-        sizes: ReplicaSizes,
-    ) -> ChangeWindowState | None:
+    def _observed_sizes(self, snapshot: ClusterSnapshot, partitions: Mapping[TopicPartition, Partition]) -> ReplicaSizes:
+        """What is on the disks of every broker that the moves need; of one that is silent, what it said last."""
+        asked = brokers_that_matter(self._plan.moves, partitions) & snapshot.live_broker_ids
+        sizes = self._clients.kafka.replica_sizes(sorted(asked)) if asked else ReplicaSizes(size_bytes={})
+        self._sizes = sizes.filled_from(self._sizes)
+        return self._sizes
+
+    def _change_window(self, in_flight_bytes: int) -> ChangeWindowState | None:
         """Whether moves may start, and how much can still be copied before the window closes. A rollback waits for none."""
         if not self._plan.change_windows:
             return None
@@ -93,12 +111,7 @@ class Mover:
         if opening.closes_at is None or not opening.is_open:
             return ChangeWindowState(opening.is_open, None, opening.reason, unblocks)
         rate = self._pace.bytes_per_s or self._throttling.rate_bytes_per_s
-        in_flight = sum(
-            move.copied_bytes - arrived_bytes(move, moving, sizes)
-            for move in self._plan.moves
-            if move.name in moving and move.name in ours
-        )
-        left = int(rate * (opening.closes_at - now).total_seconds()) - in_flight
+        left = int(rate * (opening.closes_at - now).total_seconds()) - in_flight_bytes
         return ChangeWindowState(True, max(0, left), opening.reason, unblocks)
 
     def _dead(self, snapshot: ClusterSnapshot) -> frozenset[int]:
@@ -124,20 +137,20 @@ class Mover:
         """The moves that can be dropped from the ledger: a partition that is elsewhere and not in it was moved by others."""
         return {name for name in arrived if not self._request.is_rollback or self._arrived_polls[name] >= SETTLED_POLLS}
 
-    def _act(
-        self,
-        decision: WindowDecision,
-        ledger: Ledger,
-        snapshot: ClusterSnapshot,
-        moving: Mapping[TopicPartition, Reassignment],
-    ) -> None:
+    def _act(self, decision: WindowDecision, ledger: Ledger, snapshot: ClusterSnapshot) -> None:
         """Throttle what moves and what will, then submit. Every change is written ahead and may be interrupted."""
         partitions = {partition.name: partition for partition in snapshot.partitions}
         copying = copies([*decision.in_flight, *decision.submit], partitions)
         if decision.submit:
-            ensure_held(self._link, self._request.token)
+            self._fence.check()
             owned = [
-                OwnedReassignment(topic=move.topic, partition=move.partition, before=move.before, after=move.after)
+                OwnedReassignment(
+                    topic=move.topic,
+                    partition=move.partition,
+                    before=move.before,
+                    after=move.after,
+                    topic_id=self._plan.topic_ids.get(move.topic),
+                )
                 for move in decision.submit
             ]
             names = {move.name for move in owned} | self._settled(decision.arrived)
@@ -159,45 +172,44 @@ class Mover:
                 snapshot.live_broker_ids,
                 self._throttling.wanted(copying, snapshot.live_broker_ids),
             )
+        held_back = self._refusals.held(time.monotonic())
         targets: dict[TopicPartition, Sequence[int] | None] = dict.fromkeys((move.name for move in decision.cancel), None)
         targets.update({move.name: move.before for move in decision.restore})
+        targets = {name: target for name, target in targets.items() if name not in held_back}
         targets.update({move.name: move.after for move in decision.submit})
         if not targets:
             return
-        ensure_held(self._link, self._request.token)
+        self._fence.check()
         refused = self._clients.kafka.alter_reassignments(targets)
         try:
-            ensure_held(self._link, self._request.token)
-        except PermitLost:
+            self._fence.ask()
+        except PermitLost as error:
             # Fenced between the check and the submission: another run may have cleared the ledger before this arrived.
-            self._clients.kafka.alter_reassignments(dict.fromkeys((move.name for move in decision.submit), None))
-            self._clients.kafka.alter_reassignments({move.name: partitions[move.name].replicas for move in decision.submit})
-            raise
+            raise PermitLost(f"{error}; {self._take_back(decision.submit, partitions)}") from error
         # A topic deleted just now needs no move; the next poll observes it.
         refused = {name: why for name, why in refused.items() if "UnknownTopic" not in why}
-        if refused:
-            name, why = next(iter(sorted(refused.items())))
-            raise ReassignmentRefused(f"{len(refused)} reassignments were refused: {name}: {why}")
+        self._refusals.note(targets, refused, time.monotonic())
 
-    def _report(
-        self,
-        decision: WindowDecision,
-        snapshot: ClusterSnapshot,
-        moving: Mapping[TopicPartition, Reassignment],
-        sizes: ReplicaSizes,
-    ) -> Progress:
-        gone = {move.name for move in self._plan.moves} - {partition.name for partition in snapshot.partitions}
-        done = sum(
-            move.copied_bytes if move.name in decision.arrived or move.name in gone else arrived_bytes(move, moving, sizes)
-            for move in self._plan.moves
-        )
-        now = time.monotonic()
+    def _take_back(self, submitted: Sequence[Move], partitions: Mapping[TopicPartition, Partition]) -> str:
+        """Undo what was just submitted without a right to; what became of it."""
+        kafka = self._clients.kafka
+        kept = kafka.alter_reassignments(dict.fromkeys((move.name for move in submitted), None))
+        back = [move.name for move in submitted if move.name not in kept]
+        kept |= kafka.alter_reassignments({name: partitions[name].replicas for name in back})
+        if not kept:
+            return f"{len(submitted)} reassignments that it had just submitted were taken back"
+        refused = ", ".join(f"{name}: {why}" for name, why in list(kept.items())[:3])
+        return f"{len(kept)} reassignments that it had just submitted go on; the controller refuses to take them back: {refused}"
+
+    def _report(self, decision: WindowDecision, snapshot: ClusterSnapshot, sizes: ReplicaSizes) -> Progress:
+        now, done, left = time.monotonic(), self._copied.done_bytes, self._copied.left_bytes
         self._pace.observe(now, done + len(decision.arrived))
-        left = self._plan.total_bytes - done
         eta = self._pace.seconds_left(left)
+        silent = set(sizes.unanswered_broker_ids) & snapshot.live_broker_ids
+        held = decision.hold or why_moves_wait(decision.in_flight, snapshot, silent)
         waiting = None
-        if decision.hold is not None:
-            waiting = self._reporter.waiting(decision.hold.reason, decision.hold.resumes_when, decision.hold.blocking)
+        if held is not None:
+            waiting = self._reporter.waiting(held.reason, held.resumes_when, held.blocking)
         elif decision.in_flight and self._pace.still_for_seconds(now) > STILL_SECONDS:
             names = tuple(str(move.name) for move in decision.in_flight[:20])
             waiting = self._reporter.waiting(
@@ -205,20 +217,34 @@ class Mover:
                 "their destinations fetch again: check the brokers' logs, network and disks",
                 names,
             )
-        note = f"{len(decision.in_flight) + len(decision.submit)} in flight; throttle: {self._throttling.reason}"
-        if decision.limits != self._plan.limits:
-            note += "; limits halved: a partition is at its min.insync.replicas"
         progress = Progress(
             done_bytes=done,
-            total_bytes=self._plan.total_bytes,
-            done_partitions=len(decision.arrived) + len(gone),
-            total_partitions=len(self._plan.moves),
+            total_bytes=done + left,
+            done_partitions=len(decision.arrived),
+            total_partitions=len(self._plan.moves) - len(decision.gone),
             rate_bytes_per_s=self._pace.bytes_per_s,
             eta_seconds=eta,
             throttle_bytes_per_s=self._throttling.rate_bytes_per_s,
             highest_throttle_bytes_per_s=self._throttling.highest_bytes_per_s,
             waiting=waiting,
-            note=note + self._eta.observe(now, eta),
+            note=self._note(decision, sizes) + self._eta.observe(now, eta),
+            gone=tuple(sorted(map(str, decision.gone))[:GONE_SHOWN]),
+            gone_partitions=len(decision.gone),
         )
         self._reporter.report(progress)
         return progress
+
+    def _note(self, decision: WindowDecision, sizes: ReplicaSizes) -> str:
+        notes = [f"{len(decision.in_flight) + len(decision.submit)} in flight", f"throttle: {self._throttling.reason}"]
+        if decision.limits != self._plan.limits:
+            notes.append("limits halved: a partition is at its min.insync.replicas")
+        if refused := self._refusals.describe(decision.arrived | decision.gone):
+            notes.append(refused)
+        if old := sizes.old_broker_ids:
+            notes.append(f"sizes of broker {', '.join(map(str, old))} are from its last answer")
+        for broker in sorted(sizes.directories):
+            if offline := sizes.offline_directories(broker):
+                notes.append(f"broker {broker}: log directory {', '.join(one.path for one in offline)} is offline")
+        if decision.added:
+            notes.append(f"planned for once this is done: {'; '.join(decision.added[:3])}")
+        return "; ".join(notes)

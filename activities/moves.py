@@ -32,7 +32,7 @@ class MoveActivities(Steps):
             if done_polls >= (SETTLED_POLLS if request.is_rollback else 1):
                 return progress
             if decision.must_replan and not decision.is_done:
-                why = [f"broker {broker} is dead" for broker in decision.lost] + list(decision.drift)
+                why = [f"broker {broker} is dead" for broker in decision.lost] + list(decision.drift) + list(decision.added)
                 raise PlanDrift("; ".join(why[:5]))
             return None
 

@@ -66,7 +66,11 @@ class Moves(PlannedRunbook):
         """
         copied = self._copied.done_bytes if as_planned else self._copied_before_bytes
         seconds = sum(time.seconds for time in self._times if time.step == StepName.REASSIGN)
-        what = f"{plan.title}: {plan.partitions} partitions, {size(copied)} in {duration(seconds)}{did}"
+        gone = self._copied.gone_partitions if as_planned else 0
+        what = f"{plan.title}: {plan.partitions - gone} partitions, {size(copied)} in {duration(seconds)}{did}"
+        if gone:
+            more = "" if gone == len(self._copied.gone) else f" and {gone - len(self._copied.gone)} more"
+            what += f"; gone or new since the plan: {', '.join(self._copied.gone)}{more}"
         waits = not self._continues_without_a_broker
         return await self.finish(token, plan, what, copied_bytes=copied, as_planned=as_planned, waits_for_dead_brokers=waits)
 

@@ -143,6 +143,9 @@ class PlannedRunbook(Runbook):
                 self.enter(f"plan again: {describe(error)}", phase="plan")
             again = await self.plan_again(token, plan)
             if again is None:
+                # It ended before the election, and what has arrived may not be led as planned.
+                with self.timed(StepName.ELECT):
+                    await self.elect(request)
                 return plan, False
             plan = again
 

@@ -4,7 +4,7 @@ A snapshot is what every pure module decides upon. It holds no handle to the clu
 instead. Sizes come separately (`ReplicaSizes`), because asking for them costs every broker a walk over its log directories.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import datetime
 from enum import StrEnum
 from typing import NamedTuple, TypeVar
@@ -89,6 +89,10 @@ class ClusterSnapshot(Model):
     def down_broker_ids(self) -> frozenset[int]:
         """Brokers with assigned replicas that are not up."""
         return frozenset(broker for partition in self.partitions for broker in partition.replicas) - self.live_broker_ids
+
+    def renewed_topics(self, topic_ids: Mapping[str, str]) -> frozenset[str]:
+        """Those of some topics that were deleted and made again under their names since they had these ids."""
+        return frozenset(topic for topic, known in topic_ids.items() if self.topic_ids.get(topic, known) != known)
 
     def on_broker(self, broker_id: int) -> Iterator[Partition]:
         """Partitions that have a replica assigned to `broker_id`."""

@@ -62,6 +62,8 @@ class OwnedReassignment(Model):
     partition: int
     before: tuple[int, ...]
     after: tuple[int, ...]
+    topic_id: str | None = None
+    """None where Kafka gives none. A topic that was made again under its name has another one, and isn't the run's."""
 
     @property
     def name(self) -> TopicPartition:

@@ -102,9 +102,19 @@ class MovePlan(Plan):
         }
 
     def is_within(self, approved: "MovePlan") -> bool:
-        """Whether it does nothing that wasn't in an approved plan: a remainder needs no second approval."""
+        """Whether it does nothing that wasn't in an approved plan: a remainder needs no second approval.
+
+        Where brokers are to be emptied, that was approved of whatever is on them: partitions that came onto them since too.
+        """
         wanted = {(move.name, move.after) for move in approved.moves}
-        return all((move.name, move.after) in wanted for move in self.moves)
+        leaving = set(approved.leaving)
+        return all((move.name, move.after) in wanted or _only_empties(move, leaving) for move in self.moves)
+
+
+def _only_empties(move: Move, leaving: Collection[int]) -> bool:
+    """Whether a move takes replicas off leaving brokers and does nothing else."""
+    gone = set(move.before).difference(move.after)
+    return bool(gone) and gone <= set(leaving) and not set(move.after) & set(leaving) and len(move.after) >= len(move.before)
 
 
 def by_name(moves: Iterable[Move]) -> dict[TopicPartition, Move]:

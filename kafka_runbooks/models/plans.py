@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pydantic import Field
 
 from kafka_runbooks.models.base import Line, Lines, Model
-from kafka_runbooks.models.cluster import ThrottledReplicas, TopicPartition
+from kafka_runbooks.models.cluster import ClusterSnapshot, ThrottledReplicas, TopicPartition
 from kafka_runbooks.models.kubernetes import BrokerPlace
 from kafka_runbooks.models.ledger import EntryLease
 from kafka_runbooks.models.steps import StepName
@@ -71,6 +71,8 @@ class Plan(Model, ABC):
     """The topics' throttled replica lists when the plan was made."""
     rates_before: dict[int, int] = Field(default_factory=dict)
     """Leader throttle rates in bytes per second that brokers had when the plan was made."""
+    topic_ids: dict[str, str] = Field(default_factory=dict)
+    """Each topic's id when the plan was made, where Kafka gives them: a topic is known by its id, not by its name."""
 
     @property
     @abstractmethod
@@ -90,6 +92,12 @@ class Plan(Model, ABC):
     @abstractmethod
     def throttled_entries(self) -> dict[str, EntryLease]:
         """Every list entry that carrying it out may need, whoever is up: topic -> entries."""
+
+    def gone(self, snapshot: ClusterSnapshot) -> frozenset[TopicPartition]:
+        """Its partitions that don't exist any more. Those of a topic that was made again under its name are others."""
+        renewed = snapshot.renewed_topics(self.topic_ids)
+        there = {partition.name for partition in snapshot.partitions if partition.topic not in renewed}
+        return frozenset(partition.name for partition in self.planned if partition.name not in there)
 
     def sha256(self) -> str:
         """The hash that an approval refers to: over everything that will be done, but not over when it was planned."""

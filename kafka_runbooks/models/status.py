@@ -32,6 +32,10 @@ class Progress(Model):
     highest_throttle_bytes_per_s: int | None = None
     waiting: Waiting | None = None
     note: Line = ""
+    gone: Lines = ()
+    """The first of the plan's partitions that were deleted since, or whose topic was made again under its name."""
+    gone_partitions: int = 0
+    """How many there are in all; they are neither in `total_partitions` nor moved."""
 
 
 class Signalled(Model):

@@ -7,7 +7,7 @@ keep it waiting for ever.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import NamedTuple
@@ -48,6 +48,8 @@ class Observation:
     """Free bytes of brokers, less what is still to arrive. A broker that isn't listed is assumed to have enough."""
     change_window: ChangeWindowState | None = None
     """None: moves may start at any time."""
+    refused: Mapping[TopicPartition, str] = field(default_factory=dict)
+    """Partitions whose reassignment the controller refused a short while ago -> its reason. They are not asked for now."""
 
     @cached_property
     def partitions(self) -> Mapping[TopicPartition, Partition]:
@@ -84,7 +86,11 @@ def admit(left: list[Move], in_flight: list[Move], others: list[Move], observati
             break
         partition = observation.partitions[move.name]
         arriving = [broker for broker in move.after if broker not in partition.replicas]
-        if not arriving:
+        if move.name in observation.refused:
+            admission.blocked.setdefault(f"the controller refuses it ({observation.refused[move.name]})", []).append(move)
+        elif not arriving and not leaves_a_good_replica(move, partition, observation.snapshot.live_broker_ids):
+            admission.blocked.setdefault("no live in-sync replica would be left of it", []).append(move)
+        elif not arriving:
             if instant < INSTANT_AT_ONCE:
                 instant += 1
                 admission.admitted.append(move)
@@ -101,6 +107,13 @@ def admit(left: list[Move], in_flight: list[Move], others: list[Move], observati
         ):
             capacity.reserve_brokers(arriving, partition.leader)
     return admission
+
+
+def leaves_a_good_replica(move: Move, partition: Partition, live: Collection[int]) -> bool:
+    """Whether a move that copies nothing keeps a replica with the data: Kafka lets the last in-sync one be removed."""
+    if set(move.after) == set(partition.replicas):
+        return True
+    return any(broker in live and broker in partition.in_sync for broker in move.after)
 
 
 class _Load:

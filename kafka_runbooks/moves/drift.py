@@ -1,8 +1,9 @@
 """Drift: what changed about a plan's partitions since the plan was made, so that it no longer fits the cluster.
 
-A deleted topic isn't drift: there is less to do. Neither is a partition that already is where the plan wants it, nor what this
-run's own reassignments leave behind. Everything else (replicas moved by someone else, partitions that were added) makes the rest
-of the plan void: it must be planned again, and approved again.
+A deleted topic isn't drift: there is less to do. Nor is one that was made again under its name, for it is another topic. Neither
+is a partition that already is where the plan wants it, nor what this run's own reassignments leave behind. Replicas moved by
+someone else make the rest of the plan void: it must be planned again, and approved again. Partitions that were added don't: what
+was approved is carried out, and they are planned for afterwards.
 """
 
 from collections import Counter
@@ -27,14 +28,18 @@ def drift(plan: ReplacementPlan, snapshot: ClusterSnapshot) -> list[str]:
 
 
 def added_partitions(plan: MovePlan, snapshot: ClusterSnapshot) -> list[str]:
-    """Partitions that exist only since the plan was made, and that it should have covered."""
+    """Partitions that exist only since the plan was made, and that it should have covered: those on brokers that it empties, or
+    else those of the topics that it moves."""
+    planned = {move.name for move in plan.moves}
+    if plan.leaving:
+        return list(_new_on(plan.leaving, planned - plan.gone(snapshot), snapshot))
+    renewed = snapshot.renewed_topics(plan.topic_ids)
     counts = Counter(partition.topic for partition in snapshot.partitions)
-    grown = [
+    return [
         f"topic {topic}: {counts[topic]} partitions, {count} when it was planned"
         for topic, count in sorted(plan.partition_counts.items())
-        if counts[topic] > count
+        if counts[topic] > count and topic not in renewed
     ]
-    return [*grown, *_new_on(plan.leaving, {move.name for move in plan.moves}, snapshot)]
 
 
 def is_expected(

@@ -68,6 +68,7 @@ def freeze(observed: ClusterObservation, request: MoveInput, kind: str, result: 
         change_windows=request.change_windows,
         checks_racks=result.is_given,
         partition_counts=dict(sorted(Counter(name.topic for name in now if name.topic in topics).items())),
+        topic_ids={topic: topic_id for topic, topic_id in observed.snapshot.topic_ids.items() if topic in topics},
         made_at=made_at.isoformat(timespec="seconds"),
     )
     verify(plan, result.plan.cluster, floor=result.plan.replication, is_given=result.is_given)

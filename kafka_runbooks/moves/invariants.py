@@ -62,7 +62,7 @@ def _ownership(plan: MovePlan, observation: Observation, decision: WindowDecisio
         target = sorted(broker for broker in reassignment.replicas if broker not in reassignment.removing)
         if sorted(observation.submitted.get(move.name, ())) != target:
             yield f"1: {move.name} is cancelled and was started by someone else"
-        elif target == wanted.get(move.name) and not observation.dead.intersection(target):
+        elif target == wanted.get(move.name) and not observation.dead.intersection(target) and _is_there(plan, observation, move):
             yield f"1: {move.name} is cancelled although it is on its way to where the plan wants it"
 
 
@@ -73,7 +73,7 @@ def _soundness(plan: MovePlan, observation: Observation, decision: WindowDecisio
     live = {broker.id for broker in observation.snapshot.brokers}
     for move in decision.submit:
         partition = observation.partitions.get(move.name)
-        if partition is None or (move.name, move.after) not in planned:
+        if partition is None or (move.name, move.after) not in planned or not _is_there(plan, observation, move):
             yield f"2: {move.name} is not a move of the plan, or doesn't exist"
             continue
         if partition.replicas == move.after:
@@ -87,6 +87,9 @@ def _soundness(plan: MovePlan, observation: Observation, decision: WindowDecisio
             yield f"2: {move.name} goes to a broker that is down"
         if arriving and partition.leader is None:
             yield f"2: {move.name} has no leader to copy from"
+        good = [broker for broker in move.after if broker in live and broker in partition.in_sync]
+        if not arriving and after != set(partition.replicas) and not good:
+            yield f"2: {move.name} would lose its last good replica"
     for move in decision.restore:
         partition = observation.partitions.get(move.name)
         if partition is None or sorted(partition.replicas) != sorted(move.before):
@@ -142,7 +145,7 @@ def _min_isr(observation: Observation, decision: WindowDecision) -> Iterator[str
 
 
 def _batches(plan: MovePlan, observation: Observation, decision: WindowDecision) -> Iterator[str]:
-    unfinished = [move.batch for move in plan.moves if _is_unfinished(observation, move)]
+    unfinished = [move.batch for move in plan.moves if _is_unfinished(plan, observation, move)]
     for move in decision.submit:
         if unfinished and move.batch > min(unfinished) + 1:
             yield f"6: {move.name} of batch {move.batch} starts before batch {min(unfinished)} is done"
@@ -165,12 +168,12 @@ def _approval(observation: Observation, decision: WindowDecision) -> Iterator[st
     own = [name for name, target in observation.submitted.items() if _is_in_progress(observation, name, target)]
     if decision.must_replan and any(move.name in own for move in (*decision.in_flight, *decision.cancel)):
         yield "8: the rest is re-planned although moves are in flight"
-    if decision.must_replan and not (decision.drift or decision.lost):
+    if decision.must_replan and not (decision.drift or decision.lost or decision.added):
         yield "8: the rest is re-planned without a cause"
 
 
 def _honesty(plan: MovePlan, observation: Observation, decision: WindowDecision) -> Iterator[str]:
-    unfinished = [move for move in plan.moves if _is_unfinished(observation, move)]
+    unfinished = [move for move in plan.moves if _is_unfinished(plan, observation, move)]
     if decision.is_done and unfinished:
         yield f"9: done, and {unfinished[0].name} isn't where the plan wants it"
     is_idle = not (decision.submit or decision.cancel or decision.restore or decision.in_flight)
@@ -201,8 +204,14 @@ def _is_in_progress(observation: Observation, name: TopicPartition, target: tupl
     return reassignment is not None and set(reassignment.replicas) - set(reassignment.removing) == set(target)
 
 
-def _is_unfinished(observation: Observation, move: Move) -> bool:
-    partition = observation.partitions.get(move.name)
+def _is_there(plan: MovePlan, observation: Observation, move: Move) -> bool:
+    """It exists, in the topic that was planned."""
+    planned, now = plan.topic_ids.get(move.topic), observation.snapshot.topic_ids.get(move.topic)
+    return move.name in observation.partitions and (planned is None or now is None or planned == now)
+
+
+def _is_unfinished(plan: MovePlan, observation: Observation, move: Move) -> bool:
+    partition = observation.partitions.get(move.name) if _is_there(plan, observation, move) else None
     return partition is not None and (partition.replicas != move.after or move.name in observation.reassignments)
 
 
@@ -214,7 +223,8 @@ def _lagging(observation: Observation) -> tuple[list[TopicPartition], list[Topic
         reassignment = observation.reassignments.get(partition.name)
         adding = () if reassignment is None else reassignment.adding
         standing = [broker for broker in partition.replicas if broker not in adding]
-        if all(broker in live for broker in standing) and any(broker not in partition.in_sync for broker in standing):
+        works = all(broker in live and broker not in partition.offline for broker in standing)
+        if works and any(broker not in partition.in_sync for broker in standing):
             asked = min(observation.snapshot.minimum_in_sync.get(partition.topic, 1), len(standing))
             in_sync = len([broker for broker in partition.in_sync if broker in live])
             if in_sync < asked:

@@ -183,11 +183,12 @@ def return_of_leaders(observed: ClusterObservation, request: EvacuateLeadersInpu
     if evacuated is None:
         raise InvalidRequest(f"brokers: no evacuation of exactly the brokers {sorted(request.brokers)} is known")
     now = {partition.name: partition.replicas for partition in observed.snapshot.partitions}
+    gone = evacuated.gone(observed.snapshot)
     wanted = ReassignmentMap(
         partitions=tuple(
             PartitionAssignment(topic=move.topic, partition=move.partition, replicas=move.before)
             for move in evacuated.moves
-            if now.get(move.name) == move.after
+            if now.get(move.name) == move.after and move.name not in gone
         )
     )
     names = listed(request.brokers)

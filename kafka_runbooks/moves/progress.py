@@ -1,7 +1,7 @@
 """Progress of a copy: bytes arrived, their rate, the time left, and how far off the first estimate was."""
 
 from collections import deque
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from kafka_runbooks.models.cluster import Partition, Reassignment, Replica, ReplicaSizes, TopicPartition
 from kafka_runbooks.models.moves import Copy, Move, MovePlan
@@ -76,24 +76,89 @@ def copies(moves: Sequence[Move], partitions: Mapping[TopicPartition, Partition]
     return found
 
 
-def arrived_bytes(move: Move, reassignments: Mapping[TopicPartition, Reassignment], sizes: ReplicaSizes) -> int:
-    """Bytes of a move that are on its destinations; 0 where it isn't in flight."""
-    if move.name not in reassignments:
-        return 0
-    return sum(
-        min(move.size_bytes, sizes.size_bytes.get(Replica(move.topic, move.partition, broker), 0)) for broker in move.arriving
-    )
+def source_bytes(move: Move, partition: Partition | None, sizes: ReplicaSizes) -> int:
+    """A partition's size now, by its leader's disk: producers and retention change it. As planned where that isn't known."""
+    if partition is None or partition.leader is None:
+        return move.size_bytes
+    return sizes.size_bytes.get(Replica(move.topic, move.partition, partition.leader), move.size_bytes)
 
 
-def headroom(plan: MovePlan, reassignments: Mapping[TopicPartition, Reassignment], sizes: ReplicaSizes) -> dict[int, int]:
+def copied(move: Move, partition: Partition | None, sizes: ReplicaSizes) -> tuple[int, int]:
+    """Bytes of a move that are on its destinations, and those that are left to copy, as its source is now.
+
+    A destination that is in sync has everything. Another one has what its disk says, even where that is as much as was planned.
+    """
+    there, left, whole = 0, 0, source_bytes(move, partition, sizes)
+    for broker in move.arriving:
+        if partition is not None and broker in partition.in_sync:
+            there += whole
+        elif partition is not None and broker in partition.replicas:
+            on_disk = sizes.size_bytes.get(Replica(move.topic, move.partition, broker), 0)
+            there += on_disk
+            left += max(0, whole - on_disk)
+        else:
+            left += whole
+    return there, left
+
+
+class CopyProgress:
+    """What of a plan has been copied, and what is left, from what is on the disks at each observation.
+
+    A move that arrived counts with its size when it was last seen in flight: what is produced later is not copied by the run. One
+    that had arrived before the first observation counts as planned, for nothing else is known of it; in a rollback, where it may
+    never have moved, it counts for nothing.
+    """
+
+    def __init__(self, plan: MovePlan, *, is_rollback: bool) -> None:
+        self._plan = plan
+        self._is_rollback = is_rollback
+        self._there: dict[TopicPartition, int] = {}
+        self._whole: dict[TopicPartition, int] = {}
+        """Of those seen in flight: everything that they copy."""
+        self.left_bytes = plan.total_bytes
+
+    @property
+    def done_bytes(self) -> int:
+        return sum(self._there.values())
+
+    def observe(
+        self,
+        partitions: Mapping[TopicPartition, Partition],
+        arrived: Collection[TopicPartition],
+        in_flight: Collection[TopicPartition],
+        gone: Collection[TopicPartition],
+        sizes: ReplicaSizes,
+    ) -> None:
+        """Count again."""
+        self.left_bytes = 0
+        for move in self._plan.moves:
+            if move.name in gone:
+                continue  # What was copied of it was copied.
+            if move.name in arrived:
+                unseen = self._there.get(move.name, 0 if self._is_rollback else move.copied_bytes)
+                self._there[move.name] = self._whole.pop(move.name, unseen)
+                continue
+            there, left = copied(move, partitions.get(move.name), sizes)
+            self.left_bytes += left
+            if move.name in in_flight:
+                self._there[move.name], self._whole[move.name] = there, there + left
+
+
+def headroom(
+    plan: MovePlan,
+    reassignments: Mapping[TopicPartition, Reassignment],
+    partitions: Mapping[TopicPartition, Partition],
+    sizes: ReplicaSizes,
+) -> dict[int, int]:
     """Free bytes on the destinations that report them, less what is in flight to them and hasn't arrived."""
     free = dict(sizes.usable_bytes)
     for move in plan.moves:
         if move.name in reassignments:
+            partition = partitions.get(move.name)
             for broker in move.arriving:
-                if broker in free:
-                    arrived = sizes.size_bytes.get(Replica(move.topic, move.partition, broker), 0)
-                    free[broker] -= max(0, move.size_bytes - arrived)
+                if broker in free and (partition is None or broker not in partition.in_sync):
+                    there = sizes.size_bytes.get(Replica(move.topic, move.partition, broker), 0)
+                    free[broker] -= max(0, source_bytes(move, partition, sizes) - there)
     return free
 
 

@@ -9,16 +9,18 @@ Invariants, which `invariants.check_invariants` asserts of every decision by cod
 1. **Ownership.** Nothing is submitted over a reassignment in progress. Only this run's own are cancelled, and only where the
    destination is dead or the target isn't the plan's. One started by someone else is waited for.
 2. **Soundness.** Only moves of the plan that are left start: from the replicas that they were planned from, onto live brokers,
-   from a leader, once.
+   from a leader, once, and none takes a partition's last good replica. A topic that was deleted, or made again under its name,
+   is left alone.
 3. **Limits.** What starts keeps every broker, as destination and as source (the leader: a new replica fetches from it), and the
    cluster within `MoveLimits`. A move larger than a limit of bytes runs alone.
 4. **Disks.** No destination gets more than it has free.
 5. **Min ISR.** Nothing starts while a partition with all its brokers up is under its min ISR; limits are halved while one is at
-   it and lags (Cruise Control's ConcurrencyAdjuster, which is off by default there). What a dead broker shrank doesn't count: it
-   must not stop the moves that repair it.
+   it and lags (Cruise Control's ConcurrencyAdjuster, which is off by default there). What a dead broker or a failed log directory
+   shrank doesn't count: it must not stop the moves that repair it.
 6. **Batches.** A move starts in the first unfinished batch or the next.
 7. **Change windows.** Nothing starts in a closed one, nor what can't end before it closes.
-8. **Approval.** Nothing starts once the plan has drifted or a destination is dead: the rest must be approved again.
+8. **Approval.** Nothing starts once the plan has drifted or a destination is dead: the rest must be approved again. What came
+   since is planned for at the end.
 9. **Honesty.** Done means every partition is where the plan wants it. Idle without being done has a reason.
 
 Ordering rule: a move to give up is cancelled first, then its replicas are put back in order (which cancelling loses), and only
@@ -59,8 +61,12 @@ class WindowDecision:
     """This run's, without those to cancel."""
     arrived: frozenset[TopicPartition] = frozenset()
     is_done: bool = False
+    gone: frozenset[TopicPartition] = frozenset()
+    """Partitions of the plan that don't exist any more, or whose topic is another one under the same name: left alone."""
     drift: tuple[str, ...] = ()
     """What changed about the plan's partitions since it was made."""
+    added: tuple[str, ...] = ()
+    """Partitions that the plan should have covered and doesn't know: they are planned for once it is carried out."""
     drifted: frozenset[TopicPartition] = frozenset()
     """Partitions of the plan that someone else has moved."""
     lost: tuple[int, ...] = ()
@@ -83,6 +89,8 @@ class _Moves:
     cancel: list[Move] = field(default_factory=list)
     restore: list[Move] = field(default_factory=list)
     arrived: set[TopicPartition] = field(default_factory=set)
+    gone: frozenset[TopicPartition] = frozenset()
+    added: list[str] = field(default_factory=list)
     drift: list[str] = field(default_factory=list)
     drifted: set[TopicPartition] = field(default_factory=set)
     lost: set[int] = field(default_factory=set)
@@ -90,6 +98,11 @@ class _Moves:
     @property
     def needs_plan(self) -> bool:
         return bool(self.drift or self.lost)
+
+    @property
+    def is_carried_out(self) -> bool:
+        """Nothing of the plan is left, in flight, or has to be taken back."""
+        return self.is_quiet and not (self.left or self.external or self.needs_plan)
 
     @property
     def is_quiet(self) -> bool:
@@ -112,23 +125,28 @@ def decide(plan: MovePlan, observation: Observation, limits: MoveLimits) -> Wind
         restore=tuple(moves.restore),
         in_flight=tuple(moves.in_flight),
         arrived=frozenset(moves.arrived),
-        is_done=moves.is_quiet and not (moves.left or moves.external or moves.needs_plan),
+        gone=moves.gone,
+        is_done=moves.is_carried_out and not moves.added,
         drift=tuple(moves.drift),
+        added=tuple(moves.added),
         drifted=frozenset(moves.drifted),
         lost=tuple(sorted(moves.lost)),
-        must_replan=moves.needs_plan and moves.is_quiet and not moves.external,
+        must_replan=(moves.needs_plan and moves.is_quiet and not moves.external) or (moves.is_carried_out and bool(moves.added)),
         hold=_why_held(moves, admission, under, observation),
         limits=in_force,
     )
 
 
 def _classify(plan: MovePlan, observation: Observation) -> _Moves:
-    found = _Moves(drift=added_partitions(plan, observation.snapshot))
+    found = _Moves(added=added_partitions(plan, observation.snapshot), gone=plan.gone(observation.snapshot))
     for move in plan.moves:
-        partition = observation.partitions.get(move.name)
-        if partition is None:
-            continue  # The topic was deleted: there is less to do.
         reassignment = observation.reassignments.get(move.name)
+        if move.name in found.gone:
+            # Submitted as the topic was deleted, it may have hit the one that was made again under its name.
+            if reassignment is not None and is_own(reassignment, observation.submitted):
+                found.cancel.append(move)
+            continue
+        partition = observation.partitions[move.name]
         if reassignment is not None:
             if not is_own(reassignment, observation.submitted):
                 found.external.append(move)
@@ -159,14 +177,16 @@ def is_own(reassignment: Reassignment, submitted: Mapping[TopicPartition, tuple[
 def guard(snapshot: ClusterSnapshot, reassignments: Iterable[Reassignment]) -> tuple[list[Partition], list[Partition]]:
     """Partitions under, and lagging at, their min ISR although every replica's broker is up.
 
-    Replicas that a reassignment is adding are not expected to be in sync yet and don't count as lagging.
+    Replicas that a reassignment is adding are not expected to be in sync yet and don't count as lagging. A replica on a log
+    directory that failed doesn't lag either: like a dead broker's it is broken, and must not stop the moves that repair it.
     """
     adding = {reassignment.name: set(reassignment.adding) for reassignment in reassignments}
     live = snapshot.live_broker_ids
     under, at = [], []
     for partition in snapshot.partitions:
         standing = tuple(broker for broker in partition.replicas if broker not in adding.get(partition.name, ()))
-        if live.issuperset(standing) and not set(standing).issubset(partition.in_sync):
+        broken = not live.issuperset(standing) or set(standing).intersection(partition.offline)
+        if not broken and not set(standing).issubset(partition.in_sync):
             settled = partition.model_copy(update={"replicas": standing})
             margin = min_isr_margin(settled, min_isr_of(snapshot, partition.topic), live)
             if margin < 0:
@@ -179,6 +199,9 @@ def guard(snapshot: ClusterSnapshot, reassignments: Iterable[Reassignment]) -> t
 def _why_held(moves: _Moves, admission: Admission, under: list[Partition], observation: Observation) -> Hold | None:
     if moves.needs_plan:
         return _why_replanned(moves)
+    if moves.is_carried_out and moves.added:
+        names = tuple(moves.added[:20])
+        return Hold(f"what came since the plan was made is planned for: {'; '.join(names[:3])}", "a new plan", names)
     left, window = len(moves.left), observation.change_window
     if under and left:
         names = tuple(str(partition.name) for partition in under[:20])

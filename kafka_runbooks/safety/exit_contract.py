@@ -33,11 +33,20 @@ def replicas_in_sync(snapshot: ClusterSnapshot, broker_id: int) -> Check:
     return Check(name="replicas in sync", passed=broker_id in snapshot.live_broker_ids and not late, detail=detail)
 
 
-def replicas_as_planned(snapshot: ClusterSnapshot, planned: Sequence[PlannedPartition]) -> Check:
-    """Every partition of the plan that still exists has exactly the replicas that the plan wants, in this order."""
+def replicas_as_planned(
+    snapshot: ClusterSnapshot, planned: Sequence[PlannedPartition], gone: Collection[TopicPartition] = ()
+) -> Check:
+    """Every partition of the plan has exactly the replicas that the plan wants, in this order.
+
+    Args:
+        planned: those that still exist.
+        gone: those that don't, or are another topic's by now; named, and counted nowhere.
+    """
     now = {partition.name: partition.replicas for partition in snapshot.partitions}
-    wrong = [f"{one.name} is {list(now[one.name])}" for one in planned if now.get(one.name, one.after) != one.after]
+    wrong = [f"{one.name} is {list(now.get(one.name, ()))}" for one in planned if now.get(one.name) != one.after]
     detail = f"{len(planned) - len(wrong)} of {len(planned)} partitions"
+    if gone:
+        detail += f"; gone or new since the plan: {', '.join(map(str, sorted(gone)[:10]))}"
     if wrong:
         detail += ": not " + "; ".join(wrong[:10])
     return Check(name="replicas as planned", passed=not wrong, detail=detail)

@@ -27,6 +27,7 @@ def plan_of(*moves: Move, leaving: tuple[int, ...] = ()) -> MovePlan:
         moves=moves,
         leaving=leaving,
         partition_counts={"t": len(moves)},
+        topic_ids={"t": "first"},
         made_at="2026-01-01T00:00:00+00:00",
     )
 
@@ -45,6 +46,7 @@ class Simulated:
     in_sync: dict[TopicPartition, set[int]] = field(default_factory=dict)
     moving: dict[TopicPartition, Reassignment] = field(default_factory=dict)
     ledger: dict[TopicPartition, tuple[int, ...]] = field(default_factory=dict)
+    topic_id: str = "first"
 
     def __post_init__(self) -> None:
         for partition, replicas in self.replicas.items():
@@ -56,7 +58,17 @@ class Simulated:
 
     def copy(self) -> "Simulated":
         in_sync = {partition: set(brokers) for partition, brokers in self.in_sync.items()}
-        return Simulated(dict(self.replicas), self.minimum, set(self.live), in_sync, dict(self.moving), dict(self.ledger))
+        return Simulated(
+            dict(self.replicas), self.minimum, set(self.live), in_sync, dict(self.moving), dict(self.ledger), self.topic_id
+        )
+
+    def make_topic_again(self) -> None:
+        """Deleted, and made under the same name with the same replicas as at first: another topic."""
+        self.topic_id = "second"
+        for partition, replicas in self.replicas.items():
+            moving = self.moving.pop(partition, None)
+            self.replicas[partition] = replicas if moving is None else moving.target
+            self.in_sync[partition] = set(self.replicas[partition])
 
     def snapshot(self) -> ClusterSnapshot:
         partitions = []
@@ -76,6 +88,7 @@ class Simulated:
             brokers=tuple(Broker(id=broker, host="h", port=1) for broker in sorted(self.live)),
             partitions=tuple(partitions),
             minimum_in_sync={"t": self.minimum},
+            topic_ids={"t": self.topic_id},
         )
 
     def observe(self, dead: Iterable[int] = ()) -> Observation:

@@ -49,7 +49,11 @@ def test_moves_drift_by_partitions_that_they_should_have_covered() -> None:
     assert added_partitions(plan, snapshot({0: (1, 2), 1: (1, 2)})) == []
     assert added_partitions(plan, snapshot({0: (1, 2)})) == [], "fewer is less to do"
     grown = snapshot({0: (1, 2), 1: (1, 2), 5: (2, 1), 6: (2, 3)})
-    assert added_partitions(plan, grown) == ["topic t: 4 partitions, 2 when it was planned", "t-5: new on broker 1"]
+    assert added_partitions(plan, grown) == ["t-5: new on broker 1"], "elsewhere they don't matter to brokers that are emptied"
+    stays = plan.model_copy(update={"leaving": ()})
+    assert added_partitions(stays, grown) == ["topic t: 4 partitions, 2 when it was planned"]
+    again = grown.model_copy(update={"topic_ids": {"t": "second"}})
+    assert added_partitions(stays, again) == [], "another topic under the same name"
     assert added_partitions(plan.inverse(), grown) == [], "the way back covers only what the plan did"
 
 

@@ -2,8 +2,8 @@
 
 from kafka_runbooks.models.cluster import Replica, ReplicaSizes
 from kafka_runbooks.models.moves import Copy
-from kafka_runbooks.moves.progress import EtaError, Pace, arrived_bytes, copies, copy_seconds, headroom
-from tests.moves.simulated import Simulated, move, plan_of
+from kafka_runbooks.moves.progress import CopyProgress, EtaError, Pace, copied, copies, copy_seconds, headroom
+from tests.moves.simulated import Simulated, move, name, plan_of
 
 
 def test_rate_and_time_left_come_from_what_arrived() -> None:
@@ -57,7 +57,7 @@ def test_what_moves_still_copy() -> None:
     assert copies(plan.moves, partitions) == [Copy(partitions[plan.moves[0].name], (4,))]
 
 
-def test_bytes_arrived_and_bytes_free() -> None:
+def test_bytes_arrived_left_and_free() -> None:
     plan = plan_of(move(0, (1, 2), (3, 4), 100), move(1, (1, 2), (3, 2), 50))
     world = Simulated.before(plan)
     first, second = plan.moves
@@ -65,6 +65,46 @@ def test_bytes_arrived_and_bytes_free() -> None:
     sizes = ReplicaSizes(
         size_bytes={Replica("t", 0, 3): 30, Replica("t", 0, 4): 170, Replica("t", 1, 3): 5}, usable_bytes={3: 1_000, 9: 7}
     )
-    assert arrived_bytes(first, world.moving, sizes) == 130, "a replica counts for no more than was planned"
-    assert arrived_bytes(second, world.moving, sizes) == 0, "it isn't in flight"
-    assert headroom(plan, world.moving, sizes) == {3: 930, 9: 7}
+    partitions = world.observe().partitions
+    assert copied(first, partitions[first.name], sizes) == (200, 70), "what is on the disks, and what the source has more"
+    assert copied(second, partitions[second.name], sizes) == (0, 50), "it isn't in flight: what lies there is something else"
+    assert headroom(plan, world.moving, partitions, sizes) == {3: 930, 9: 7}
+
+
+def test_a_source_that_grows_leaves_more_to_copy_and_never_freezes_the_progress() -> None:
+    """Once a replica had the planned bytes, it counted as copied, although its source had grown and it was not in sync."""
+    plan = plan_of(move(0, (1, 2), (3, 2), 100))
+    world = Simulated.before(plan)
+    (one,) = plan.moves
+    world.reassign(one.name, one.after)
+    progress, pace = CopyProgress(plan, is_rollback=False), Pace()
+    for second in range(0, 120, 10):
+        sizes = ReplicaSizes(size_bytes={Replica("t", 0, 2): 300 + second, Replica("t", 0, 3): 100 + second})
+        progress.observe(world.observe().partitions, (), {one.name}, (), sizes)
+        pace.observe(second, progress.done_bytes)
+        assert (progress.done_bytes, progress.left_bytes) == (100 + second, 200)
+    assert pace.still_for_seconds(111) == 1 and round(pace.bytes_per_s) == 1 and pace.seconds_left(progress.left_bytes) == 200
+    world.end(one.name)
+    progress.observe(world.observe().partitions, {one.name}, (), (), sizes)
+    assert (progress.done_bytes, progress.left_bytes) == (410, 0), "what was really copied, not what was planned"
+
+
+def test_what_was_deleted_counts_with_what_was_copied_of_it() -> None:
+    plan = plan_of(move(0, (1, 2), (3, 2), 100))
+    world = Simulated.before(plan)
+    (one,) = plan.moves
+    progress = CopyProgress(plan, is_rollback=False)
+    progress.observe({}, (), (), {one.name}, ReplicaSizes(size_bytes={}))
+    assert (progress.done_bytes, progress.left_bytes) == (0, 0)
+    world.reassign(one.name, one.after)
+    progress.observe(world.observe().partitions, (), {one.name}, (), ReplicaSizes(size_bytes={Replica("t", 0, 3): 40}))
+    progress.observe({}, (), (), {one.name}, ReplicaSizes(size_bytes={}))
+    assert (progress.done_bytes, progress.left_bytes) == (40, 0)
+
+
+def test_what_had_arrived_before_counts_as_planned_but_for_nothing_in_a_rollback() -> None:
+    plan = plan_of(move(0, (1, 2), (3, 2), 100))
+    for is_rollback, expected in ((False, 100), (True, 0)):
+        progress = CopyProgress(plan, is_rollback=is_rollback)
+        progress.observe({}, {name(0)}, (), (), ReplicaSizes(size_bytes={}))
+        assert progress.done_bytes == expected

@@ -12,7 +12,7 @@ from kafka_runbooks.models.inputs import MoveLimits
 from kafka_runbooks.models.moves import MovePlan
 from kafka_runbooks.moves.admission import ChangeWindowState
 from kafka_runbooks.moves.invariants import check_invariants
-from kafka_runbooks.moves.window import decide
+from kafka_runbooks.moves.window import decide, guard
 from tests.moves.simulated import BROKERS, Simulated, move, name, plan_of
 
 
@@ -201,19 +201,82 @@ def test_an_own_reassignment_that_someone_redirected_is_no_longer_own() -> None:
     assert decide(plan, world.observe(), MoveLimits()).cancel == ()
 
 
-def test_a_deleted_topic_is_less_to_do_and_a_grown_one_is_drift() -> None:
+def test_a_deleted_topic_is_less_to_do_and_a_grown_one_is_planned_for_afterwards() -> None:
     plan = plan_of(move(0, (1, 2), (3, 2)))
     assert decide(plan, Simulated({}).observe(), MoveLimits()).is_done
     world = Simulated({one.name: one.before for one in plan.moves} | {name(1): (1, 2)})
     decision = decide(plan, world.observe(), MoveLimits())
-    assert decision.must_replan and "2 partitions, 1 when it was planned" in decision.drift[0]
-
-
-def test_a_partition_that_arrives_on_a_leaving_broker_is_drift() -> None:
-    plan = plan_of(move(0, (1, 2), (3, 2)), leaving=(1,)).model_copy(update={"partition_counts": {}})
-    world = Simulated({name(0): (3, 2), name(7): (1, 2)})
+    assert decision.submit == plan.moves and not decision.must_replan
+    world.replicas[name(0)] = (3, 2)
     decision = decide(plan, world.observe(), MoveLimits())
-    assert decision.must_replan and not decision.is_done and "t-7: new on broker 1" in decision.drift
+    assert decision.must_replan and not decision.is_done and "2 partitions, 1 when it was planned" in decision.added[0]
+
+
+def test_a_partition_that_arrives_on_a_leaving_broker_stops_nothing_and_is_planned_for_at_the_end() -> None:
+    """On Kafka < 4.3 any new topic may land there, again and again: it must not stop what was approved."""
+    plan = plan_of(move(0, (1, 2), (3, 2)), move(1, (1, 2), (3, 2)), leaving=(1,))
+    world = Simulated({name(0): (3, 2), name(1): (1, 2), name(7): (1, 2), name(8): (3, 2)})
+    decision = decide(plan, world.observe(), MoveLimits())
+    assert [one.name for one in decision.submit] == [name(1)] and not decision.must_replan
+    world.carry_out(decision)
+    assert not decide(plan, world.observe(), MoveLimits()).must_replan, "in flight"
+    world.end(name(1))
+    decision = decide(plan, world.observe(), MoveLimits())
+    assert decision.must_replan and not decision.is_done and decision.added == ("t-7: new on broker 1",)
+    assert decision.hold is not None and "t-7" in decision.hold.reason
+
+
+def test_what_only_empties_an_approved_broker_is_within_what_was_approved() -> None:
+    approved = plan_of(move(0, (1, 2), (3, 2)), leaving=(1,))
+    assert plan_of(move(7, (1, 2), (4, 2)), leaving=(1,)).is_within(approved)
+    for other in (
+        move(7, (1, 2), (4, 3)),  # takes it off 2 as well
+        move(7, (3, 2), (4, 2)),  # has nothing to do with 1
+        move(7, (1, 2), (2,)),  # fewer replicas
+        move(7, (3, 1), (1, 3)),  # still on it
+    ):
+        assert not plan_of(other, leaving=(1,)).is_within(approved), other
+    assert not plan_of(move(7, (1, 2), (4, 2))).is_within(plan_of(move(0, (1, 2), (3, 2)))), "nobody leaves"
+
+
+def test_a_refused_move_is_held_back_with_its_reason_and_the_others_go_on() -> None:
+    plan = plan_of(move(0, (1, 2), (3, 2)), move(1, (1, 2), (4, 2)))
+    world = Simulated.before(plan)
+    refused = {name(0): "PolicyViolationError: not this one"}
+    decision = decide(plan, replace(world.observe(), refused=refused), MoveLimits())
+    assert [one.name for one in decision.submit] == [name(1)]
+    world.carry_out(decision)
+    world.end(name(1))
+    decision = decide(plan, replace(world.observe(), refused=refused), MoveLimits())
+    assert not decision.is_done and decision.hold is not None
+    assert "not this one" in decision.hold.reason and decision.hold.blocking == ("t-0",)
+
+
+def test_nothing_takes_the_last_good_replica() -> None:
+    """Approved while all were in sync; by now the only good copy is the one that would go."""
+    plan = plan_of(move(0, (1, 2, 3), (2, 3)))
+    world = Simulated.before(plan)
+    world.in_sync[name(0)] = {1}
+    decision = decide(plan, world.observe(), MoveLimits())
+    assert decision.submit == () and decision.hold is not None and "no live in-sync replica" in decision.hold.reason
+    world.live.discard(1)
+    assert decide(plan, world.observe(), MoveLimits()).submit == ()
+    world.live.add(1)
+    world.in_sync[name(0)] = {1, 3}
+    assert decide(plan, world.observe(), MoveLimits()).submit == plan.moves
+
+
+def test_a_replica_on_a_failed_log_directory_of_a_live_broker_does_not_lag() -> None:
+    """It is broken as a dead broker's is: the guard must not stop the moves that repair it."""
+    plan = plan_of(move(0, (1, 2, 5), (3, 2, 5)))
+    world = Simulated.before(plan, minimum=3)
+    world.in_sync[name(0)] = {2, 5}
+    observation = world.observe()
+    assert guard(observation.snapshot, ())[0], "a replica that only lags is waited for"
+    (partition,) = observation.snapshot.partitions
+    broken = observation.snapshot.model_copy(update={"partitions": (partition.model_copy(update={"offline": (1,)}),)})
+    assert guard(broken, ()) == ([], [])
+    assert decide(plan, replace(observation, snapshot=broken), MoveLimits()).submit == plan.moves
 
 
 def test_no_space_is_waited_for() -> None:

@@ -68,6 +68,13 @@ async def until(handle: Handle, holds: Callable[[Status], bool], seconds: float 
         await asyncio.sleep(0.05)
 
 
+def plan_of(world: World, status: Status) -> MovePlan:
+    assert status.plan is not None
+    plan = store.load(FakeKubernetes(world), status.plan.reference.plan_id, MovePlan)
+    assert plan is not None
+    return plan
+
+
 async def failure(handle: Handle) -> RunbookResult:
     with pytest.raises(WorkflowFailureError) as raised:
         await handle.result()
@@ -381,16 +388,20 @@ async def test_a_topic_that_is_deleted_is_less_to_do(runbooks: Bench) -> None:
     nothing_is_left(world)
 
 
-async def test_partitions_that_are_added_ask_for_a_new_approval(runbooks: Bench) -> None:
+async def test_partitions_that_are_added_stop_nothing_and_ask_for_a_new_approval_at_the_end(runbooks: Bench) -> None:
     world = runbooks.world
     handle = await runbooks.start_runbook("Rebalance", map="events", **{**SLOW, "wait_for_approval": True})
     first = await until(handle, lambda status: status.phase == "gate" and status.waiting is not None)
     await handle.execute_update(Rebalance.approve, Approval(by="alice", reason="go"))
     await moving(handle)
-    world.grow_topic("events.b", (1003, 1002), size_bytes=100 * MEGABYTE)
+    for _ in range(6):
+        world.grow_topic("events.b", (1003, 1002), size_bytes=20 * MEGABYTE)
     second = await until(handle, lambda status: status.phase == "gate" and status.waiting is not None)
     assert first.plan is not None and second.plan is not None
     assert first.plan.reference != second.plan.reference
+    assert {move.name for move in plan_of(world, first).moves}.isdisjoint(
+        move.name for move in plan_of(world, second).moves
+    ), "what was approved is done"
     await handle.execute_update(Rebalance.approve, Approval(by="alice", reason="go on"))
     result = await handle.result()
     assert result.outcome is Outcome.DONE, result.summary
