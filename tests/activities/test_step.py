@@ -10,7 +10,7 @@ from temporalio.exceptions import ApplicationError, CancelledError
 from temporalio.testing import ActivityEnvironment
 
 from activities import step as steps
-from activities.errors import NotYet, ReassignmentRefused
+from activities.errors import NotYet, TemporalUnreachable
 from activities.step import Access, Link, Reporter, Steps, poll, step, wait
 from kafka_runbooks.clients.errors import Conflict, Refused, Unreachable
 from kafka_runbooks.models import history
@@ -96,7 +96,7 @@ def answers(*wanted: Any) -> Callable[[], Any]:
 
 
 @pytest.mark.parametrize(
-    "error", [Unreachable("no answer"), Conflict("changed"), ReassignmentRefused("just now"), TimeoutError()]
+    "error", [Unreachable("no answer"), Conflict("changed"), TemporalUnreachable("just now"), TimeoutError()]
 )
 def test_a_look_that_fails_is_not_the_end_of_the_attempt(runs: Runs, error: Exception) -> None:
     assert runs.take(lambda: poll(answers(None, error, error, "there"))) == "there"

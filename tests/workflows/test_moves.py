@@ -399,9 +399,8 @@ async def test_partitions_that_are_added_stop_nothing_and_ask_for_a_new_approval
     second = await until(handle, lambda status: status.phase == "gate" and status.waiting is not None)
     assert first.plan is not None and second.plan is not None
     assert first.plan.reference != second.plan.reference
-    assert {move.name for move in plan_of(world, first).moves}.isdisjoint(
-        move.name for move in plan_of(world, second).moves
-    ), "what was approved is done"
+    done = {move.name: list(move.after) for move in plan_of(world, first).moves}
+    assert {name: assignment(world)[name] for name in done} == done, "what was approved is carried out first"
     await handle.execute_update(Rebalance.approve, Approval(by="alice", reason="go on"))
     result = await handle.result()
     assert result.outcome is Outcome.DONE, result.summary
