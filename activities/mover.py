@@ -166,7 +166,7 @@ class Mover:
             ledgers.throttle(
                 self._clients.kafka,
                 self._clients.kubernetes,
-                Fence(self._link, self._request.token),
+                self._fence,
                 written,
                 copying,
                 snapshot.live_broker_ids,
