@@ -66,20 +66,23 @@ def freeze(observed: ClusterObservation, request: MoveInput, kind: str, result: 
         throttle=request.throttle,
         limits=request.limits,
         change_windows=request.change_windows,
-        checks_racks=result.is_given,
+        checks_racks=result.is_given or result.plan.loses_racks,
         partition_counts=dict(sorted(Counter(name.topic for name in now if name.topic in topics).items())),
         topic_ids={topic: topic_id for topic, topic_id in observed.snapshot.topic_ids.items() if topic in topics},
         made_at=made_at.isoformat(timespec="seconds"),
     )
-    verify(plan, result.plan.cluster, floor=result.plan.replication, is_given=result.is_given)
+    verify(plan, result.plan.cluster, floor=result.plan.replication, racks=result.plan.racks_left, is_given=result.is_given)
     return plan
 
 
-def verify(plan: MovePlan, cluster: Cluster, *, floor: int | None = None, is_given: bool = False) -> None:
+def verify(
+    plan: MovePlan, cluster: Cluster, *, floor: int | None = None, racks: int | None = None, is_given: bool = False
+) -> None:
     """Check every batch of a frozen plan with the independent rules, each from the state that the batches before it leave.
 
     Args:
         floor: the replication factor that the plan may go down to.
+        racks: how many racks are left; None: no rack leaves.
         is_given: an operator chose the destinations; fewer racks, fewer replicas and dead destinations are preflight's to report.
 
     Raises:
@@ -89,7 +92,7 @@ def verify(plan: MovePlan, cluster: Cluster, *, floor: int | None = None, is_giv
     for move in plan.moves:
         batches.setdefault(move.batch, {})[move.topic, move.partition] = list(move.after)
     in_order = [batches[number] for number in sorted(batches)]
-    if findings := rules.check_batches(rules.facts(cluster), in_order, floor=floor, is_given=is_given):
+    if findings := rules.check_batches(rules.facts(cluster), in_order, floor=floor, racks=racks, is_given=is_given):
         raise PlannerDefect(findings)
 
 

@@ -7,6 +7,7 @@ floats depend on the order and the machine, and two machines must plan the same 
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -52,6 +53,8 @@ class Cluster:
     """P, per second: produced into the partition, written once by every replica."""
     bytes_out: Ints | None = None
     """P, per second: consumed from the partition's leader."""
+    leader: Indices | None = None
+    """P: who leads now; NONE: nobody. Where it isn't known, the first in-sync live replica is taken to lead."""
     adding: Flags | None = None
     """P x W: replicas being added by a reassignment in progress (KIP-455)."""
     removing: Flags | None = None
@@ -63,6 +66,11 @@ class Cluster:
     @property
     def partition_count(self) -> int:
         return len(self.size_bytes)
+
+    @cached_property
+    def leads(self) -> Indices:
+        """P: who leads each partition now; NONE: nobody."""
+        return would_lead(self.replicas, self.in_sync) if self.leader is None else self.leader
 
     @property
     def in_flight(self) -> Flags:
@@ -134,6 +142,12 @@ def holds(replicas: Indices, brokers: npt.NDArray[Any] | int) -> Flags:
     return flags
 
 
+def holds_any(replicas: Indices, brokers: Flags) -> Flags:
+    """P: whether each row holds one of the flagged brokers (B)."""
+    held: Flags = (replicas >= 0) & brokers[np.maximum(replicas, 0)]
+    return np.asarray(held.any(axis=1))
+
+
 def added(before: Indices, after: Indices) -> Flags:
     """P x W: slots of `after` whose broker did not hold the partition before, so that its bytes must be copied."""
     fresh: Flags = after >= 0
@@ -152,6 +166,13 @@ def leader_counts(replicas: Indices, brokers: int) -> Ints:
     first = replicas[:, 0]
     led: Ints = np.bincount(first[first >= 0], minlength=brokers).astype(np.int64)
     return led
+
+
+def would_lead(replicas: Indices, in_sync: Flags) -> Indices:
+    """P: the broker that Kafka elects, the first in-sync live replica of each row; NONE where there is none."""
+    first = in_sync.argmax(axis=1)
+    found: Indices = np.where(in_sync.any(axis=1), replicas[np.arange(len(replicas)), first], NONE).astype(np.int32)
+    return found
 
 
 def with_leaders(replicas: Indices, rows: Ints, leader: Indices) -> Indices:

@@ -27,9 +27,11 @@ class InFlight(PlacementError):
 class NoAssignment(PlacementError):
     """No assignment satisfies every constraint; `reasons` say why, one by one."""
 
-    def __init__(self, reasons: list[PlacementReason]) -> None:
+    def __init__(self, reasons: list[PlacementReason], rows: Sequence[int] = ()) -> None:
         super().__init__("no valid map exists: " + "; ".join(str(reason) for reason in reasons))
         self.reasons = reasons
+        self.rows = tuple(rows)
+        """Rows of the partitions that have no valid set."""
 
 
 class PlannerDefect(RuntimeError):

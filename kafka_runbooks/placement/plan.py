@@ -11,6 +11,7 @@ import numpy as np
 from kafka_runbooks.models.placement import BrokerLoad, Measure, PlacementSummary, ReassignmentMap
 from kafka_runbooks.placement import snapshots
 from kafka_runbooks.placement.arrays import (
+    NONE,
     Cluster,
     Flags,
     Indices,
@@ -33,8 +34,8 @@ class Plan:
     after: Indices
     targets: Flags
     """B: brokers that may hold replicas after the plan."""
-    required_racks: Ints
-    """P: distinct racks that each set must span; 0 for partitions out of scope."""
+    rack_violations: int
+    """Sets in scope that break the rack rule."""
     measure: Measure
     spread_before: float
     spread_after: float
@@ -53,6 +54,17 @@ class Plan:
     def changed(self) -> Ints:
         """Rows whose replica list differs, even if only in order."""
         return np.nonzero((self.before != self.after).any(axis=1))[0]
+
+    @property
+    def racks_left(self) -> int:
+        """Racks of the brokers that may hold replicas after the plan, or that every set may have to span."""
+        left = len(np.unique(self.cluster.racks[self.targets & self.cluster.is_live]))
+        return left if self.min_racks is None else min(left, self.min_racks)
+
+    @cached_property
+    def loses_racks(self) -> bool:
+        """Whether a set spans fewer racks than before."""
+        return len(losing_racks(self.cluster, self.before, self.after)) > 0
 
     @cached_property
     def moved_bytes(self) -> int:
@@ -102,7 +114,7 @@ class Plan:
             leader_changes=int((self.before[:, 0] != self.after[:, 0]).sum()),
             changed_partitions=len(self.changed),
             moved_replicas=int(added(self.before, self.after).sum()),
-            rack_violations=int((distinct_racks(self.after, cluster.racks) < self.required_racks).sum()),
+            rack_violations=self.rack_violations,
             brokers=brokers,
             notices=self.notices,
         )
@@ -129,6 +141,19 @@ class Plan:
             )
             for b in np.nonzero(self.targets | (replicas_before > 0))[0].tolist()
         )
+
+
+def losing_racks(cluster: Cluster, before: Indices, after: Indices) -> Ints:
+    """Rows whose set spans fewer racks than before, other than because it has fewer replicas.
+
+    The rack of a broker that is gone isn't known, so it counts for none.
+    """
+    known = np.array([cluster.rack_name(b) is not None for b in range(cluster.broker_count)], dtype=np.bool_)
+    spans = [
+        distinct_racks(np.where((sets >= 0) & known[np.maximum(sets, 0)], sets, NONE), cluster.racks) for sets in (before, after)
+    ]
+    rows: Ints = np.nonzero(spans[1] < np.minimum(spans[0], (after >= 0).sum(axis=1)))[0]
+    return rows
 
 
 def _extremes(values: list[int]) -> tuple[int, int]:

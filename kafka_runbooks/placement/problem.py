@@ -4,7 +4,7 @@ One problem is one map (a topic regex -> brokers): replicas in scope never leave
 is not allowed. Partitions out of scope stay where they are and only count as load on their brokers.
 
 The rack rule (Kafka's rack awareness, KIP-36; topicmappr's `--min-rack-ids`): a replica set spans as many racks as it can, that
-is min(replication factor, racks of its map, `min_racks` if given).
+is min(replication factor, racks of its map, `min_racks` if given), and evenly (`racks`).
 
 The solver and the bounds both start from it, so it belongs to neither.
 """
@@ -16,6 +16,7 @@ import numpy as np
 from kafka_runbooks.models.placement import Measure, PlacementReason
 from kafka_runbooks.placement.arrays import NONE, Cluster, Flags, Floats, Indices, Ints, loads
 from kafka_runbooks.placement.errors import NoAssignment
+from kafka_runbooks.placement.racks import RackRules, rack_rules
 
 
 @dataclass(frozen=True)
@@ -44,8 +45,9 @@ class Problem:
     """B: where their replicas may live: the map's live brokers except those leaving."""
     replication: Ints
     """P: replicas required."""
-    required_racks: Ints
-    """P: distinct racks that each set must span."""
+    rack_rules: RackRules
+    pinned: Indices | None
+    """P x W: in-sync replicas of sets that aren't complete: they only move if they must. None: there are none."""
     measure: Measure
     weight: Ints
     """P: what one replica adds to its broker, in the measure's unit."""
@@ -55,6 +57,16 @@ class Problem:
     """B: what a broker's load is divided by to compare it with others: its capacity for utilisation, else 1."""
     within_racks: bool = False
     smallest_moved_bytes: int = 0
+
+    @property
+    def required_racks(self) -> Ints:
+        """P: distinct racks that each set must span."""
+        return self.rack_rules.required
+
+    @property
+    def most_in_rack(self) -> Ints:
+        """P: the most replicas of a set that a rack may have, where that must be even; 0 elsewhere."""
+        return self.rack_rules.most
 
     @property
     def is_in_bytes(self) -> bool:
@@ -80,9 +92,7 @@ def pose(cluster: Cluster, scope: Flags, allowed: Flags, rules: Rules | None = N
     replication = (cluster.replicas != NONE).sum(axis=1).astype(np.int64)
     if rules.replication is not None:
         replication = np.where(scope, rules.replication, replication)
-    racks = np.minimum(replication, len(np.unique(cluster.racks[allowed])))
-    if rules.min_racks:
-        racks = np.minimum(racks, min(rules.min_racks, cluster.broker_count))
+    in_rack = np.bincount(cluster.racks[allowed], minlength=len(cluster.rack_names)).astype(np.int64)
     _require_enough_brokers(cluster, scope, allowed, replication)
     measure = rules.measure
     if measure == "utilisation" and (cluster.capacity_bytes[allowed] == 0).any():
@@ -107,7 +117,8 @@ def pose(cluster: Cluster, scope: Flags, allowed: Flags, rules: Rules | None = N
         scope,
         allowed,
         replication,
-        racks,
+        rack_rules(cluster.racks, in_rack, replication, rules.min_racks),
+        _pinned(cluster, scope),
         measure,
         weight,
         base,
@@ -117,22 +128,27 @@ def pose(cluster: Cluster, scope: Flags, allowed: Flags, rules: Rules | None = N
     )
 
 
+def _pinned(cluster: Cluster, scope: Flags) -> Indices | None:
+    incomplete = scope & ((cluster.replicas != NONE) & ~cluster.in_sync).any(axis=1)
+    if not incomplete.any():
+        return None
+    pinned: Indices = np.where(incomplete[:, None] & cluster.in_sync, cluster.replicas, NONE)
+    return pinned
+
+
 def _require_enough_brokers(cluster: Cluster, scope: Flags, allowed: Flags, replication: Ints) -> None:
     available, needed = int(allowed.sum()), int(replication[scope].max(initial=0))
     if needed <= available:
         return
     ids = cluster.broker_ids[allowed].tolist()
     topic, number = cluster.name(int(np.nonzero(scope & (replication == needed))[0][0]))
-    raise NoAssignment(
-        [
-            PlacementReason(
-                constraint="brokers",
-                where=f"brokers {ids}" if len(ids) <= 20 else f"{len(ids)} brokers",
-                problem=f"{topic}-{number} wants {needed} replicas on distinct live brokers, {available} are there",
-                remedy=f"add {needed - available} broker(s) or set the replication factor to {available}",
-            )
-        ]
+    reason = PlacementReason(
+        constraint="brokers",
+        where=f"brokers {ids}" if len(ids) <= 20 else f"{len(ids)} brokers",
+        problem=f"{topic}-{number} wants {needed} replicas on distinct live brokers, {available} are there",
+        remedy=f"add {needed - available} broker(s) or set the replication factor to {available}",
     )
+    raise NoAssignment([reason], np.nonzero(scope & (replication > available))[0].tolist())
 
 
 def open_slots(problem: Problem, sets: Indices) -> Ints:

@@ -9,9 +9,21 @@ from typing import NamedTuple
 
 import numpy as np
 
-from kafka_runbooks.models.cluster import ClusterSnapshot, Reassignment, ReplicaSizes
+from kafka_runbooks.models.cluster import ClusterSnapshot, Reassignment, Replica, ReplicaSizes
 from kafka_runbooks.models.placement import PartitionAssignment, ReassignmentMap, Snapshot, SnapshotBroker, SnapshotPartition
-from kafka_runbooks.placement.arrays import NONE, OFFLINE, OWN_RACK, Cluster, Flags, Indices, Ints, loads, widen
+from kafka_runbooks.placement.arrays import (
+    NONE,
+    OFFLINE,
+    OWN_RACK,
+    Cluster,
+    Flags,
+    Indices,
+    Ints,
+    loads,
+    sum_by,
+    widen,
+    would_lead,
+)
 from kafka_runbooks.placement.errors import InvalidRequest
 
 
@@ -26,6 +38,8 @@ def from_snapshot(snapshot: Snapshot) -> Cluster:
         in_sync=None if all(p.in_sync is None for p in partitions) else [p.in_sync for p in partitions],
         bytes_in=[p.bytes_in for p in partitions] if any(p.bytes_in for p in partitions) else None,
         bytes_out=[p.bytes_out for p in partitions] if any(p.bytes_out for p in partitions) else None,
+        replica_sizes=None if all(p.sizes is None for p in partitions) else [p.sizes for p in partitions],
+        leaders=None if all(p.leader is None for p in partitions) else [p.leader for p in partitions],
     )
     if not any(p.adding or p.removing for p in partitions):
         return cluster
@@ -61,6 +75,8 @@ def build(
     in_sync: Sequence[Sequence[int] | None] | None = None,
     bytes_in: Sequence[int] | None = None,
     bytes_out: Sequence[int] | None = None,
+    replica_sizes: Sequence[Sequence[int] | None] | None = None,
+    leaders: Sequence[int | None] | None = None,
 ) -> Cluster:
     """Arrays from plain columns.
 
@@ -72,6 +88,8 @@ def build(
         in_sync: broker ids; None: every replica on a live broker.
         bytes_in: bytes per second, if known.
         bytes_out: bytes per second, if known.
+        replica_sizes: bytes of each replica; None: those of its partition.
+        leaders: broker ids; None: the first in-sync live replica.
     """
     order = sorted(range(len(names)), key=names.__getitem__)
     ids, present = _id_matrix([replicas[i] for i in order])
@@ -91,6 +109,16 @@ def build(
     for row, members in enumerate([in_sync[i] for i in order] if in_sync is not None else ()):
         if members is not None:
             synced[row] &= np.isin(ids[row], list(members))
+    listed = (
+        loads(matrix, size, len(table)) if replica_sizes is None else _on_disk(matrix, size, replica_sizes, order, len(table))
+    )
+    leader = None
+    if leaders is not None:
+        by_id = {broker: i for i, broker in enumerate(broker_ids.tolist())}
+        leader = would_lead(matrix, synced)
+        for row, i in enumerate(order):
+            if (now := leaders[i]) is not None:
+                leader[row] = by_id.get(now, NONE)
     topics = tuple(sorted({name[0] for name in names}))
     topic_of = {name: i for i, name in enumerate(topics)}
     return Cluster(
@@ -99,7 +127,8 @@ def build(
         rack_names=rack_names,
         capacity_bytes=capacity,
         # Without a capacity the used space is unknown too: nothing is assumed beyond the replicas.
-        unexplained_bytes=np.where(capacity > 0, used - loads(matrix, size, len(table)), 0),
+        # Replicas that have yet to arrive make a disk look emptier than it will be: their room isn't free.
+        unexplained_bytes=np.where(capacity > 0, np.maximum(used - listed, 0), 0),
         is_live=live,
         topics=topics,
         topic=np.array([topic_of[names[i][0]] for i in order], dtype=np.int32),
@@ -109,7 +138,20 @@ def build(
         in_sync=synced,
         bytes_in=None if bytes_in is None else np.array([bytes_in[i] for i in order], dtype=np.int64),
         bytes_out=None if bytes_out is None else np.array([bytes_out[i] for i in order], dtype=np.int64),
+        leader=leader,
     )
+
+
+def _on_disk(
+    matrix: Indices, size: Ints, replica_sizes: Sequence[Sequence[int] | None], order: Sequence[int], brokers: int
+) -> Ints:
+    """B: bytes of replicas, each with its own size."""
+    own = np.broadcast_to(size[:, None], matrix.shape).copy()
+    for row, i in enumerate(order):
+        if (sizes := replica_sizes[i]) is not None:
+            own[row, : len(sizes)] = sizes
+    held = matrix >= 0
+    return sum_by(matrix[held], own[held], brokers)
 
 
 def _id_matrix(replicas: Sequence[Sequence[int]]) -> tuple[Ints, Flags]:
@@ -191,20 +233,25 @@ def from_map(cluster: Cluster, assignment: ReassignmentMap) -> Indices:
 
 def observed(snapshot: ClusterSnapshot, sizes: ReplicaSizes, reassignments: tuple[Reassignment, ...]) -> Snapshot:
     """The snapshot of a live cluster: a partition's size is its largest replica's (KIP-113), disks are as reported (KIP-827)."""
-    largest: dict[tuple[str, int], int] = {}
-    for replica, size in sizes.size_bytes.items():
-        name = (replica.topic, replica.partition)
-        largest[name] = max(largest.get(name, 0), size)
+    asked = snapshot.live_broker_ids - set(sizes.unanswered_broker_ids)
     moving = {reassignment.name: reassignment for reassignment in reassignments}
     partitions = []
     for partition in snapshot.partitions:
         change = moving.get(partition.name)
+        replicas = partition.replicas if change is None else change.replicas
+        largest = max((sizes.size_bytes.get(Replica(*partition.name, broker), 0) for broker in replicas), default=0)
         partitions.append(
             SnapshotPartition(
                 topic=partition.topic,
                 partition=partition.partition,
-                replicas=partition.replicas if change is None else change.replicas,
-                size=largest.get((partition.topic, partition.partition), 0),
+                replicas=replicas,
+                size=largest,
+                # A broker that doesn't answer has what the others have.
+                sizes=tuple(
+                    sizes.size_bytes.get(Replica(*partition.name, broker), 0 if broker in asked else largest)
+                    for broker in replicas
+                ),
+                leader=partition.leader,
                 in_sync=partition.in_sync,
                 adding=() if change is None else change.adding,
                 removing=() if change is None else change.removing,

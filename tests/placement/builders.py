@@ -2,6 +2,8 @@
 
 from collections.abc import Mapping, Sequence
 
+import numpy as np
+
 from kafka_runbooks.placement import snapshots
 from kafka_runbooks.placement.arrays import Cluster
 from kafka_runbooks.placement.plan import Plan
@@ -20,7 +22,7 @@ M4: Sets = {
     ("t", 0): [1004, 1003], ("t", 1): [1003, 1004], ("t", 2): [1001, 1002],
     ("t", 3): [1003, 1002], ("t", 4): [1001, 1003], ("t", 5): [1002, 1001],
 }  # fmt: skip
-B4: Mapping[int, tuple[str | None, int]] = {1001: ("a", 100), 1002: ("b", 200), 1003: (None, 300), 1004: ("a", 400)}
+B4: Mapping[int, tuple[str | None, int]] = {1001: ("a", 100), 1002: ("b", 200), 1003: ("c", 300), 1004: ("a", 400)}
 B7: Mapping[int, tuple[str | None, int]] = {
     1001: ("a", 100), 1002: ("b", 200), 1003: ("c", 300), 1004: ("a", 400), 1005: ("b", 400), 1006: ("c", 400), 1007: ("a", 400),
 }  # fmt: skip
@@ -54,6 +56,17 @@ def after(plan: Plan) -> dict[tuple[str, int], list[int]]:
 
 
 def problems(plan: Plan, brokers: Sequence[int], replication: int | None = None, min_racks: int | None = None) -> list[str]:
-    """Findings of the independent rules about a plan's assignment."""
+    """Findings of the independent rules about a plan's assignment; what has no live in-sync replica must be as it was."""
     known = rules.facts(plan.cluster)
-    return rules.check_assignment(known, after(plan), brokers=brokers, replication=replication, min_racks=min_racks)
+    planned = after(plan)
+    lost = {plan.cluster.name(int(row)) for row in np.nonzero(~plan.cluster.in_sync.any(axis=1))[0]}
+    moved = [
+        f"{name}: has no live in-sync replica, and is moved" for name in lost & {plan.cluster.name(int(r)) for r in plan.changed}
+    ]
+    return moved + rules.check_assignment(
+        known,
+        {name: row for name, row in planned.items() if name not in lost},
+        brokers=brokers,
+        replication=replication,
+        min_racks=min_racks,
+    )

@@ -8,9 +8,10 @@ from kafka_runbooks.placement.arrays import Cluster
 
 @st.composite
 def clusters(draw: st.DrawFn, *, roomy: bool = True, offline: bool = True, most_partitions: int = 24) -> Cluster:
-    """A cluster of 2-9 brokers in 1-4 racks (some without a rack), mixed replication factors, empty and large partitions."""
+    """A cluster of 2-9 brokers in 1-4 racks (or none with a rack), mixed replication factors, empty and large partitions."""
     count = draw(st.integers(2, 9))
-    racks = [draw(st.sampled_from(["a", "b", "c", "d", None])) for _ in range(count)]
+    rack_names: list[str | None] = ["a", "b", "c", "d"] if draw(st.booleans()) else [None]
+    racks = [draw(st.sampled_from(rack_names)) for _ in range(count)]
     ids = [1 + b for b in range(count)]
     partitions = draw(st.integers(1, most_partitions))
     sets, sizes = [], []

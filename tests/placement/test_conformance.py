@@ -18,7 +18,7 @@ from kafka_runbooks.placement.planners import ALL_KNOWN, ALL_MAPPED, Options, af
 from kafka_runbooks.placement.planners.scope import scope_of
 from kafka_runbooks.placement.problem import Problem, Rules, pose
 from kafka_runbooks.placement.solver.bulk_moves import heaviest_first
-from kafka_runbooks.placement.solver.construction import BrokerHeaps, closed_racks
+from kafka_runbooks.placement.solver.construction import BrokerHeaps
 from kafka_runbooks.placement.solver.retention import keep
 from kafka_runbooks.placement.solver.state import State
 from tests.placement import builders
@@ -155,11 +155,11 @@ def test_case_14_who_passes_the_constraints() -> None:
     observed = cluster({("t", 0): [1000]}, brokers, {0: 500})
     posed = problem(observed, *brokers)
     wider = pose(observed, posed.scope, posed.allowed, Rules(2))
-    assert closed_racks(State(wider, observed.replicas), 0, [0]) == {0}
+    assert State(wider, observed.replicas).rack_rule.closed(0, [0]) == {0}
     one_rack = pose(observed, posed.scope, posed.allowed, Rules(2, min_racks=1))
-    assert closed_racks(State(one_rack, observed.replicas), 0, [0]) == set()
+    assert State(one_rack, observed.replicas).rack_rule.closed(0, [0]) == set()
     two_racks = pose(observed, posed.scope, posed.allowed, Rules(2, min_racks=2))
-    assert closed_racks(State(two_racks, observed.replicas), 0, [0]) == {0}
+    assert State(two_racks, observed.replicas).rack_rule.closed(0, [0]) == {0}
     assert after(planners.set_replication(observed, 2, Options(leaders="keep")))["t", 0] == [1000, 1002]
     with pytest.raises(NoAssignment, match="capacity on broker 1002"):
         planners.set_replication(cluster({("t", 0): [1000]}, brokers, {0: 650}), 2, Options(leaders="keep"))
@@ -276,7 +276,7 @@ def test_case_24_the_rack_of_a_vanished_broker_is_inferred() -> None:
 
 def test_case_25_racks_that_a_broker_could_be_of() -> None:
     sets = {("t", 0): [1001, 1002], ("t", 1): [1002, 1001], ("t", 2): [1003, 1004], ("t", 3): [1004, 1003]}
-    observed = cluster(sets, {b: v for b, v in B4.items() if b != 1001})
+    observed = cluster(sets, {**{b: v for b, v in B4.items() if b != 1001}, 1003: (None, 300)})
     racks = affinity.possible_racks(observed, int(indices(observed, 1001)[0]), [])
     assert [observed.rack_names[rack] for rack in racks] == ["a"]
 

@@ -61,7 +61,7 @@ def best_spread(problem: Problem, kept: Indices, *, moves_allowed: bool) -> floa
         own = np.arange(len(brokers), dtype=np.int32) + i * len(brokers)
         factor = float(problem.replication[row])
         program.addRow(factor, factor, len(own), own, np.ones(len(own)))
-        _racks(program, problem, brokers, own, int(problem.required_racks[row]))
+        _racks(program, problem, brokers, own, row)
     for j, broker in enumerate(brokers):
         column = np.arange(len(rows), dtype=np.int32) * len(brokers) + j
         share = problem.weight[rows] / (problem.width[broker] * mean)
@@ -81,10 +81,17 @@ def best_spread(problem: Problem, kept: Indices, *, moves_allowed: bool) -> floa
     return max(0.0, float(program.getInfo().objective_function_value)) * mean
 
 
-def _racks(solver: Any, problem: Problem, brokers: list[int], own: Indices, required: int) -> None:
-    """Require this many racks: one variable per rack, at most 1 and at most the replicas in it."""
+def _racks(solver: Any, problem: Problem, brokers: list[int], own: Indices, row: int) -> None:
+    """Require as many racks as the set must span: one variable per rack, at most 1 and at most the replicas in it."""
     racks = problem.cluster.racks[brokers]
-    names = np.unique(racks)
+    names, required, most = np.unique(racks), int(problem.required_racks[row]), int(problem.most_in_rack[row])
+    if most:
+        for rack in names.tolist():
+            inside = own[racks == rack]
+            solver.addRow(
+                float(min(most - 1, len(inside))), float(min(most, len(inside))), len(inside), inside, np.ones(len(inside))
+            )
+        return
     if required <= 1:
         return
     used = []

@@ -76,6 +76,7 @@ class _Program:
         scope = np.nonzero(problem.scope & (problem.weight > 0))[0]
         self.weight, self.kept = problem.weight[scope], kept[scope]
         self.factor, self.required_racks = problem.replication[scope], problem.required_racks[scope]
+        self.even = problem.most_in_rack[scope]
         fixed = problem.base + loads(kept[~problem.scope], problem.weight[~problem.scope], cluster.broker_count)
         total = float(fixed[self.brokers].sum() + (self.weight * self.factor).sum())
         self.unit = max(1.0, total / len(self.brokers))
@@ -150,6 +151,9 @@ class _Program:
             (self.required_racks == racks).astype(np.int64)[:, None], self.factor[:, None] - (count - size)[None, :]
         )
         self.most = np.minimum((self.factor - np.maximum(self.required_racks, 1) + 1)[:, None], size[None, :])
+        even = self.even[:, None] > 0
+        self.least = np.where(even, np.maximum(self.least, np.minimum(self.even[:, None] - 1, size[None, :])), self.least)
+        self.most = np.where(even, np.minimum(self.most, np.minimum(self.even[:, None], size[None, :])), self.most)
         if self.problem.within_racks:
             self.least = self.most = self.in_rack
         for h, variables in self.chosen.items():

@@ -98,6 +98,9 @@ def relax(problem: Problem, kept: Indices, *, moves_allowed: bool, heavy_stay: b
     for r in range(len(names)):
         at_least = np.maximum((required == len(names)).astype(np.int64), rf - (len(brokers) - size_of[r]))
         at_most = np.minimum(rf - np.maximum(required, 1) + 1, size_of[r])
+        even = problem.most_in_rack[scope]
+        at_least = np.where(even > 0, np.maximum(at_least, np.minimum(even - 1, size_of[r])), at_least)
+        at_most = np.where(even > 0, np.minimum(at_most, np.minimum(even, size_of[r])), at_most)
         rack_least[r] += int((w * np.minimum(at_least, at_most)).sum())
         rack_most[r] += int((w * at_most).sum())
     if problem.within_racks and moves_allowed and not slots.any():

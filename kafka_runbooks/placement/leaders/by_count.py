@@ -14,7 +14,7 @@ from math import lcm
 
 import numpy as np
 
-from kafka_runbooks.placement.arrays import Flags, Indices, Ints, leader_counts, with_leaders
+from kafka_runbooks.placement.arrays import Flags, Indices, Ints, leader_counts, with_leaders, would_lead
 
 
 def balance(sets: Indices, rows: Ints, eligible: Flags, brokers: int, others: Ints | None = None) -> Indices:
@@ -132,14 +132,22 @@ def _path(
     return came
 
 
-def evacuate(sets: Indices, rows: Ints, leaving: Iterable[int], eligible: Flags, brokers: int) -> tuple[Indices, Ints]:
-    """Move the preferred leadership of `rows` off some brokers onto other replicas, as evenly as they allow.
+def evacuate(
+    sets: Indices, rows: Ints, leaving: Iterable[int], eligible: Flags, leads: Indices, brokers: int
+) -> tuple[Indices, Ints]:
+    """Move the leadership of `rows` off some brokers onto other replicas, as evenly as they allow.
+
+    A broker leads what it leads now, what it is the preferred leader of, and what it would be elected for because the replicas
+    before it are dead or lag behind.
 
     Returns:
         The sets, and the rows left unchanged, where only leaving or ineligible brokers hold replicas.
     """
-    away = np.isin(sets, np.fromiter(leaving, dtype=np.int64))
-    affected = rows[away[rows, 0]]
+    gone = np.fromiter(leaving, dtype=np.int64)
+    away = np.isin(sets, gone)
+    elected = would_lead(sets, eligible)
+    # Where another live in-sync replica is preferred already, an election is enough.
+    affected = rows[(away[:, 0] | np.isin(elected, gone) | (np.isin(leads, gone) & (elected != sets[:, 0])))[rows]]
     fine = eligible & ~away & (sets >= 0)
     possible = fine[affected].any(axis=1)
     movable = affected[possible]

@@ -33,6 +33,6 @@ def decommission(cluster: Cluster, leaving: Iterable[int] = (), options: Options
         gone |= set(np.nonzero(cluster.racks == cluster.rack_names.index(rack))[0].tolist())
     if not gone:
         raise InvalidRequest("leaving: name at least one broker, or a rack")
-    allowed = cluster.is_live.copy()
-    allowed[sorted(gone)] = False
-    return pipeline.plan(Request("decommission", cluster, options, allowed))
+    flags = np.zeros(cluster.broker_count, dtype=np.bool_)
+    flags[sorted(gone)] = True
+    return pipeline.plan(Request("decommission", cluster, options, cluster.is_live & ~flags, leaving=flags))

@@ -1,6 +1,7 @@
 """Preferred leaders: balanced, or taken off some brokers. Only the order of replica lists changes, and nothing is copied."""
 
 from collections.abc import Iterable
+from dataclasses import replace
 
 import numpy as np
 
@@ -8,6 +9,7 @@ from kafka_runbooks.placement.arrays import Cluster, with_leaders
 from kafka_runbooks.placement.errors import InvalidRequest
 from kafka_runbooks.placement.leaders import by_count
 from kafka_runbooks.placement.plan import Plan
+from kafka_runbooks.placement.planners.left_alone import named, without_in_sync
 from kafka_runbooks.placement.planners.options import DEFAULTS, Options, Request
 from kafka_runbooks.placement.planners.pipeline import choose_leaders
 from kafka_runbooks.placement.planners.report import report
@@ -42,7 +44,7 @@ def balance_leaders(
 
 
 def evacuate_leaders(cluster: Cluster, leaving: Iterable[int], options: Options = DEFAULTS) -> Plan:
-    """No preferred leader on some brokers; replicas stay.
+    """No leader on some brokers: neither now, nor preferred, nor the next to be elected; replicas stay.
 
     Args:
         cluster: the observed cluster.
@@ -54,12 +56,19 @@ def evacuate_leaders(cluster: Cluster, leaving: Iterable[int], options: Options 
     """
     cluster = prepare(cluster, options)
     gone = broker_indices(cluster, leaving, where="brokers")
-    rows = np.nonzero(scope_of(cluster, options))[0]
-    after, impossible = by_count.evacuate(cluster.replicas, rows, gone.tolist(), cluster.in_sync, cluster.broker_count)
+    rows = np.nonzero(scope_of(cluster, options) & ~without_in_sync(cluster))[0]
+    after, impossible = by_count.evacuate(
+        cluster.replicas, rows, gone.tolist(), cluster.in_sync, cluster.leads, cluster.broker_count
+    )
     if len(impossible):
         names = ["{}-{}".format(*cluster.name(int(row))) for row in impossible[:5]]
         raise InvalidRequest(
             f"{len(impossible)} partitions have no in-sync replica on another broker ({', '.join(names)}): "
             "evacuate fewer brokers at once, or move a replica first"
         )
-    return report(Request("evacuate", cluster, options, cluster.is_live.copy()), cluster.replicas, after)
+    plan = report(Request("evacuate", cluster, options, cluster.is_live.copy()), cluster.replicas, after)
+    led = rows[np.isin(cluster.leads, gone)[rows] & (after == cluster.replicas).all(axis=1)[rows]]
+    if not len(led):
+        return plan
+    notice = f"{named(cluster, led)} are led by these brokers although another one is preferred: elect preferred leaders"
+    return replace(plan, notices=(*plan.notices, notice))

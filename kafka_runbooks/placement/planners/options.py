@@ -62,3 +62,11 @@ class Request:
     """Whether replicas may move to balance, beyond those that must."""
     substitutes: Mapping[int, int] | None = None
     """Index of a leaving broker -> the broker that takes over its replicas."""
+    leaving: Flags | None = None
+    """B: brokers to empty, dead or alive; None: every live one that isn't allowed."""
+    levels: bool = False
+    """Whether the plan balances: then partitions that aren't in sync stay where they are."""
+    without_set: Flags | None = None
+    """P: partitions that were found to have no valid set, and that nobody asked to move."""
+    refused: tuple[str, ...] = ()
+    """Why they have none, by example."""

@@ -15,13 +15,18 @@ from kafka_runbooks.placement.arrays import (
     widen,
     with_leaders,
 )
+from kafka_runbooks.placement.errors import InvalidRequest, NoAssignment
 from kafka_runbooks.placement.leaders import by_bytes_out, by_count
 from kafka_runbooks.placement.plan import Plan
+from kafka_runbooks.placement.planners.left_alone import asked_to_move
 from kafka_runbooks.placement.planners.options import Request
 from kafka_runbooks.placement.planners.report import SolvedMap, report
 from kafka_runbooks.placement.planners.scope import bytes_out_of, regions_of
 from kafka_runbooks.placement.problem import pose
 from kafka_runbooks.placement.solver.solve import DEFAULT_SPREAD, Goal, solve
+
+ATTEMPTS = 5
+"""Times that partitions are left out because they have no valid set: what they don't take, others may then get."""
 
 
 def plan(request: Request) -> Plan:
@@ -30,16 +35,42 @@ def plan(request: Request) -> Plan:
     Bytes out are balanced by choosing leaders alone where that is enough: then no replica moves.
     """
 
+    request, sets, solved = solve_what_has_a_set(request)
+
     def planned(request: Request) -> Plan:
         return finish(request, *solve_maps(request))
 
     if request.options.measure != "bytes out" or not request.moves:
-        return planned(request)
+        return finish(request, sets, solved)
     by_leaders = planned(replace(request, moves=False))
     if by_leaders.spread_after <= by_leaders.best_possible_spread + _tolerance(request, by_leaders):
         return by_leaders
     by_moves = planned(request)
     return by_moves if by_moves.spread_after < by_leaders.spread_after else by_leaders
+
+
+def solve_what_has_a_set(request: Request) -> tuple[Request, Indices, list[SolvedMap]]:
+    """Solve every map; partitions without a valid set that nobody asked to move are left out, so that they block no other.
+
+    Returns:
+        The request with what was left out, the sets, and the solved maps.
+
+    Raises:
+        NoAssignment: a partition that must move has no valid set, or none that is in scope has one.
+    """
+    asked = asked_to_move(request)
+    for _ in range(ATTEMPTS):
+        try:
+            return request, *solve_maps(request)
+        except NoAssignment as error:
+            rows = np.zeros(request.cluster.partition_count, dtype=np.bool_)
+            rows[list(error.rows)] = True
+            left = np.logical_or.reduce([region.scope for region in regions_of(request)]) & ~rows
+            if not rows.any() or (rows & asked).any() or not left.any():
+                raise
+            without = rows if request.without_set is None else rows | request.without_set
+            request = replace(request, without_set=without, refused=(*request.refused, str(error.reasons[0])))
+    return request, *solve_maps(request)
 
 
 def _tolerance(request: Request, plan: Plan) -> float:
@@ -59,6 +90,7 @@ def solve_maps(request: Request) -> tuple[Indices, list[SolvedMap]]:
     for region in regions_of(request):
         if not region.scope.any():
             continue
+        _require_racks(request, region.brokers)
         problem = pose(request.cluster, region.scope, region.brokers, options.rules(request.replication))
         solution = solve(problem, goal, sets, substitutes=substitutes)
         if goal.max_moved_bytes is not None:
@@ -66,6 +98,18 @@ def solve_maps(request: Request) -> tuple[Indices, list[SolvedMap]]:
         sets = solution.sets
         solved.append(SolvedMap(problem, solution))
     return request.cluster.replicas if sets is None else sets, solved
+
+
+def _require_racks(request: Request, brokers: Flags) -> None:
+    """Refuse brokers with and without a rack together: whether two of them share a rack isn't known."""
+    cluster = request.cluster
+    ids = {int(cluster.broker_ids[b]): cluster.rack_name(b) for b in np.nonzero(brokers & cluster.is_live)[0].tolist()}
+    bare = [broker for broker, rack in ids.items() if rack is None]
+    if bare and len(bare) < len(ids) and request.options.min_racks != 1:
+        raise InvalidRequest(
+            f"racks: brokers {bare[:20]} have none and others do, so no set can be spread over racks: "
+            "set broker.rack on them, or ask for no more than one rack (--min-racks 1)"
+        )
 
 
 def finish(request: Request, sets: Indices, solved: list[SolvedMap]) -> Plan:

@@ -1,6 +1,7 @@
 """Rebuild: bring topics onto a list of brokers, as topicmappr's `rebuild` does."""
 
 from collections.abc import Iterable
+from dataclasses import replace
 
 import numpy as np
 
@@ -53,4 +54,5 @@ def rebuild(
     if substitute:
         usable = allowed & cluster.is_live
         pairs = affinity.pair(cluster, np.nonzero(mapped & ~usable)[0], np.nonzero(usable & ~mapped)[0])
-    return pipeline.plan(Request("rebuild", cluster, options, allowed, replication, moves=force, substitutes=pairs))
+    request = Request("rebuild", cluster, options, allowed, replication, moves=force, substitutes=pairs)
+    return pipeline.plan(replace(request, leaving=~(allowed & cluster.is_live), levels=force))

@@ -36,8 +36,9 @@ def replace_brokers(
     cluster = prepare(cluster, options)
     gone = broker_indices(cluster, leaving, where="leaving")
     new = None if replacements is None else broker_indices(cluster, replacements, where="replacements")
-    allowed = cluster.is_live.copy()
-    allowed[gone] = False
+    emptied = np.zeros(cluster.broker_count, dtype=np.bool_)
+    emptied[gone] = True
+    allowed = cluster.is_live & ~emptied
     if new is not None and np.isin(new, gone).any():
         raise InvalidRequest("replacements: a broker can't replace itself")
     pairs = None
@@ -46,4 +47,4 @@ def replace_brokers(
             used = np.unique(cluster.replicas[cluster.replicas >= 0])
             new = np.setdiff1d(np.nonzero(allowed)[0], used)
         pairs = affinity.pair(cluster, gone, new)
-    return pipeline.plan(Request("replace", cluster, options, allowed, substitutes=pairs))
+    return pipeline.plan(Request("replace", cluster, options, allowed, substitutes=pairs, leaving=emptied))

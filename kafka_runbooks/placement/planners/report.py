@@ -6,12 +6,14 @@ from typing import NamedTuple
 
 import numpy as np
 
-from kafka_runbooks.placement.arrays import Cluster, Indices, added, distinct_racks
+from kafka_runbooks.placement.arrays import Indices, distinct_racks
 from kafka_runbooks.placement.leaders import by_bytes_out
-from kafka_runbooks.placement.plan import Plan
-from kafka_runbooks.placement.planners.options import Options, Request
+from kafka_runbooks.placement.plan import Plan, losing_racks
+from kafka_runbooks.placement.planners import left_alone
+from kafka_runbooks.placement.planners.options import Request
 from kafka_runbooks.placement.planners.scope import bytes_out_of, regions_of, scope_of
 from kafka_runbooks.placement.problem import Problem, Rules, observed_load, pose, spread_of
+from kafka_runbooks.placement.racks import misplaced
 from kafka_runbooks.placement.solver.solve import Solution
 
 
@@ -25,11 +27,12 @@ class SolvedMap(NamedTuple):
 def report(request: Request, before: Indices, after: Indices, solved: Sequence[SolvedMap] = ()) -> Plan:
     """The plan that changes `before` to `after`; without solved maps only orders changed, or the assignment was given."""
     cluster, options = request.cluster, request.options
-    required_racks = np.zeros(cluster.partition_count, dtype=np.int64)
-    for problem, _ in solved:
-        required_racks = np.where(problem.scope, problem.required_racks, required_racks)
+    violations = sum(int((misplaced(problem.rack_rules, after)[problem.scope] > 0).sum()) for problem, _ in solved)
     problems = [problem for problem, _ in solved]
-    problems = problems or [pose(cluster, scope_of(cluster, options), request.allowed, Rules(measure=options.measure))]
+    if not problems:
+        # Nothing moves, so no set is asked for: one that is not possible is no reason to refuse another's order.
+        nothing = np.zeros(cluster.partition_count, dtype=np.bool_)
+        problems = [pose(cluster, nothing, request.allowed, Rules(measure=options.measure))]
     spread_before = max(spread_of(problem, observed_load(problem)) for problem in problems)
     plan = Plan(
         kind=request.kind,
@@ -37,7 +40,7 @@ def report(request: Request, before: Indices, after: Indices, solved: Sequence[S
         before=before,
         after=after,
         targets=np.logical_or.reduce([problem.allowed for problem, _ in solved]) if solved else request.allowed,
-        required_racks=required_racks,
+        rack_violations=violations,
         measure=problems[0].measure,
         spread_before=spread_before,
         spread_after=max((s.spread for _, s in solved), default=spread_before),
@@ -45,7 +48,7 @@ def report(request: Request, before: Indices, after: Indices, solved: Sequence[S
         best_possible_is_exact=all(s.best_is_exact for _, s in solved),
         lower_bound_bytes=sum(s.lower_bound_bytes for _, s in solved),
         forced_bytes=sum(s.forced_bytes for _, s in solved),
-        notices=tuple(_notices(cluster, options, before, after)),
+        notices=tuple(_notices(request, before, after)),
     )
     return _in_bytes_out(request, plan) if options.measure == "bytes out" else plan
 
@@ -70,18 +73,20 @@ def _in_bytes_out(request: Request, plan: Plan) -> Plan:
     )
 
 
-def _notices(cluster: Cluster, options: Options, before: Indices, after: Indices) -> Iterable[str]:
-    alive = ((cluster.replicas >= 0) & cluster.is_live[np.maximum(cluster.replicas, 0)]).any(axis=1)
-    lost = np.nonzero(added(before, after).any(axis=1) & ~alive)[0]
-    if len(lost):
-        names = ", ".join("{}-{}".format(*cluster.name(int(row))) for row in lost[:5])
-        yield f"{len(lost)} partitions have no live replica to copy from ({names}): they wait until one comes back"
+def _notices(request: Request, before: Indices, after: Indices) -> Iterable[str]:
+    cluster, options = request.cluster, request.options
+    scope = scope_of(cluster, options)
+    yield from left_alone.notices(request, scope)
+    if request.without_set is not None and len(rows := np.nonzero(request.without_set)[0]):
+        yield f"{left_alone.named(cluster, rows)} have no valid set and are left as they are: {'; '.join(request.refused)}"
+    if len(rows := losing_racks(cluster, before, after)):
+        yield f"{left_alone.named(cluster, rows)} span fewer racks than before: the brokers that are left allow no more"
     width = cluster.replicas.shape[1]
     crowded = distinct_racks(cluster.replicas, cluster.racks) < distinct_racks(after, cluster.racks)
     repaired = int((crowded & ((cluster.replicas >= 0).sum(axis=1) == (after[:, :width] >= 0).sum(axis=1))).sum())
     if repaired:
         yield f"{repaired} sets span more racks than before, for they could (min_racks sets how many are enough)"
-    unsized = int((cluster.size_bytes[scope_of(cluster, options)] == 0).sum())
+    unsized = int((cluster.size_bytes[scope] == 0).sum())
     if unsized and options.measure != "replica count":
         yield f"{unsized} partitions have no size (empty, or unknown): they are spread by replica count"
     if options.regions is not None:

@@ -33,4 +33,4 @@ def scale_up(cluster: Cluster, new: Iterable[int], options: Options = DEFAULTS, 
         raise InvalidRequest(f"new: brokers {old} hold replicas already; `rebalance` balances brokers that are in use")
     allowed = brokers_of(cluster, brokers)
     allowed[fresh] = True
-    return pipeline.plan(Request("scale", cluster, options, allowed, moves=True))
+    return pipeline.plan(Request("scale", cluster, options, allowed, moves=True, levels=True))

@@ -9,6 +9,7 @@ from kafka_runbooks.models.placement import MOST_BYTES
 from kafka_runbooks.placement import maps
 from kafka_runbooks.placement.arrays import Cluster, Flags, Ints
 from kafka_runbooks.placement.errors import InFlight, InvalidRequest
+from kafka_runbooks.placement.planners.left_alone import catching_up, without_in_sync
 from kafka_runbooks.placement.planners.options import Options, Request
 from kafka_runbooks.placement.snapshots import broker_indices
 
@@ -80,8 +81,13 @@ def brokers_of(cluster: Cluster, brokers: Iterable[int] | None) -> Flags:
 
 
 def regions_of(request: Request) -> list[maps.Region]:
-    """The maps, restricted to the topics and brokers requested; a single map of all of them where none is given."""
-    scope, allowed, regions = scope_of(request.cluster, request.options), request.allowed, request.options.regions
+    """The maps, restricted to the brokers requested and to the partitions that may change; one of all where none is given."""
+    cluster, regions = request.cluster, request.options.regions
+    scope = scope_of(cluster, request.options) & ~without_in_sync(cluster)
+    if request.levels:
+        scope &= ~catching_up(cluster)
+    if request.without_set is not None:
+        scope &= ~request.without_set
     if regions is None:
-        return [maps.Region("", scope, allowed)]
-    return [replace(region, scope=region.scope & scope, brokers=region.brokers & allowed) for region in regions.regions]
+        return [maps.Region("", scope, request.allowed)]
+    return [replace(region, scope=region.scope & scope, brokers=region.brokers & request.allowed) for region in regions.regions]

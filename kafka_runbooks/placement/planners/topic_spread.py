@@ -22,6 +22,7 @@ from kafka_runbooks.placement.planners import pipeline
 from kafka_runbooks.placement.planners.options import DEFAULTS, Options, Request
 from kafka_runbooks.placement.planners.scope import brokers_of, prepare, regions_of
 from kafka_runbooks.placement.problem import Problem, pose
+from kafka_runbooks.placement.racks import RackRule
 from kafka_runbooks.placement.solver.solve import Goal, solve
 
 
@@ -29,8 +30,8 @@ def spread_topics(cluster: Cluster, options: Options = DEFAULTS, brokers: Iterab
     """Each topic's replicas evenly over the brokers: counts per topic and broker differ by 1 where racks allow."""
     cluster = prepare(cluster, options)
     options = replace(options, measure="replica count")
-    request = Request("spread", cluster, options, brokers_of(cluster, brokers))
-    sets, solved = pipeline.solve_maps(request)
+    request = Request("spread", cluster, options, brokers_of(cluster, brokers), levels=True)
+    request, sets, solved = pipeline.solve_what_has_a_set(request)
     forced = sum(solution.moved_bytes for _, solution in solved)
     result = Spread(sets.copy())
     for region in regions_of(request):
@@ -146,7 +147,8 @@ class _Topic:
         self._size: list[int] = problem.cluster.size_bytes.tolist()
         self._capacity: list[int] = problem.cluster.capacity_bytes.tolist()
         self._racks: list[int] = problem.cluster.racks.tolist()
-        self._required_racks: list[int] = problem.required_racks.tolist()
+        self._rack_rule = RackRule(problem.rack_rules)
+        self._pinned: list[list[int]] = [] if problem.pinned is None else problem.pinned.tolist()
         self._used: list[int] = used.tolist()
         self._held: dict[int, set[int]] = {b: set() for b in brokers.tolist()}
         for number, row in enumerate(self.rows):
@@ -193,11 +195,12 @@ class _Topic:
             return False
         if size < self._problem.smallest_moved_bytes and source in self._before[number]:
             return False
+        if self._pinned and source in self._pinned[number]:
+            return False
         if self._racks[source] == self._racks[destination]:
             return True
-        others = {self._racks[b] for b in row if b >= 0 and b != source}
-        need = min(self._required_racks[number], len(others | {self._racks[source]}))
-        return not self._problem.within_racks and len(others | {self._racks[destination]}) >= need
+        members = [b for b in row if b >= 0]
+        return not self._problem.within_racks and self._rack_rule.may_enter(number, members, source, self._racks[destination])
 
     def _cost(self, number: int, source: int, destination: int) -> int:
         """Bytes that a move adds to those copied; negative where it undoes one."""

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from kafka_runbooks.placement.arrays import Floats, Ints, loads
+from kafka_runbooks.placement.arrays import NONE, OFFLINE, Floats, Ints, loads
 from kafka_runbooks.placement.bounds.load_ranges import Exchange
 from kafka_runbooks.placement.bounds.relaxation import HALVINGS, Relaxation
 from kafka_runbooks.placement.solver.state import State
@@ -143,12 +143,12 @@ class _Takers:
         """
         state, net, home = self.state, self.net, self.state.racks[source]
         members = [b for b in state.sets[partition].tolist() if b >= 0]
-        others = {state.racks[b] for b in members if b != source}
-        spans_enough = len(others) >= min(state.required_racks[partition], len(others | {home}))
         may_leave = -net[home] >= weight and not state.problem.within_racks
 
         def enters(rack: int) -> bool:
-            return rack == home or (may_leave and net[rack] >= weight and (spans_enough or rack not in others))
+            return rack == home or (
+                may_leave and net[rack] >= weight and state.rack_rule.may_enter(partition, members, source, rack)
+            )
 
         def fits(broker: int) -> bool:
             return (
@@ -225,7 +225,13 @@ def heaviest_first(state: State, sources: Iterable[int]) -> dict[int, tuple[list
     flags = np.zeros(state.problem.cluster.broker_count, dtype=np.bool_)
     flags[givers] = True
     movable = state.problem.scope & (state.problem.cluster.size_bytes >= state.problem.smallest_moved_bytes)
-    rows, slots = np.nonzero((state.sets >= 0) & flags[np.maximum(state.sets, 0)] & movable[:, None])
+    candidates = (state.sets >= 0) & flags[np.maximum(state.sets, 0)] & movable[:, None]
+    if state.problem.pinned is not None:
+        for slot in range(state.problem.pinned.shape[1]):
+            candidates &= (
+                state.sets != np.where(state.problem.pinned[:, slot] == NONE, OFFLINE, state.problem.pinned[:, slot])[:, None]
+            )
+    rows, slots = np.nonzero(candidates)
     brokers = state.sets[rows, slots]
     weights = state.problem.weight[rows]
     order = np.lexsort((rows, -weights, brokers))

@@ -51,6 +51,7 @@ def fill(state: State, substitutes: dict[int, int] | None = None) -> None:
     def by_count(broker: int) -> Key:
         return (counts[broker], state.load[broker] / state.width[broker], broker)
 
+    failed: dict[int, PlacementReason] = {}
     for chosen, key in ((order[weighty], by_load), (order[~weighty], by_count)):
         heaps = BrokerHeaps(state, key)
         for row in chosen.tolist():
@@ -59,10 +60,13 @@ def fill(state: State, substitutes: dict[int, int] | None = None) -> None:
                 if broker is None:
                     broker = _choose_after_displacing(state, row, heaps)
                 if broker is None:
-                    raise NoAssignment([why_not(state, row), *rack_shortages(state)])
+                    failed[row] = why_not(state, row)
+                    break
                 counts[broker] += 1
                 state.place(row, state.sets[row].tolist().index(NONE), broker)
                 heaps.update(broker)
+    if failed:
+        raise NoAssignment([next(iter(failed.values())), *rack_shortages(state)], tuple(failed))
 
 
 class BrokerHeaps:
@@ -110,13 +114,6 @@ class BrokerHeaps:
         return None if best is None else int(best[-1])
 
 
-def closed_racks(state: State, row: int, members: list[int]) -> set[int]:
-    """Racks that the next replica of this partition must avoid for its set to span the racks required."""
-    racks = {state.racks[b] for b in members}
-    left = int(state.problem.replication[row]) - len(members)
-    return racks if state.required_racks[row] - len(racks) >= left else set()
-
-
 def _choose(state: State, row: int, heaps: BrokerHeaps) -> int | None:
     """The broker for the next replica of a partition; None where no broker has room."""
     members = [b for b in state.sets[row].tolist() if b >= 0]
@@ -125,13 +122,13 @@ def _choose(state: State, row: int, heaps: BrokerHeaps) -> int | None:
     def fits(broker: int) -> bool:
         return broker not in members and state.used[broker] + size <= state.capacity[broker]
 
-    return heaps.lowest(fits, closed_racks(state, row, members))
+    return heaps.lowest(fits, state.rack_rule.closed(row, members))
 
 
 def _choose_after_displacing(state: State, row: int, heaps: BrokerHeaps) -> int | None:
     """Make room where only space is missing, by moving another new replica of the plan elsewhere."""
     members = [b for b in state.sets[row].tolist() if b >= 0]
-    closed = closed_racks(state, row, members)
+    closed = state.rack_rule.closed(row, members)
     brokers = [b for b in np.nonzero(state.problem.allowed)[0].tolist() if b not in members and state.racks[b] not in closed]
     for broker in sorted(brokers, key=lambda b: (state.used[b] - state.capacity[b], b)):
         short = state.used[broker] + state.size[row] - state.capacity[broker]
@@ -157,7 +154,7 @@ def _substitute(state: State, row: int, substitutes: dict[int, int]) -> None:
         if new is None or state.sets[row, slot] != NONE or new in members or len(members) >= state.problem.replication[row]:
             continue
         room = state.used[new] + state.size[row] <= state.capacity[new]
-        if room and state.racks[new] not in closed_racks(state, row, members):
+        if room and state.racks[new] not in state.rack_rule.closed(row, members):
             state.place(row, slot, new)
 
 
@@ -166,7 +163,7 @@ def why_not(state: State, row: int) -> PlacementReason:
     cluster = state.problem.cluster
     topic, number = cluster.name(row)
     members = [b for b in state.sets[row].tolist() if b >= 0]
-    closed = closed_racks(state, row, members)
+    closed = state.rack_rule.closed(row, members)
     others = [b for b in np.nonzero(state.problem.allowed)[0].tolist() if b not in members]
     inside = [b for b in others if state.racks[b] not in closed]
     used = ", ".join(sorted(cluster.rack_names[rack] for rack in closed))

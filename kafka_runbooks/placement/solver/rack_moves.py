@@ -120,12 +120,10 @@ def _destination(
     state: State, heaps: BrokerHeaps, partition: int, source: int, net: dict[int, int], highest: dict[int, int] | None
 ) -> int | None:
     members = [b for b in state.sets[partition].tolist() if b >= 0]
-    others = {state.racks[b] for b in members if b != source}
     weight, size = state.weight[partition], state.size[partition]
-    need = min(state.required_racks[partition], len(others | {state.racks[source]}))
-    open_racks = {rack for rack, amount in net.items() if amount >= weight}
-    if len(others) < need:
-        open_racks -= others
+    open_racks = {
+        rack for rack, amount in net.items() if amount >= weight and state.rack_rule.may_enter(partition, members, source, rack)
+    }
     if not open_racks:
         return None
 

@@ -9,8 +9,9 @@ from math import lcm
 
 import numpy as np
 
-from kafka_runbooks.placement.arrays import NONE, Indices, distinct_racks
+from kafka_runbooks.placement.arrays import NONE, Indices
 from kafka_runbooks.placement.problem import Problem, open_slots
+from kafka_runbooks.placement.racks import RackRule, needs_room
 
 
 def keep(problem: Problem, sets: Indices | None = None) -> Indices:
@@ -46,16 +47,18 @@ def _drop_surplus(problem: Problem, kept: Indices) -> None:
         np.add.at(part, column[column >= 0], share[column >= 0])
         expected = [a + b for a, b in zip(expected, part.tolist(), strict=True)]
 
-    racks: list[int] = cluster.racks.tolist()
+    rule = RackRule(problem.rack_rules)
     order = rows[np.argsort(-problem.weight[rows], kind="stable")]
     for row in order.tolist():
         brokers = [b for b in kept[row].tolist() if b >= 0]
         synced = {b for b, s in zip(cluster.replicas[row].tolist(), cluster.in_sync[row].tolist(), strict=True) if s}
-        weight, wanted, required = int(problem.weight[row]), int(problem.replication[row]), int(problem.required_racks[row])
+        weight, wanted = int(problem.weight[row]), int(problem.replication[row])
         while len(brokers) > wanted:
             count = len(brokers)
-            need = min(required, len({racks[b] for b in brokers}))
-            fine = [b for b in brokers if len({racks[c] for c in brokers if c != b}) >= need]
+            fine = rule.droppable(row, brokers)
+            if synced.intersection(brokers) == {*fine}:
+                # The last in-sync replicas: what the others hold may lack records.
+                fine = [b for b in brokers if b not in synced] or fine
             gone = max(fine, key=lambda b: (b not in synced, expected[b] / width[b], b))
             brokers.remove(gone)
             before, after = weight * (wanted * scale // count), weight * (wanted * scale // (count - 1))
@@ -67,16 +70,14 @@ def _drop_surplus(problem: Problem, kept: Indices) -> None:
 
 
 def _make_room_for_racks(problem: Problem, kept: Indices) -> None:
-    """Empty slots of sets that would otherwise span fewer racks than they can; the preferred leader is the last to go."""
-    racks: list[int] = problem.cluster.racks.tolist()
-    reach = distinct_racks(kept, problem.cluster.racks) + open_slots(problem, kept)
-    for row in np.nonzero(problem.scope & (reach < problem.required_racks))[0].tolist():
-        missing = int(problem.required_racks[row] - reach[row])
-        seen: set[int] = set()
-        duplicates = []
-        for slot, broker in enumerate(kept[row].tolist()):
-            if broker >= 0 and racks[broker] in seen:
-                duplicates.append(slot)
-            seen.add(racks[broker] if broker >= 0 else -1)
-        for slot in duplicates[-missing:]:
-            kept[row, slot] = NONE
+    """Empty slots of sets that couldn't be completed by the rack rule; in-sync replicas and the preferred leader go last."""
+    rows = np.nonzero(problem.scope & needs_room(problem.rack_rules, kept, open_slots(problem, kept)))[0]
+    if not len(rows):
+        return
+    rule, cluster = RackRule(problem.rack_rules), problem.cluster
+    for row in rows.tolist():
+        synced = {b for b, s in zip(cluster.replicas[row].tolist(), cluster.in_sync[row].tolist(), strict=True) if s}
+        members = {broker: slot for slot, broker in enumerate(kept[row].tolist()) if broker >= 0}
+        while rule.missing(row, list(members)) > 0:
+            gone = max(rule.droppable(row, list(members)), key=lambda b: (b not in synced, members[b]))
+            kept[row, members.pop(gone)] = NONE

@@ -5,8 +5,9 @@ Loads are Python integers in lists: the solver moves one replica at a time, and 
 
 import numpy as np
 
-from kafka_runbooks.placement.arrays import Flags, Indices, Ints, distinct_racks, holds, loads, widen
+from kafka_runbooks.placement.arrays import Flags, Indices, Ints, holds, loads, widen
 from kafka_runbooks.placement.problem import Problem
+from kafka_runbooks.placement.racks import RackRule, misplaced
 
 
 class State:
@@ -24,7 +25,7 @@ class State:
         self.racks: list[int] = cluster.racks.tolist()
         self.weight: list[int] = problem.weight.tolist()
         self.size: list[int] = cluster.size_bytes.tolist()
-        self.required_racks: list[int] = problem.required_racks.tolist()
+        self.rack_rule = RackRule(problem.rack_rules)
         self.allowed: list[bool] = problem.allowed.tolist()
         self.width: list[float] = problem.width.tolist()
         self.capacity: list[int] = np.where(cluster.capacity_bytes > 0, cluster.capacity_bytes, np.iinfo(np.int64).max).tolist()
@@ -102,10 +103,11 @@ class State:
         problem = self.problem
         rows = self.sets[partitions]
         fine: Flags = ~holds(rows, destination) & bool(problem.allowed[destination])
+        if problem.pinned is not None:
+            fine &= ~holds(problem.pinned[partitions], source)
         if self.racks[source] == self.racks[destination]:
             return fine
         if problem.within_racks:
             return np.zeros(len(partitions), dtype=np.bool_)
         after = np.where(rows == source, destination, rows)
-        now = distinct_racks(rows, problem.cluster.racks)
-        return fine & (distinct_racks(after, problem.cluster.racks) >= np.minimum(problem.required_racks[partitions], now))
+        return fine & (misplaced(problem.rack_rules, after, partitions) <= misplaced(problem.rack_rules, rows, partitions))

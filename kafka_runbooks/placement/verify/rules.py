@@ -90,11 +90,15 @@ def check_assignment(
         can = min(wanted, len(racks), min_racks or wanted)
         if spans < can:
             wrong.append(f"{name}: {replicas} spans {spans} racks, {can} are possible")
+        elif can == min(wanted, len(racks)) and (uneven := _uneven(known, homes, replicas)):
+            wrong.append(f"{name}: {replicas} is uneven over racks: {uneven}")
         _shift(known, used, name, old, replicas)
     return wrong + _over_capacity(known, used, _used(known, known.replicas), "in the end")
 
 
-def check_batch(known: Facts, before: Sets, batch: Sets, *, floor: int | None = None, is_given: bool = False) -> list[str]:
+def check_batch(
+    known: Facts, before: Sets, batch: Sets, *, floor: int | None = None, racks: int | None = None, is_given: bool = False
+) -> list[str]:
     """Check one batch, which changes the state `before` (all partitions) to that state with `batch` applied.
 
     While it runs every partition has its old and its new replicas (KIP-455), and disks hold both.
@@ -104,21 +108,25 @@ def check_batch(known: Facts, before: Sets, batch: Sets, *, floor: int | None = 
         before: replicas of every partition before the batch.
         batch: replicas of the partitions that change.
         floor: replication factor that a batch may go down to, where the plan lowers it.
+        racks: racks of the brokers that may hold replicas after the plan; None: no rack leaves.
         is_given: an operator chose the destinations: racks, liveness and replication factor are not the planner's responsibility.
 
     Returns:
         One finding for each broken rule.
     """
-    return _check_batch(known, before, _used(known, before), batch, floor, is_given)
+    return _check_batch(known, before, _used(known, before), batch, floor, racks, is_given)
 
 
-def check_batches(known: Facts, batches: Iterable[Sets], *, floor: int | None = None, is_given: bool = False) -> list[str]:
+def check_batches(
+    known: Facts, batches: Iterable[Sets], *, floor: int | None = None, racks: int | None = None, is_given: bool = False
+) -> list[str]:
     """Check batches one after the other, each from the state that those before it leave; see `check_batch`.
 
     Args:
         known: the observed cluster.
         batches: replicas of the partitions that change, batch by batch.
         floor: replication factor that a batch may go down to, where the plan lowers it.
+        racks: racks of the brokers that may hold replicas after the plan; None: no rack leaves.
         is_given: an operator chose the destinations.
 
     Returns:
@@ -127,7 +135,7 @@ def check_batches(known: Facts, batches: Iterable[Sets], *, floor: int | None = 
     wrong = []
     state, used = dict(known.replicas), _used(known, known.replicas)
     for number, batch in enumerate(batches):
-        wrong += [f"batch {number}: {finding}" for finding in _check_batch(known, state, used, batch, floor, is_given)]
+        wrong += [f"batch {number}: {finding}" for finding in _check_batch(known, state, used, batch, floor, racks, is_given)]
         for name, replicas in batch.items():
             _shift(known, used, name, state[name], replicas)
         state.update(batch)
@@ -135,7 +143,7 @@ def check_batches(known: Facts, batches: Iterable[Sets], *, floor: int | None = 
 
 
 def _check_batch(
-    known: Facts, before: Sets, used: Mapping[int, int], batch: Sets, floor: int | None, is_given: bool
+    known: Facts, before: Sets, used: Mapping[int, int], batch: Sets, floor: int | None, racks: int | None, is_given: bool
 ) -> list[str]:
     wrong = []
     peak = dict(used)
@@ -144,13 +152,15 @@ def _check_batch(
         if not replicas or len(set(replicas)) != len(replicas):
             wrong.append(f"{name}: not a replica list: {replicas}")
         if not is_given:
-            wrong += _broken_by_planner(known, name, old, replicas, floor)
+            wrong += _broken_by_planner(known, name, old, replicas, floor, racks)
         for broker in set(replicas) - set(old):
             peak[broker] = peak.get(broker, 0) + known.size_bytes[name]
     return wrong + _over_capacity(known, peak, used, "while both copies exist")
 
 
-def _broken_by_planner(known: Facts, name: Name, old: list[int], new: list[int], floor: int | None) -> list[str]:
+def _broken_by_planner(
+    known: Facts, name: Name, old: list[int], new: list[int], floor: int | None, racks: int | None
+) -> list[str]:
     """Check what planners guarantee for each partition: as many replicas, on live brokers, in as many racks."""
     wrong = []
     if len(new) < min(len(old), floor or len(old)):
@@ -159,9 +169,20 @@ def _broken_by_planner(known: Facts, name: Name, old: list[int], new: list[int],
     if dead:
         wrong.append(f"{name}: to dead or unknown brokers {dead}")
     spans, spanned = (len({known.rack.get(broker) for broker in row if broker >= 0}) for row in (new, old))
-    if spans < min(spanned, len(new)):
+    if spans < min(spanned, len(new), racks or spanned):
         wrong.append(f"{name}: {new} spans {spans} racks, {old} spanned {spanned}")
     return wrong
+
+
+def _uneven(known: Facts, homes: Collection[int], replicas: list[int]) -> str:
+    """Two racks of which one has at least two replicas more than the other, though that one has a broker to spare."""
+    share: dict[str, int] = {known.rack[broker]: 0 for broker in homes}
+    for broker in replicas:
+        share[known.rack[broker]] = share.get(known.rack[broker], 0) + 1
+    room = {known.rack[broker] for broker in homes if broker not in replicas}
+    fullest = max(share, key=lambda rack: share[rack])
+    emptier = [rack for rack in room if share[rack] + 2 <= share[fullest]]
+    return f"{share[fullest]} in {fullest}, {share[emptier[0]]} in {emptier[0]}" if emptier else ""
 
 
 def check_order(known: Facts, after: Sets) -> list[str]:

@@ -6,7 +6,6 @@ from kafka_runbooks.placement.arrays import Cluster, Flags
 from kafka_runbooks.placement.batches import Batch
 from kafka_runbooks.placement.errors import PlannerDefect
 from kafka_runbooks.placement.plan import Plan
-from kafka_runbooks.placement.snapshots import assignments
 from kafka_runbooks.placement.verify import rules
 
 
@@ -23,7 +22,7 @@ def check(plan: Plan, batches: Sequence[Batch] = (), *, leader_first: bool = Fal
     """
     cluster = plan.cluster
     known = rules.facts(cluster)
-    after = {(t, p): ids for t, p, ids in assignments(cluster, plan.after, range(cluster.partition_count))}
+    after = {cluster.name(row): cluster.ids(members) for row, members in enumerate(plan.after)}
     findings = [*_of_plan(plan, known, after), *_of_batches(plan, batches, known, after, leader_first)]
     if findings:
         raise PlannerDefect(findings)
@@ -52,7 +51,7 @@ def _of_plan(plan: Plan, known: rules.Facts, after: rules.Sets) -> Iterator[str]
 
 def _of_batches(plan: Plan, batches: Sequence[Batch], known: rules.Facts, after: rules.Sets, leader_first: bool) -> Iterator[str]:
     changes = [{(p.topic, p.partition): list(p.replicas) for p in batch.reassignment().partitions} for batch in batches]
-    yield from rules.check_batches(known, changes, floor=1 if leader_first else plan.replication)
+    yield from rules.check_batches(known, changes, floor=1 if leader_first else plan.replication, racks=plan.racks_left)
     state = dict(known.replicas)
     for change in changes:
         state |= change
