@@ -15,6 +15,7 @@ from activities.permits import PermitActivities
 from activities.release import ReleaseActivities
 from activities.replacement import ReplacementActivities
 from activities.step import Access, Steps
+from activities.throttle import ThrottleActivities
 
 ACTIVITIES: tuple[type[Steps], ...] = (
     BrokerActivities,
@@ -28,6 +29,7 @@ ACTIVITIES: tuple[type[Steps], ...] = (
     PermitActivities,
     ReleaseActivities,
     ReplacementActivities,
+    ThrottleActivities,
 )
 
 

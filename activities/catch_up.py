@@ -59,9 +59,8 @@ class CatchUpActivities(Steps):
             done = bytes_arrived(plan, on_disk, in_sync)
             now = time.monotonic()
             pace.observe(now, done + len(in_sync))
-            down = snapshot.down_broker_ids - {broker_id}
             late = [partition for partition in assigned if partition.name not in in_sync]
-            throttling.adapt(copies_to(broker_id, late), live, hold_at_floor=bool(down), partitions=snapshot.partitions)
+            throttling.adapt(copies_to(broker_id, late), live, partitions=snapshot.partitions)
             held = hold(snapshot, broker_id, late, pace.still_for_seconds(now))
             waiting = None if held is None else reporter.waiting(held.reason, held.resumes_when, held.blocking)
             note = f"throttle: {throttling.reason}"
@@ -107,8 +106,7 @@ class CatchUpActivities(Steps):
             if not total:
                 raise NoReplica(f"brokers: {names} hold no replica")
             copies = leases.catching_up(snapshot.partitions, request.brokers)
-            down = snapshot.down_broker_ids - set(request.brokers)
-            throttling.adapt(copies, snapshot.live_broker_ids, hold_at_floor=bool(down), partitions=snapshot.partitions)
+            throttling.adapt(copies, snapshot.live_broker_ids, expected_down=request.brokers, partitions=snapshot.partitions)
             missing = sum(len(copy.destinations) for copy in copies)
             waiting = None
             if away := sorted(set(request.brokers) - snapshot.live_broker_ids):

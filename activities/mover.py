@@ -158,20 +158,10 @@ class Mover:
             reassignments = tuple(sorted([*kept, *owned], key=lambda move: move.name))
             ledgers.write(self._clients.kubernetes, ledger.model_copy(update={"reassignments": reassignments}))
         if copying:
-            held = bool(snapshot.down_broker_ids - set(self._plan.leaving))
-            self._throttling.adapt(copying, snapshot.live_broker_ids, hold_at_floor=held, partitions=snapshot.partitions)
+            live, leaving = snapshot.live_broker_ids, self._plan.leaving
+            self._throttling.adapt(copying, live, expected_down=leaving, partitions=snapshot.partitions)
         if decision.submit and copying:
-            # Rates are adapted only every few seconds; new moves must be throttled from their start.
-            written = ledgers.read(self._clients.kubernetes, self._request.token)
-            ledgers.throttle(
-                self._clients.kafka,
-                self._clients.kubernetes,
-                self._fence,
-                written,
-                copying,
-                snapshot.live_broker_ids,
-                self._throttling.wanted(copying, snapshot.live_broker_ids),
-            )
+            self._throttling.take(copying, snapshot.live_broker_ids)
         held_back = self._refusals.held(time.monotonic())
         targets: dict[TopicPartition, Sequence[int] | None] = dict.fromkeys((move.name for move in decision.cancel), None)
         targets.update({move.name: move.before for move in decision.restore})

@@ -1,25 +1,41 @@
-"""The replication rates of one copy while it runs: measured, computed by the controller, and set on the brokers under leases."""
+"""The replication rates of one copy while it runs: measured, computed by the controller, and set on the brokers under leases.
+
+The guard over them never sleeps. While Temporal is away, nobody knows whether the run may still act: rates fall, and none rises.
+While the Kubernetes API is away, no rate can be recorded: one that should fall falls to the floor, which the ledger allows in
+advance. `keep_throttles` looks after them while no step does: in a pause, at a gate, in a wait.
+"""
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from datetime import UTC, datetime
+from typing import TypeVar
 
-from activities import ledgers
-from activities.overrides import in_force
+from activities import ledgers, overrides, plan_store
+from activities.errors import TemporalUnreachable
+from activities.in_parallel import for_each
 from activities.permits import Fence
-from activities.step import Link
+from activities.step import Link, Steps, poll, step
 from kafka_runbooks.clients.clusters import ClusterClients
-from kafka_runbooks.clients.errors import ClientError
-from kafka_runbooks.models.cluster import Partition, ReplicaSizes, ThrottleRates
+from kafka_runbooks.clients.errors import ClientError, Refused, Unreachable
+from kafka_runbooks.models.cluster import Direction, Partition, ReplicaSizes, ThrottleRates
 from kafka_runbooks.models.kubernetes import BrokerPod
-from kafka_runbooks.models.messages import Token
+from kafka_runbooks.models.ledger import Ledger
+from kafka_runbooks.models.messages import StepRequest, Token
 from kafka_runbooks.models.moves import Copy
-from kafka_runbooks.models.throttles import AdaptiveThrottle, Rates, Throttle
+from kafka_runbooks.models.operator import Overrides
+from kafka_runbooks.models.replacement import ReplacementPlan
+from kafka_runbooks.models.throttles import MEGABYTE, AdaptiveThrottle, Rates, Throttle
 from kafka_runbooks.models.traffic import BrokerTraffic, TrafficReport
-from kafka_runbooks.throttle import controller, feasibility, leases, measurements, overrides
+from kafka_runbooks.throttle import controller, feasibility, leases, measurements
+from kafka_runbooks.throttle import overrides as by_hand
 from kafka_runbooks.throttle.headroom import Capacity, capacity_of
+from kafka_runbooks.throttle.measurements import PerBroker
 
 ADAPT_SECONDS = 6.0
+SHOWN = 2
+"""Of each kind of note in the reason."""
+
+T = TypeVar("T")
 
 
 class Throttling:
@@ -34,12 +50,20 @@ class Throttling:
         self._token = token
         self._throttle = throttle
         self._now: Rates | None = None
+        self._ledger: Ledger | None = None
         self._sizes: tuple[float, ReplicaSizes] | None = None
         self._traffic_before: dict[int, BrokerTraffic] = {}
+        self._pods: tuple[BrokerPod, ...] = ()
+        self._capacities: dict[int, Capacity] = {}
+        self._overrides: Overrides = ()
         self._due = 0.0
+        self._problems: list[str] = []
+        """What is away, as of the last observation."""
         self.highest_bytes_per_s = 0
         self.too_slow: tuple[str, ...] = ()
         """Rates at which replicas never catch up, as of the last observation."""
+        self.external: tuple[str, ...] = ()
+        """Rates that others have set, and that the copy obeys."""
 
     @property
     def rate_bytes_per_s(self) -> int:
@@ -50,19 +74,38 @@ class Throttling:
     @property
     def reason(self) -> str:
         reason = (self._now and self._now.reason()) or "initial rate"
-        return "; ".join((reason, *self.too_slow[:2]))
+        return "; ".join((*self._problems[:SHOWN], reason, *self.external[:SHOWN], *self.too_slow[:SHOWN]))
+
+    @property
+    def _lowest_bytes_per_s(self) -> int | None:
+        return self._throttle.floor_bytes_per_s if isinstance(self._throttle, AdaptiveThrottle) else None
 
     def wanted(self, copies: Sequence[Copy], live: frozenset[int]) -> dict[int, ThrottleRates]:
         """The rates in force, and the initial rate for new participants."""
         now = self._now or Rates()
         return controller.with_participants(self._throttle, now, self._participants(copies, live)).wanted()
 
+    def take(self, copies: Sequence[Copy], live: frozenset[int]) -> None:
+        """Throttle copies that are about to start: rates are adapted only every few seconds."""
+        kafka, kubernetes = self._clients.kafka, self._clients.kubernetes
+        ledger = ledgers.read(kubernetes, self._token)
+        self._ledger = ledgers.throttle(
+            kafka,
+            kubernetes,
+            self._fence,
+            ledger,
+            copies,
+            live,
+            self.wanted(copies, live),
+            lowest_bytes_per_s=self._lowest_bytes_per_s,
+        )
+
     def adapt(
         self,
         copies: Sequence[Copy],
         live: frozenset[int],
         *,
-        hold_at_floor: bool = False,
+        expected_down: Collection[int] = (),
         partitions: Iterable[Partition] = (),
     ) -> None:
         """Measure, compute and set the rates, where `ADAPT_SECONDS` have passed.
@@ -70,65 +113,124 @@ class Throttling:
         Args:
             copies: what is copied now.
             live: brokers that are up.
-            hold_at_floor: another broker is down, so recovery takes as little as possible from the remaining ones.
+            expected_down: brokers that may be down: they are being emptied.
             partitions: all of the cluster's, to find leaders that wait for a destination that is in sync already.
         """
         if time.monotonic() < self._due:
             return
         self._due = time.monotonic() + ADAPT_SECONDS
-        kafka, kubernetes = self._clients.kafka, self._clients.kubernetes
-        ledger = ledgers.read(kubernetes, self._token)
-        if self._now is None:
-            self._now = leases.rates_in_force(ledger.rates)
+        self._problems = []
+        may_raise = self._may_raise()
+        before = self._rates_in_force()
         participants = self._participants(copies, live)
-        before, observed_at = self._sizes, time.monotonic()
-        taking_part = sorted({*leases.sources_of(copies, live), *leases.destinations_of(copies, live)})
-        sizes = kafka.replica_sizes(taking_part)
+        last, observed_at = self._sizes, time.monotonic()
+        fetching = leases.with_other_fetchers(copies, live)
+        taking_part = sorted({*leases.sources_of(copies, live), *leases.destinations_of(fetching, live)})
+        sizes = self._clients.kafka.replica_sizes(taking_part)
         self._sizes = (observed_at, sizes)
+        copying: tuple[feasibility.Copying, ...] = ()
+        if last is not None:
+            produced = measurements.produced(last[1], sizes, observed_at - last[0], (copy.partition for copy in fetching))
+            copying = feasibility.copying_of(fetching, sizes.size_bytes, produced)
         observation = controller.Observation(at=datetime.now(UTC), traffic=TrafficReport())
         if isinstance(self._throttle, AdaptiveThrottle):
-            moved = None if before is None else measurements.moved(before[1], sizes, observed_at - before[0], copies)
+            down = leases.down_beside(copies, live) - set(expected_down)
             observation = self._measured(live)._replace(
-                moved=moved,
-                lag=measurements.lag(sizes.size_bytes, copies),
+                moved=None if last is None else measurements.moved(last[1], sizes, observed_at - last[0], fetching),
+                lag=measurements.lag(sizes.size_bytes, fetching),
                 waits_for=measurements.waits_for(partitions, participants.follower),
-                held_at_floor="another broker is down" if hold_at_floor else "",
+                held_at_floor=_is_down(down) if down else "",
+                keeps_up=_keeps_up(copying),
             )
-        computed = controller.adapt(self._throttle, self._now, participants, observation)
-        self._now = overrides.apply(computed, in_force(kubernetes, self._token))
+        computed = controller.adapt(self._throttle, before, participants, observation)
+        now = by_hand.apply(computed, self._in_force_by_hand())
+        self._now = now if may_raise else controller.no_higher(now, before)
         self.highest_bytes_per_s = max(self.highest_bytes_per_s, self.rate_bytes_per_s)
-        self._fence.check()
-        ledger = ledgers.renewed(kubernetes, ledger)
-        ledger = ledgers.remove_finished_entries(kafka, kubernetes, self._fence, ledger, {copy.partition.name for copy in copies})
-        ledgers.throttle(kafka, kubernetes, self._fence, ledger, copies, live, self._now.wanted())
-        if before is not None:
-            produced = measurements.produced(before[1], sizes, observed_at - before[0], (copy.partition for copy in copies))
-            copying = feasibility.copying_of(copies, sizes.size_bytes, produced)
+        self._set(copies, live, may_raise=may_raise)
+        found, _ = for_each(taking_part, self._rates_of)
+        self.external = _external(found, self._ledger)
+        if copying:
             # The rates on the brokers, not the computed ones: an external rate can't be raised here.
-            verdict = feasibility.judge(copying, self._in_force(taking_part))
+            verdict = feasibility.judge(copying, {broker: own.over(whole) for broker, (own, whole) in found.items()})
             self.too_slow = verdict.report() if verdict.never_ends else ()
+
+    def _set(self, copies: Sequence[Copy], live: frozenset[int], *, may_raise: bool) -> None:
+        """Record and set the rates; where they can't be recorded, only what should fall falls."""
+        kafka, kubernetes = self._clients.kafka, self._clients.kubernetes
+        ledger, wanted = self._ledger, (self._now or Rates()).wanted()
+        if ledger is None:
+            return
+        try:
+            ledger = ledgers.renewed(kubernetes, ledger)
+            if may_raise:
+                moving = {copy.partition.name for copy in copies}
+                ledger = ledgers.remove_finished_entries(kafka, kubernetes, self._fence, ledger, moving)
+            self._ledger = ledgers.throttle(
+                kafka, kubernetes, self._fence, ledger, copies, live, wanted, lowest_bytes_per_s=self._lowest_bytes_per_s
+            )
+        except Unreachable as error:
+            self._problems.append(str(error))
+            lowered = ledgers.lower_without_record(kafka, self._fence, ledger, wanted)
+            for found in (leases.rates_in_force(ledger.rates), leases.as_rates(lowered)):
+                self._now = controller.no_higher(self._now or Rates(), found)
+            for broker, rates in lowered.items():
+                self._problems.append(f"broker {broker} lowered to {_mega(rates)} MB/s without a record")
+
+    def _may_raise(self) -> bool:
+        """Whether it is known that the run may act; while Temporal is away, it may only take less."""
+        try:
+            self._fence.check()
+        except TemporalUnreachable as error:
+            self._problems.append(f"{error}: no rate rises")
+            return False
+        return True
+
+    def _rates_in_force(self) -> Rates:
+        """By the ledger, as last read; those of the last observation, with what is remembered of them, where there was one."""
+        try:
+            self._ledger = ledgers.read(self._clients.kubernetes, self._token)
+        except Unreachable as error:
+            if self._ledger is None:
+                raise
+            self._problems.append(str(error))
+        assert self._ledger is not None
+        return leases.rates_in_force(self._ledger.rates) if self._now is None else self._now
+
+    def _rates_of(self, broker: int) -> tuple[ThrottleRates, ThrottleRates]:
+        """A broker's own, and those for the whole cluster."""
+        kafka = self._clients.kafka
+        return kafka.throttle_rates([broker])[broker], kafka.inherited_rates([broker])[broker]
+
+    def _in_force_by_hand(self) -> Overrides:
+        """The operators' overrides; the last ones known where they can't be read now."""
+        try:
+            self._overrides = overrides.in_force(self._clients.kubernetes, self._token)
+        except Unreachable:
+            pass
+        except Refused as error:
+            self._overrides = ()
+            self._problems.append(f"without overrides: {error}")
+        return self._overrides
 
     def _measured(self, live: frozenset[int]) -> controller.Observation:
         """Traffic, request times since the last observation, and capacities of the live brokers."""
-        pods = [pod for pod in self._clients.kubernetes.broker_pods() if pod.broker_id in live]
+        self._pods = self._or_last(self._clients.kubernetes.broker_pods, self._pods)
+        pods = [pod for pod in self._pods if pod.broker_id in live]
+        self._capacities = self._or_last(lambda: capacities(self._clients, pods), self._capacities)
         traffic = self._traffic(pods)
         times = {
             broker: measurements.request_times(self._traffic_before.get(broker), found)
             for broker, found in traffic.by_broker.items()
         }
         self._traffic_before |= traffic.by_broker
-        return controller.Observation(
-            at=datetime.now(UTC), traffic=traffic, times=times, capacities=capacities(self._clients, pods)
-        )
+        return controller.Observation(at=datetime.now(UTC), traffic=traffic, times=times, capacities=self._capacities)
 
-    def _in_force(self, brokers: Iterable[int]) -> dict[int, ThrottleRates]:
-        rates: dict[int, ThrottleRates] = {}
-        for broker in brokers:
-            try:
-                rates |= self._clients.kafka.throttle_rates([broker])
-            except ClientError:
-                continue
-        return rates
+    def _or_last(self, ask: Callable[[], T], last: T) -> T:
+        """What the Kubernetes API says, or has said last: pods and nodes seldom change, and the guard must go on."""
+        try:
+            return ask()
+        except Unreachable:
+            return last
 
     def _traffic(self, pods: Sequence[BrokerPod]) -> TrafficReport:
         try:
@@ -140,6 +242,80 @@ class Throttling:
         # A fixed rate is defined as what each source sends.
         into = leases.destinations_of(copies, live) if isinstance(self._throttle, AdaptiveThrottle) else ()
         return controller.Participants(frozenset(leases.sources_of(copies, live)), frozenset(into))
+
+
+class ThrottleActivities(Steps):
+    """The guard while no step copies."""
+
+    @step
+    def keep_throttles(self, request: StepRequest) -> None:
+        """Look after the run's rates until it is cancelled, or the ledger holds none any more.
+
+        For pauses, gates and waits, in which what is in flight continues, and a broker may restart and catch up.
+        """
+        clients = self._open(request.token.cluster)
+        plan = plan_store.load_for(clients.kubernetes, request)
+        destinations = {plan.destination} if isinstance(plan, ReplacementPlan) else set()
+        throttling = Throttling(clients, self._link, request.token, plan.throttle)
+        known: list[Ledger] = []
+
+        def observe() -> bool | None:
+            try:
+                known[:] = [ledgers.read(clients.kubernetes, request.token)]
+                known[:] = [ledgers.renewed(clients.kubernetes, known[0])]
+            except Unreachable:
+                if not known:
+                    raise
+            (ledger,) = known
+            if not ledger.rates:
+                return True
+            moving = {move.name: move for move in clients.kafka.reassignments()}
+            snapshot = clients.kafka.snapshot()
+            live, partitions = snapshot.live_broker_ids, {partition.name: partition for partition in snapshot.partitions}
+            copies = [
+                Copy(partitions[owned.name], moving[owned.name].adding)
+                for owned in ledger.reassignments
+                if owned.name in moving and owned.name in partitions
+            ]
+            names = {copy.partition.name for copy in copies}
+            catching_up = leases.catching_up(snapshot.partitions, destinations)
+            copies += [copy for copy in catching_up if copy.partition.name not in names]
+            # Until data flows, the rates wait for it as they are; their entries too.
+            if leases.flowing(leases.with_other_fetchers(copies, live), live) or not copies:
+                throttling.adapt(copies, live, partitions=snapshot.partitions)
+            return None
+
+        poll(observe)
+
+
+def _is_down(brokers: Collection[int]) -> str:
+    names = ", ".join(map(str, sorted(brokers)))
+    return f"broker {names} is down, which holds replicas of what is copied: no faster than needed"
+
+
+def _keeps_up(copying: Iterable[feasibility.Copying]) -> PerBroker:
+    needs = feasibility.judge(copying, {}).needs
+    return PerBroker(
+        {need.broker_id: need.keeps_up_bytes_per_s for need in needs if need.direction is Direction.LEADER},
+        {need.broker_id: need.keeps_up_bytes_per_s for need in needs if need.direction is Direction.FOLLOWER},
+    )
+
+
+def _external(found: dict[int, tuple[ThrottleRates, ThrottleRates]], ledger: Ledger | None) -> tuple[str, ...]:
+    held = ledger.rates if ledger is not None else {}
+    lines = []
+    for direction in Direction:
+        own = leases.foreign_rates({broker: rates for broker, (rates, _) in found.items()}, held, direction)
+        for broker, (_, whole) in sorted(found.items()):
+            if broker in own:
+                lines.append(f"broker {broker}: {direction} {own[broker] / MEGABYTE:g} MB/s set by someone else, obeyed")
+            elif (rate := whole.of(direction)) is not None:
+                lines.append(f"broker {broker}: {direction} {rate / MEGABYTE:g} MB/s set for the whole cluster, obeyed")
+    return tuple(lines)
+
+
+def _mega(rates: ThrottleRates) -> str:
+    return "/".join(f"{rate / MEGABYTE:g}" for direction in Direction if (rate := rates.of(direction)) is not None)
 
 
 def capacities(clients: ClusterClients, pods: Iterable[BrokerPod]) -> dict[int, Capacity]:

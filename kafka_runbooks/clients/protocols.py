@@ -64,6 +64,12 @@ class Kafka(Protocol):
     def throttle_rates(self, broker_ids: Iterable[int]) -> dict[int, ThrottleRates]:
         """The rates set dynamically on each broker itself, not default or static ones. Raises for a broker that is down."""
 
+    def inherited_rates(self, broker_ids: Iterable[int]) -> dict[int, ThrottleRates]:
+        """The rates that hold on a broker that has none of its own: the cluster's dynamic default, else `server.properties`.
+
+        Raises for a broker that is down.
+        """
+
     def set_throttle_rates(self, broker_id: int, rates: ThrottleRates) -> None:
         """Set a broker's own rates (incremental; None deletes the key). Returns once the broker reports them."""
 

@@ -224,6 +224,14 @@ class ThrottleRates(Model):
     def of(self, direction: Direction) -> int | None:
         return self.leader_bytes_per_s if direction is Direction.LEADER else self.follower_bytes_per_s
 
+    def over(self, inherited: "ThrottleRates") -> "ThrottleRates":
+        """The rates in force: those set here, else the inherited ones."""
+        leader, follower = self.leader_bytes_per_s, self.follower_bytes_per_s
+        return ThrottleRates(
+            leader_bytes_per_s=inherited.leader_bytes_per_s if leader is None else leader,
+            follower_bytes_per_s=inherited.follower_bytes_per_s if follower is None else follower,
+        )
+
 
 class ThrottledReplicas(Model):
     """A topic's throttled replica lists as Kafka holds them: `p:broker` entries joined by commas, `*`, or empty (KIP-73)."""

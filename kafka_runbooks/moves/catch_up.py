@@ -7,6 +7,7 @@ from kafka_runbooks.models.moves import Copy
 from kafka_runbooks.models.replacement import ReplacementPlan
 from kafka_runbooks.moves.window import Hold
 from kafka_runbooks.safety.availability import only_copy_on
+from kafka_runbooks.throttle.leases import down_beside
 
 STILL_SECONDS = 60.0
 """Bytes and in-sync replicas that don't change for this long are reported, however long the copy has taken."""
@@ -54,9 +55,9 @@ def hold(snapshot: ClusterSnapshot, broker_id: int, late: Sequence[Partition], s
     """
     if broker_id not in snapshot.live_broker_ids:
         return Hold(f"broker {broker_id} is not registered with the controller", f"broker {broker_id} starts")
-    if down := sorted(snapshot.down_broker_ids - {broker_id}):
+    if down := sorted(down_beside(copies_to(broker_id, late), snapshot.live_broker_ids)):
         names = ", ".join(map(str, down))
-        reason = f"broker {names} is down too: recovery stays at its lowest rate"
+        reason = f"broker {names} is down too, which holds replicas of the same partitions: recovery is no faster than needed"
         stuck = [partition.name for partition in only_copy_on(snapshot, broker_id) if partition in late]
         if stuck:
             reason += f"; {len(stuck)} partitions have no live source: {', '.join(map(str, stuck[:5]))}"

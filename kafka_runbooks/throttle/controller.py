@@ -33,6 +33,8 @@ OBSERVATIONS_WITHOUT_METRICS = 3
 USED_SHARE = 0.1
 """If less than this share of the rate is used, the rate is not the bottleneck; raising it would only allow a burst later. It is
 this low because small partitions arrive in bursts: a fifth of the rate was measured in normal operation."""
+KEEP_UP_FACTOR = 1.25
+"""On what only keeps up, for a copy that is held: production varies. The floor comes on top of it."""
 DEFAULT_CEILING_BYTES_PER_S = 100_000_000
 FIXED = "fixed by the operator"
 
@@ -61,7 +63,9 @@ class Observation(NamedTuple):
     waits_for: Mapping[int, frozenset[int]] = {}
     """Leader -> the destinations in sync for a partition that it leads: its acks=all producers wait for them."""
     held_at_floor: str = ""
-    """A reason to replicate as slowly as allowed, e.g. that another broker is down."""
+    """A reason to replicate no faster than needed, e.g. that a broker is down which holds replicas of what is copied."""
+    keeps_up: PerBroker | None = None
+    """Bytes per second at which replicas neither catch up nor fall behind (`feasibility`)."""
 
 
 def ceiling(throttle: AdaptiveThrottle, capacities_bytes_per_s: Iterable[float], share: float | None = None) -> int:
@@ -131,6 +135,21 @@ def adapt(throttle: AdaptiveThrottle | FixedThrottle, now: Rates, participants: 
     return Rates(leader=leader, follower=follower, slowness=slowness)
 
 
+def no_higher(rates: Rates, before: Rates) -> Rates:
+    """The rates, none above the one before: for when nobody knows whether the run may raise one. New ones only take less."""
+
+    def bounded(direction: Direction) -> dict[int, Rate]:
+        known = before.of(direction)
+        return {
+            broker: rate.model_copy(update={"bytes_per_s": min(rate.bytes_per_s, known[broker].bytes_per_s)})
+            if broker in known
+            else rate
+            for broker, rate in rates.of(direction).items()
+        }
+
+    return rates.model_copy(update={"leader": bounded(Direction.LEADER), "follower": bounded(Direction.FOLLOWER)})
+
+
 def with_participants(throttle: AdaptiveThrottle | FixedThrottle, now: Rates, participants: Participants) -> Rates:
     """The rates in force of these participants; a new one starts at `first_rate`."""
     first = Rate(bytes_per_s=first_rate(throttle), why=FIXED if isinstance(throttle, FixedThrottle) else "initial rate")
@@ -163,10 +182,14 @@ def _next(
     def decide(bytes_per_s: float, why: str, blind_observations: int = 0) -> Rate:
         return Rate(bytes_per_s=int(bytes_per_s), why=why, blind_observations=blind_observations, lag_bytes=lag, learned=learned)
 
-    if observation.held_at_floor:
-        return decide(floor, observation.held_at_floor)
     if finding.latency is Latency.SLOW:
         return decide(halved, f"halved: {finding.why}" if rate > floor else f"at the floor: {finding.why}")
+    if observation.held_at_floor:
+        keeps_up = _sound(observation.keeps_up, direction, broker) or 0.0
+        held = min(floor + keeps_up * KEEP_UP_FACTOR if keeps_up else floor, highest)
+        if rate < held and finding.latency is not Latency.GOOD:
+            return decide(rate, f"unchanged: {finding.why}; {observation.held_at_floor}")
+        return decide(min(held, rate + max(1.0, (highest - floor) / STEPS_FROM_FLOOR_TO_CEILING)), observation.held_at_floor)
     if finding.latency is Latency.UNKNOWN or (capacity is not None and carried is None):
         what = observation.traffic.problems.get(broker) or (
             finding.why if finding.latency is Latency.UNKNOWN else "its traffic is not known"

@@ -5,7 +5,8 @@ Kafka throttles replication by two things together (KIP-73): a rate on each brok
 person may have set them before the run, or may change them during it. The rules:
 
 - An external rate, one that someone else set, stays, and the run's traffic obeys it. A run sets a rate only where there is none,
-  or where the present one is its own.
+  or where the present one is its own. That holds at every level: a rate for the whole cluster, dynamic or in the brokers' files,
+  is obeyed too, although one on the broker would take precedence.
 - List entries are added one by one, never `*`; release removes exactly the entries that the run added.
 - A setting of the run that has another value now was changed by someone else since, and is left alone.
 """
@@ -48,6 +49,33 @@ def catching_up(partitions: Iterable[Partition], brokers: Collection[int]) -> li
         for partition in partitions
     )
     return [copy for copy in lagging if copy.destinations]
+
+
+def with_other_fetchers(moves: Iterable[Copy], live: frozenset[int]) -> list[Copy]:
+    """The copies, and what other live brokers catch up of the same partitions.
+
+    A source's entry throttles every replica of the partition that isn't in sync: also one that has just restarted.
+    """
+    found = []
+    for partition, destinations in moves:
+        others = (broker for broker in partition.replicas if broker in live and broker not in partition.in_sync)
+        found.append(Copy(partition, tuple(dict.fromkeys([*destinations, *others]))))
+    return found
+
+
+def flowing(moves: Iterable[Copy], live: frozenset[int]) -> list[Copy]:
+    """The copies whose data can flow: some broker that they arrive on is up."""
+    return [copy for copy in moves if live.intersection(copy.destinations)]
+
+
+def down_beside(moves: Iterable[Copy], live: frozenset[int]) -> frozenset[int]:
+    """Brokers that are down and hold replicas of what is copied: fewer sources are left, and each serves more."""
+    return frozenset(
+        broker
+        for partition, destinations in moves
+        for broker in partition.replicas
+        if broker not in live and broker not in destinations
+    )
 
 
 def sources_of(moves: Iterable[Copy], live: frozenset[int]) -> tuple[int, ...]:
@@ -119,6 +147,7 @@ def rates_to_take(
     held: Mapping[int, RateLease],
     wanted: Mapping[int, ThrottleRates] | int,
     *,
+    inherited: Mapping[int, ThrottleRates] | None = None,
     lowest_bytes_per_s: int | None = None,
 ) -> dict[int, RateLease]:
     """The leases that hold every observed broker at the wanted rates; external rates are left out, per direction.
@@ -128,33 +157,36 @@ def rates_to_take(
         held: leases that the run holds already.
         wanted: bytes per second by broker; None in a direction leaves that direction as it is. A number: the leader
             rate of every broker.
+        inherited: rates for the whole cluster: the run takes no rate where one is set, and its own are never above it.
         lowest_bytes_per_s: what the run may fall back to without a record.
     """
     leases = {}
     for broker_id, rates in sorted(observed.items()):
         want = ThrottleRates(leader_bytes_per_s=wanted) if isinstance(wanted, int) else wanted.get(broker_id, NO_RATES)
-        lease = _take(rates, held.get(broker_id), want)
+        lease = _take(rates, (inherited or {}).get(broker_id, NO_RATES), held.get(broker_id), want)
         if lease is not None:
             leases[broker_id] = lease.model_copy(update={"lowest_bytes_per_s": lowest_bytes_per_s})
     return leases
 
 
-def _take(observed: ThrottleRates, held: RateLease | None, want: ThrottleRates) -> RateLease | None:
+def _take(observed: ThrottleRates, inherited: ThrottleRates, held: RateLease | None, want: ThrottleRates) -> RateLease | None:
     directions, changed = [], False
     previous, ours, earlier = {}, {}, {}
     for direction in Direction:
-        current = observed.of(direction)
+        current, wanted, bound = observed.of(direction), want.of(direction), inherited.of(direction)
         previous[direction] = ours[direction] = current
+        if wanted is not None and bound is not None:
+            wanted = min(wanted, bound)
         if held is not None and direction in held.directions:
             directions.append(direction)
             previous[direction], ours[direction] = held.previous.of(direction), held.ours.of(direction)
-            if want.of(direction) is not None and is_unchanged(observed, held, direction):
-                ours[direction], changed = want.of(direction), True
+            if wanted is not None and is_unchanged(observed, held, direction):
+                ours[direction], changed = wanted, True
                 if current in rates_possibly_set(held, direction):
                     earlier[direction] = current
-        elif want.of(direction) is not None and current is None:
+        elif wanted is not None and current is None and bound is None:
             directions.append(direction)
-            ours[direction], changed = want.of(direction), True
+            ours[direction], changed = wanted, True
     if not changed:
         return None
     return RateLease(
@@ -238,6 +270,16 @@ def rates_in_force(held: Mapping[int, RateLease]) -> Rates:
         return {broker: Rate(bytes_per_s=rate, why="in force already") for broker, rate in rates.items() if rate is not None}
 
     return Rates(leader=leased(Direction.LEADER), follower=leased(Direction.FOLLOWER))
+
+
+def as_rates(found: Mapping[int, ThrottleRates]) -> Rates:
+    """Rates that are on brokers, as the controller has them."""
+
+    def of(direction: Direction) -> dict[int, Rate]:
+        rates = {broker: one.of(direction) for broker, one in found.items()}
+        return {broker: Rate(bytes_per_s=rate) for broker, rate in rates.items() if rate is not None}
+
+    return Rates(leader=of(Direction.LEADER), follower=of(Direction.FOLLOWER))
 
 
 def foreign_rates(

@@ -232,6 +232,12 @@ class FakeKafka:
             rates[broker_id] = self.world.rates.get(broker_id, ThrottleRates())
         return rates
 
+    def inherited_rates(self, broker_ids: Iterable[int]) -> dict[int, ThrottleRates]:
+        self._ask()
+        for broker_id in broker_ids:
+            self._ask_broker(broker_id)
+        return dict.fromkeys(broker_ids, self.world.inherited_rates)
+
     def set_throttle_rates(self, broker_id: int, rates: ThrottleRates) -> None:
         self._ask_controller()
         self._ask_broker(broker_id)

@@ -24,7 +24,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from itertools import count
 
-from kafka_runbooks.models.cluster import ThrottledReplicas, ThrottleRates, TopicPartition
+from kafka_runbooks.models.cluster import Direction, ThrottledReplicas, ThrottleRates, TopicPartition
 from kafka_runbooks.models.kubernetes import LastStart, Machine
 
 MEGABYTE = 1_000_000
@@ -110,6 +110,11 @@ class World:
         self.partitions: dict[TopicPartition, WorldPartition] = {}
         self.minimum_in_sync: dict[str, int] = {}
         self.rates: dict[int, ThrottleRates] = {}
+        """Set on each broker itself."""
+        self.default_rates = ThrottleRates()
+        """Set dynamically for the whole cluster (`--entity-default`)."""
+        self.static_rates = ThrottleRates()
+        """In every broker's server.properties."""
         self.lists: dict[str, ThrottledReplicas] = {}
         self.records: dict[str, tuple[str, dict[str, bytes]]] = {}
         self.record_versions: dict[str, str] = {}
@@ -341,6 +346,14 @@ class World:
         if self.advance_at_look:
             self.advance()
 
+    @property
+    def inherited_rates(self) -> ThrottleRates:
+        """What holds on a broker that has no rates of its own."""
+        return self.default_rates.over(self.static_rates)
+
+    def _rate(self, broker_id: int, direction: Direction) -> int | None:
+        return self.rates.get(broker_id, ThrottleRates()).over(self.inherited_rates).of(direction)
+
     def is_up(self, broker_id: int) -> bool:
         pod = self.pod_of(broker_id)
         return pod is not None and self._runs(pod) and broker_id not in self.killed
@@ -531,8 +544,8 @@ class World:
                 allowed = receive.setdefault(broker_id, self.link_bytes_per_s * self.step_s)
                 lists = self.lists[name.topic]
                 limits: list[tuple[dict[int, float], int]] = [(receive, broker_id)]
-                leader_rate = self.rates.get(source, ThrottleRates()).leader_bytes_per_s
-                follower_rate = self.rates.get(broker_id, ThrottleRates()).follower_bytes_per_s
+                leader_rate = self._rate(source, Direction.LEADER)
+                follower_rate = self._rate(broker_id, Direction.FOLLOWER)
                 if leader_rate is not None and _lists(lists.leader, name.partition, source):
                     allowed = min(allowed, send.setdefault(source, leader_rate * self.step_s))
                     limits.append((send, source))

@@ -165,7 +165,7 @@ def test_a_second_broker_dies_meanwhile(lab: Lab, topic: str) -> None:
         lab.kill_node(second)
         try:
             status = runs.until_status(run, lambda status: status["waiting"] and "1002" in status["waiting"]["reason"])
-            assert "lowest rate" in status["waiting"]["reason"] and "comes back" in status["waiting"]["unblocks"]
+            assert "no faster than needed" in status["waiting"]["reason"] and "comes back" in status["waiting"]["unblocks"]
             eventually("floor", 30, lambda: runs.status(run)["progress"]["throttle_bytes_per_s"] == 200_000)
             runs.update(run, "set_throttle", rate_bytes_per_s=100_000_000)
         finally:

@@ -106,7 +106,13 @@ class KafkaAdmin:
         return self._confluent.elect_leaders(ElectionType.UNCLEAN, partitions)
 
     def throttle_rates(self, broker_ids: Iterable[int]) -> dict[int, ThrottleRates]:
-        return {broker_id: _rates(own) for broker_id, own in self._broker_configs(broker_ids).items()}
+        return {broker_id: _rates(own.values) for broker_id, own in self._broker_configs(broker_ids).items()}
+
+    def inherited_rates(self, broker_ids: Iterable[int]) -> dict[int, ThrottleRates]:
+        def ask(broker_id: int) -> ThrottleRates:
+            return _rates(self._kafka_python.inherited_broker_configs(broker_id, (LEADER_RATE, FOLLOWER_RATE)))
+
+        return self._at_once(ask, sorted(set(broker_ids)))
 
     def set_throttle_rates(self, broker_id: int, rates: ThrottleRates) -> None:
         wanted = {LEADER_RATE: rates.leader_bytes_per_s, FOLLOWER_RATE: rates.follower_bytes_per_s}
@@ -185,8 +191,8 @@ def _volumes(directories: Iterable[LogDirectory]) -> list[tuple[int, int]]:
     return known if len(known) == len(found) else []
 
 
-def _rates(own: OwnConfigs) -> ThrottleRates:
-    leader, follower = own.values.get(LEADER_RATE), own.values.get(FOLLOWER_RATE)
+def _rates(values: Mapping[str, str]) -> ThrottleRates:
+    leader, follower = values.get(LEADER_RATE), values.get(FOLLOWER_RATE)
     return ThrottleRates(
         leader_bytes_per_s=int(leader) if leader else None, follower_bytes_per_s=int(follower) if follower else None
     )

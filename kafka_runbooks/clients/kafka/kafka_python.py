@@ -71,6 +71,10 @@ SILENCE_SECONDS = 60.0
 TOPICS_PER_REQUEST = 200
 
 
+INHERITED_SOURCES = (3, 4)
+"""Of a configuration value: dynamic for the whole cluster, and a broker's file (`ConfigSource` of DescribeConfigs)."""
+
+
 class UnregisterBrokerRequest(ApiMessage, load_json=MESSAGES):  # type: ignore[call-arg,misc]
     """Remove a broker from the KRaft registry. It must be down: Kafka doesn't refuse to remove a running one."""
 
@@ -155,6 +159,27 @@ class KafkaPythonAdmin:
         with self._mapped(f"describe configs on broker {broker_id}"):
             request = DescribeConfigsRequest(resources=resources, include_synonyms=False)
             return _configs(self._send(request, broker_id, BROKER_SECONDS))
+
+    def inherited_broker_configs(self, broker_id: int, keys: Sequence[str]) -> dict[str, str]:
+        """What holds on a broker that has no value of its own: set for the whole cluster, else in its file; others are left out.
+
+        Kafka lists every level at which a key is set, highest first (confluent-kafka keeps only the last of them).
+
+        Raises:
+            Unreachable: the broker is down, unknown or silent.
+        """
+        resources = [(ConfigResourceType.BROKER, str(broker_id), list(keys))]
+        with self._mapped(f"describe configs of broker {broker_id}"):
+            request = DescribeConfigsRequest(resources=resources, include_synonyms=True)
+            answer = self._send(request, broker_id, BROKER_SECONDS)
+            for result in answer.results:
+                _raise_for(result.error_code)
+        inherited = {}
+        for config in (config for result in answer.results for config in result.configs):
+            levels = [one.value for one in config.synonyms if one.source in INHERITED_SOURCES and one.value is not None]
+            if levels:
+                inherited[config.name] = levels[0]
+        return inherited
 
     def log_directories(self, broker_id: int) -> tuple[dict[Replica, int], tuple[LogDirectory, ...]]:
         """Every replica's bytes on one broker, and its log directories.
