@@ -71,8 +71,9 @@ class LocalKafka:
             self.start_broker(broker_id)
         self.wait_for_brokers(len(self.racks))
 
-    def start_broker(self, broker_id: int) -> None:
-        self._start_node(broker_id, "broker", self.ports[broker_id], f"broker.rack={self.racks[broker_id]}\n")
+    def start_broker(self, broker_id: int, properties: str = "") -> None:
+        """Start a broker, with lines of its own in its server.properties."""
+        self._start_node(broker_id, "broker", self.ports[broker_id], f"broker.rack={self.racks[broker_id]}\n{properties}")
 
     def wait_for_brokers(self, count: int, timeout_s: float = 90) -> None:
         admin = AdminClient({"bootstrap.servers": self.bootstrap_servers, "log_level": 0})

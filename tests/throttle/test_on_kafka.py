@@ -1,8 +1,10 @@
 """On a real Kafka: `feasibility` against its quotas, and rates that adapt to its brokers' metrics."""
 
+import contextlib
+import subprocess
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from itertools import pairwise
 from pathlib import Path
 
@@ -13,7 +15,9 @@ from confluent_kafka.admin import AdminClient, NewTopic
 from activities import ledgers, removal, throttle
 from activities.throttle import Throttling
 from kafka_runbooks.clients.clusters import ClusterClients, ClusterSettings
+from kafka_runbooks.clients.errors import Unreachable
 from kafka_runbooks.clients.kafka import KafkaAdmin
+from kafka_runbooks.clients.kafka.admin import FOLLOWER_RATE, LEADER_RATE
 from kafka_runbooks.clients.metrics.exporter import ExporterMetrics
 from kafka_runbooks.models.cluster import Partition, ReplicaSizes, ThrottledReplicas, ThrottleRates, TopicPartition
 from kafka_runbooks.models.kubernetes import BrokerPod
@@ -21,7 +25,7 @@ from kafka_runbooks.models.messages import Token
 from kafka_runbooks.models.moves import Copy
 from kafka_runbooks.models.throttles import AdaptiveThrottle
 from kafka_runbooks.throttle import feasibility, leases, measurements
-from tests.clients.local_kafka import LocalKafka
+from tests.clients.local_kafka import JAVA, LocalKafka
 from tests.fakes.fence import FakeFence
 from tests.fakes.kubernetes import FakeKubernetes
 from tests.fakes.world import World
@@ -178,6 +182,77 @@ def test_rates_adapt_to_what_real_brokers_measure_and_are_restored(kafka: LocalK
         assert admin.throttled_replicas([name.topic])[name.topic] == ThrottledReplicas()
     finally:
         admin.close()
+
+
+def set_for_the_whole_cluster(kafka: LocalKafka, key: str, value: str | None) -> None:
+    """By Kafka's own tool; None deletes."""
+    change = ["--add-config", f"{key}={value}"] if value is not None else ["--delete-config", key]
+    tool = [
+        *JAVA.split(),
+        "-cp",
+        f"{kafka.libraries}/*",
+        "kafka.admin.ConfigCommand",
+        "--entity-type",
+        "brokers",
+        "--entity-default",
+    ]
+    command = [*tool, "--bootstrap-server", kafka.bootstrap_servers, "--alter", *change]
+    subprocess.run(command, check=True, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, timeout=60)
+
+
+def test_a_rate_for_the_whole_cluster_is_obeyed_named_and_still_there_afterwards(
+    kafka: LocalKafka, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One of the run's own on the broker took precedence: 100 MB/s where 2 were meant. 1002 has one in its file too."""
+    monkeypatch.setattr(throttle, "ADAPT_SECONDS", 0.0)
+    monkeypatch.setattr(throttle, "Fence", FakeFence)
+    create(kafka, "events.c")
+    kafka.kill(1002)
+    kafka.start_broker(1002, f"{FOLLOWER_RATE}=1500000\n")
+    kafka.wait_for_brokers(3)
+    admin = KafkaAdmin(kafka.bootstrap_servers)
+    kubernetes = Pods(World(maps=("events",), advance_at_look=False), kafka.metrics_hosts)
+    settings = ClusterSettings(bootstrap_servers=kafka.bootstrap_servers, namespace="kafka")
+    clients = ClusterClients(admin, kubernetes, ExporterMetrics(kafka.metrics_port), settings)
+    whole = {
+        1001: ThrottleRates(leader_bytes_per_s=2 * MEGABYTE),
+        1002: ThrottleRates(leader_bytes_per_s=2 * MEGABYTE, follower_bytes_per_s=1_500_000),
+    }
+
+    def inherited() -> dict[int, ThrottleRates]:
+        with contextlib.suppress(Unreachable):  # 1002 has just restarted.
+            return admin.inherited_rates([1001, 1002])
+        return {}
+
+    try:
+        until(lambda: inherited().get(1001) == ThrottleRates())
+        set_for_the_whole_cluster(kafka, LEADER_RATE, "2000000")
+        until(lambda: inherited() == whole)
+        admin.set_throttle_rates(1001, ThrottleRates(leader_bytes_per_s=5 * MEGABYTE))
+        assert inherited() == whole and admin.throttle_rates([1001])[1001].leader_bytes_per_s == 5 * MEGABYTE
+        admin.set_throttle_rates(1001, ThrottleRates())
+        going = Throttling(clients, None, TOKEN, AdaptiveThrottle(floor_bytes_per_s=10 * MEGABYTE))  # type: ignore[arg-type]
+        snapshot = admin.snapshot()
+        (partition,) = [partition for partition in snapshot.partitions if partition.topic == "events.c"]
+        going.adapt([Copy(partition, (1003,))], snapshot.live_broker_ids, partitions=snapshot.partitions)
+        assert set(admin.throttle_rates([1001, 1002]).values()) == {ThrottleRates()}
+        assert "broker 1001: leader 2 MB/s set for the whole cluster, obeyed" in going.reason
+        ledger = ledgers.read(kubernetes, TOKEN)
+        assert removal.release(admin, kubernetes, FakeFence(), ledger, frozenset(kafka.racks)).left_behind == ()
+        assert inherited() == whole
+    finally:
+        set_for_the_whole_cluster(kafka, LEADER_RATE, None)
+        kafka.kill(1002)
+        kafka.start_broker(1002)
+        kafka.wait_for_brokers(3)
+        admin.close()
+
+
+def until(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 20
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
 
 
 def test_a_rate_between_the_produce_rate_and_twice_that_never_ends_and_a_higher_one_ends_when_it_says(kafka: LocalKafka) -> None:
