@@ -13,8 +13,8 @@ import pydantic
 
 from activities import evacuations, ledgers, plan_store, second_person
 from activities.errors import PlannerDefect
+from activities.planned_rates import planned_rates, rates_of
 from activities.step import POLL_SECONDS, Reporter, Steps, heartbeating, step, wait
-from activities.throttle import planned_rate
 from kafka_runbooks.clients import store
 from kafka_runbooks.clients.clusters import ClusterClients
 from kafka_runbooks.models.inputs import (
@@ -152,12 +152,11 @@ def survey(clients: ClusterClients, kind: str, asked: PlanRequest[Request], plan
     ledger = None if asked.token is None else ledgers.read(clients.kubernetes, asked.token)
     lists = clients.kafka.throttled_replicas(sorted({move.topic for move in plan.moves}))
     brokers = what_if.changed_brokers(plan.moves) & observed.snapshot.live_broker_ids
-    rates = clients.kafka.throttle_rates(sorted(brokers))
-    plan = freeze.with_throttles_before(plan, lists, rates, ledger)
+    plan = freeze.with_throttles_before(plan, lists, rates_of(clients, brokers), ledger)
     approved = None if asked.approved is None else store.load(clients.kubernetes, asked.approved.plan_id, MovePlan)
     leaders = {partition.name: partition.leader for partition in observed.snapshot.partitions}
-    rate = planned_rate(clients, request.throttle, what_if.sent_bytes(plan.moves, leaders))
-    summary = freeze.summarise(observed, plan, result, rate, approved, datetime.now(UTC))
+    rates = planned_rates(clients, request.throttle, what_if.sent_bytes(plan.moves, leaders), asked.token)
+    summary = freeze.summarise(observed, plan, result, rates.by_source, rates.notes, approved, datetime.now(UTC))
     reasons = [*result.reasons, *reasons_not_to_move(plan, observed.snapshot, observed.reassignments, request.acknowledged_risks)]
     if asked.token is not None and asked.keeps_plan(reasons):
         plan_store.save(clients.kubernetes, plan, asked.token)

@@ -5,14 +5,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from activities import plan_store, second_person
+from activities import ledgers, plan_store, second_person
+from activities.planned_rates import planned_rates, rates_of
 from activities.step import POLL_SECONDS, Steps, heartbeating, step
-from activities.throttle import planned_rate
 from kafka_runbooks.clients.clusters import ClusterClients
 from kafka_runbooks.models.cluster import ClusterSnapshot, Replica, ReplicaSizes
 from kafka_runbooks.models.inputs import NodeState, ReplaceBrokerInput
 from kafka_runbooks.models.kubernetes import BrokerPlace, BrokerPod
-from kafka_runbooks.models.messages import PlanRequest, Survey
+from kafka_runbooks.models.ledger import EntryLease
+from kafka_runbooks.models.messages import PlanRequest, Survey, Token
 from kafka_runbooks.models.plans import PlannedPartition, PlanSummary, SummaryLine, reference_to
 from kafka_runbooks.models.replacement import ReplacementPlan
 from kafka_runbooks.models.results import Reason
@@ -77,11 +78,11 @@ class ReplacementActivities(Steps):
             if is_blocked and asked.token is not None:
                 return Survey(reasons=found.reasons, notes=found.notes)
             sizes = clients.kafka.replica_sizes(found.snapshot.live_broker_ids)
-            plan = freeze(clients, request, found.snapshot, sizes, found.place)
+            plan = freeze(clients, request, found.snapshot, sizes, found.place, asked.token)
             reasons = found.reasons if is_blocked else (*found.reasons, *broken_rules(clients, plan, found.snapshot, sizes))
             if asked.token is not None and asked.keeps_plan(reasons):
                 plan_store.save(clients.kubernetes, plan, asked.token)
-            survey = Survey(plan=summarise(clients, plan, found.snapshot), reasons=reasons, notes=found.notes)
+            survey = Survey(plan=summarise(clients, plan, found.snapshot, asked.token), reasons=reasons, notes=found.notes)
             return second_person.demanded(clients.settings, request, survey)
 
 
@@ -155,9 +156,14 @@ def broken_rules(
 
 
 def freeze(
-    clients: ClusterClients, request: ReplaceBrokerInput, snapshot: ClusterSnapshot, sizes: ReplicaSizes, place: BrokerPlace
+    clients: ClusterClients,
+    request: ReplaceBrokerInput,
+    snapshot: ClusterSnapshot,
+    sizes: ReplicaSizes,
+    place: BrokerPlace,
+    token: Token | None,
 ) -> ReplacementPlan:
-    """The plan, not stored yet. Changes nothing."""
+    """The plan, not stored yet. Changes nothing. What the run has set already doesn't count as set by others."""
     partitions = sorted(snapshot.on_broker(place.broker_id), key=lambda partition: partition.name)
     substitute, disk_is_lost = request.replacement_broker_id, request.node_state is NodeState.LOST
     planned = tuple(
@@ -177,7 +183,8 @@ def freeze(
         for partition in partitions
     )
     sources = _sources(planned, snapshot, place.broker_id if substitute is None else substitute)
-    rates = clients.kafka.throttle_rates(sources)
+    ours = None if token is None else ledgers.read(clients.kubernetes, token)
+    lists = clients.kafka.throttled_replicas({partition.topic for partition in partitions})
     return ReplacementPlan(
         cluster=request.cluster,
         kind="ReplaceBroker",
@@ -190,8 +197,11 @@ def freeze(
         throttle=request.throttle,
         partitions=planned,
         made_at=datetime.now(UTC).isoformat(timespec="seconds"),
-        lists_before=clients.kafka.throttled_replicas({partition.topic for partition in partitions}),
-        rates_before={broker: rate.leader_bytes_per_s for broker, rate in rates.items() if rate.leader_bytes_per_s is not None},
+        lists_before={
+            topic: leases.remove_entries(found, ours.entries.get(topic, EntryLease()) if ours else EntryLease())
+            for topic, found in lists.items()
+        },
+        rates_before=leases.foreign_rates(rates_of(clients, sources), ours.rates if ours else {}),
     )
 
 
@@ -199,18 +209,15 @@ def _sources(planned: Sequence[PlannedPartition], snapshot: ClusterSnapshot, des
     return tuple(sorted({broker for one in planned for broker in one.before} & snapshot.live_broker_ids - {destination}))
 
 
-def summarise(clients: ClusterClients, plan: ReplacementPlan, snapshot: ClusterSnapshot) -> PlanSummary:
+def summarise(clients: ClusterClients, plan: ReplacementPlan, snapshot: ClusterSnapshot, token: Token | None) -> PlanSummary:
     """The plan's summary for operators."""
     place, substitute = plan.place, plan.replacement_broker_id
     sources = _sources(plan.partitions, snapshot, plan.destination)
     copied = plan.total_bytes if plan.copies_everything or substitute is not None else 0
-    rate = planned_rate(clients, plan.throttle, sources)
-    eta = copy_seconds([copied], len(sources), rate)
+    rates = planned_rates(clients, plan.throttle, sources, token)
+    rate, others = rates.highest_bytes_per_s, rates.notes
+    eta = copy_seconds(copied, rates.by_source.values())
     states = intermediate_states(snapshot, place.broker_id)
-    others = tuple(
-        f"broker {broker}: {rate_set} B/s set by someone else; it stays and is obeyed"
-        for broker, rate_set in leases.foreign_rates(clients.kafka.throttle_rates(sources), {}).items()
-    )
     inverse = "none is needed: no replica changes its broker"
     if substitute is not None:
         inverse = f"reassign {len(plan.partitions)} partitions back onto broker {place.broker_id}"

@@ -323,21 +323,3 @@ def capacities(clients: ClusterClients, pods: Iterable[BrokerPod]) -> dict[int, 
     types = {node.name: node.instance_type for node in clients.kubernetes.nodes()}
     known = clients.settings.capacity_bytes_per_s
     return {pod.broker_id: capacity_of(types.get(pod.node or ""), known) for pod in pods if pod.broker_id is not None}
-
-
-def ceiling_for(clients: ClusterClients, throttle: AdaptiveThrottle, sources: Iterable[int]) -> int:
-    """The highest rate for these sources, from the capacities of their nodes' instance types."""
-    types = {node.name: node.instance_type for node in clients.kubernetes.nodes()}
-    brokers = set(sources)
-    pods = [pod for pod in clients.kubernetes.broker_pods() if pod.broker_id in brokers]
-    known = clients.settings.capacity_bytes_per_s
-    return controller.ceiling(
-        throttle, [known[name] for pod in pods if (name := types.get(pod.node or "")) in known and name is not None]
-    )
-
-
-def planned_rate(clients: ClusterClients, throttle: Throttle, sources: Iterable[int]) -> int:
-    """The rate that a plan's ETA is based on: the fixed one, or the ceiling of an adaptive one."""
-    if isinstance(throttle, AdaptiveThrottle):
-        return ceiling_for(clients, throttle, sources)
-    return throttle.rate_bytes_per_s

@@ -1,7 +1,7 @@
 """From a placement plan to a frozen plan of moves, verified batch by batch, and to what a person reads before approving it."""
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 from kafka_runbooks.models.cluster import ThrottledReplicas, ThrottleRates, TopicPartition
@@ -18,6 +18,7 @@ from kafka_runbooks.placement.batches import Limits, cut
 from kafka_runbooks.placement.errors import PlannerDefect
 from kafka_runbooks.placement.verify import check, rules
 from kafka_runbooks.throttle import leases
+from kafka_runbooks.throttle.controller import DEFAULT_CEILING_BYTES_PER_S
 
 WINDOWS_PER_BATCH = 4
 """A batch is this many windows long: long enough that its end doesn't stall the moves, short enough to be judged on its own."""
@@ -115,29 +116,27 @@ def summarise(
     observed: ClusterObservation,
     plan: MovePlan,
     result: PlannerResult,
-    rate_bytes_per_s: int,
+    rates_bytes_per_s: Mapping[int, int],
+    throttle_notes: Sequence[str],
     approved: MovePlan | None,
     now: datetime,
 ) -> PlanSummary:
     """The plan in words and figures, size-limited regardless of the plan.
 
     Args:
-        rate_bytes_per_s: what each source may send.
+        rates_bytes_per_s: what each source may send.
+        throttle_notes: what bounds that besides the plan's throttle, one line each.
         approved: the plan that was approved last, where the rest is planned again.
     """
     figures = result.plan.summary()
     leaders = {partition.name: partition.leader for partition in observed.snapshot.partitions}
     sent = what_if.sent_bytes(plan.moves, leaders)
-    eta = max(sent.values(), default=0) / rate_bytes_per_s
+    rate_bytes_per_s = max(rates_bytes_per_s.values(), default=DEFAULT_CEILING_BYTES_PER_S)
+    eta = max((size / rates_bytes_per_s.get(broker, rate_bytes_per_s) for broker, size in sent.items()), default=0.0)
     batches = what_if.batches(plan, figures, leaders, rate_bytes_per_s)
     notices = [*_window_notice(plan, eta, now), *figures.notices]
     reordered = sum(1 for move in plan.moves if set(move.before) == set(move.after))
     lower_bound = min(figures.lower_bound_bytes, plan.total_bytes) if any(move.arriving for move in plan.moves) else 0
-    others = [
-        f"broker {broker}: {foreign} B/s set by someone else; it stays and is obeyed"
-        for broker, foreign in plan.rates_before.items()
-        if broker in sent
-    ]
     summary = PlanSummary(
         reference=reference_to(plan),
         kind=plan.kind,
@@ -155,7 +154,7 @@ def summarise(
         batches=len(batches),
         what_if=tuple(batches[:SHOWN_BATCHES]),
         brokers=what_if.brokers(plan, figures),
-        foreign_throttles=tuple(others[:SHOWN_LINES]),
+        foreign_throttles=tuple(throttle_notes[:SHOWN_LINES]),
         notices=tuple(notice[:500] for notice in notices[:SHOWN_LINES]),
         inverse=f"abort with rollback takes {len(plan.moves)} partitions back to where they are now, order included",
         is_within_approved=approved is not None and plan.is_within(approved),

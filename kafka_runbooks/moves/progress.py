@@ -162,7 +162,6 @@ def headroom(
     return free
 
 
-def copy_seconds(sizes_bytes: Iterable[int], sources: int, rate_bytes_per_s: int) -> float:
-    """The least time for a copy when `sources` brokers each send at most `rate_bytes_per_s`."""
-    total = sum(sizes_bytes)
-    return total / (max(1, sources) * rate_bytes_per_s) if total else 0.0
+def copy_seconds(size_bytes: int, rates_bytes_per_s: Iterable[int]) -> float:
+    """The least time for a copy to which each source sends at most its rate."""
+    return size_bytes / max(1, sum(rates_bytes_per_s)) if size_bytes else 0.0

@@ -34,8 +34,9 @@ def test_fewer_bytes_than_before_start_over() -> None:
 
 
 def test_copy_seconds_share_the_sources() -> None:
-    assert copy_seconds([100, 100], 2, 10) == 10
-    assert copy_seconds([], 0, 10) == 0
+    assert copy_seconds(200, [10, 10]) == 10
+    assert copy_seconds(200, [15, 5]) == 10
+    assert copy_seconds(0, []) == 0
 
 
 def test_the_first_estimate_is_compared_with_the_current_one() -> None:

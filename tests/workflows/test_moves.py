@@ -749,12 +749,13 @@ async def test_a_mover_that_is_fenced_off_as_it_submits_takes_it_back(runbooks: 
     before = assignment(world)
     lost: list[str] = []
 
-    def ensure_held(link: object, token: Token) -> None:
-        if "alter_reassignments" in world.acts:
-            lost.append(token.run_id)
-            raise PermitLost("the permit is lost")
+    class Losing(FakeFence):
+        def ask(self) -> None:
+            if "alter_reassignments" in world.acts:
+                lost.append("the permit")
+                raise PermitLost("the permit is lost")
 
-    monkeypatch.setattr(mover, "ensure_held", ensure_held)
+    monkeypatch.setattr(mover, "Fence", Losing)
     handle = await runbooks.start_runbook("Rebalance", map="events", **SLOW)
     assert (await failure(handle)).outcome is Outcome.FAILED
     assert lost and assignment(world) == before
