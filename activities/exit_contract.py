@@ -51,6 +51,7 @@ def _checks(clients: ClusterClients, plan: Plan, proof: ProofRequest) -> tuple[C
         exit_contract.no_throttle_of_ours(plan, _leftovers(clients, plan, proof, snapshot.live_broker_ids), proof.our_rates),
     ]
     checks += [exit_contract.is_empty(snapshot, broker) for broker in promises.empty_brokers]
+    checks += [exit_contract.leads_nothing(snapshot, broker) for broker in promises.leaderless_brokers]
     if promises.place is not None:
         place, pods = promises.place, clients.kubernetes.broker_pods()
         checks += exit_contract.one_ready_pod(pods, clients.kubernetes.nodes(), place)

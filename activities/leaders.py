@@ -5,6 +5,7 @@ to fail: it is waited for as long as anything else moves and a while longer, and
 contract by name.
 """
 
+import math
 import time
 from itertools import count
 
@@ -35,15 +36,21 @@ class LeaderActivities(Steps):
         clients = self._open(request.token.cluster)
         plan = plan_store.load_for(clients.kubernetes, request)
         names = {partition.name for partition in plan.planned}
+        # To be led by others whatever their order is: they may be led by another one than the preferred replica now.
+        emptied = set(plan.promises.leaderless_brokers)
         reporter, fence, polls = Reporter.current(), Fence(self._link, request.token), count()
-        moved_at, fewest = time.monotonic(), len(names) + 1
+        moved_at, fewest = time.monotonic(), math.inf
         asked: dict[TopicPartition, int] = {}
 
         def observe() -> int | None:
             nonlocal moved_at, fewest
             snapshot = clients.kafka.snapshot()
             gone = plan.gone(snapshot)
-            planned = [partition for partition in snapshot.partitions if partition.name in names and partition.name not in gone]
+            planned = [
+                partition
+                for partition in snapshot.partitions
+                if (partition.name in names and partition.name not in gone) or partition.leader in emptied
+            ]
             left = not_led_by_preferred(snapshot, planned)
             if len(left) < fewest:
                 moved_at, fewest = time.monotonic(), len(left)

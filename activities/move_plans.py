@@ -36,7 +36,7 @@ from kafka_runbooks.moves.planning import ClusterObservation, PlannerResult
 from kafka_runbooks.placement import errors as placement_errors
 from kafka_runbooks.placement import snapshots
 from kafka_runbooks.placement.errors import InFlight, InvalidRequest, NoAssignment
-from kafka_runbooks.safety.moves import foreign_reassignments, reasons_not_to_move
+from kafka_runbooks.safety.moves import foreign_reassignments, reasons_not_to_move, unacknowledged
 
 SILENT_SECONDS = 60.0
 """How long a broker that has just joined is waited for: others may not know its address yet."""
@@ -157,7 +157,10 @@ def survey(clients: ClusterClients, kind: str, asked: PlanRequest[Request], plan
     leaders = {partition.name: partition.leader for partition in observed.snapshot.partitions}
     rates = planned_rates(clients, request.throttle, what_if.sent_bytes(plan.moves, leaders), asked.token)
     summary = freeze.summarise(observed, plan, result, rates.by_source, rates.notes, approved, datetime.now(UTC))
-    reasons = [*result.reasons, *reasons_not_to_move(plan, observed.snapshot, observed.reassignments, request.acknowledged_risks)]
+    reasons = [
+        *unacknowledged(result.reasons, request.acknowledged_risks),
+        *reasons_not_to_move(plan, observed.snapshot, observed.reassignments, request.acknowledged_risks),
+    ]
     if asked.token is not None and asked.keeps_plan(reasons):
         plan_store.save(clients.kubernetes, plan, asked.token)
     return Survey(plan=summary, reasons=tuple(reasons))

@@ -47,6 +47,8 @@ class MovePlan(Plan):
     moves: tuple[Move, ...]
     leaving: tuple[int, ...] = ()
     """Brokers that must hold nothing in the end."""
+    leads_nothing: tuple[int, ...] = ()
+    """Brokers that must lead nothing in the end."""
     limits: MoveLimits = Field(default_factory=MoveLimits)
     change_windows: tuple[ChangeWindow, ...] = ()
     checks_racks: bool = False
@@ -66,7 +68,7 @@ class MovePlan(Plan):
 
     @property
     def promises(self) -> ExitPromises:
-        return ExitPromises(empty_brokers=self.leaving, exact_assignment=True)
+        return ExitPromises(empty_brokers=self.leaving, leaderless_brokers=self.leads_nothing, exact_assignment=True)
 
     def inverse(self) -> "MovePlan":
         """The way back to the assignment that the plan was made from, order included."""
@@ -75,6 +77,7 @@ class MovePlan(Plan):
             update={
                 "title": f"undo: {self.title}",
                 "leaving": (),
+                "leads_nothing": (),
                 "partition_counts": {},
                 "moves": tuple(
                     move.model_copy(update={"before": move.after, "after": move.before, "batch": last - move.batch})

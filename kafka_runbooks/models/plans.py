@@ -48,6 +48,8 @@ class ExitPromises(Model):
     """Brokers whose every replica is in sync."""
     empty_brokers: tuple[int, ...] = ()
     """Brokers that hold no replica."""
+    leaderless_brokers: tuple[int, ...] = ()
+    """Brokers that lead no partition, whoever is preferred."""
     exact_assignment: bool = False
     """Every partition of the plan has exactly the planned replicas, in order."""
     place: BrokerPlace | None = None

@@ -44,7 +44,9 @@ def acknowledged_losses(broker_id: int, late: Iterable[Partition], acknowledged_
     ]
 
 
-def hold(snapshot: ClusterSnapshot, broker_id: int, late: Sequence[Partition], still_seconds: float) -> Hold | None:
+def hold(
+    snapshot: ClusterSnapshot, broker_id: int, late: Sequence[Partition], still_seconds: float, silent: Collection[int] = ()
+) -> Hold | None:
     """Why the copy stands still, or why it has to be slow; None where it doesn't.
 
     Args:
@@ -52,6 +54,7 @@ def hold(snapshot: ClusterSnapshot, broker_id: int, late: Sequence[Partition], s
         broker_id: the broker that catches up.
         late: partitions on which it is not in sync.
         still_seconds: how long nothing has arrived.
+        silent: brokers that are registered and gave no answer to the last question.
     """
     if broker_id not in snapshot.live_broker_ids:
         return Hold(f"broker {broker_id} is not registered with the controller", f"broker {broker_id} starts")

@@ -64,6 +64,7 @@ def freeze(observed: ClusterObservation, request: MoveInput, kind: str, result: 
         steps=result.steps,
         moves=tuple(moves),
         leaving=tuple(sorted(result.leaving)),
+        leads_nothing=result.leads_nothing,
         throttle=request.throttle,
         limits=request.limits,
         change_windows=request.change_windows,

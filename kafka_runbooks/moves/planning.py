@@ -7,7 +7,7 @@ changes anything.
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
-from kafka_runbooks.models.cluster import ClusterSnapshot, Reassignment, Replica, ReplicaSizes
+from kafka_runbooks.models.cluster import ClusterSnapshot, Reassignment, Replica, ReplicaSizes, TopicPartition
 from kafka_runbooks.models.inputs import (
     DecommissionInput,
     EvacuateLeadersInput,
@@ -27,6 +27,9 @@ from kafka_runbooks.placement.map_regions import regions
 from kafka_runbooks.placement.maps import Regions
 from kafka_runbooks.placement.plan import Plan
 from kafka_runbooks.placement.planners import Options, given
+from kafka_runbooks.placement.snapshots import assignments
+from kafka_runbooks.safety.availability import leaders_that_stay
+from kafka_runbooks.safety.given_plan import leaves_its_map
 from kafka_runbooks.safety.moves import reasons_not_to_remove
 
 MOVE_STEPS = (StepName.REASSIGN, StepName.ELECT, StepName.RELEASE, StepName.PROVE)
@@ -81,6 +84,8 @@ class PlannerResult:
     """What speaks against what the runbook does besides moving."""
     continues_without_moves: bool = False
     """There is something to do although nothing moves."""
+    leads_nothing: tuple[int, ...] = ()
+    """Brokers that must lead nothing in the end."""
     is_given: bool = False
     """An operator brought the assignment: what planners promise, preflight reports as risks."""
 
@@ -145,17 +150,23 @@ def decommission(
 
 
 def leaving_brokers(snapshot: ClusterSnapshot, request: DecommissionInput) -> tuple[int, ...]:
-    """The brokers that are meant, by id or by rack.
+    """The brokers that are meant, by id or by rack. A broker that is down is of its rack still.
 
     Raises:
-        InvalidRequest: the rack has no live broker.
+        InvalidRequest: no broker is in the rack, or the rack of a broker that is down isn't known.
     """
     if request.rack is None:
         return tuple(sorted(request.brokers))
-    found = tuple(sorted(broker.id for broker in snapshot.brokers if broker.rack == request.rack))
+    racks = snapshot.racks
+    found = tuple(sorted(broker for broker, rack in racks.items() if rack == request.rack))
     if not found:
-        racks = sorted({broker.rack for broker in snapshot.brokers if broker.rack is not None})
-        raise InvalidRequest(f"rack: {request.rack!r} has no live broker; known: {racks}")
+        known = sorted({rack for rack in racks.values() if rack is not None})
+        raise InvalidRequest(f"rack: no broker is in {request.rack!r}; known: {known}")
+    if unknown := sorted(broker for broker in snapshot.down_broker_ids if racks.get(broker) is None):
+        raise InvalidRequest(
+            f"rack: brokers {unknown} hold replicas, are down, and their rack isn't known, so they may be of {request.rack!r} "
+            f"too: give the brokers by id (live ones of it: {sorted(set(found) & snapshot.live_broker_ids)})"
+        )
     return found
 
 
@@ -171,7 +182,18 @@ def evacuation(observed: ClusterObservation, request: EvacuateLeadersInput) -> P
     """No preferred leader on some brokers."""
     names = listed(request.brokers)
     plan = planners.evacuate_leaders(observed.cluster, request.brokers)
-    return PlannerResult(plan, f"evacuate leaders from brokers {names}", f"brokers {names} are no partition's preferred leader")
+    after = {
+        TopicPartition(topic, partition): replicas
+        for topic, partition, replicas in assignments(plan.cluster, plan.after, range(plan.cluster.partition_count))
+    }
+    return PlannerResult(
+        plan,
+        f"evacuate leaders from brokers {names}",
+        f"brokers {names} lead nothing and are no partition's preferred leader",
+        reasons=leaders_that_stay(observed.snapshot, after, request.brokers),
+        leads_nothing=tuple(sorted(request.brokers)),
+        continues_without_moves=any(partition.leader in request.brokers for partition in observed.snapshot.partitions),
+    )
 
 
 def return_of_leaders(observed: ClusterObservation, request: EvacuateLeadersInput, evacuated: MovePlan | None) -> PlannerResult:
@@ -224,7 +246,15 @@ def reassignment(observed: ClusterObservation, wanted: ReassignmentMap) -> Plann
         raise InvalidRequest("; ".join(wrong[:20]) + (f"; and {len(wrong) - 20} more" if len(wrong) > 20 else ""))
     what = f"{len(wanted.partitions)} partitions"
     plan = given(observed.cluster, wanted)
-    return PlannerResult(plan, f"run the given plan of {what}", f"{what} are where the plan wants them", is_given=True)
+    now = {partition.name: partition.replicas for partition in observed.snapshot.partitions}
+    named = [(TopicPartition(entry.topic, entry.partition), entry.replicas) for entry in wanted.partitions]
+    return PlannerResult(
+        plan,
+        f"run the given plan of {what}",
+        f"{what} are where the plan wants them",
+        reasons=leaves_its_map([(name, now[name], replicas) for name, replicas in named], observed.map_of),
+        is_given=True,
+    )
 
 
 def listed(brokers: Collection[int]) -> str:

@@ -16,9 +16,10 @@ Unlike Strimzi's rule it is asked of several brokers at once, and a replica coun
 """
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import Protocol
 
-from kafka_runbooks.models.cluster import ClusterSnapshot, Partition
+from kafka_runbooks.models.cluster import ClusterSnapshot, Partition, TopicPartition
 from kafka_runbooks.models.results import Reason
 
 
@@ -165,6 +166,37 @@ def out_of_sync(snapshot: ClusterSnapshot, broker_id: int) -> list[Partition]:
     return [partition for partition in snapshot.on_broker(broker_id) if broker_id not in partition.in_sync]
 
 
+def would_lead(snapshot: ClusterSnapshot, replicas: Sequence[int], in_sync: Collection[int]) -> int | None:
+    """Who leads a partition with these replicas once it is elected by preference: the first one that is live and in sync."""
+    return next((broker for broker in replicas if broker in snapshot.live_broker_ids and broker in in_sync), None)
+
+
+def leaders_that_stay(
+    snapshot: ClusterSnapshot, after: Mapping[TopicPartition, Sequence[int]], brokers: Collection[int]
+) -> list[Reason]:
+    """Partitions that some brokers would go on to lead, whatever is preferred: nobody else of them is in sync.
+
+    Args:
+        snapshot: the cluster now.
+        after: the replicas of partitions whose order is to change.
+        brokers: those that are to lead nothing.
+    """
+    staying = [
+        partition
+        for partition in snapshot.partitions
+        if partition.leader in brokers
+        and would_lead(snapshot, after.get(partition.name, partition.replicas), set(partition.in_sync) - set(brokers)) is None
+    ]
+    return [
+        Reason(
+            name=f"no-other-in-sync:{topic}",
+            message=f"topic {topic}, partition {listed(numbers)}: led by a broker to evacuate, and no other replica is in sync",
+            remedy="wait until another replica is in sync, or add one",
+        )
+        for topic, numbers in by_topic(staying).items()
+    ]
+
+
 def not_led_by_preferred(snapshot: ClusterSnapshot, partitions: Iterable[Partition]) -> list[Partition]:
     """Those of `partitions` whose preferred replica, the first, is live and in sync but isn't the leader."""
     live = snapshot.live_broker_ids
@@ -197,7 +229,16 @@ def risks_of_losing(snapshot: ClusterSnapshot, broker_id: int, *, disk_is_lost: 
     ]
 
 
-def by_topic(partitions: Iterable[Partition]) -> dict[str, list[int]]:
+class Named(Protocol):
+    """A partition, or what is planned of one."""
+
+    @property
+    def topic(self) -> str: ...
+    @property
+    def partition(self) -> int: ...
+
+
+def by_topic(partitions: Iterable[Named]) -> dict[str, list[int]]:
     """Topic -> its partition numbers, both sorted."""
     grouped: dict[str, list[int]] = defaultdict(list)
     for partition in partitions:

@@ -18,7 +18,7 @@ from kafka_runbooks.models.cluster import (
 from kafka_runbooks.models.kubernetes import BrokerPlace, BrokerPod, Claim, Node
 from kafka_runbooks.models.plans import Plan, PlannedPartition
 from kafka_runbooks.models.results import Check
-from kafka_runbooks.safety.availability import not_led_by_preferred, out_of_sync
+from kafka_runbooks.safety.availability import not_led_by_preferred, out_of_sync, would_lead
 
 ONE_READY_POD = "one Ready pod"
 
@@ -57,6 +57,20 @@ def is_empty(snapshot: ClusterSnapshot, broker_id: int) -> Check:
     left = [str(partition.name) for partition in snapshot.on_broker(broker_id)]
     detail = f"{len(left)} replicas {' '.join(left[:10])}".strip()
     return Check(name=f"broker {broker_id} is empty", passed=not left, detail=detail)
+
+
+def leads_nothing(snapshot: ClusterSnapshot, broker_id: int) -> Check:
+    """Nobody's requests go to the broker: it leads nothing now, and would lead nothing if leaders were elected anew."""
+    led = [str(partition.name) for partition in snapshot.partitions if partition.leader == broker_id]
+    would = [
+        str(partition.name)
+        for partition in snapshot.on_broker(broker_id)
+        if partition.leader != broker_id and would_lead(snapshot, partition.replicas, partition.in_sync) == broker_id
+    ]
+    detail = f"leads {len(led)} partitions {' '.join(led[:10])}".strip()
+    if would:
+        detail += f"; would lead {len(would)} more at the next election: {' '.join(would[:10])}"
+    return Check(name=f"broker {broker_id} leads nothing", passed=not led and not would, detail=detail)
 
 
 def in_sync_no_worse(snapshot: ClusterSnapshot, planned: Sequence[PlannedPartition]) -> Check:

@@ -3,13 +3,14 @@
 Pure: from the plan and the observed cluster to reasons. Why there is no plan at all (no space, too few racks), placement says.
 """
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Sequence
 
-from kafka_runbooks.models.cluster import ClusterSnapshot, Reassignment, TopicPartition
+from kafka_runbooks.models.cluster import ClusterSnapshot, Reassignment
 from kafka_runbooks.models.kubernetes import BrokerPod, StatefulSet
 from kafka_runbooks.models.moves import Move, MovePlan
 from kafka_runbooks.models.results import Reason
-from kafka_runbooks.safety.availability import listed, min_isr_of
+from kafka_runbooks.safety.availability import by_topic, effective_min_isr, listed, min_isr_margin, min_isr_of
+from kafka_runbooks.safety.given_plan import taken_at_its_word
 
 
 def reasons_not_to_move(
@@ -21,11 +22,18 @@ def reasons_not_to_move(
         *foreign_reassignments([move for move in reassignments if move.name in planned]),
         *_destinations_down(plan, snapshot),
         *_leaderless(plan, snapshot),
+        *_without_good_replica(plan, snapshot),
         *_sources_down(plan, snapshot),
+        *_refuses_writes_meanwhile(plan, snapshot),
         *_below_minimum(plan, snapshot),
-        *(_fewer_racks(plan, snapshot) if plan.checks_racks else ()),
+        *(taken_at_its_word(plan, snapshot) if plan.checks_racks else ()),
     ]
-    return [reason for reason in found if not (reason.can_be_acknowledged and reason.name in acknowledged_risks)]
+    return unacknowledged(found, acknowledged_risks)
+
+
+def unacknowledged(reasons: Sequence[Reason], acknowledged_risks: Collection[str]) -> list[Reason]:
+    """Without those that an operator has acknowledged, and that can be."""
+    return [reason for reason in reasons if not (reason.can_be_acknowledged and reason.name in acknowledged_risks)]
 
 
 def _destinations_down(plan: MovePlan, snapshot: ClusterSnapshot) -> list[Reason]:
@@ -48,7 +56,39 @@ def _leaderless(plan: MovePlan, snapshot: ClusterSnapshot) -> list[Reason]:
             message=f"topic {topic}, partition {listed(numbers)}: no leader, so there is nothing to copy from",
             remedy="bring back a broker that has an in-sync replica of it",
         )
-        for topic, numbers in _by_topic([move for move in plan.moves if move.arriving and move.name in leaderless]).items()
+        for topic, numbers in by_topic([move for move in plan.moves if move.arriving and move.name in leaderless]).items()
+    ]
+
+
+def _without_good_replica(plan: MovePlan, snapshot: ClusterSnapshot) -> list[Reason]:
+    """Moves that would take a partition's last good replica, the one on a live broker that is in sync.
+
+    Kafka carries out a reassignment that only removes replicas at once, whoever is in sync. Nobody can acknowledge it: what a
+    broker that is down has alone comes back with it, and is lost for good once its replica is removed.
+    """
+    partitions = {partition.name: partition for partition in snapshot.partitions}
+    found: dict[str, tuple[list[int], set[int]]] = {}
+    for move in plan.moves:
+        partition = partitions.get(move.name)
+        if partition is None or set(move.after) == set(move.before):
+            continue
+        good = [broker for broker in partition.in_sync if broker in snapshot.live_broker_ids]
+        # With a leader, what arrives is in sync before anything leaves; without one nothing arrives (`no-leader`).
+        if move.arriving or set(good) & set(move.after):
+            continue
+        numbers, holders = found.setdefault(move.topic, ([], set()))
+        numbers.append(move.partition)
+        holders.update(good or partition.in_sync)
+    return [
+        Reason(
+            name=f"last-in-sync-replica:{topic}",
+            message=f"topic {topic}, partition {listed(sorted(numbers))}: no live in-sync replica would be left; the data is on "
+            f"broker {listed(sorted(holders)) or 'none'} alone",
+            remedy=f"bring back broker {listed(sorted(holders))} and wait until the others are in sync"
+            if holders
+            else "bring back a broker that has an in-sync replica",
+        )
+        for topic, (numbers, holders) in sorted(found.items())
     ]
 
 
@@ -67,11 +107,56 @@ def _sources_down(plan: MovePlan, snapshot: ClusterSnapshot) -> list[Reason]:
     ]
 
 
-def _below_minimum(plan: MovePlan, snapshot: ClusterSnapshot) -> list[Reason]:
-    """Fewer replicas than `min.insync.replicas`: Kafka then lowers the minimum to their number, and none can be spared."""
-    shrunk = [
-        move for move in plan.moves if len(move.after) < len(move.before) and len(move.after) < min_isr_of(snapshot, move.topic)
+def _refuses_writes_meanwhile(plan: MovePlan, snapshot: ClusterSnapshot) -> list[Reason]:
+    """Partitions that take acks=all writes now and won't until their move ends.
+
+    Kafka asks for `min.insync.replicas` in-sync replicas or all there are, whichever is less; the ones that arrive count among
+    those there are from the start, and are in sync only at the end. So one of two replicas with a minimum of three, all in sync,
+    takes writes, but not while a third one arrives.
+    """
+    partitions, live = {partition.name: partition for partition in snapshot.partitions}, snapshot.live_broker_ids
+    refusing = []
+    for move in plan.moves:
+        partition, minimum = partitions.get(move.name), min_isr_of(snapshot, move.topic)
+        if partition is None or not move.arriving or min_isr_margin(partition, minimum, live) < 0:
+            continue
+        in_sync = sum(1 for broker in partition.in_sync if broker in live)
+        if in_sync < effective_min_isr({*move.before, *move.after}, minimum):
+            refusing.append(move)
+    return [
+        Reason(
+            name=f"refuses-writes-meanwhile:{topic}",
+            message=f"topic {topic}, partition {listed(numbers)}: in-sync replicas are fewer than min.insync.replicas "
+            f"({min_isr_of(snapshot, topic)}): acks=all writes are refused while its replicas move",
+            remedy="lower min.insync.replicas first, wait until more are in sync, or acknowledge with acknowledged_risks "
+            f'["refuses-writes-meanwhile:{topic}"]',
+            can_be_acknowledged=True,
+        )
+        for topic, numbers in by_topic(refusing).items()
     ]
+
+
+def _below_minimum(plan: MovePlan, snapshot: ClusterSnapshot) -> list[Reason]:
+    """No more replicas than `min.insync.replicas`: none can be spared. (With fewer, Kafka lowers the minimum to their number.)"""
+    shrunk = [move for move in plan.moves if len(move.after) < len(move.before)]
+    exact = [move for move in shrunk if len(move.after) == min_isr_of(snapshot, move.topic)]
+    shrunk = [move for move in shrunk if len(move.after) < min_isr_of(snapshot, move.topic)]
+    return [
+        *(
+            Reason(
+                name=f"no-spare-replica:{topic}",
+                message=f"topic {topic}, partition {listed(numbers)}: as many replicas as min.insync.replicas "
+                f"({min_isr_of(snapshot, topic)}): acks=all writes are refused while any of them is down",
+                remedy=f'lower min.insync.replicas first, or acknowledge with acknowledged_risks ["no-spare-replica:{topic}"]',
+                can_be_acknowledged=True,
+            )
+            for topic, numbers in by_topic(exact).items()
+        ),
+        *_fewer_than_minimum(shrunk, snapshot),
+    ]
+
+
+def _fewer_than_minimum(shrunk: Sequence[Move], snapshot: ClusterSnapshot) -> list[Reason]:
     return [
         Reason(
             name=f"below-minimum:{topic}",
@@ -80,22 +165,7 @@ def _below_minimum(plan: MovePlan, snapshot: ClusterSnapshot) -> list[Reason]:
             remedy=f'lower min.insync.replicas first, or acknowledge with acknowledged_risks ["below-minimum:{topic}"]',
             can_be_acknowledged=True,
         )
-        for topic, numbers in _by_topic(shrunk).items()
-    ]
-
-
-def _fewer_racks(plan: MovePlan, snapshot: ClusterSnapshot) -> list[Reason]:
-    racks = {broker.id: broker.rack or f"(broker {broker.id})" for broker in snapshot.brokers}
-    return [
-        Reason(
-            name=f"fewer-racks:{topic}",
-            message=f"topic {topic}, partition {listed(numbers)}: its replicas would span fewer racks than now",
-            remedy=f'spread them over racks, or acknowledge with acknowledged_risks ["fewer-racks:{topic}"]',
-            can_be_acknowledged=True,
-        )
-        for topic, numbers in _by_topic(
-            [move for move in plan.moves if _racks(move.after, racks) < min(_racks(move.before, racks), len(move.after))]
-        ).items()
+        for topic, numbers in by_topic(shrunk).items()
     ]
 
 
@@ -175,10 +245,6 @@ def foreign_reassignments(moving: Sequence[Reassignment]) -> list[Reason]:
     ]
 
 
-def _racks(brokers: Sequence[int], racks: Mapping[int, str]) -> int:
-    return len({racks.get(broker, f"(broker {broker})") for broker in brokers})
-
-
 def _names(moves: Sequence[Move]) -> str:
     return ", ".join(str(move.name) for move in moves[:5])
 
@@ -189,10 +255,3 @@ def _by_broker(plan: MovePlan, brokers_of: Callable[[Move], list[int]]) -> dict[
         for broker in brokers_of(move):
             found.setdefault(broker, []).append(move)
     return dict(sorted(found.items()))
-
-
-def _by_topic(moves: Sequence[Move]) -> dict[str, list[int]]:
-    found: dict[str, list[int]] = {}
-    for name in sorted(TopicPartition(move.topic, move.partition) for move in moves):
-        found.setdefault(name.topic, []).append(name.partition)
-    return found
