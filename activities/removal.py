@@ -46,6 +46,7 @@ def release(
     why: Why = {}
     before = ledger
     silent = set() if silent is None else silent
+    ledger = _without_renewed_topics(kafka, kubernetes, ledger)
     ledger, in_flight = _cancel(kafka, kubernetes, fence, ledger, why)
     ledger = _remove_entries(kafka, kubernetes, fence, ledger, in_flight, why)
     moving = [move for move in ledger.reassignments if move.name in in_flight]
@@ -125,6 +126,18 @@ def _uncordon(kubernetes: Kubernetes, fence: Fence, ledger: Ledger, why: Why) ->
             left.append(cordon)
             why[Item(Kind.NODE, cordon.node)] = str(error)
     return _written(kubernetes, ledger, cordons=tuple(left))
+
+
+def _without_renewed_topics(kafka: Kafka, kubernetes: Kubernetes, ledger: Ledger) -> Ledger:
+    """What concerned topics that were deleted and made again is gone: a topic of the same name is someone else's."""
+    known = {move.topic: move.topic_id for move in ledger.reassignments if move.topic_id is not None}
+    renewed = kafka.snapshot().renewed_topics(known) if known else frozenset()
+    return _written(
+        kubernetes,
+        ledger,
+        reassignments=tuple(move for move in ledger.reassignments if move.topic not in renewed),
+        entries={topic: lease for topic, lease in ledger.entries.items() if topic not in renewed},
+    )
 
 
 def _remove_entries(

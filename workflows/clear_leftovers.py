@@ -35,7 +35,7 @@ class ClearLeftovers(Runbook):
             self._released = await calls.act(clear, token, "remove what other runs left")
         removed, left = self._released.given_back, self._released.left_behind
         if left:
-            summary = "left, because their brokers are down: " + "; ".join(left[:10])
+            summary = "left: " + "; ".join(left[:10])
             return RunbookResult(outcome=Outcome.FAILED, summary=summary)
         if not removed:
             return RunbookResult(outcome=Outcome.NOTHING_TO_DO, summary="no run has left anything")

@@ -214,6 +214,18 @@ def test_the_number_of_plans_is_bounded(site: Site, monkeypatch: pytest.MonkeyPa
     assert len(site.kubernetes.records(store.PLAN)) == 3
 
 
+def test_while_kafka_does_not_answer_what_is_in_kubernetes_is_removed(site: Site) -> None:
+    site.left_by("now", 1001)
+    (node,) = [node for node in site.kubernetes.nodes() if node.name == "node-events-c"]
+    ledgers.own_cordon(site.kubernetes, ledgers.read(site.kubernetes, TOKEN), node)
+    site.world.is_kafka_away = True
+    released = site.release()
+    assert not site.world.nodes["node-events-c"].is_cordoned
+    assert released.left_behind == ("broker 1001: leader replication throttle 1000000 B/s: Kafka doesn't answer",)
+    site.world.is_kafka_away = False
+    assert site.release().left_behind == () and site.rated() == set()
+
+
 def test_a_run_s_own_release_passes_over_a_silent_broker_in_no_time(site: Site) -> None:
     site.world.silent[1001] = 1_000
     site.left_by("now", 1001)

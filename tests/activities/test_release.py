@@ -3,6 +3,8 @@
 from collections.abc import Callable
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from activities import ledgers, removal
 from kafka_runbooks.clients.errors import Refused, Unreachable
@@ -10,6 +12,7 @@ from kafka_runbooks.models.cluster import ThrottledReplicas, ThrottleRates, Topi
 from kafka_runbooks.models.ledger import Ledger, OwnedReassignment
 from kafka_runbooks.models.messages import Released, Token
 from kafka_runbooks.models.moves import Copy
+from tests.examples import examples
 from tests.fakes.fence import FakeFence
 from tests.fakes.kafka import FakeKafka
 from tests.fakes.kubernetes import FakeKubernetes
@@ -107,6 +110,10 @@ def test_a_broker_that_is_registered_but_does_not_answer_keeps_only_its_own(site
     assert set(site.ledger().rates) == {1001} and not site.ledger().cordons
     del site.world.silent[1001]
     assert site.release().left_behind == () and site.left() == NOTHING
+
+
+def away(targets: object) -> dict[TopicPartition, str]:
+    raise Unreachable("the controller is away")
 
 
 def refusing(method: Callable[..., object], argument: object) -> Callable[..., object]:
@@ -211,14 +218,59 @@ def test_a_controller_that_does_not_answer_keeps_moves_and_their_throttles_and_n
     site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     site.set_everything()
-
-    def away(targets: object) -> dict[TopicPartition, str]:
-        raise Unreachable("the controller is away")
-
     monkeypatch.setattr(site.kafka, "alter_reassignments", away)
     released = site.release()
     assert "3 partition reassignments (events.a-0, events.a-1, events.a-2): the controller is away" in released.left_behind
     assert set(site.ledger().rates) == {1001, 1002, 1003, 1004} and not site.world.nodes[NODE].is_cordoned
+
+
+def test_a_topic_that_was_made_anew_is_none_of_the_run_s(site: Site) -> None:
+    """A name is no identity: the new topic's reassignment to the same brokers is someone else's, and so is its order."""
+    site.set_everything()
+    ledger = site.ledger()
+    owned = [move.model_copy(update={"topic_id": "the-one-that-is-gone"}) for move in ledger.reassignments]
+    ledgers.write(site.kubernetes, ledger.model_copy(update={"reassignments": tuple(owned)}))
+    released = site.release()
+    assert [name for name in site.names if site.world.partitions[name].adding] == site.names, "not cancelled"
+    assert released.left_behind == () and site.world.records == {}
+
+
+FAULTS = ("silent 1001", "silent 1004", "topic events.a", "node", "log directories", "move 0", "move 2", "controller")
+
+
+@given(faults=st.sets(st.sampled_from(FAULTS)))
+@settings(max_examples=examples(40))
+def test_whatever_fails_the_rest_is_removed_and_the_next_release_removes_what_is_left(faults: set[str]) -> None:
+    site = Site()
+    site.set_everything()
+    uncordon, cordon, alter = site.kubernetes.uncordon, site.kafka.cordon_log_directories, site.kafka.alter_reassignments
+    for fault in faults:
+        what, _, name = fault.partition(" ")
+        if what == "silent":
+            site.world.silent[int(name)] = 1_000
+        elif what == "topic":
+            site.world.refused_lists[name] = "PolicyViolation"
+        elif what == "node":
+            site.kubernetes.uncordon = refusing(uncordon, NODE)  # type: ignore[method-assign,assignment]
+        elif what == "log":
+            site.kafka.cordon_log_directories = refusing(cordon, 1003)  # type: ignore[method-assign,assignment]
+        elif what == "move":
+            site.world.refusals[site.names[int(name)]] = ["InvalidReplicationAssignmentError"]
+        else:
+            site.kafka.alter_reassignments = away  # type: ignore[method-assign]
+    released = site.release()
+    in_flight = {fault for fault in faults if fault.startswith(("move", "controller"))}
+    assert site.world.nodes[NODE].is_cordoned is ("node" in faults)
+    assert (site.world.cordoned[1003] == "*") is ("log directories" in faults)
+    silent = {int(fault.split()[1]) for fault in faults if fault.startswith("silent")}
+    assert site.rated() == ({1001, 1002, 1003, 1004} if in_flight else silent)
+    assert bool(released.left_behind) is bool(faults) and all(line for line in released.left_behind)
+    site.world.silent.clear()
+    site.world.refused_lists.clear()
+    site.world.refusals.clear()
+    site.kubernetes.uncordon = uncordon  # type: ignore[method-assign]
+    site.kafka.cordon_log_directories, site.kafka.alter_reassignments = cordon, alter  # type: ignore[method-assign]
+    assert site.release().left_behind == () and site.left() == NOTHING
 
 
 @pytest.mark.parametrize("when", ["before", "after"])
