@@ -16,13 +16,15 @@ from activities.permits import Fence
 from activities.step import Steps, heartbeating, step
 from kafka_runbooks.clients import store
 from kafka_runbooks.clients.clusters import ClusterClients
-from kafka_runbooks.clients.errors import ClientError
+from kafka_runbooks.clients.errors import ClientError, Unreachable
 from kafka_runbooks.models.ledger import Owner
 from kafka_runbooks.models.messages import Released, Token
 from kafka_runbooks.throttle import expiry
 from kafka_runbooks.throttle.expiry import RunState, Verdict
 
 CLEAR_SECONDS = 60.0
+PATIENCE_SECONDS, PAUSE_SECONDS = 20.0, 2.0
+"""How long a run tries to remove what is left only because somebody doesn't answer: a controller that has just changed, say."""
 ANSWER_SECONDS = 5.0
 SHOWN = 100
 
@@ -35,13 +37,17 @@ class ReleaseActivities(Steps):
         """Remove everything that this run's ledger lists, and its throttle overrides."""
         clients = self._open(token.cluster)
         with heartbeating():
-            fence = Fence(self._link, token)
-            ledger = ledgers.load(clients.kubernetes, ledgers.name_of(token.run_id))
-            released = Released()
-            if ledger is not None:
+            fence, released = Fence(self._link, token), Released()
+            deadline = time.monotonic() + PATIENCE_SECONDS
+            while ledger := ledgers.load(clients.kubernetes, ledgers.name_of(token.run_id)):
                 fence.check()
-                live = clients.kafka.snapshot().live_broker_ids
-                released = removal.release(clients.kafka, clients.kubernetes, fence, ledger, live)
+                again = removal.release(clients.kafka, clients.kubernetes, fence, ledger, _live(clients))
+                released = again.model_copy(
+                    update={"given_back": (*released.given_back, *again.given_back), "rates": {**released.rates, **again.rates}}
+                )
+                if not again.is_unanswered or time.monotonic() > deadline:
+                    break
+                time.sleep(PAUSE_SECONDS)
             # Last: what is still in flight obeys them until it is cancelled.
             overrides.forget(clients.kubernetes, token.run_id)
             return released
@@ -120,7 +126,7 @@ class _Sweep:
                     self._kept_runs.add(ledger.owner.run_id)
                     continue
                 if live is None:
-                    live = self._clients.kafka.snapshot().live_broker_ids
+                    live = _live(self._clients)
                 released = removal.release(self._clients.kafka, self._clients.kubernetes, self._fence, ledger, live, self._silent)
             except ClientError as error:
                 self.left.append(str(error))
@@ -168,3 +174,11 @@ class _Sweep:
         if not verdict.sweep and state not in (RunState.OPEN, RunState.CLOSED):
             self.left.append(verdict.why)
         return verdict
+
+
+def _live(clients: ClusterClients) -> frozenset[int] | None:
+    """The brokers that are registered; None where Kafka doesn't answer."""
+    try:
+        return clients.kafka.snapshot().live_broker_ids
+    except Unreachable:
+        return None

@@ -6,7 +6,7 @@ flight keeps the entries and rates that throttle it.
 """
 
 import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Collection, Mapping
 
 from activities.in_parallel import for_each
 from activities.ledgers import EVERY_LOG_DIRECTORY, restore_rates, write
@@ -23,7 +23,17 @@ SETTLE_POLLS, SETTLE_SECONDS = 20, 0.25
 IS_DOWN = "it is down"
 IN_FLIGHT = "a reassignment that it throttles is still in flight"
 
-Why = dict[Item, str]
+
+class Why(dict[Item, str]):
+    """Why something is still there."""
+
+    is_unanswered = False
+    """Somebody didn't answer just now."""
+
+    def note(self, item: Item, error: ClientError) -> None:
+        """An act on this item has failed."""
+        self[item] = str(error)
+        self.is_unanswered |= isinstance(error, Unreachable)
 
 
 def release(
@@ -31,7 +41,7 @@ def release(
     kubernetes: Kubernetes,
     fence: Fence,
     ledger: Ledger,
-    live: frozenset[int],
+    live: frozenset[int] | None,
     silent: set[int] | None = None,
 ) -> Released:
     """Remove everything that the ledger lists, and drop it from the ledger; what can't be removed stays in it.
@@ -40,11 +50,15 @@ def release(
     still hold.
 
     Args:
-        live: brokers that are registered.
+        live: brokers that are registered; None: Kafka doesn't answer, and only what is in Kubernetes can be removed.
         silent: those of them that have just not answered: they aren't asked again, and others are added.
     """
-    why: Why = {}
-    before = ledger
+    why, before = Why(), ledger
+    if live is None:
+        ledger = _uncordon(kubernetes, fence, ledger, why)
+        why |= dict.fromkeys(_in_kafka(ledger), "Kafka doesn't answer")
+        why.is_unanswered = True
+        return _released(before, ledger, why)
     silent = set() if silent is None else silent
     ledger = _without_renewed_topics(kafka, kubernetes, ledger)
     ledger, in_flight = _cancel(kafka, kubernetes, fence, ledger, why)
@@ -58,7 +72,21 @@ def release(
     ledger = release_rates(kafka, kubernetes, fence, ledger, live - silent - throttling, why, silent)
     ledger = _uncordon(kubernetes, fence, ledger, why)
     ledger = release_log_directories(kafka, kubernetes, fence, ledger, live - silent, why)
+    return _released(before, ledger, why)
+
+
+def _in_kafka(ledger: Ledger) -> list[Item]:
+    return [
+        *(_broker(broker) for broker in ledger.rates),
+        *(Item(Kind.TOPIC, topic) for topic in ledger.entries),
+        *(Item(Kind.LOG_DIRECTORIES, str(broker)) for broker in ledger.log_directories),
+        *(Item(Kind.REASSIGNMENT, str(move.name)) for move in ledger.reassignments),
+    ]
+
+
+def _released(before: Ledger, ledger: Ledger, why: Why) -> Released:
     return Released(
+        is_unanswered=why.is_unanswered,
         given_back=before.less(ledger).describe(),
         left_behind=ledger.describe(why),
         rates={
@@ -89,7 +117,8 @@ def release_rates(
         return ledger
     failed = restore_rates(kafka, held, fence.check)
     if why is not None:
-        why |= {_broker(broker): str(error) for broker, error in failed.items()}
+        for broker, error in failed.items():
+            why.note(_broker(broker), error)
     if silent is not None:
         silent |= {broker for broker, error in failed.items() if isinstance(error, Unreachable)}
     left = {broker: lease for broker, lease in ledger.rates.items() if broker not in held or broker in failed}
@@ -111,7 +140,8 @@ def release_log_directories(
 
     _, failed = for_each(held, restore)
     if why is not None:
-        why |= {Item(Kind.LOG_DIRECTORIES, str(broker)): str(error) for broker, error in failed.items()}
+        for broker, error in failed.items():
+            why.note(Item(Kind.LOG_DIRECTORIES, str(broker)), error)
     left = {broker: was for broker, was in ledger.log_directories.items() if broker not in held or broker in failed}
     return _written(kubernetes, ledger, log_directories=left)
 
@@ -124,7 +154,7 @@ def _uncordon(kubernetes: Kubernetes, fence: Fence, ledger: Ledger, why: Why) ->
             kubernetes.uncordon(cordon.node, cordon.uid, str(ledger.owner))
         except ClientError as error:
             left.append(cordon)
-            why[Item(Kind.NODE, cordon.node)] = str(error)
+            why.note(Item(Kind.NODE, cordon.node), error)
     return _written(kubernetes, ledger, cordons=tuple(left))
 
 
@@ -147,15 +177,13 @@ def _remove_entries(
     done = leases.entries_to_remove(ledger.entries, in_flight)
     if not done:
         return ledger
-    refused: dict[str, str] = {}
-
-    def remove() -> None:
+    try:
         lists = kafka.throttled_replicas(done)
         fence.check()
-        refused.update(kafka.set_throttled_replicas({topic: leases.remove_entries(lists[topic], done[topic]) for topic in lists}))
-
-    if error := _failure(remove):
-        refused = dict.fromkeys(done, error)
+        refused = kafka.set_throttled_replicas({topic: leases.remove_entries(lists[topic], done[topic]) for topic in lists})
+    except ClientError as error:
+        refused = dict.fromkeys(done, str(error))
+        why.is_unanswered |= isinstance(error, Unreachable)
     gone: Mapping[str, EntryLease] = {topic: lease for topic, lease in done.items() if topic not in refused}
     ledger = _written(kubernetes, ledger, entries=leases.without_entries(ledger.entries, gone))
     why |= {Item(Kind.TOPIC, topic): refused.get(topic, IN_FLIGHT) for topic in ledger.entries}
@@ -189,6 +217,7 @@ def _cancel(
         kept |= _restore_order(kafka, fence, {name: moves[name] for name in moves.keys() - in_flight}, running)
     except ClientError as error:
         kept = {name: kept.get(name, str(error)) for name in moves}
+        why.is_unanswered |= isinstance(error, Unreachable)
     why |= {Item(Kind.REASSIGNMENT, str(name)): reason for name, reason in kept.items()}
     left = tuple(move for move in ledger.reassignments if move.name in kept)
     return _written(kubernetes, ledger, reassignments=left), in_flight
@@ -237,15 +266,6 @@ def _restore_order(
         refused = kafka.alter_reassignments({name: moves[name].before for name in sorted(disordered)})
         failed |= {name: f"its replicas' order is not restored: {reason}" for name, reason in refused.items()}
     return failed
-
-
-def _failure(act: Callable[[], object]) -> str | None:
-    """Why an act failed; None if it didn't."""
-    try:
-        act()
-    except ClientError as error:
-        return str(error)
-    return None
 
 
 def _written(kubernetes: Kubernetes, ledger: Ledger, **changed: object) -> Ledger:

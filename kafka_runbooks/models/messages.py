@@ -146,3 +146,5 @@ class Released(Model):
     left_behind: Lines = ()
     rates: dict[int, ThrottleRates] = Field(default_factory=dict)
     """The rates that the run had set, by broker, as set last."""
+    is_unanswered: bool = False
+    """Something is left only because nobody answered just now: another attempt may remove it."""

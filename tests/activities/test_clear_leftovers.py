@@ -37,6 +37,11 @@ class Clock:
         return datetime.now(zone) + self._later
 
 
+@pytest.fixture(autouse=True)
+def in_a_hurry(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(release, "PATIENCE_SECONDS", 0.0)
+
+
 class Site:
     def __init__(self) -> None:
         self.world = World(advance_at_look=False)
@@ -224,6 +229,25 @@ def test_while_kafka_does_not_answer_what_is_in_kubernetes_is_removed(site: Site
     assert released.left_behind == ("broker 1001: leader replication throttle 1000000 B/s: Kafka doesn't answer",)
     site.world.is_kafka_away = False
     assert site.release().left_behind == () and site.rated() == set()
+
+
+def test_a_broker_that_answers_again_in_time_is_released(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A controller that has just changed leaves nothing behind."""
+    monkeypatch.setattr(release, "PATIENCE_SECONDS", 20.0)
+    monkeypatch.setattr(release, "PAUSE_SECONDS", 0.01)
+    site.left_by("now", 1002)
+    site.world.silent[1002] = 1_000
+    looks = 0
+
+    def look() -> None:
+        nonlocal looks
+        looks += 1
+        if looks == 3:
+            site.world.silent.clear()
+
+    monkeypatch.setattr(site.world, "look", look)
+    released = site.release()
+    assert released.left_behind == () and site.rated() == set() and looks == 3
 
 
 def test_a_run_s_own_release_passes_over_a_silent_broker_in_no_time(site: Site) -> None:

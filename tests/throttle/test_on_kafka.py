@@ -184,6 +184,40 @@ def test_rates_adapt_to_what_real_brokers_measure_and_are_restored(kafka: LocalK
         admin.close()
 
 
+def test_a_rate_between_the_produce_rate_and_twice_that_never_ends_and_a_higher_one_ends_when_it_says(kafka: LocalKafka) -> None:
+    create(kafka, TOPIC)
+    producing = Producing(kafka.bootstrap_servers, TOPIC)
+    producing.fill(LEFT_BYTES)
+    admin = KafkaAdmin(kafka.bootstrap_servers)
+    try:
+        too_slow, enough = int(1.5 * PRODUCED_BYTES_PER_S), 6 * MEGABYTE
+        _, partition, _ = observe(admin)
+        entries = leases.entries_for([Copy(partition, (1003,))], frozenset({1001, 1002, 1003}))[TOPIC]
+        admin.set_throttled_replicas(
+            {TOPIC: ThrottledReplicas(leader=",".join(entries.leader), follower=",".join(entries.follower))}
+        )
+        admin.set_throttle_rates(1001, ThrottleRates(leader_bytes_per_s=too_slow))
+        with producing:
+            admin.alter_reassignments({NAME: [1001, 1002, 1003]})
+            time.sleep(8)
+            verdict, lag_before, lag_after = judged(admin, 20, too_slow)
+            (source,) = [need for need in verdict.needs if need.broker_id == 1001]
+            assert source.keeps_up_bytes_per_s == pytest.approx(2 * PRODUCED_BYTES_PER_S, rel=0.3)
+            assert verdict.never_ends == (source,), verdict
+            assert lag_after > lag_before, "it falls behind although the rate is above the produce rate"
+
+            admin.set_throttle_rates(1001, ThrottleRates(leader_bytes_per_s=enough))
+            verdict, lag_before, _ = judged(admin, 2, enough)
+            assert verdict.seconds is not None, verdict
+            began = time.monotonic()
+            while 1003 not in observe(admin)[1].in_sync and time.monotonic() - began < 90:
+                time.sleep(0.5)
+            took = time.monotonic() - began
+            assert verdict.seconds * 0.6 < took < verdict.seconds * 2 + 10, (verdict, took, lag_before)
+    finally:
+        admin.close()
+
+
 def set_for_the_whole_cluster(kafka: LocalKafka, key: str, value: str | None) -> None:
     """By Kafka's own tool; None deletes."""
     change = ["--add-config", f"{key}={value}"] if value is not None else ["--delete-config", key]
@@ -249,41 +283,7 @@ def test_a_rate_for_the_whole_cluster_is_obeyed_named_and_still_there_afterwards
 
 
 def until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 90
     while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.1)
-
-
-def test_a_rate_between_the_produce_rate_and_twice_that_never_ends_and_a_higher_one_ends_when_it_says(kafka: LocalKafka) -> None:
-    create(kafka, TOPIC)
-    producing = Producing(kafka.bootstrap_servers, TOPIC)
-    producing.fill(LEFT_BYTES)
-    admin = KafkaAdmin(kafka.bootstrap_servers)
-    try:
-        too_slow, enough = int(1.5 * PRODUCED_BYTES_PER_S), 6 * MEGABYTE
-        _, partition, _ = observe(admin)
-        entries = leases.entries_for([Copy(partition, (1003,))], frozenset({1001, 1002, 1003}))[TOPIC]
-        admin.set_throttled_replicas(
-            {TOPIC: ThrottledReplicas(leader=",".join(entries.leader), follower=",".join(entries.follower))}
-        )
-        admin.set_throttle_rates(1001, ThrottleRates(leader_bytes_per_s=too_slow))
-        with producing:
-            admin.alter_reassignments({NAME: [1001, 1002, 1003]})
-            time.sleep(8)
-            verdict, lag_before, lag_after = judged(admin, 20, too_slow)
-            (source,) = [need for need in verdict.needs if need.broker_id == 1001]
-            assert source.keeps_up_bytes_per_s == pytest.approx(2 * PRODUCED_BYTES_PER_S, rel=0.3)
-            assert verdict.never_ends == (source,), verdict
-            assert lag_after > lag_before, "it falls behind although the rate is above the produce rate"
-
-            admin.set_throttle_rates(1001, ThrottleRates(leader_bytes_per_s=enough))
-            verdict, lag_before, _ = judged(admin, 2, enough)
-            assert verdict.seconds is not None, verdict
-            began = time.monotonic()
-            while 1003 not in observe(admin)[1].in_sync and time.monotonic() - began < 90:
-                time.sleep(0.5)
-            took = time.monotonic() - began
-            assert verdict.seconds * 0.6 < took < verdict.seconds * 2 + 10, (verdict, took, lag_before)
-    finally:
-        admin.close()
