@@ -11,10 +11,11 @@ from activities.errors import NoReplica
 from activities.permits import Fence, ensure_held
 from activities.step import Reporter, Steps, heartbeating, poll, step
 from activities.throttle import Throttling
+from kafka_runbooks.models.cluster import ReplicaSizes
 from kafka_runbooks.models.messages import RecoveryRequest, StepRequest
 from kafka_runbooks.models.replacement import ReplacementPlan
 from kafka_runbooks.models.status import Progress
-from kafka_runbooks.moves.catch_up import acknowledged_losses, bytes_arrived, copies_to, hold
+from kafka_runbooks.moves.catch_up import acknowledged_losses, copied_to, copies_to, hold
 from kafka_runbooks.moves.progress import Pace
 from kafka_runbooks.throttle import controller, leases
 
@@ -49,19 +50,24 @@ class CatchUpActivities(Steps):
         reporter, pace = Reporter.current(), Pace()
         throttling = Throttling(clients, self._link, request.token, plan.throttle)
         broker_id = plan.broker_id
+        last: ReplicaSizes | None = None
 
         def observe() -> Progress | None:
+            nonlocal last
             snapshot = clients.kafka.snapshot()
             live = snapshot.live_broker_ids
             assigned = list(snapshot.on_broker(broker_id))
             in_sync = {partition.name for partition in assigned if broker_id in partition.in_sync}
-            on_disk = clients.kafka.replica_sizes([broker_id]).size_bytes if broker_id in live else {}
-            done = bytes_arrived(plan, on_disk, in_sync)
+            late = [partition for partition in assigned if partition.name not in in_sync]
+            sources = {partition.leader for partition in late if partition.leader is not None}
+            asked = {broker_id, *sources} & live
+            sizes = clients.kafka.replica_sizes(sorted(asked)) if asked else ReplicaSizes(size_bytes={})
+            last = sizes.filled_from(last)
+            done, left = copied_to(broker_id, plan, assigned, last)
             now = time.monotonic()
             pace.observe(now, done + len(in_sync))
-            late = [partition for partition in assigned if partition.name not in in_sync]
             throttling.adapt(copies_to(broker_id, late), live, partitions=snapshot.partitions)
-            held = hold(snapshot, broker_id, late, pace.still_for_seconds(now))
+            held = hold(snapshot, broker_id, late, pace.still_for_seconds(now), set(sizes.unanswered_broker_ids) & live)
             waiting = None if held is None else reporter.waiting(held.reason, held.resumes_when, held.blocking)
             note = f"throttle: {throttling.reason}"
             if pace.still_for_seconds(now) > SOLE_REPLICA_PATIENCE_SECONDS and (
@@ -73,11 +79,11 @@ class CatchUpActivities(Steps):
                 note += "".join(f"; refused for {name}: {reason}" for name, reason in list(refused.items())[:3])
             progress = Progress(
                 done_bytes=done,
-                total_bytes=plan.total_bytes,
+                total_bytes=done + left,
                 done_partitions=len(in_sync),
                 total_partitions=len(assigned),
                 rate_bytes_per_s=pace.bytes_per_s,
-                eta_seconds=pace.seconds_left(plan.total_bytes - done),
+                eta_seconds=pace.seconds_left(left),
                 throttle_bytes_per_s=throttling.rate_bytes_per_s,
                 highest_throttle_bytes_per_s=throttling.highest_bytes_per_s,
                 waiting=waiting,

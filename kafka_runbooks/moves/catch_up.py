@@ -1,8 +1,8 @@
 """A broker that catches up: what is copied to it, how much has arrived, and why it stands still if it does."""
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
-from kafka_runbooks.models.cluster import ClusterSnapshot, Partition, Replica, TopicPartition
+from kafka_runbooks.models.cluster import ClusterSnapshot, Partition, Replica, ReplicaSizes, TopicPartition
 from kafka_runbooks.models.moves import Copy
 from kafka_runbooks.models.replacement import ReplacementPlan
 from kafka_runbooks.moves.window import Hold
@@ -18,14 +18,24 @@ def copies_to(destination: int, partitions: Iterable[Partition]) -> list[Copy]:
     return [Copy(partition, (destination,)) for partition in partitions]
 
 
-def bytes_arrived(plan: ReplacementPlan, on_disk: Mapping[Replica, int], in_sync: Collection[TopicPartition]) -> int:
-    """Bytes of the plan that are on the destination; a partition in sync counts in full (retention may have shortened it)."""
-    return sum(
-        partition.size_bytes
-        if partition.name in in_sync
-        else min(partition.size_bytes, on_disk.get(Replica(partition.topic, partition.partition, plan.destination), 0))
-        for partition in plan.partitions
-    )
+def copied_to(broker_id: int, plan: ReplacementPlan, assigned: Iterable[Partition], sizes: ReplicaSizes) -> tuple[int, int]:
+    """Bytes of the broker's replicas that are there, and those that are left to copy, as their leaders' replicas are now.
+
+    A replica that is in sync counts as planned, for its size says nothing of what was copied. One that isn't has what its disk
+    says, even where that is as much as was planned: its leader's has grown since.
+    """
+    planned = {partition.name: partition.size_bytes for partition in plan.partitions}
+    there = left = 0
+    for partition in assigned:
+        if broker_id in partition.in_sync:
+            there += planned.get(partition.name, 0)
+            continue
+        on_disk = sizes.size_bytes.get(Replica(*partition.name, broker_id), 0)
+        leader = None if partition.leader is None else Replica(*partition.name, partition.leader)
+        whole = planned.get(partition.name, 0) if leader is None else sizes.size_bytes.get(leader, planned.get(partition.name, 0))
+        there += on_disk
+        left += max(0, whole - on_disk)
+    return there, left
 
 
 def acknowledged_losses(broker_id: int, late: Iterable[Partition], acknowledged_risks: Collection[str]) -> list[TopicPartition]:
@@ -65,6 +75,19 @@ def hold(
         if stuck:
             reason += f"; {len(stuck)} partitions have no live source: {', '.join(map(str, stuck[:5]))}"
         return Hold(reason, f"broker {names} comes back", tuple(f"broker {broker}" for broker in down))
+    mute = {broker_id, *(partition.leader for partition in late)} & set(silent) if late else set()
+    if mute:
+        names = ", ".join(map(str, sorted(one for one in mute if one is not None)))
+        waiting = [partition.name for partition in late if broker_id in mute or partition.leader in mute]
+        reason = f"broker {names} doesn't answer: {len(waiting)} partitions wait for it ({', '.join(map(str, waiting[:5]))})"
+        return Hold(reason, f"broker {names} answers", tuple(map(str, waiting[:20])))
+    if broken := [partition.name for partition in late if broker_id in partition.offline]:
+        return Hold(
+            f"a log directory of broker {broker_id} is offline: {len(broken)} replicas in it don't catch up "
+            f"({', '.join(map(str, broken[:5]))})",
+            f"the disk of broker {broker_id} is mended and the broker restarts, or the replicas are moved elsewhere",
+            tuple(map(str, broken[:20])),
+        )
     if late and still_seconds > STILL_SECONDS:
         return Hold(
             f"nothing arrived on broker {broker_id} for {still_seconds:.0f} s",

@@ -1,10 +1,10 @@
 """A broker that catches up: bytes that count, losses that were acknowledged, and every reason why it stands still."""
 
-from kafka_runbooks.models.cluster import Replica, TopicPartition
+from kafka_runbooks.models.cluster import Replica, ReplicaSizes
 from kafka_runbooks.models.kubernetes import BrokerPlace
 from kafka_runbooks.models.plans import PlannedPartition
 from kafka_runbooks.models.replacement import ReplacementPlan
-from kafka_runbooks.moves.catch_up import STILL_SECONDS, acknowledged_losses, bytes_arrived, hold
+from kafka_runbooks.moves.catch_up import STILL_SECONDS, acknowledged_losses, copied_to, hold
 from tests.safety.builders import cluster, part
 
 PLAN = ReplacementPlan(
@@ -18,10 +18,28 @@ PLAN = ReplacementPlan(
 )
 
 
-def test_bytes_on_disk_count_up_to_the_planned_size_and_a_partition_in_sync_in_full() -> None:
-    on_disk = {Replica("t", 0, 1): 30, Replica("t", 1, 1): 500, Replica("t", 2, 1): 10, Replica("t", 2, 2): 100}
-    assert bytes_arrived(PLAN, on_disk, {TopicPartition("t", 2)}) == 30 + 100 + 100
-    assert bytes_arrived(PLAN, {}, set()) == 0
+def test_a_source_that_grows_leaves_more_to_copy_and_never_freezes_the_progress() -> None:
+    """A replica with as much as was planned counted as copied, in sync or not: nothing arrived any more, and nothing was left."""
+    assigned = [part((2, 1), (2,), 0), part((2, 1), (2,), 1), part((2, 1), (2, 1), 2)]
+    sizes = {Replica("t", 0, 1): 30, Replica("t", 1, 1): 500, Replica("t", 2, 1): 170, Replica("t", 1, 2): 620}
+    assert copied_to(1, PLAN, assigned, ReplicaSizes(size_bytes=sizes)) == (30 + 500 + 100, 70 + 120)
+    assert copied_to(1, PLAN, assigned, ReplicaSizes(size_bytes={})) == (100, 200)
+
+
+def test_a_broker_that_does_not_answer_is_named_with_what_waits_for_it() -> None:
+    late = [part((2, 1), (2,)), part((3, 1), (3,), 1)]
+    seen = cluster(*late, minimum=1)
+    found = hold(seen, 1, late, 0.0, {3})
+    assert found is not None and found.blocking == ("t-1",) and "broker 3 doesn't answer" in found.reason
+    found = hold(seen, 1, late, 0.0, {1})
+    assert found is not None and found.blocking == ("t-0", "t-1")
+    assert hold(seen, 1, late, 0.0, {4}) is None
+
+
+def test_replicas_on_a_failed_log_directory_are_named() -> None:
+    broken = part((2, 1), (2,)).model_copy(update={"offline": (1,)})
+    found = hold(cluster(broken, minimum=1), 1, [broken], 0.0)
+    assert found is not None and "log directory of broker 1 is offline" in found.reason and found.blocking == ("t-0",)
 
 
 def test_only_a_sole_replica_whose_loss_was_acknowledged_is_elected_unclean() -> None:
