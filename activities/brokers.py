@@ -3,12 +3,12 @@
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
-from activities import ledgers, plan_store
-from activities.errors import PlanDrift
+from activities import ledgers, plan_store, proof
+from activities.errors import NotProven, PlanDrift
 from activities.permits import ensure_held
 from activities.step import Reporter, Steps, heartbeating, step, wait
 from kafka_runbooks.clients.clusters import ClusterClients
-from kafka_runbooks.models.kubernetes import BrokerPlace, BrokerPod, Node
+from kafka_runbooks.models.kubernetes import BrokerPlace, BrokerPod, Claim, Node
 from kafka_runbooks.models.messages import Landing, NodeChoice, StepRequest
 from kafka_runbooks.models.replacement import ReplacementPlan
 from kafka_runbooks.models.status import Progress
@@ -120,14 +120,16 @@ class BrokerActivities(Steps):
         place = plan.place
 
         def observe() -> bool | None:
-            for lost in place.claims:
-                claim = clients.kubernetes.claim(lost.name)
-                is_there = claim is not None and claim.uid == lost.uid and not claim.is_terminating
-                if is_there and (against := self._why_not_release(clients, plan, request)) is not None:
+            there = [lost for lost in place.claims if _is_there(clients, lost)]
+            for lost in there:
+                if (against := self._why_not_release(clients, plan, request)) is not None:
                     reporter.report(Progress(waiting=reporter.waiting(*against)))
                     return None
                 ensure_held(self._link, request.token)
-                # Also after the claim is gone: whoever deleted it may have died before deleting its volume.
+                clients.kubernetes.delete_claim(lost.name, lost.uid)
+            for lost in (lost for lost in place.claims if lost not in there):
+                # Whoever deleted this claim may have died before deleting its volume.
+                ensure_held(self._link, request.token)
                 clients.kubernetes.delete_claim(lost.name, lost.uid)
             return True
 
@@ -138,7 +140,11 @@ class BrokerActivities(Steps):
     ) -> tuple[str, str, tuple[str, ...]] | None:
         """Looked at again right before each claim is deleted: what is waited for, what would help, and for whom."""
         place = plan.place
-        snapshot = clients.kafka.snapshot()
+        try:
+            snapshot = proof.fresh_snapshot(clients.kafka)
+            unproven = proof.copies_without_proof(clients.kafka, snapshot, place.broker_id)
+        except NotProven as error:
+            return str(error), "the controllers answer, and the brokers follow them", ("controllers",)
         changes = drift(plan, snapshot)
         if changes:
             raise PlanDrift("; ".join(changes[:5]))
@@ -159,6 +165,15 @@ class BrokerActivities(Steps):
                 "bring the other brokers of these partitions back, or acknowledge: "
                 + ", ".join(risk.name for risk in risks[:10]),
                 tuple(risk.name for risk in risks[:20]),
+            )
+        doubts = [
+            f"{name}: {why}" for name, why in unproven.items() if f"data-loss:{name.topic}" not in request.acknowledged_risks
+        ]
+        if doubts:
+            return (
+                f"no other copy of {len(doubts)} partitions is proven: {'; '.join(doubts[:3])}",
+                "the brokers that should have the copies answer, and list them on their disks",
+                tuple(doubts[:20]),
             )
         return None
 
@@ -207,6 +222,11 @@ class BrokerActivities(Steps):
 
 def _pod(clients: ClusterClients, place: BrokerPlace) -> BrokerPod | None:
     return next((pod for pod in clients.kubernetes.broker_pods() if pod.name == place.pod), None)
+
+
+def _is_there(clients: ClusterClients, lost: Claim) -> bool:
+    claim = clients.kubernetes.claim(lost.name)
+    return claim is not None and claim.uid == lost.uid and not claim.is_terminating
 
 
 def _is_up_there(clients: ClusterClients, place: BrokerPlace) -> bool:

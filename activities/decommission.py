@@ -7,7 +7,7 @@ right before their pods go.
 
 from collections.abc import Collection, Sequence
 
-from activities import ledgers, plan_store, removal
+from activities import ledgers, plan_store, proof, removal
 from activities.errors import PlanDrift, RemovalRefused
 from activities.permits import Fence, ensure_held
 from activities.step import Reporter, Steps, heartbeating, step, wait
@@ -54,6 +54,7 @@ class DecommissionActivities(Steps):
         Raises:
             PlanDrift: a broker holds replicas again.
             RemovalRefused: pods are no longer the highest ordinals.
+            NotProven: nobody can say for sure that the brokers are empty.
         """
         clients = self._open(request.token.cluster)
         leaving = set(plan_store.load_moves(clients.kubernetes, request).leaving)
@@ -66,7 +67,7 @@ class DecommissionActivities(Steps):
             snapshot = clients.kafka.snapshot()
             live = snapshot.live_broker_ids & leaving
             if not pods and not live:
-                if not (left := _held(snapshot, leaving)):
+                if not (left := _held(proof.fresh_snapshot(clients.kafka), leaving)):
                     return names
                 ensure_held(self._link, request.token)
                 _bring_back(clients, names)
@@ -89,16 +90,17 @@ class DecommissionActivities(Steps):
                 leaving, [pod for pod in pods if pod.stateful_set == stateful_set.name], [stateful_set]
             ):
                 raise RemovalRefused(reasons[0].message)
-            snapshot = clients.kafka.snapshot()
+            snapshot = proof.fresh_snapshot(clients.kafka)
             if left := _held(snapshot, leaving):
                 raise PlanDrift(_came(left))
+            live = snapshot.live_broker_ids & leaving
+            proof.ensure_empty_disks(clients.kafka, live)
             ensure_held(self._link, request.token)
             ledger = ledgers.read(clients.kubernetes, request.token)
             fence = Fence(self._link, request.token)
-            live = snapshot.live_broker_ids & leaving
             ledger = removal.release_rates(clients.kafka, clients.kubernetes, fence, ledger, live)
             removal.release_log_directories(clients.kafka, clients.kubernetes, fence, ledger, live)
-            if left := _held(clients.kafka.snapshot(), leaving):
+            if left := _held(proof.fresh_snapshot(clients.kafka), leaving):
                 raise PlanDrift(_came(left))
             clients.kubernetes.scale(stateful_set, min(ordinal(pod) for pod in going) - stateful_set.first_ordinal)
 
@@ -110,6 +112,7 @@ class DecommissionActivities(Steps):
 
         Raises:
             RemovalRefused: a broker is up, its pod is there, or it holds replicas.
+            NotProven: the metadata may be old.
         """
         clients = self._open(request.step.token.cluster)
         with heartbeating():
@@ -153,7 +156,7 @@ def _claims_of(clients: ClusterClients, pod: str) -> tuple[str, ...]:
 
 def _ensure_gone(clients: ClusterClients, broker: int) -> None:
     """Kafka unregisters a running broker too, which then doesn't come back; and a disk that holds something must stay."""
-    snapshot = clients.kafka.snapshot()
+    snapshot = proof.fresh_snapshot(clients.kafka)
     pods = [pod.name for pod in clients.kubernetes.broker_pods() if pod.broker_id == broker]
     if broker in snapshot.live_broker_ids or pods:
         raise RemovalRefused(f"broker {broker} is {'up' if broker in snapshot.live_broker_ids else 'not gone'} again {pods}")

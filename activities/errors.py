@@ -6,6 +6,7 @@ the clients' errors (`clients.errors`). Temporal compares names and knows no sub
 StepError
  ├── Retried                 another attempt may succeed; Temporal makes it
  │    ├── NotYet                what the step waits for isn't there yet; Temporal makes the next attempt when it is due
+ │    ├── NotProven             who holds the copies, or the controllers, don't say yet that a disk may go
  │    ├── TemporalUnreachable   Temporal doesn't answer an activity's question
  │    └── WorkerShutdown        this worker ends; the next one continues
  └── Final                   another attempt would end the same way
@@ -54,6 +55,10 @@ class NotYet(Retried):
             next_retry_delay=timedelta(seconds=next_look_seconds),
             category=ApplicationErrorCategory.BENIGN,
         )
+
+
+class NotProven(Retried):
+    """Nothing proves yet that a disk may be let go."""
 
 
 class TemporalUnreachable(Retried):

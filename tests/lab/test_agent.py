@@ -11,6 +11,7 @@ import pytest
 from kafka_runbooks_lab import paths
 from kafka_runbooks_lab.lab import Lab
 
+from kafka_runbooks.clients.kubernetes.register import START
 from kafka_runbooks.models import labels
 
 BOOTSTRAP = "kafka-bootstrap.kafka.svc.cluster.local:9092"
@@ -79,7 +80,7 @@ def pod(lab: Lab, name: str) -> dict[str, object]:
 def given_ids(lab: Lab) -> dict[str, str]:
     name = labels.BROKER_IDS_CONFIG_MAP_PREFIX + "lab"
     ids: dict[str, str] = json.loads(kubectl(lab, "get", "configmap", name, "-o", "json"))["data"]
-    return ids
+    return {pod: broker_id for pod, broker_id in ids.items() if not pod.endswith(START)}
 
 
 def node_labels(lab: Lab) -> dict[str, str | None]:
@@ -133,15 +134,17 @@ import json
 from multiprocessing import get_context
 from kafka_runbooks.agent.identity import claim_id
 from kafka_runbooks.clients.kubernetes.agent import AgentKubernetes
+from kafka_runbooks.models.kubernetes import LastStart
 
 def claim(name):
-    return claim_id(AgentKubernetes("kafka", name), "race", name, 2001)
+    return claim_id(AgentKubernetes("kafka", name), "race", name, 2001, LastStart(rack="a", node="a", node_uid="a"))
 
 if __name__ == "__main__":
     names = [f"racer-{letter}" for letter in "abcdefgh"]
     with get_context("fork").Pool(len(names)) as pool:
         print(json.dumps([pool.map(claim, names, chunksize=1) for _ in range(2)]))
 """
+    kubectl(lab, "create", "configmap", labels.BROKER_IDS_CONFIG_MAP_PREFIX + "race")
     try:
         first, again = json.loads(python(lab, code))
     finally:
