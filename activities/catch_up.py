@@ -108,6 +108,9 @@ class CatchUpActivities(Steps):
 
         def observe() -> Progress | None:
             snapshot = clients.kafka.snapshot()
+            known = snapshot.registered_broker_ids | snapshot.down_broker_ids
+            if unknown := sorted(set(request.brokers) - known):
+                raise NoReplica(f"brokers: {unknown} are unknown to the cluster; known: {sorted(known)}")
             total = sum(1 for broker in request.brokers for _ in snapshot.on_broker(broker))
             if not total:
                 raise NoReplica(f"brokers: {names} hold no replica")

@@ -17,6 +17,7 @@ from activities.planned_rates import planned_rates, rates_of
 from activities.step import POLL_SECONDS, Reporter, Steps, heartbeating, step, wait
 from kafka_runbooks.clients import store
 from kafka_runbooks.clients.clusters import ClusterClients
+from kafka_runbooks.clients.protocols import Kubernetes
 from kafka_runbooks.models.inputs import (
     DecommissionInput,
     EvacuateLeadersInput,
@@ -45,6 +46,10 @@ Request = TypeVar("Request", bound=MoveInput)
 Planner = Callable[[ClusterClients, ClusterObservation], PlannerResult]
 
 
+class SilentBrokers(Exception):
+    """Live brokers that don't answer."""
+
+
 class MovePlanActivities(Steps):
     """One activity for each runbook; they differ in their planner."""
 
@@ -64,7 +69,8 @@ class MovePlanActivities(Steps):
 
         def plan(clients: ClusterClients, observed: ClusterObservation) -> PlannerResult:
             pods, stateful_sets = clients.kubernetes.broker_pods(), clients.kubernetes.stateful_sets()
-            return planning.decommission(observed, asked.request, pods, stateful_sets)
+            racks = registered_racks(clients.kubernetes) | observed.snapshot.racks
+            return planning.decommission(observed, asked.request, pods, stateful_sets, racks)
 
         return self._survey("Decommission", asked, plan)
 
@@ -143,8 +149,11 @@ def survey(clients: ClusterClients, kind: str, asked: PlanRequest[Request], plan
             )
         )
     except InvalidRequest as error:
-        reason = Reason(name="invalid-request", message=str(error)[:2000], remedy="correct the input")
+        reason = Reason(name="invalid-request", message=str(error)[:2000], remedy="correct the input", is_bad_input=True)
         return Survey(reasons=(reason,))
+    except SilentBrokers as error:
+        remedy = "wait until they answer, or stop them: a broker that is down is planned around"
+        return Survey(reasons=(Reason(name="silent-brokers", message=str(error), remedy=remedy),))
     except placement_errors.PlannerDefect as error:
         raise PlannerDefect(f"the {kind} planner broke a rule, nothing was changed: {error}") from error
     if not plan.moves and not result.continues_without_moves:
@@ -170,7 +179,7 @@ def observe_cluster(clients: ClusterClients) -> ClusterObservation:
     """Observe everything that a plan is based on.
 
     Raises:
-        InvalidRequest: a live broker didn't report its replicas' sizes, so its load is unknown.
+        SilentBrokers: a live broker didn't report its replicas' sizes, so its load is unknown.
     """
     deadline = time.monotonic() + SILENT_SECONDS
     while True:
@@ -181,7 +190,7 @@ def observe_cluster(clients: ClusterClients) -> ClusterObservation:
             break
         if time.monotonic() > deadline:
             what = "their replicas' sizes (DescribeLogDirs)"
-            raise InvalidRequest(f"brokers {silent} did not report {what} for {SILENT_SECONDS:.0f} s")
+            raise SilentBrokers(f"brokers {silent} did not report {what} for {SILENT_SECONDS:.0f} s")
         time.sleep(POLL_SECONDS)
     reassignments = clients.kafka.reassignments()
     map_of = {
@@ -189,6 +198,12 @@ def observe_cluster(clients: ClusterClients) -> ClusterObservation:
     }
     cluster = snapshots.from_snapshot(snapshots.observed(snapshot, sizes, reassignments))
     return ClusterObservation(snapshot, sizes, reassignments, map_of, cluster)
+
+
+def registered_racks(kubernetes: Kubernetes) -> dict[int, str | None]:
+    """Rack of every broker that was ever given an id, as it started last; None where that isn't recorded."""
+    last_starts = kubernetes.last_starts()
+    return {broker: last_starts[pod].rack if pod in last_starts else None for pod, broker in kubernetes.broker_ids().items()}
 
 
 def _from_config_map(clients: ClusterClients, name: str) -> ReassignmentMap:

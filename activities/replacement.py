@@ -69,7 +69,7 @@ class ReplacementActivities(Steps):
             clients, request = self._open(asked.request.cluster), asked.request
             if asked.approved is not None:
                 place = plan_store.load_as(clients.kubernetes, asked.approved, ReplacementPlan).place
-                found = Found(clients.kafka.snapshot(), place)
+                found = _judged(clients, request, clients.kafka.snapshot(), place)
             else:
                 found = _patiently(clients, request)
             if found.place is None or found.nothing_to_do is not None:
@@ -120,7 +120,14 @@ def _preflight(clients: ClusterClients, request: ReplaceBrokerInput) -> Found:
     name = pod.name if pod is not None else next(name for name, known in broker_ids.items() if known == broker_id)
     claims = [found for claim in _claims_of(clients, name, pod) if (found := clients.kubernetes.claim(claim)) is not None]
     place = replacement.place_of(broker_id, name, pod, claims, nodes, snapshot, last_starts.get(name))
-    node = next((node for node in nodes if lost_node.is_node_of(node, place)), None)
+    return _judged(clients, request, snapshot, place)
+
+
+def _judged(clients: ClusterClients, request: ReplaceBrokerInput, snapshot: ClusterSnapshot, place: BrokerPlace) -> Found:
+    """Every reason against replacing the broker of this place, also when the rest of a plan is planned again."""
+    broker_id, pods = place.broker_id, clients.kubernetes.broker_pods()
+    pod = next((pod for pod in pods if pod.broker_id == broker_id), None)
+    node = next((node for node in clients.kubernetes.nodes() if lost_node.is_node_of(node, place)), None)
     refusing = [partition for partition in under_min_isr(snapshot) if broker_id in partition.replicas]
     notes = [f"{partition.name} refuses acks=all writes until the broker is back" for partition in refusing]
     if broker_id in snapshot.live_broker_ids:

@@ -65,7 +65,7 @@ class PlannedRunbook(Runbook):
                 if not is_unknown_cluster(error):
                     raise
                 remedy = "give a cluster that clusters.yaml names"
-                reason = Reason(name="unknown-cluster", message=f"cluster: {describe(error)}", remedy=remedy)
+                reason = Reason(name="unknown-cluster", message=f"cluster: {describe(error)}", remedy=remedy, is_bad_input=True)
                 raise Ended(self._refusal((reason,))) from error
         plan, nothing = await self._ask(token, None)
         if plan is None:

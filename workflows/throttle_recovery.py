@@ -5,16 +5,19 @@ flight whose throttle would limit that. To restore a broker, start `ReplaceBroke
 """
 
 from temporalio import workflow
+from temporalio.exceptions import ActivityError
 
 with workflow.unsafe.imports_passed_through():
     from activities.catch_up import CatchUpActivities
+    from activities.errors import NoReplica, describe, is_type
     from kafka_runbooks.models.inputs import ThrottleRecoveryInput
     from kafka_runbooks.models.messages import RecoveryRequest, Token
-    from kafka_runbooks.models.results import Outcome, RunbookResult
+    from kafka_runbooks.models.results import Outcome, Reason, RunbookResult
     from kafka_runbooks.models.steps import StepName
     from kafka_runbooks.models.wording import duration, size
 
 from workflows import calls
+from workflows.operator import Ended
 from workflows.runbook import Runbook
 
 
@@ -38,7 +41,15 @@ class ThrottleRecovery(Runbook):
         names = ", ".join(map(str, request.brokers))
         with self.timed(StepName.FOLLOW_RECOVERY):
             what = f"brokers {names} catch up until they are in sync"
-            followed = await calls.copy(CatchUpActivities.follow_recovery, request, what)
+            try:
+                followed = await calls.copy(CatchUpActivities.follow_recovery, request, what)
+            except ActivityError as error:
+                if not is_type(error, NoReplica):
+                    raise
+                remedy = "give brokers of the cluster that hold replicas"
+                reason = Reason(name="no-such-brokers", message=describe(error), remedy=remedy, is_bad_input=True)
+                summary = f"refused: {reason.message} ({remedy})"
+                raise Ended(RunbookResult(outcome=Outcome.REFUSED, summary=summary, reasons=(reason,))) from error
         with self.timed(StepName.RELEASE):
             released = await self.release_all(token)
         seconds = sum(time.seconds for time in self._times)

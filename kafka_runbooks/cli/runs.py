@@ -13,7 +13,7 @@ from temporalio.exceptions import ActivityError, ApplicationError, WorkflowAlrea
 
 from kafka_runbooks.catalogue import RUNBOOKS
 from kafka_runbooks.cli import connection, equivalents, inputs, options, plan_printing, status, watching
-from kafka_runbooks.cli.exits import BAD_INPUT, BUSY, FAILED, REFUSED, fail
+from kafka_runbooks.cli.exits import BAD_INPUT, BUSY, FAILED, fail, refused
 from kafka_runbooks.cli.inputs import BadInput
 from kafka_runbooks.cli.options import Option
 from kafka_runbooks.cli.output import console, print_equivalent, print_json
@@ -110,7 +110,7 @@ def plan(name: str, request: RunbookInput, *, output: Format) -> None:
     else:
         plan_printing.print_preview(screen, preview)
     if preview.reasons:
-        raise typer.Exit(REFUSED)
+        raise typer.Exit(refused(preview.reasons))
 
 
 def _fail_without_plan(error: WorkflowFailureError, workflow_id: str) -> NoReturn:
@@ -119,5 +119,5 @@ def _fail_without_plan(error: WorkflowFailureError, workflow_id: str) -> NoRetur
         describe = f"`temporal workflow describe --workflow-id {workflow_id}`"
         fail(FAILED, f"no plan in {PLAN_SECONDS:.0f} s; is a worker running? See {describe}")
     if cause.type == UnknownCluster.__name__:
-        fail(REFUSED, f"cluster: {cause.message}")
+        fail(BAD_INPUT, f"cluster: {cause.message}")
     fail(FAILED, f"{cause.type}: {cause.message}")

@@ -10,7 +10,7 @@ from temporalio.client import Client
 from temporalio.service import RPCError, RPCStatusCode
 
 from kafka_runbooks.cli import connection, equivalents, plan_printing, printing, watching
-from kafka_runbooks.cli.exits import BUSY, DONE, FAILED, REFUSED
+from kafka_runbooks.cli.exits import BUSY, DONE, FAILED, REFUSED, refused
 from kafka_runbooks.cli.inputs import BadInput
 from kafka_runbooks.cli.output import console, print_equivalent, print_json
 from kafka_runbooks.cli.parameters import Format, IdArgument, OutputOption, typer_app
@@ -97,4 +97,5 @@ def finish(result: RunbookResult, screen: Console, output: Format) -> None:
         print_json(result)
     else:
         printing.print_result(screen, result)
-    raise typer.Exit(EXIT_CODES.get(result.outcome, FAILED))
+    code = EXIT_CODES.get(result.outcome, FAILED)
+    raise typer.Exit(refused(result.reasons) if code == REFUSED else code)

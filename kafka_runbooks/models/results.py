@@ -18,6 +18,8 @@ class Reason(Model):
     remedy: Line = Field(alias="clears")
     """What would make it go away."""
     can_be_acknowledged: bool = False
+    is_bad_input: bool = False
+    """The input names what isn't there: nothing but another input makes it go away."""
 
 
 def _first_reasons(reasons: tuple[Reason, ...]) -> tuple[Reason, ...]:

@@ -128,9 +128,14 @@ def decommission(
     request: DecommissionInput,
     pods: Sequence[BrokerPod],
     stateful_sets: Sequence[StatefulSet],
+    racks: Mapping[int, str | None],
 ) -> PlannerResult:
-    """Everything off some brokers, or off a rack."""
-    leaving = leaving_brokers(observed.snapshot, request)
+    """Everything off some brokers, or off a rack.
+
+    Args:
+        racks: of every broker that is registered with Kafka or was ever given an id, up or down.
+    """
+    leaving = leaving_brokers(observed, request, pods, racks)
     # One that is down and holds nothing isn't in the metadata any more; there may still be a pod to remove.
     known = sorted(set(leaving) & set(observed.cluster.broker_ids.tolist()))
     options = Options(regions=observed.regions(observed.maps_of(known)), leaders="keep")
@@ -149,19 +154,26 @@ def decommission(
     )
 
 
-def leaving_brokers(snapshot: ClusterSnapshot, request: DecommissionInput) -> tuple[int, ...]:
-    """The brokers that are meant, by id or by rack. A broker that is down is of its rack still.
+def leaving_brokers(
+    observed: ClusterObservation, request: DecommissionInput, pods: Sequence[BrokerPod], racks: Mapping[int, str | None]
+) -> tuple[int, ...]:
+    """The brokers that are meant, by id or by rack. A broker that is down is of its rack still, if anything is left of it.
 
     Raises:
-        InvalidRequest: no broker is in the rack, or the rack of a broker that is down isn't known.
+        InvalidRequest: nobody knows such a broker or rack, or the rack of a broker that is down isn't known.
     """
+    snapshot = observed.snapshot
+    there = {*observed.cluster.broker_ids.tolist(), *(pod.broker_id for pod in pods if pod.broker_id is not None)}
     if request.rack is None:
+        known = there | racks.keys()
+        if unknown := sorted(set(request.brokers) - known):
+            raise InvalidRequest(f"brokers: {unknown} are unknown to the cluster; known: {sorted(known)}")
         return tuple(sorted(request.brokers))
-    racks = snapshot.racks
-    found = tuple(sorted(broker for broker, rack in racks.items() if rack == request.rack))
+    there |= snapshot.registered_broker_ids
+    found = tuple(sorted(broker for broker in there if racks.get(broker) == request.rack))
     if not found:
-        known = sorted({rack for rack in racks.values() if rack is not None})
-        raise InvalidRequest(f"rack: no broker is in {request.rack!r}; known: {known}")
+        names = sorted({rack for rack in racks.values() if rack is not None})
+        raise InvalidRequest(f"rack: no broker is in {request.rack!r}; known: {names}")
     if unknown := sorted(broker for broker in snapshot.down_broker_ids if racks.get(broker) is None):
         raise InvalidRequest(
             f"rack: brokers {unknown} hold replicas, are down, and their rack isn't known, so they may be of {request.rack!r} "

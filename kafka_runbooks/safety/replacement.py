@@ -40,6 +40,7 @@ def find_broker_id(
             name="unknown-broker",
             message=f"broker_id: {request.broker_id} has no pod in cluster {request.cluster}",
             remedy=f"give one of {', '.join(map(str, known))}",
+            is_bad_input=True,
         )
     for pod in pods:
         if pod.node == request.node and pod.broker_id is not None:
@@ -58,6 +59,7 @@ def find_broker_id(
         message=f"node: no broker is known to run on {request.node!r}"
         + (f"; brokers {', '.join(map(str, sorted(started)))} started there last" if started else ""),
         remedy="give broker_id instead",
+        is_bad_input=True,
     )
 
 
@@ -111,11 +113,13 @@ def _against_substitution(
 ) -> list[Reason]:
     reasons = []
     if replacement not in snapshot.live_broker_ids:
+        is_known = replacement in snapshot.registered_broker_ids | snapshot.down_broker_ids
         reasons.append(
             Reason(
-                name="replacement-is-down",
-                message=f"replacement_broker_id: broker {replacement} is not registered with the cluster",
+                name="replacement-is-down" if is_known else "unknown-replacement",
+                message=f"replacement_broker_id: broker {replacement} is {'down' if is_known else 'unknown to the cluster'}",
                 remedy=f"give a live one: {', '.join(map(str, sorted(snapshot.live_broker_ids - {broker_id})))}",
+                is_bad_input=not is_known,
             )
         )
     both = [partition for partition in snapshot.on_broker(broker_id) if replacement in partition.replicas]

@@ -5,7 +5,7 @@ from temporalio.testing import ActivityEnvironment
 from activities.replacement import ReplacementActivities
 from activities.step import Access
 from kafka_runbooks.models.inputs import NodeState, ReplaceBrokerInput
-from kafka_runbooks.models.messages import PlanRequest, Survey
+from kafka_runbooks.models.messages import PlanRequest, Survey, Token
 from tests.fakes.world import World
 from tests.temporal_env import WorldClusters, make_world
 
@@ -34,3 +34,21 @@ def test_a_preview_keeps_nothing() -> None:
     world.lose_node("node-events-a")
     found = survey(world)
     assert found.plan is not None and found.plan.broker_id == 1001 and world.records == {} and world.acts == []
+
+
+def test_a_substitution_that_is_planned_again_names_no_broker_twice() -> None:
+    world = make_world()
+    acts = ReplacementActivities(Access(WorldClusters(world, "main"), None))  # type: ignore[arg-type]
+    asks: dict[str, object] = {"cluster": "main", "requester": "test", "broker_id": 1001, "replacement_broker_id": 1004}
+    request, token = (
+        ReplaceBrokerInput.model_validate(asks),
+        Token(cluster="main", workflow_id="w", run_id="r", permit_run_id="p"),
+    )
+    asked: PlanRequest[ReplaceBrokerInput] = PlanRequest(request=request, token=token)
+    approved: Survey = ActivityEnvironment().run(acts.plan_replace_broker, asked)
+    assert approved.reasons == () and approved.plan is not None
+    world.grow_topic("events.a", (1001, 1004, 1002))
+    again = asked.model_copy(update={"approved": approved.plan.reference})
+    found: Survey = ActivityEnvironment().run(acts.plan_replace_broker, again)
+    assert [reason.name for reason in found.reasons] == ["two-replicas:events.a"]
+    assert found.plan is None, "a plan that can't be carried out is none"

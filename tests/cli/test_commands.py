@@ -145,15 +145,15 @@ async def test_reject_pause_resume_abort(runbooks: Bench) -> None:
     assert "aborted" in done.output and "bob" in done.output
 
 
-async def test_preflight_s_reasons_end_with_3(runbooks: Bench) -> None:
+async def test_preflight_s_reasons_end_with_3_and_what_is_not_there_with_2(runbooks: Bench) -> None:
     done = await run(runbooks, "start", "ReplaceBroker", "--input", ask(runbooks), "--wait")
     assert done.exit_code == 3
     assert "broker-is-up" in done.output and "remedy" in done.output
     done = await run(runbooks, "start", "ReplaceBroker", "--input", ask(runbooks, broker_id=7), "--wait")
-    assert done.exit_code == 3
+    assert done.exit_code == 2
     assert "broker_id: 7 has no pod" in done.output
     done = await run(runbooks, "start", "ReplaceBroker", "--input", ask(runbooks, cluster="nowhere"), "--wait")
-    assert done.exit_code == 3
+    assert done.exit_code == 2
     assert "cluster: " in done.output
 
 
@@ -171,9 +171,9 @@ async def test_a_plan_changes_nothing(runbooks: Bench) -> None:
     done = await run(runbooks, "plan", "ReplaceBroker", "--input", ask(runbooks))
     assert "nothing was changed" in done.output
     done = await run(runbooks, "plan", "ReplaceBroker", "--input", ask(runbooks, broker_id=7))
-    assert done.exit_code == 3
+    assert done.exit_code == 2
     done = await run(runbooks, "plan", "ReplaceBroker", "--input", ask(runbooks, cluster="nowhere"))
-    assert done.exit_code == 3
+    assert done.exit_code == 2
     assert "not configured" in done.stderr
     done = await run(runbooks, "plan", "ClearLeftovers", "--input", json.dumps({"cluster": "x", "requester": "y"}))
     assert done.exit_code == 2
@@ -236,7 +236,7 @@ async def test_a_plan_of_moves_is_shown_and_an_abort_may_roll_back(runbooks: Ben
     assert "scale up with brokers 1007" in shown.output and "abort with rollback" in shown.output
     assert not [name for name, (kind, _) in world.records.items() if kind == "plan"]
     refused = await run(runbooks, "plan", "ScaleUp", "--input", json.dumps({**fields, "brokers": [77]}))
-    assert refused.exit_code == 3 and "77" in refused.output
+    assert refused.exit_code == 2 and "77" in refused.output
     slow = {**fields, "wait_for_approval": False, "throttle": {"mode": "fixed", "rate_bytes_per_s": 1_000_000}}
     done = await run(runbooks, "start", "scale-up", "--input", json.dumps(slow), "-o", "json")
     assert done.exit_code == 0, done.output

@@ -61,7 +61,9 @@ def test_substitution_names_what_is_in_the_way() -> None:
     found = reasons_not_to_replace(asks(replacement_broker_id=2), 1, POD, NODE, view, [foreign])
     assert [reason.name for reason in found] == ["two-replicas:t", "foreign-reassignment"]
     found = reasons_not_to_replace(asks(replacement_broker_id=9), 1, POD, NODE, view, [])
-    assert [reason.name for reason in found] == ["replacement-is-down"]
+    assert [(reason.name, reason.is_bad_input) for reason in found] == [("unknown-replacement", True)]
+    found = reasons_not_to_replace(asks(replacement_broker_id=3), 1, POD, NODE, view, [])
+    assert (found[0].name, found[0].is_bad_input) == ("replacement-is-down", False)
 
 
 def test_the_broker_is_found_by_id_or_by_node() -> None:
