@@ -1,5 +1,6 @@
 """Names that are given again, StatefulSets that don't start at 0, brokers with several disks; and no disk goes without proof."""
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -24,8 +25,8 @@ def world() -> World:
     return world
 
 
-def waits(status: Status) -> bool:
-    return status.waiting is not None
+def waits_for(word: str) -> Callable[[Status], bool]:
+    return lambda status: status.waiting is not None and word in status.waiting.reason
 
 
 async def test_a_machine_that_is_replaced_under_its_old_name_is_landed_on(runbooks: Bench) -> None:
@@ -66,8 +67,8 @@ async def test_a_kubelet_that_registers_again_keeps_the_disks(runbooks: Bench) -
     world.add_node("spare", "zone-a", "events")
     world.after_act = lambda act: world.register_again(node) if act == "cordon" else None
     handle = await runbooks.start(node_is_gone=False)
-    status = await until(handle, lambda status: status.step == StepName.CONFIRM_GONE and waits(status))
-    assert status.waiting is not None and "the same machine as before" in status.waiting.reason
+    status = await until(handle, waits_for("the same machine as before"))
+    assert status.step == StepName.CONFIRM_GONE
     await handle.execute_update(ReplaceBroker.abort, Abort(by="alice", reason="its disks are there"))
     assert (await failure(handle)).outcome is Outcome.ABORTED
     assert "delete_claim" not in world.acts
@@ -102,7 +103,7 @@ async def test_every_disk_is_released_after_a_look_of_its_own(runbooks: Bench) -
 
     world.after_act = dies_between
     handle = await runbooks.start()
-    status = await until(handle, lambda status: status.step == StepName.RELEASE_VOLUME and waits(status))
+    status = await until(handle, waits_for("the last in-sync replicas of partitions have been lost since"))
     assert status.waiting is not None and "data-loss:events.a" in status.waiting.blocking
     assert looks.count("delete_claim") == 1, "the second disk stays while the others' copies are gone"
     world.revive_broker(1002)
@@ -135,11 +136,8 @@ async def test_no_disk_goes_without_proof_of_another_copy(runbooks: Bench, doubt
 
     world.after_act = begins
     handle = await runbooks.start()
-    status = await until(
-        handle,
-        lambda status: status.step == StepName.RELEASE_VOLUME and status.waiting is not None and word in status.waiting.reason,
-    )
-    assert status.waiting is not None and "delete_claim" not in world.acts
+    status = await until(handle, waits_for(word))
+    assert status.step == StepName.RELEASE_VOLUME and "delete_claim" not in world.acts
     world.are_controllers_away, world.asked_broker = False, None
     world.cut_off.clear()
     world.silent.clear()
