@@ -46,10 +46,6 @@ Request = TypeVar("Request", bound=MoveInput)
 Planner = Callable[[ClusterClients, ClusterObservation], PlannerResult]
 
 
-class SilentBrokers(Exception):
-    """Live brokers that don't answer."""
-
-
 class MovePlanActivities(Steps):
     """One activity for each runbook; they differ in their planner."""
 
@@ -137,6 +133,8 @@ def survey(clients: ClusterClients, kind: str, asked: PlanRequest[Request], plan
     request = asked.request
     try:
         observed = observe_cluster(clients)
+        if isinstance(observed, Reason):
+            return Survey(reasons=(observed,))
         result = planner(clients, observed)
         plan = freeze.freeze(observed, request, kind, result, datetime.now(UTC))
     except InFlight:
@@ -151,9 +149,6 @@ def survey(clients: ClusterClients, kind: str, asked: PlanRequest[Request], plan
     except InvalidRequest as error:
         reason = Reason(name="invalid-request", message=str(error)[:2000], remedy="correct the input", is_bad_input=True)
         return Survey(reasons=(reason,))
-    except SilentBrokers as error:
-        remedy = "wait until they answer, or stop them: a broker that is down is planned around"
-        return Survey(reasons=(Reason(name="silent-brokers", message=str(error), remedy=remedy),))
     except placement_errors.PlannerDefect as error:
         raise PlannerDefect(f"the {kind} planner broke a rule, nothing was changed: {error}") from error
     if not plan.moves and not result.continues_without_moves:
@@ -175,12 +170,8 @@ def survey(clients: ClusterClients, kind: str, asked: PlanRequest[Request], plan
     return Survey(plan=summary, reasons=tuple(reasons))
 
 
-def observe_cluster(clients: ClusterClients) -> ClusterObservation:
-    """Observe everything that a plan is based on.
-
-    Raises:
-        SilentBrokers: a live broker didn't report its replicas' sizes, so its load is unknown.
-    """
+def observe_cluster(clients: ClusterClients) -> ClusterObservation | Reason:
+    """Everything that a plan is based on, or why none can be made: the load of a live broker that doesn't answer is unknown."""
     deadline = time.monotonic() + SILENT_SECONDS
     while True:
         snapshot = clients.kafka.snapshot()
@@ -190,7 +181,11 @@ def observe_cluster(clients: ClusterClients) -> ClusterObservation:
             break
         if time.monotonic() > deadline:
             what = "their replicas' sizes (DescribeLogDirs)"
-            raise SilentBrokers(f"brokers {silent} did not report {what} for {SILENT_SECONDS:.0f} s")
+            return Reason(
+                name="silent-brokers",
+                message=f"brokers {silent} did not report {what} for {SILENT_SECONDS:.0f} s",
+                remedy="wait until they answer, or stop them: a broker that is down is planned around",
+            )
         time.sleep(POLL_SECONDS)
     reassignments = clients.kafka.reassignments()
     map_of = {
