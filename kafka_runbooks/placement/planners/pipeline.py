@@ -18,19 +18,28 @@ from kafka_runbooks.placement.arrays import (
 from kafka_runbooks.placement.errors import InvalidRequest, NoAssignment
 from kafka_runbooks.placement.leaders import by_bytes_out, by_count
 from kafka_runbooks.placement.plan import Plan
+from kafka_runbooks.placement.planners.convergence import converge, may_lead, only_a_leader_or_two
 from kafka_runbooks.placement.planners.left_alone import asked_to_move
 from kafka_runbooks.placement.planners.options import Request
 from kafka_runbooks.placement.planners.report import SolvedMap, report
 from kafka_runbooks.placement.planners.scope import bytes_out_of, regions_of
 from kafka_runbooks.placement.problem import pose
-from kafka_runbooks.placement.solver.solve import DEFAULT_SPREAD, Goal, solve
+from kafka_runbooks.placement.solver.solve import DEFAULT_SPREAD, Goal, is_balanced, solve
 
 ATTEMPTS = 5
 """Times that partitions are left out because they have no valid set: what they don't take, others may then get."""
 
 
 def plan(request: Request) -> Plan:
-    """Plan every map.
+    """Plan every map, so that planning again would change nothing (a budget of bytes is another one each time)."""
+    made, is_done = _plan_once(request)
+    if is_done or not request.moves or request.options.max_moved_bytes is not None:
+        return made
+    return converge(lambda cluster: _plan_once(replace(request, cluster=cluster))[0], request.cluster, made)
+
+
+def _plan_once(request: Request) -> tuple[Plan, bool]:
+    """(the plan, whether every map ends as balanced as it was to be).
 
     Bytes out are balanced by choosing leaders alone where that is enough: then no replica moves.
     """
@@ -41,12 +50,14 @@ def plan(request: Request) -> Plan:
         return finish(request, *solve_maps(request))
 
     if request.options.measure != "bytes out" or not request.moves:
-        return finish(request, sets, solved)
+        goal = Goal(request.moves, request.options.target_spread)
+        is_done = len(solved) <= 1 and all(is_balanced(problem, sets, goal) for problem, _ in solved)
+        return finish(request, sets, solved), is_done
     by_leaders = planned(replace(request, moves=False))
     if by_leaders.spread_after <= by_leaders.best_possible_spread + _tolerance(request, by_leaders):
-        return by_leaders
+        return by_leaders, False
     by_moves = planned(request)
-    return by_moves if by_moves.spread_after < by_leaders.spread_after else by_leaders
+    return by_moves if by_moves.spread_after < by_leaders.spread_after else by_leaders, False
 
 
 def solve_what_has_a_set(request: Request) -> tuple[Request, Indices, list[SolvedMap]]:
@@ -124,10 +135,27 @@ def finish(request: Request, sets: Indices, solved: list[SolvedMap]) -> Plan:
         keep = request.options.leaders == "keep"
         open_rows = ~holds(after, before[:, 0]) if keep else np.ones(len(after), dtype=np.bool_)
         for region in regions_of(request):
-            after = choose_leaders(request, after, region.scope & open_rows, _may_lead(cluster, after))
+            after = choose_leaders(request, after, region.scope & open_rows, may_lead(cluster, after))
+    if (
+        request.options.measure != "bytes out"
+        and _all_lead(cluster, before, after)
+        and only_a_leader_or_two(before, after, *(_leader_range(request, s) for s in (before, after)))
+    ):
+        after = before
     areas = tuple((region.scope, region.brokers) for region in regions_of(request))
     reported = report(request, before, after, solved)
     return replace(reported, areas=areas, replication=request.replication, min_racks=request.options.min_racks)
+
+
+def _all_lead(cluster: Cluster, before: Indices, after: Indices) -> bool:
+    """Whether every preferred leader that changes could go on leading."""
+    changed = (before[:, 0] != after[:, 0]).nonzero()[0]
+    return bool(may_lead(cluster, before)[changed, 0].all())
+
+
+def _leader_range(request: Request, sets: Indices) -> int:
+    led = leader_counts(sets, request.cluster.broker_count)[request.allowed & request.cluster.is_live]
+    return int(led.max() - led.min()) if len(led) else 0
 
 
 def in_preference_order(before: Indices, sets: Indices, in_place: Flags | None = None) -> Indices:
@@ -160,13 +188,3 @@ def choose_leaders(request: Request, sets: Indices, rows: Flags, eligible: Flags
         return with_leaders(sets, picked, by_bytes_out.balance(sets, picked, eligible, weight, others))
     leader = by_count.balance(sets, picked, eligible, count, leader_counts(sets[~rows], count))
     return with_leaders(sets, picked, leader)
-
-
-def _may_lead(cluster: Cluster, after: Indices) -> Flags:
-    """P x W: replicas that are in sync, or will be since they are newly copied."""
-    stale = np.zeros(after.shape, dtype=np.bool_)
-    for slot in range(cluster.replicas.shape[1]):
-        out_of_sync = ~cluster.in_sync[:, slot] & (cluster.replicas[:, slot] >= 0)
-        stale |= (after == cluster.replicas[:, slot, None]) & out_of_sync[:, None]
-    fine: Flags = (after >= 0) & ~stale
-    return fine

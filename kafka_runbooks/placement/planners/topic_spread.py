@@ -19,6 +19,7 @@ from kafka_runbooks.placement.bounds.relaxation import relax
 from kafka_runbooks.placement.maps import Region
 from kafka_runbooks.placement.plan import Plan
 from kafka_runbooks.placement.planners import pipeline
+from kafka_runbooks.placement.planners.convergence import converge
 from kafka_runbooks.placement.planners.options import DEFAULTS, Options, Request
 from kafka_runbooks.placement.planners.scope import brokers_of, prepare, regions_of
 from kafka_runbooks.placement.problem import Problem, pose
@@ -31,6 +32,14 @@ def spread_topics(cluster: Cluster, options: Options = DEFAULTS, brokers: Iterab
     cluster = prepare(cluster, options)
     options = replace(options, measure="replica count")
     request = Request("spread", cluster, options, brokers_of(cluster, brokers), levels=True)
+    made = _spread_once(request)
+    if made.spread_after <= max(1.0, options.target_spread or 0.0) or options.max_moved_bytes is not None:
+        return made
+    return converge(lambda settled: _spread_once(replace(request, cluster=settled)), cluster, made)
+
+
+def _spread_once(request: Request) -> Plan:
+    cluster, options = request.cluster, request.options
     request, sets, solved = pipeline.solve_what_has_a_set(request)
     forced = sum(solution.moved_bytes for _, solution in solved)
     result = Spread(sets.copy())

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from kafka_runbooks.placement.arrays import Indices, moved_bytes
+from kafka_runbooks.placement.arrays import Indices, loads, moved_bytes
 from kafka_runbooks.placement.bounds import load_ranges, relaxation
 from kafka_runbooks.placement.bounds.relaxation import Relaxation
 from kafka_runbooks.placement.problem import Problem, open_slots, spread_of
@@ -168,6 +168,13 @@ def _limits(state: State, lowest: float, highest: float) -> LoadLimits:
         {b: int(np.ceil(lowest * state.width[b])) for b in brokers},
         {b: int(np.floor(highest * state.width[b])) for b in brokers},
     )
+
+
+def is_balanced(problem: Problem, sets: Indices, goal: Goal) -> bool:
+    """Whether another solution would leave these sets as they are, since they are balanced enough."""
+    relaxed = relaxation.relax(problem, sets, moves_allowed=True)
+    spread = spread_of(problem, problem.base + loads(sets, problem.weight, problem.cluster.broker_count))
+    return spread <= load_ranges.best_spread(relaxed) + _tolerance(problem, relaxed, goal.target_spread, None)
 
 
 def _balance(state: State, target_spread: float | None, budget: int | None) -> None:
