@@ -23,13 +23,11 @@ with workflow.unsafe.imports_passed_through():
     from kafka_runbooks.models.operator import Abort, Approval, ClearThrottle, OperatorAction, Override
     from kafka_runbooks.models.plans import PlanSummary
     from kafka_runbooks.models.results import Decision, Outcome, PhaseTime, Reason, RunbookResult
-    from kafka_runbooks.models.status import Progress, Status, Waiting
+    from kafka_runbooks.models.status import FIRST_REPORT, Progress, Status, Waiting
     from kafka_runbooks.throttle import overrides
 
 from workflows import calls
 from workflows.details import markdown
-
-FIRST_REPORT = "a worker with a free slot takes the step"
 
 
 class Ended(Exception):

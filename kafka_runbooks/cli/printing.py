@@ -11,10 +11,12 @@ from rich.text import Text
 
 from kafka_runbooks.cli.watching import Observation
 from kafka_runbooks.models.results import Outcome, Reason, RunbookResult
-from kafka_runbooks.models.status import Progress, Status, Waiting
+from kafka_runbooks.models.status import FIRST_REPORT, Progress, Status, Waiting
 from kafka_runbooks.models.wording import duration, size
 
 FIGURES_SECONDS = 10.0
+SLOT_SECONDS = 15.0
+"""From then on it is said that no worker has taken a step."""
 _FIGURES = re.compile(r"[\d.:]+( [kMGT]?B| s| min| h)?")
 
 
@@ -49,7 +51,7 @@ def _steps(status: Status) -> RenderableType:
 
 
 def _ago(since: datetime | None) -> str:
-    return "" if since is None else duration(max(0.0, (datetime.now(UTC) - since).total_seconds()))
+    return "" if since is None else duration(_seconds_since(since))
 
 
 def heading(observed: Observation) -> Text:
@@ -92,9 +94,13 @@ def waits(observed: Observation) -> list[str]:
     waiting = observed.status.waiting if observed.status else None
     if observed.progress is not None and observed.progress.waiting is not None:
         waiting = observed.progress.waiting
-    if waiting is not None:
+    is_new = waiting is not None and waiting.unblocks == FIRST_REPORT and _seconds_since(waiting.since) < SLOT_SECONDS
+    if waiting is not None and not is_new:
         lines.append(f"waiting {_since(waiting)}: {waiting.reason}; resumes when: {waiting.unblocks}")
     for activity in observed.activities:
+        overdue = 0.0 if activity.scheduled_at is None else _seconds_since(activity.scheduled_at)
+        if not activity.is_running and overdue > SLOT_SECONDS:
+            lines.append(f"{activity.name} waits {duration(overdue)} for a free worker slot: none is free, or no worker runs")
         if activity.last_failure and activity.attempt > 1:
             how = "is being retried" if activity.is_running else "will be retried"
             lines.append(f"{activity.name} {how} (attempt {activity.attempt}): {activity.last_failure[:300]}")
@@ -102,8 +108,11 @@ def waits(observed: Observation) -> list[str]:
 
 
 def _since(waiting: Waiting) -> str:
-    ago = max(0.0, (datetime.now(UTC) - waiting.since).total_seconds())
-    return f"since {waiting.since:%H:%M:%S} UTC ({duration(ago)})"
+    return f"since {waiting.since:%H:%M:%S} UTC ({_ago(waiting.since)})"
+
+
+def _seconds_since(at: datetime) -> float:
+    return max(0.0, (datetime.now(UTC) - at).total_seconds())
 
 
 def one_line(observed: Observation) -> str:

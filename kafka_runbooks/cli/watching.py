@@ -7,7 +7,7 @@ activity failed and will be retried. Together they tell why nothing moves; witho
 import asyncio
 import os
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import quote
 
@@ -32,13 +32,19 @@ QUERY_TIMEOUT = timedelta(seconds=3)
 POLL_SECONDS = 1.0
 
 
+WAITS = "NotYet"
+"""The type that an attempt of a waiting step ends with: no failure."""
+
+
 class RunningActivity(Model):
-    """An activity that is running, or waits for a retry after `last_failure`."""
+    """An activity that is running, waits for a slot, or waits for a retry after `last_failure`."""
 
     name: str
     attempt: int
     is_running: bool
     last_failure: str | None = None
+    scheduled_at: datetime | None = None
+    """When its next attempt is, or was, due."""
     progress: Progress | None = None
 
 
@@ -65,7 +71,7 @@ class Observation(Model):
     @property
     def progress(self) -> Progress | None:
         """The most recent figures: a heartbeat's, else the status's."""
-        beats = [activity.progress for activity in self.activities if activity.progress is not None]
+        beats = [one.progress for one in self.activities if one.progress is not None and one.progress != Progress()]
         return beats[0] if beats else self.status.progress if self.status else None
 
 
@@ -122,7 +128,7 @@ async def _activities(client: Client, pending: Any) -> tuple[RunningActivity, ..
             except (pydantic.ValidationError, RuntimeError):
                 progress = None
         failure = None
-        if activity.HasField("last_failure"):
+        if activity.HasField("last_failure") and activity.last_failure.application_failure_info.type != WAITS:
             failure = activity.last_failure.message
         found.append(
             RunningActivity(
@@ -130,6 +136,7 @@ async def _activities(client: Client, pending: Any) -> tuple[RunningActivity, ..
                 attempt=activity.attempt,
                 is_running=activity.state == PendingActivityState.PENDING_ACTIVITY_STATE_STARTED,
                 last_failure=failure,
+                scheduled_at=activity.scheduled_time.ToDatetime(UTC),
                 progress=progress,
             )
         )

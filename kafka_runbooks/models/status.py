@@ -9,6 +9,9 @@ from kafka_runbooks.models.base import Line, Lines, Model, last
 from kafka_runbooks.models.plans import PlanSummary
 from kafka_runbooks.models.results import Decision, PhaseTime, Reasons
 
+FIRST_REPORT = "a worker with a free slot takes the step"
+"""What unblocks a step that was entered, and that no worker has reported on yet."""
+
 
 class Waiting(Model):
     """Why nothing moves just now, and what would change that."""
