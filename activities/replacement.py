@@ -33,9 +33,9 @@ SILENT_SECONDS = 60.0
 
 COPY_STEPS = (
     StepName.FENCE,
-    StepName.TAKE_LEASES,
     StepName.CONFIRM_GONE,
     StepName.CHOOSE_NODE,
+    StepName.TAKE_LEASES,
     StepName.RELEASE_VOLUME,
     StepName.DELETE_POD,
     StepName.WAIT_FOR_POD,

@@ -1,5 +1,6 @@
 """Runbooks that carry out a plan: preflight and plan, the gate, the steps, planning again on drift, and the exit contract."""
 
+import asyncio
 from abc import abstractmethod
 from collections.abc import Iterable
 
@@ -10,7 +11,9 @@ with workflow.unsafe.imports_passed_through():
     from activities.errors import PlanDrift, describe, is_type, is_unknown_cluster
     from activities.exit_contract import ExitContractActivities
     from activities.leaders import LeaderActivities
+    from activities.pools import Pool
     from activities.release import ReleaseActivities
+    from activities.throttle import ThrottleActivities
     from kafka_runbooks.models.inputs import PlannedInput
     from kafka_runbooks.models.messages import ProofRequest, Released, StepRequest, Survey, Token
     from kafka_runbooks.models.operator import Approval
@@ -74,7 +77,8 @@ class PlannedRunbook(Runbook):
 
     async def plan_again(self, token: Token, approved: PlanSummary) -> PlanSummary | None:
         """Plan the rest; None where nothing is left to do. Approval is needed again unless it only does what was approved."""
-        plan, _ = await self._ask(token, approved.reference)
+        async with self.guarded():
+            plan, _ = await self._ask(token, approved.reference)
         return plan
 
     async def _ask(self, token: Token, approved: PlanReference | None) -> tuple[PlanSummary | None, str]:
@@ -110,6 +114,12 @@ class PlannedRunbook(Runbook):
         return RunbookResult(outcome=outcome, summary=summary, reasons=reasons)
 
     # Steps
+
+    def start_guard(self) -> asyncio.Task[None] | None:
+        if not self._begun or self._work is None:
+            return None
+        request = self.step_request(self._work.token, self._begun[-1])
+        return calls.start(ThrottleActivities.keep_throttles, request, "look after this run's throttles", Pool.COPIES)
 
     def step_request(self, token: Token, plan: PlanReference, *, is_rollback: bool = False) -> StepRequest:
         """A step of a plan, with the approvals that were given by now."""

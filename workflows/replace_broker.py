@@ -71,11 +71,15 @@ class ReplaceBroker(PlannedRunbook):
             # By the mover, as in every runbook that moves data; in-flight reassignments continue during a pause.
             self._copied = await self.pausable(StepName.REASSIGN, MoveActivities.move_partitions, request)
             return
-        if self._input.node_state is NodeState.LOST:
-            await self._leave_the_lost_disk(request)
-        else:
-            await self._take_leases(request)
-        await self._wait_for_pod(request)
+        is_lost = self._input.node_state is NodeState.LOST
+        if is_lost:
+            await self._find_another_node(request)
+        # Not earlier: until data can flow, a throttle only hinders the other followers of its partitions.
+        await self._take_leases(request)
+        async with self.guarded():
+            if is_lost:
+                await self._leave_the_lost_disk(request)
+            await self._wait_for_pod(request)
         with self.timed(StepName.CATCH_UP):
             what = "the broker catches up until it is 100 % in sync"
             self._copied = await calls.copy(CatchUpActivities.follow_catch_up, self._again(request), what)
@@ -88,17 +92,19 @@ class ReplaceBroker(PlannedRunbook):
         """The same step with the approvals that were given since: an answer about the rack may acknowledge risks too."""
         return self.step_request(request.token, request.plan)
 
-    async def _leave_the_lost_disk(self, request: StepRequest) -> None:
-        """From fencing to the deletion of the pod."""
+    async def _find_another_node(self, request: StepRequest) -> None:
+        """From fencing to the choice of a node; nothing can start yet."""
         await self.pause_point()
         with self.timed(StepName.FENCE):
             await calls.wait(BrokerActivities.fence_broker, request, "cordon the node; the broker must be gone")
-        await self._take_leases(request)
         await self.pause_point()
         with self.timed(StepName.CONFIRM_GONE):
             await calls.wait(BrokerActivities.confirm_node_gone, request, "observe the node gone, twice")
         await self.pause_point()
         await self._choose_node(request)
+
+    async def _leave_the_lost_disk(self, request: StepRequest) -> None:
+        """Release the volume and delete the pod: from the first of the two on, the broker may start anew."""
         await self.pause_point()
         with self.timed(StepName.RELEASE_VOLUME):
             await calls.wait(BrokerActivities.release_volume, self._again(request), "release the claim of the lost disk")

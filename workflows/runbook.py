@@ -5,7 +5,8 @@ terminate the permit closes by itself and the ledger stays for the next run.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from contextlib import asynccontextmanager
 from datetime import timedelta
 from typing import Any, TypeVar
 
@@ -20,6 +21,7 @@ with workflow.unsafe.imports_passed_through():
     from kafka_runbooks import search_attributes
     from kafka_runbooks.models.inputs import RunbookInput
     from kafka_runbooks.models.messages import Released, Token
+    from kafka_runbooks.models.operator import Approval
     from kafka_runbooks.models.results import Outcome, RunbookResult
     from kafka_runbooks.models.steps import StepName
 
@@ -41,6 +43,7 @@ class Runbook(Operator):
     def __init__(self, request: RunbookInput) -> None:
         super().__init__(request)
         self._held: permit.Permit
+        self._is_guarded = False
         self._released = Released()
 
     async def conduct(self, work: Callable[[Token], Awaitable[RunbookResult]]) -> RunbookResult:
@@ -150,6 +153,46 @@ class Runbook(Operator):
                 raise permit.busy(request.cluster, self._holder)
             self.wait_for(f"{self._holder} holds cluster {request.cluster}", f"{self._holder} ends", self._holder or "")
             await permit.wait_until_free(request.cluster)
+
+    # While no step adapts the rates
+
+    @asynccontextmanager
+    async def guarded(self) -> AsyncIterator[None]:
+        """Adapt the rates that this run has set, for as long as something else than a copying step goes on."""
+        guard = None if self._is_guarded else self.start_guard()
+        if guard is None:
+            yield
+            return
+        self._is_guarded = True
+        try:
+            yield
+        except GeneratorExit:
+            # The worker drops the workflow: nothing can be awaited any more.
+            raise
+        except BaseException:
+            await self._end_guard(guard)
+            raise
+        await self._end_guard(guard)
+
+    async def _end_guard(self, guard: asyncio.Task[None]) -> None:
+        self._is_guarded = False
+        guard.cancel()
+        await workflow.wait([guard])
+        if not guard.cancelled() and (error := guard.exception()) is not None and not is_cancelled_exception(error):
+            workflow.logger.warning("the throttles were not looked after: %s", describe(error))
+
+    def start_guard(self) -> asyncio.Task[None] | None:
+        """The step that does it; None where nothing can have been set yet."""
+        return None
+
+    async def pause_point(self) -> None:
+        if self._is_paused:
+            async with self.guarded():
+                await super().pause_point()
+
+    async def gate(self, question: str) -> Approval:
+        async with self.guarded():
+            return await super().gate(question)
 
     # Called by the runbooks' modules
 
