@@ -63,7 +63,9 @@ class PlannedRunbook(Runbook):
         """
         with self.timed(StepName.CLEAR_LEFTOVERS, phase="preflight"):
             try:
-                await calls.act(ReleaseActivities.clear_leftovers, token, "clear leftovers of runs that have ended")
+                what = "clear leftovers of runs that have ended"
+                cleared = await calls.act(ReleaseActivities.clear_leftovers, token, what)
+                self._notes = (*self._notes, *(f"left by others: {line}" for line in cleared.left_behind))
             except ActivityError as error:
                 if not is_unknown_cluster(error):
                     raise
