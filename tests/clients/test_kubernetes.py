@@ -7,10 +7,23 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
-from kubernetes.client import ApiClient, Configuration
+from kubernetes.client import (
+    ApiClient,
+    Configuration,
+    V1Node,
+    V1NodeSpec,
+    V1NodeStatus,
+    V1NodeSystemInfo,
+    V1ObjectMeta,
+    V1PersistentVolumeClaim,
+    V1StatefulSet,
+    V1StatefulSetOrdinals,
+    V1StatefulSetPersistentVolumeClaimRetentionPolicy,
+    V1StatefulSetSpec,
+)
 
 from kafka_runbooks.clients.errors import Conflict, Refused, Unreachable
-from kafka_runbooks.clients.kubernetes import KubernetesApi, api
+from kafka_runbooks.clients.kubernetes import KubernetesApi, api, objects, register
 from kafka_runbooks.models import labels
 from kafka_runbooks.models.kubernetes import StatefulSet
 
@@ -159,3 +172,57 @@ def test_what_is_not_there_is_none_or_gone_already(server: Server, kubernetes: K
         kubernetes.write_record("plan", "plan", {}, "", "5")
     with pytest.raises(Conflict, match="StatefulSet kafka-events was deleted"):
         kubernetes.scale(StatefulSet(name="kafka-events", version="1", replicas=3), 2)
+
+
+def test_a_node_that_was_given_the_name_since_is_left_alone(server: Server, kubernetes: KubernetesApi) -> None:
+    kubernetes.cordon("node-1", "another uid", OWNER)
+    assert not server.patches
+    server.spec["unschedulable"], server.metadata["annotations"] = True, {labels.CORDON_OWNER: OWNER}
+    server.metadata["labels"] = {labels.BROKER_ID: "1001"}
+    kubernetes.uncordon("node-1", "another uid", OWNER)
+    kubernetes.clear_broker_label("node-1", "another uid")
+    assert not server.patches
+
+
+def node(name: str, **marks: str) -> V1Node:
+    info = V1NodeSystemInfo.model_construct(machine_id="m", system_uuid=marks.pop("system_uuid", ""))
+    return V1Node(
+        metadata=V1ObjectMeta(name=name, uid=name, labels=marks), spec=V1NodeSpec(), status=V1NodeStatus(node_info=info)
+    )
+
+
+def test_a_label_that_is_no_number_is_its_node_s_problem_alone() -> None:
+    found = objects.nodes([node("a", **{labels.BROKER_ID: "ten"}), node("b", **{labels.BROKER_ID: "1002"})])
+    assert [(one.name, one.broker_id) for one in found] == [("a", None), ("b", 1002)]
+
+
+def test_a_uuid_that_several_nodes_report_identifies_none_of_them() -> None:
+    found = objects.nodes([node("a", system_uuid="same"), node("b", system_uuid="same"), node("c", system_uuid="own")])
+    assert [one.machine.system_uuid for one in found] == [None, None, "own"]
+
+
+def test_an_entry_of_the_register_that_is_no_number_is_its_pod_s_problem_alone() -> None:
+    data = {
+        "events-0": "1001",
+        "events-1": "ten",
+        "events-0.start": "{",
+        "events-2.start": '{"rack":"a","node":"n","node_uid":"u"}',
+    }
+    assert register.broker_ids(data) == {"events-0": 1001}
+    assert list(register.last_starts(data)) == ["events-2"]
+
+
+def test_a_stateful_set_s_ordinals_templates_and_retention() -> None:
+    template = V1PersistentVolumeClaim(metadata=V1ObjectMeta(name="logs"))
+    spec = V1StatefulSetSpec(selector={}, service_name="s", template={}, replicas=3, volume_claim_templates=[template])
+    found = objects.stateful_set(V1StatefulSet(metadata=V1ObjectMeta(name="events", resource_version="7"), spec=spec))
+    assert (found.first_ordinal, found.end, found.claims_of("events-2"), found.deletes_claims) == (
+        0,
+        3,
+        ("logs-events-2",),
+        False,
+    )
+    spec.ordinals = V1StatefulSetOrdinals(start=5)
+    spec.persistent_volume_claim_retention_policy = V1StatefulSetPersistentVolumeClaimRetentionPolicy(when_scaled="Delete")
+    found = objects.stateful_set(V1StatefulSet(metadata=V1ObjectMeta(name="events", resource_version="7"), spec=spec))
+    assert (found.first_ordinal, found.end, found.deletes_claims) == (5, 8, True)

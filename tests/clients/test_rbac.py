@@ -87,3 +87,21 @@ def test_all_calls_are_in_these_two_modules() -> None:
 )
 def test_a_right_follows_from_the_call(call: str, expected: Right) -> None:
     assert right(call) == expected
+
+
+def test_an_agent_reaches_one_config_map_its_own_pod_and_its_own_node() -> None:
+    documents = list(yaml.safe_load_all((MANIFESTS / "kafka/access.yaml").read_text()))
+    shipped = [one["metadata"]["name"] for one in documents if one["kind"] == "ConfigMap"]
+    (role,) = (one for one in documents if one["kind"] == "Role")
+    (rule,) = (rule for rule in role["rules"] if rule["resources"] == ["configmaps"])
+    assert rule["resourceNames"] == shipped == ["kafka-broker-ids-lab"], "it can't create it, so it is deployed"
+    (policy,) = (one for one in documents if one["kind"] == "ValidatingAdmissionPolicy")
+    (binding,) = (one for one in documents if one["kind"] == "ValidatingAdmissionPolicyBinding")
+    patched = {resource for kind, _, resource, verb in granted("kafka/access.yaml", "kafka-broker") if verb == "patch"}
+    (matched,) = policy["spec"]["matchConstraints"]["resourceRules"]
+    assert {*matched["resources"], "configmaps"} == patched and policy["spec"]["failurePolicy"] == "Fail"
+    assert binding["spec"] == {"policyName": policy["metadata"]["name"], "validationActions": ["Deny"]}
+    account = "system:serviceaccount:kafka:kafka-broker"
+    (condition,) = policy["spec"]["matchConditions"]
+    starts, ends = re.findall(r'"(.+?)"', condition["expression"])
+    assert account.startswith(starts) and account.endswith(ends)

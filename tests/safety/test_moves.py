@@ -145,3 +145,17 @@ def test_only_the_highest_ordinals_go() -> None:
     assert reason.name == "not-the-highest-ordinals:events"
     assert "broker 1002 is pod events-1" in reason.message and "events-2 (broker 1003), events-3 (broker 1004)" in reason.message
     assert [r.name for r in reasons_not_to_remove([1001, 1002, 1003, 1004], pods(4), wanted)] == ["last-pods:events"]
+
+
+def test_the_highest_ordinals_follow_from_the_first_one() -> None:
+    wanted = [StatefulSet(name="events", version="1", replicas=4, first_ordinal=5)]
+    moved = [pod.model_copy(update={"name": f"events-{5 + number}"}) for number, pod in enumerate(pods(4))]
+    assert reasons_not_to_remove([1004], moved, wanted) == []
+    (reason,) = reasons_not_to_remove([1002], moved, wanted)
+    assert reason.name == "not-the-highest-ordinals:events" and "events-8 (broker 1004)" in reason.message
+
+
+def test_pods_of_an_unknown_stateful_set_or_whose_claims_go_unseen_are_not_removed() -> None:
+    assert [one.name for one in reasons_not_to_remove([1004], pods(4), [])] == ["no-stateful-set:events"]
+    deletes = StatefulSet(name="events", version="1", replicas=4, deletes_claims=True)
+    assert [one.name for one in reasons_not_to_remove([1004], pods(4), [deletes])] == ["claims-are-deleted:events"]
