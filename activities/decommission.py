@@ -12,6 +12,7 @@ from activities.errors import PlanDrift, RemovalRefused
 from activities.permits import Fence, ensure_held
 from activities.step import Reporter, Steps, heartbeating, step, wait
 from kafka_runbooks.clients.clusters import ClusterClients
+from kafka_runbooks.clients.errors import Unreachable
 from kafka_runbooks.models.cluster import ClusterSnapshot, TopicPartition
 from kafka_runbooks.models.messages import StepRequest, UnregisterRequest
 from kafka_runbooks.models.status import Progress
@@ -26,12 +27,15 @@ class DecommissionActivities(Steps):
         """Cordon the leaving brokers that are up and support it; returns what the ledger now lists."""
         clients = self._open(request.token.cluster)
         with heartbeating():
-            ensure_held(self._link, request.token)
+            fence, silent = Fence(self._link, request.token), list[str]()
             live = clients.kafka.snapshot().live_broker_ids
             for broker in plan_store.load_moves(clients.kubernetes, request).leaving:
-                if broker in live:
-                    _cordon(clients, request, broker)
-            return ledgers.read(clients.kubernetes, request.token).describe()[:50]
+                if broker not in live:
+                    continue
+                fence.check()
+                if why := _cordon(clients, request, broker):
+                    silent.append(f"broker {broker}: log directories are not cordoned: {why}")
+            return (*silent, *ledgers.read(clients.kubernetes, request.token).describe())[:50]
 
     @step
     def keep_log_directories_cordoned(self, request: StepRequest) -> tuple[int, ...]:
@@ -167,11 +171,19 @@ def _ensure_gone(clients: ClusterClients, broker: int) -> None:
         )
 
 
-def _cordon(clients: ClusterClients, request: StepRequest, broker: int) -> None:
-    before = clients.kafka.log_directory_cordons([broker])[broker]
+def _cordon(clients: ClusterClients, request: StepRequest, broker: int) -> str | None:
+    """Cordon a broker's log directories; returns why not, where it doesn't answer: the others don't wait for it."""
+    try:
+        before = clients.kafka.log_directory_cordons([broker])[broker]
+    except Unreachable as error:
+        return str(error)
     if before is None or before == ledgers.EVERY_LOG_DIRECTORY:
-        return
+        return None
     ledger = ledgers.read(clients.kubernetes, request.token)
     owned = {broker: before, **ledger.log_directories}
     ledgers.write(clients.kubernetes, ledger.model_copy(update={"log_directories": owned}))
-    clients.kafka.cordon_log_directories(broker, ledgers.EVERY_LOG_DIRECTORY)
+    try:
+        clients.kafka.cordon_log_directories(broker, ledgers.EVERY_LOG_DIRECTORY)
+    except Unreachable as error:
+        return str(error)
+    return None
