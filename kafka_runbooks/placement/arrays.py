@@ -55,6 +55,12 @@ class Cluster:
     """P, per second: consumed from the partition's leader."""
     leader: Indices | None = None
     """P: who leads now; NONE: nobody. Where it isn't known, the first in-sync live replica is taken to lead."""
+    takes: Flags | None = None
+    """B: whether a broker may get replicas that it hasn't; None: every live one. With a failed log directory it may not."""
+    largest_bytes: Ints | None = None
+    """B: the largest replica that fits into one of its log directories; None: whatever its free space allows."""
+    remarks: tuple[str, ...] = ()
+    """What an operator should know about the brokers' log directories."""
     adding: Flags | None = None
     """P x W: replicas being added by a reassignment in progress (KIP-455)."""
     removing: Flags | None = None
@@ -71,6 +77,11 @@ class Cluster:
     def leads(self) -> Indices:
         """P: who leads each partition now; NONE: nobody."""
         return would_lead(self.replicas, self.in_sync) if self.leader is None else self.leader
+
+    @property
+    def keeps_only(self) -> Flags:
+        """B: live brokers that keep what they have and get nothing new."""
+        return np.asarray(self.is_live & ~(self.is_live if self.takes is None else self.takes))
 
     @property
     def in_flight(self) -> Flags:

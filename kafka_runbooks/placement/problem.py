@@ -43,6 +43,8 @@ class Problem:
     """P: partitions that may change."""
     allowed: Flags
     """B: where their replicas may live: the map's live brokers except those leaving."""
+    stays: Flags
+    """B: where a replica may stay: the same, and brokers that get nothing new."""
     replication: Ints
     """P: replicas required."""
     rack_rules: RackRules
@@ -89,11 +91,13 @@ def pose(cluster: Cluster, scope: Flags, allowed: Flags, rules: Rules | None = N
     """
     rules = rules or Rules()
     allowed = allowed & cluster.is_live
+    stays = allowed
+    allowed = allowed & ~cluster.keeps_only
     replication = (cluster.replicas != NONE).sum(axis=1).astype(np.int64)
     if rules.replication is not None:
         replication = np.where(scope, rules.replication, replication)
     in_rack = np.bincount(cluster.racks[allowed], minlength=len(cluster.rack_names)).astype(np.int64)
-    _require_enough_brokers(cluster, scope, allowed, replication)
+    _require_enough_brokers(cluster, scope, allowed, replication, stays)
     measure = rules.measure
     if measure == "utilisation" and (cluster.capacity_bytes[allowed] == 0).any():
         measure = "used bytes"
@@ -116,6 +120,7 @@ def pose(cluster: Cluster, scope: Flags, allowed: Flags, rules: Rules | None = N
         cluster,
         scope,
         allowed,
+        stays,
         replication,
         rack_rules(cluster.racks, in_rack, replication, rules.min_racks),
         _pinned(cluster, scope),
@@ -136,7 +141,9 @@ def _pinned(cluster: Cluster, scope: Flags) -> Indices | None:
     return pinned
 
 
-def _require_enough_brokers(cluster: Cluster, scope: Flags, allowed: Flags, replication: Ints) -> None:
+def _require_enough_brokers(cluster: Cluster, scope: Flags, allowed: Flags, replication: Ints, stays: Flags) -> None:
+    held = ((cluster.replicas >= 0) & (stays & ~allowed)[np.maximum(cluster.replicas, 0)]).sum(axis=1)
+    replication = replication - held
     available, needed = int(allowed.sum()), int(replication[scope].max(initial=0))
     if needed <= available:
         return

@@ -10,7 +10,14 @@ from typing import NamedTuple
 import numpy as np
 
 from kafka_runbooks.models.cluster import ClusterSnapshot, Reassignment, Replica, ReplicaSizes
-from kafka_runbooks.models.placement import PartitionAssignment, ReassignmentMap, Snapshot, SnapshotBroker, SnapshotPartition
+from kafka_runbooks.models.placement import (
+    PartitionAssignment,
+    ReassignmentMap,
+    Snapshot,
+    SnapshotBroker,
+    SnapshotLogDirectory,
+    SnapshotPartition,
+)
 from kafka_runbooks.placement.arrays import (
     NONE,
     OFFLINE,
@@ -41,11 +48,40 @@ def from_snapshot(snapshot: Snapshot) -> Cluster:
         replica_sizes=None if all(p.sizes is None for p in partitions) else [p.sizes for p in partitions],
         leaders=None if all(p.leader is None for p in partitions) else [p.leader for p in partitions],
     )
+    cluster = _with_log_directories(cluster, snapshot)
     if not any(p.adding or p.removing for p in partitions):
         return cluster
     by_name = {(p.topic, p.partition): p for p in partitions}
     rows = [by_name[cluster.name(row)] for row in range(cluster.partition_count)]
     return replace(cluster, adding=_mask(cluster, [p.adding for p in rows]), removing=_mask(cluster, [p.removing for p in rows]))
+
+
+def _with_log_directories(cluster: Cluster, snapshot: Snapshot) -> Cluster:
+    """What log directories mean for new replicas: each fits into one of them, and none goes to a broker with a failed one."""
+    brokers = {broker.id: broker for broker in snapshot.brokers}
+    known = [broker for broker in snapshot.brokers if broker.capacity > 0]
+    failed = [broker.id for broker in snapshot.brokers if broker.failed and broker.live]
+    untold = [b.id for b in snapshot.brokers if known and b.live and not b.capacity and b.id not in failed]
+    several = [broker.id for broker in snapshot.brokers if len(broker.volumes) > 1]
+    if not (failed or untold or several):
+        return cluster
+    remarks = []
+    if failed:
+        paths = ", ".join(f"{broker}: {one.path}" for broker in failed for one in brokers[broker].failed)
+        remarks.append(f"brokers {failed} have failed log directories ({paths}): no destination until these are replaced")
+    if untold:
+        remarks.append(f"brokers {untold} don't tell their capacity and others do: no destination (capacity in the snapshot)")
+    if several:
+        remarks.append(
+            f"brokers {several} have several log directories: Kafka chooses among them by number of replicas, so one may fill up "
+            "before the others; a replica that fits into none is not placed there"
+        )
+    closed = np.isin(cluster.broker_ids, [*failed, *untold])
+    largest = np.full(cluster.broker_count, np.iinfo(np.int64).max, dtype=np.int64)
+    for index, broker in enumerate(cluster.broker_ids.tolist()):
+        if broker in several:
+            largest[index] = max((one.free for one in brokers[broker].volumes if one.capacity), default=largest[index])
+    return replace(cluster, takes=cluster.is_live & ~closed, largest_bytes=largest if several else None, remarks=tuple(remarks))
 
 
 def _mask(cluster: Cluster, ids: Sequence[Sequence[int]]) -> Flags:
@@ -263,6 +299,12 @@ def observed(snapshot: ClusterSnapshot, sizes: ReplicaSizes, reassignments: tupl
             rack=broker.rack,
             capacity=sizes.total_bytes.get(broker.id, 0),
             free=sizes.usable_bytes.get(broker.id, 0),
+            log_dirs=tuple(
+                SnapshotLogDirectory(
+                    path=one.path, capacity=one.total_bytes or 0, free=one.usable_bytes or 0, failed=one.is_offline
+                )
+                for one in sizes.directories.get(broker.id, ())
+            ),
         )
         for broker in snapshot.brokers
     )

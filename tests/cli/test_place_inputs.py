@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from kafka_runbooks.cli import place_inputs
-from kafka_runbooks.models.cluster import Broker, ClusterSnapshot, Partition, Reassignment, Replica, ReplicaSizes
+from kafka_runbooks.models.cluster import Broker, ClusterSnapshot, LogDirectory, Partition, Reassignment, Replica, ReplicaSizes
 from kafka_runbooks.placement import planners, snapshots
 from kafka_runbooks.placement.errors import InFlight, InvalidRequest
 
@@ -62,9 +62,29 @@ def test_disks_are_as_the_brokers_report() -> None:
     assert [b.capacity for b in snapshot_of(ReadOnlyKafka(told), 5000).brokers] == [5000] * 3, "the command line takes precedence"
 
 
-def test_one_broker_that_does_not_report_its_disks_makes_used_bytes_the_measure() -> None:
-    told = SIZES.model_copy(update={"total_bytes": {1: 1000, 2: 2000}, "usable_bytes": {1: 890, 2: 1850}})
-    assert planners.rebalance(snapshots.from_snapshot(snapshot_of(ReadOnlyKafka(told)))).measure == "used bytes"
+def test_log_directories_are_as_the_brokers_report() -> None:
+    told = SIZES.model_copy(
+        update={
+            "total_bytes": {1: 1000, 2: 2000, 3: 500},
+            "usable_bytes": {1: 890, 2: 1850, 3: 490},
+            "directories": {
+                2: (
+                    LogDirectory(path="/a", total_bytes=1000, usable_bytes=900),
+                    LogDirectory(path="/b", total_bytes=1000, usable_bytes=950),
+                ),
+                3: (
+                    LogDirectory(path="/a", total_bytes=500, usable_bytes=490),
+                    LogDirectory(path="/b", error="KafkaStorageError"),
+                ),
+            },
+        }
+    )
+    cluster = snapshots.from_snapshot(snapshot_of(ReadOnlyKafka(told)))
+    assert (
+        cluster.keeps_only.tolist() == [False, False, True, False]
+        and "brokers [3] have failed log directories" in cluster.remarks[0]
+    )
+    assert cluster.largest_bytes is not None and cluster.largest_bytes[1] == 950 and "brokers [2]" in cluster.remarks[1]
 
 
 def test_a_broker_that_does_not_answer_is_not_taken_as_empty() -> None:

@@ -222,3 +222,64 @@ def test_evacuation_looks_at_who_leads_now() -> None:
     led_by_3 = replace(observed, leader=np.array([2, 0], dtype=np.int32))
     plan = planners.evacuate_leaders(led_by_3, [3])
     assert len(plan.changed) == 0 and any("t-0" in notice and "elect preferred leaders" in notice for notice in plan.notices)
+
+
+def directories(count: int, capacity: int, free: int) -> list[dict[str, Any]]:
+    """Log directories on volumes of their own."""
+    return [{"path": f"/d{number}", "capacity": capacity, "free": free - number} for number in range(count)]
+
+
+def jbod(failed: int | None = None, volumes: int = 2, capacity: int = 500) -> Cluster:
+    """Eight partitions of 50 bytes on brokers 1-4 of two racks, and one of 300; each broker has some log directories."""
+    brokers = [
+        {"id": b, "rack": "ab"[b % 2], "log_dirs": directories(volumes, capacity, capacity * 3 // 5)} for b in (1, 2, 3, 4)
+    ]
+    if failed is not None:
+        brokers[failed - 1]["log_dirs"][1] = {"path": "/d1", "failed": True}  # type: ignore[index]
+    parts = [{"topic": "t", "partition": p, "replicas": [1, 2] if p < 2 else [3, 4], "size": 50} for p in range(8)]
+    return snapshots.from_snapshot(Snapshot.model_validate({"brokers": brokers, "partitions": parts}))
+
+
+def test_a_broker_with_a_failed_log_directory_is_no_destination_and_is_named() -> None:
+    observed = jbod(failed=1)
+    known = everyone(observed, 2)
+    assert {"rebalance", "spread", "replace", "rebuild"} <= set(known)
+    for plan in known.values():
+        had = {name for name, row in zip(SETS_OF_JBOD, plan.before.tolist(), strict=True) if 0 in row}
+        assert {name for name, row in after(plan).items() if 1 in row} <= had
+        assert any("brokers [1] have failed log directories (1: /d1)" in notice for notice in plan.notices)
+    assert known["rebalance"].measure == "utilisation", "the others keep their measure"
+
+
+SETS_OF_JBOD = [("t", p) for p in range(8)]
+
+
+def test_a_replica_larger_than_the_emptiest_log_directory_does_not_fit() -> None:
+    brokers: list[dict[str, Any]] = [{"id": b, "rack": "abc"[(b - 1) % 3], "capacity": 1000, "free": 500} for b in (1, 2, 3)]
+    brokers += [{"id": b, "rack": "abc"[(b - 1) % 3], "log_dirs": directories(4, 250, 250)} for b in (4, 5, 6)]
+    parts = [
+        {"topic": topic, "partition": p, "replicas": [1, 2, 3], "size": size}
+        for topic, p, size in (("huge", 0, 300), ("t", 0, 100), ("t", 1, 100))
+    ]
+    observed = snapshots.from_snapshot(Snapshot.model_validate({"brokers": brokers, "partitions": parts}))
+    for plan in (planners.rebalance(observed), planners.spread_topics(observed)):
+        verify.check(plan)
+        assert sorted(after(plan)["huge", 0]) == [1, 2, 3] and plan.moved_bytes > 0
+        assert any("brokers [4, 5, 6] have several log directories" in notice for notice in plan.notices)
+    with pytest.raises(NoAssignment, match="huge-0 needs 300 bytes in one log directory, the emptiest has 250 free"):
+        planners.replace_brokers(observed, [1])
+
+
+def test_two_log_directories_of_one_volume_count_once() -> None:
+    one = {"capacity": 1000, "free": 400}
+    row = {"id": 1, "log_dirs": [{"path": "/a", **one}, {"path": "/b", **one}, {"path": "/c", "capacity": 1000, "free": 300}]}
+    broker = Snapshot.model_validate({"brokers": [row], "partitions": []}).brokers[0]
+    assert (broker.capacity, broker.free) == (2000, 700)
+
+
+def test_brokers_that_do_not_tell_their_capacity_are_no_destination_and_change_no_measure() -> None:
+    brokers = [{"id": b, "capacity": 0 if b == 3 else 1000, "free": 0 if b == 3 else 900} for b in (1, 2, 3)]
+    parts = [{"topic": "t", "partition": p, "replicas": [1], "size": 40} for p in range(8)]
+    plan = planners.rebalance(snapshots.from_snapshot(Snapshot.model_validate({"brokers": brokers, "partitions": parts})))
+    verify.check(plan)
+    assert plan.measure == "utilisation" and not any(3 in row for row in after(plan).values()) and plan.moved_bytes > 0

@@ -114,7 +114,10 @@ def solve_maps(request: Request) -> tuple[Indices, list[SolvedMap]]:
 def _require_racks(request: Request, brokers: Flags) -> None:
     """Refuse brokers with and without a rack together: whether two of them share a rack isn't known."""
     cluster = request.cluster
-    ids = {int(cluster.broker_ids[b]): cluster.rack_name(b) for b in np.nonzero(brokers & cluster.is_live)[0].tolist()}
+    ids = {
+        int(cluster.broker_ids[b]): cluster.rack_name(b)
+        for b in np.nonzero(brokers & cluster.is_live & ~cluster.keeps_only)[0].tolist()
+    }
     bare = [broker for broker, rack in ids.items() if rack is None]
     if bare and len(bare) < len(ids) and request.options.min_racks != 1:
         raise InvalidRequest(

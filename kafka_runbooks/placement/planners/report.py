@@ -77,6 +77,7 @@ def _notices(request: Request, before: Indices, after: Indices) -> Iterable[str]
     cluster, options = request.cluster, request.options
     scope = scope_of(cluster, options)
     yield from left_alone.notices(request, scope)
+    yield from cluster.remarks
     if request.without_set is not None and len(rows := np.nonzero(request.without_set)[0]):
         yield f"{left_alone.named(cluster, rows)} have no valid set and are left as they are: {'; '.join(request.refused)}"
     if len(rows := losing_racks(cluster, before, after)):

@@ -31,6 +31,8 @@ def scale_up(cluster: Cluster, new: Iterable[int], options: Options = DEFAULTS, 
     old = [int(cluster.broker_ids[b]) for b in fresh if holds(held, int(b)).any()]
     if old:
         raise InvalidRequest(f"new: brokers {old} hold replicas already; `rebalance` balances brokers that are in use")
+    if closed := [int(cluster.broker_ids[b]) for b in fresh if cluster.keeps_only[b]]:
+        raise InvalidRequest(f"new: brokers {closed} can't take replicas: {'; '.join(cluster.remarks)}")
     allowed = brokers_of(cluster, brokers)
     allowed[fresh] = True
     return pipeline.plan(Request("scale", cluster, options, allowed, moves=True, levels=True))

@@ -7,7 +7,7 @@ import numpy as np
 
 from kafka_runbooks.models.placement import MOST_BYTES
 from kafka_runbooks.placement import maps
-from kafka_runbooks.placement.arrays import Cluster, Flags, Ints
+from kafka_runbooks.placement.arrays import Cluster, Flags, Ints, holds_any
 from kafka_runbooks.placement.errors import InFlight, InvalidRequest
 from kafka_runbooks.placement.planners.left_alone import catching_up, without_in_sync
 from kafka_runbooks.placement.planners.options import Options, Request
@@ -85,7 +85,8 @@ def regions_of(request: Request) -> list[maps.Region]:
     cluster, regions = request.cluster, request.options.regions
     scope = scope_of(cluster, request.options) & ~without_in_sync(cluster)
     if request.levels:
-        scope &= ~catching_up(cluster)
+        # What is on a broker with a failed log directory stays there: the others are balanced among themselves.
+        scope &= ~catching_up(cluster) & ~holds_any(cluster.replicas, cluster.keeps_only)
     if request.without_set is not None:
         scope &= ~request.without_set
     if regions is None:

@@ -80,7 +80,7 @@ def _spread_region(cluster: Cluster, options: Options, region: Region, result: S
         result: sets in which lost and newly required replicas are placed, and the figures of earlier maps.
         budget: bytes that spreading may copy; None: no limit.
     """
-    brokers = np.nonzero(region.brokers & cluster.is_live)[0]
+    brokers = np.nonzero(region.brokers & cluster.is_live & ~cluster.keeps_only)[0]
     used = cluster.unexplained_bytes + loads(result.sets, cluster.size_bytes, cluster.broker_count)
     enough = max(1.0, options.target_spread or 0.0)
     bounds: dict[tuple[object, ...], float] = {}
@@ -201,6 +201,9 @@ class _Topic:
     def _may_move(self, number: int, source: int, destination: int) -> bool:
         row, size, capacity = self.rows[number], self._size[number], self._capacity[destination]
         if destination in row or (capacity > 0 and self._used[destination] + size > capacity):
+            return False
+        largest = self._problem.cluster.largest_bytes
+        if largest is not None and size > largest[destination] and destination not in self._before[number]:
             return False
         if size < self._problem.smallest_moved_bytes and source in self._before[number]:
             return False

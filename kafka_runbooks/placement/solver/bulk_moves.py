@@ -155,7 +155,7 @@ class _Takers:
                 enters(state.racks[broker])
                 and broker not in members
                 and state.load[broker] + weight <= self.highest[broker]
-                and state.used[broker] + state.size[partition] <= state.capacity[broker]
+                and state.has_room(partition, broker)
             )
 
         if self.one_heap:
@@ -211,7 +211,7 @@ def evict_oversized(state: State, highest: dict[int, int], budget: int | None) -
         for source in [b for b in state.sets[partition].tolist() if b >= 0]:
             if weight <= room[source] or (budget is not None and size > budget):
                 continue
-            fitting = [b for b in room if room[b] >= weight and state.used[b] + size <= state.capacity[b]]
+            fitting = [b for b in room if room[b] >= weight and state.has_room(partition, b)]
             # The one that has to shed least for it.
             for destination in sorted(fitting, key=lambda b: (state.load[b] - highest[b], b)):
                 if state.may_move(np.array([partition]), source, destination)[0]:

@@ -117,10 +117,9 @@ class BrokerHeaps:
 def _choose(state: State, row: int, heaps: BrokerHeaps) -> int | None:
     """The broker for the next replica of a partition; None where no broker has room."""
     members = [b for b in state.sets[row].tolist() if b >= 0]
-    size = state.size[row]
 
     def fits(broker: int) -> bool:
-        return broker not in members and state.used[broker] + size <= state.capacity[broker]
+        return broker not in members and state.has_room(row, broker)
 
     return heaps.lowest(fits, state.rack_rule.closed(row, members))
 
@@ -131,12 +130,14 @@ def _choose_after_displacing(state: State, row: int, heaps: BrokerHeaps) -> int 
     closed = state.rack_rule.closed(row, members)
     brokers = [b for b in np.nonzero(state.problem.allowed)[0].tolist() if b not in members and state.racks[b] not in closed]
     for broker in sorted(brokers, key=lambda b: (state.used[b] - state.capacity[b], b)):
+        if state.largest is not None and state.size[row] > state.largest[broker]:
+            continue
         short = state.used[broker] + state.size[row] - state.capacity[broker]
         rows = state.members(broker)
         rows = rows[(state.problem.cluster.size_bytes[rows] >= short) & (state.before[rows] != broker).all(axis=1)]
         for other in rows[np.argsort(state.problem.cluster.size_bytes[rows], kind="stable")].tolist():
             for target in np.nonzero(state.problem.allowed)[0].tolist():
-                if state.used[target] + state.size[other] > state.capacity[target]:
+                if not state.has_room(other, target):
                     continue
                 if state.may_move(np.array([other]), broker, target)[0]:
                     state.move(other, broker, target)
@@ -153,8 +154,7 @@ def _substitute(state: State, row: int, substitutes: dict[int, int]) -> None:
         members = [b for b in state.sets[row].tolist() if b >= 0]
         if new is None or state.sets[row, slot] != NONE or new in members or len(members) >= state.problem.replication[row]:
             continue
-        room = state.used[new] + state.size[row] <= state.capacity[new]
-        if room and state.racks[new] not in state.rack_rule.closed(row, members):
+        if state.has_room(row, new) and state.racks[new] not in state.rack_rule.closed(row, members):
             state.place(row, slot, new)
 
 
@@ -173,6 +173,16 @@ def why_not(state: State, row: int) -> PlacementReason:
             where=f"racks {used}",
             problem=f"{topic}-{number} has replicas there already, and no broker of another rack is left for it",
             remedy=f"add a broker in another rack, or allow min_racks={len(closed)}",
+        )
+    largest = state.largest
+    if largest is not None and all(largest[b] < state.size[row] for b in inside):
+        roomiest = max(inside, key=lambda b: (largest[b], -b))
+        return PlacementReason(
+            constraint="capacity",
+            where=f"broker {int(cluster.broker_ids[roomiest])}",
+            problem=f"{topic}-{number} needs {state.size[row]} bytes in one log directory, "
+            f"the emptiest has {largest[roomiest]} free",
+            remedy="add a broker with a larger disk, or free that much in one directory",
         )
     best = min(inside, key=lambda b: (state.used[b] - state.capacity[b], b))
     short = state.used[best] + state.size[row] - state.capacity[best]

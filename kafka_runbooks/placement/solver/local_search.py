@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from kafka_runbooks.placement.arrays import Flags, Ints
+from kafka_runbooks.placement.arrays import Flags, Ints, holds
 from kafka_runbooks.placement.solver.state import State
 
 PARTNERS = 16
@@ -158,6 +158,9 @@ def _candidates(state: State, source: int, destination: int) -> _Candidates:
     problem = state.problem
     rows = state.members(source)
     rows = rows[state.may_move(rows, source, destination)]
+    largest = problem.cluster.largest_bytes
+    if largest is not None:
+        rows = rows[(problem.cluster.size_bytes[rows] <= largest[destination]) | holds(state.before[rows], destination)]
     rows = rows[(problem.weight[rows] > 0) & (problem.cluster.size_bytes[rows] >= problem.smallest_moved_bytes)]
     return _Candidates(rows, problem.weight[rows], state.copy_cost(rows, source, destination))
 

@@ -120,7 +120,7 @@ def _destination(
     state: State, heaps: BrokerHeaps, partition: int, source: int, net: dict[int, int], highest: dict[int, int] | None
 ) -> int | None:
     members = [b for b in state.sets[partition].tolist() if b >= 0]
-    weight, size = state.weight[partition], state.size[partition]
+    weight = state.weight[partition]
     open_racks = {
         rack for rack, amount in net.items() if amount >= weight and state.rack_rule.may_enter(partition, members, source, rack)
     }
@@ -130,6 +130,6 @@ def _destination(
     def fits(broker: int) -> bool:
         if highest is not None and state.load[broker] + weight > highest[broker]:
             return False
-        return broker not in members and state.used[broker] + size <= state.capacity[broker]
+        return broker not in members and state.has_room(partition, broker)
 
     return heaps.lowest(fits, heaps.all_racks - open_racks)

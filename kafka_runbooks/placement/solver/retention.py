@@ -18,7 +18,7 @@ def keep(problem: Problem, sets: Indices | None = None) -> Indices:
     """P x W: the replicas that stay, each in its slot; NONE elsewhere. Rows out of scope are returned unchanged."""
     cluster = problem.cluster
     rows = cluster.replicas if sets is None else sets
-    allowed = (rows >= 0) & problem.allowed[np.maximum(rows, 0)]
+    allowed = (rows >= 0) & problem.stays[np.maximum(rows, 0)]
     kept: Indices = np.where(problem.scope[:, None] & ~allowed, NONE, rows).astype(np.int32)
     _drop_surplus(problem, kept)
     _make_room_for_racks(problem, kept)

@@ -139,7 +139,7 @@ def dropped_bytes(problem: Problem, kept: Indices) -> int:
     free.
     """
     observed = problem.cluster.replicas
-    could = ((observed >= 0) & problem.allowed[np.maximum(observed, 0)]).sum(axis=1)
+    could = ((observed >= 0) & problem.stays[np.maximum(observed, 0)]).sum(axis=1)
     dropped = np.where(problem.scope, np.maximum(could - (kept >= 0).sum(axis=1), 0), 0)
     return int((problem.cluster.size_bytes * dropped).sum())
 

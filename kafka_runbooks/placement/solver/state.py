@@ -25,6 +25,7 @@ class State:
         self.racks: list[int] = cluster.racks.tolist()
         self.weight: list[int] = problem.weight.tolist()
         self.size: list[int] = cluster.size_bytes.tolist()
+        self.largest: list[int] | None = None if cluster.largest_bytes is None else cluster.largest_bytes.tolist()
         self.rack_rule = RackRule(problem.rack_rules)
         self.allowed: list[bool] = problem.allowed.tolist()
         self.width: list[float] = problem.width.tolist()
@@ -39,6 +40,13 @@ class State:
         self.used: list[int] = (cluster.unexplained_bytes + loads(self.sets, cluster.size_bytes, count)).tolist()
         self._members: dict[int, Ints] = {}
         self._held: dict[int, Ints] = {}
+
+    def has_room(self, partition: int, broker: int) -> bool:
+        """Whether a replica fits on a broker, and into one of its log directories."""
+        size = self.size[partition]
+        if self.used[broker] + size > self.capacity[broker]:
+            return False
+        return self.largest is None or size <= self.largest[broker] or broker in self.before[partition].tolist()
 
     def place(self, partition: int, slot: int, broker: int) -> None:
         """Put a replica on `broker` into a slot, replacing the one that was in it (if any)."""

@@ -24,6 +24,8 @@ class Facts:
     unexplained_bytes: Mapping[int, int]
     size_bytes: Mapping[Name, int]
     replicas: Sets
+    closed: Collection[int] = ()
+    """Live brokers that keep what they have and get nothing new."""
 
 
 def facts(cluster: Cluster) -> Facts:
@@ -40,6 +42,7 @@ def facts(cluster: Cluster) -> Facts:
             name: [ids[b] if b >= 0 else -1 for b in row if b != -1]
             for name, row in zip(names, cluster.replicas.tolist(), strict=True)
         },
+        closed={ids[b] for b in cluster.keeps_only.nonzero()[0].tolist()},
     )
 
 
@@ -66,7 +69,8 @@ def check_assignment(
         One finding for each broken rule.
     """
     wrong = []
-    homes = set(brokers) & set(known.live)
+    homes = set(brokers) & set(known.live) - set(known.closed)
+    stays = set(brokers) & set(known.closed)
     racks = {known.rack[broker] for broker in homes}
     used = _used(known, known.replicas)
     for name, replicas in after.items():
@@ -83,7 +87,7 @@ def check_assignment(
             wrong.append(f"{name}: {len(replicas)} replicas, {wanted} wanted")
         if len(set(replicas)) != len(replicas):
             wrong.append(f"{name}: a broker twice in {replicas}")
-        strangers = sorted(set(replicas) - homes)
+        strangers = sorted(set(replicas) - homes - (stays & set(old)))
         if strangers:
             wrong.append(f"{name}: on brokers {strangers}, outside the map, leaving or dead")
         spans = len({known.rack.get(broker) for broker in replicas})
