@@ -4,7 +4,7 @@ The names are those that `deploy/kubernetes/kafka/config/jmx.yaml` gives to Kafk
 moving averages, so that one scrape is enough and a worker need not remember the previous one.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 
@@ -92,19 +92,34 @@ def figures(exposition: str) -> dict[Figure, float]:
         ValueError: it isn't in Prometheus' text format, or the exporter could not read all MBeans.
     """
     found: dict[Figure, float] = {}
+    labelled: dict[Figure, list[float]] = {}
     for name, labels, value in _samples(exposition):
         if name == SCRAPE_ERROR and value != 0:
             raise ValueError(f"{SCRAPE_ERROR} is {value:g}: not all MBeans could be read")
-        selector = name + _labels(labels)
-        for figure, metric in {**METRICS, **TOTALS}.items():
-            if selector == metric:
+        for figure, (metric, wanted) in _SERIES.items():
+            if name != metric or not wanted.items() <= labels.items():
+                continue
+            if labels.keys() == wanted.keys():
                 found[figure] = value
+            else:
+                # Of one topic, say: its figure is not the broker's.
+                labelled.setdefault(figure, []).append(value)
+    for figure, values in labelled.items():
+        if figure not in found:
+            if len(values) > 1:
+                raise ValueError(f"more than one series of {({**METRICS, **TOTALS})[figure]}, each with further labels")
+            found[figure] = values[0]
     return found
 
 
-def _labels(labels: Mapping[str, str]) -> str:
-    text = ",".join(f'{name}="{labels[name]}"' for name in ("request", "percentile") if name in labels)
-    return f"{{{text}}}" if text else ""
+def _parsed(selector: str) -> tuple[str, dict[str, str]]:
+    """A selector's metric, and its labels."""
+    name, _, labels = selector.rstrip("}").partition("{")
+    pairs = (label.partition("=") for label in labels.split(",") if label)
+    return name, {key: value.strip('"') for key, _, value in pairs}
+
+
+_SERIES = {figure: _parsed(selector) for figure, selector in {**METRICS, **TOTALS}.items()}
 
 
 def _samples(exposition: str) -> Iterator[tuple[str, dict[str, str], float]]:
