@@ -51,6 +51,8 @@ class MovePlan(Plan):
     """Brokers that must lead nothing in the end."""
     limits: MoveLimits = Field(default_factory=MoveLimits)
     change_windows: tuple[ChangeWindow, ...] = ()
+    is_given: bool = False
+    """An operator brought the assignment."""
     checks_racks: bool = False
     """An operator brought the plan: planners keep replicas on as many racks as they can, a given plan may not."""
     waits_for_destinations: bool = False

@@ -68,6 +68,7 @@ def freeze(observed: ClusterObservation, request: MoveInput, kind: str, result: 
         throttle=request.throttle,
         limits=request.limits,
         change_windows=request.change_windows,
+        is_given=result.is_given,
         checks_racks=result.is_given or result.plan.loses_racks,
         partition_counts=dict(sorted(Counter(name.topic for name in now if name.topic in topics).items())),
         topic_ids={topic: topic_id for topic, topic_id in observed.snapshot.topic_ids.items() if topic in topics},

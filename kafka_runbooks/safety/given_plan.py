@@ -13,20 +13,29 @@ from kafka_runbooks.safety.availability import by_topic, listed
 
 
 def taken_at_its_word(plan: MovePlan, snapshot: ClusterSnapshot) -> Iterator[Reason]:
-    """What planners promise, and an assignment that an operator brings may break: each for a person to acknowledge."""
-    racks = {broker: rack or f"(broker {broker})" for broker, rack in snapshot.racks.items()}
+    """What an operator's assignment would do to replication factors: planners keep them, or are asked for another one."""
     fewer = [move for move in plan.moves if len(move.after) < len(move.before)]
-    apart = [move for move in plan.moves if _racks(move.after, racks) < min(_racks(move.before, racks), len(move.after))]
-    # A rack that is lost is said already.
-    uneven = [
-        move for move in plan.moves if move not in apart and _unevenness(move.after, racks) > _unevenness(move.before, racks)
-    ]
     yield from _each_topic("fewer-replicas", fewer, "it would have fewer replicas than now", "give as many replicas as now")
+    yield from _mixed_replication_factor(plan, snapshot)
+
+
+def less_spread(plan: MovePlan, snapshot: ClusterSnapshot) -> Iterator[Reason]:
+    """Sets that would span fewer racks, or lie less evenly on them.
+
+    A replica whose rack isn't known counts for none: it is on a broker that is down, on a cluster that doesn't tell of those.
+    """
+    racks = {broker: rack or f"(broker {broker})" for broker, rack in snapshot.racks.items()}
+    apart, uneven = [], []
+    for move in plan.moves:
+        before, after = _shares(move.before, racks), _shares(move.after, racks)
+        if len(after) < min(len(before), len(move.after)):
+            apart.append(move)
+        elif _unevenness(after) > max(1, _unevenness(before)):
+            uneven.append(move)
     yield from _each_topic("fewer-racks", apart, "its replicas would span fewer racks than now", "spread them over racks")
     yield from _each_topic(
-        "uneven-racks", uneven, "one rack would hold more of its replicas than others, more so than now", "spread them over racks"
+        "uneven-racks", uneven, "its replicas would lie less evenly on racks than now", "spread them over racks"
     )
-    yield from _mixed_replication_factor(plan, snapshot)
 
 
 def _mixed_replication_factor(plan: MovePlan, snapshot: ClusterSnapshot) -> Iterator[Reason]:
@@ -83,11 +92,11 @@ def _each_topic(name: str, moves: Sequence[Move], what: str, remedy: str) -> Ite
         )
 
 
-def _unevenness(brokers: Sequence[int], racks: Mapping[int, str]) -> int:
+def _shares(brokers: Sequence[int], racks: Mapping[int, str]) -> Counter[str]:
+    """How many of the replicas each rack holds."""
+    return Counter(racks[broker] for broker in brokers if broker in racks)
+
+
+def _unevenness(shares: Counter[str]) -> int:
     """How many more replicas the fullest rack holds than the emptiest of those that hold any."""
-    shares = Counter(racks.get(broker, f"(broker {broker})") for broker in brokers).values()
-    return max(shares, default=0) - min(shares, default=0)
-
-
-def _racks(brokers: Sequence[int], racks: Mapping[int, str]) -> int:
-    return len({racks.get(broker, f"(broker {broker})") for broker in brokers})
+    return max(shares.values(), default=0) - min(shares.values(), default=0)

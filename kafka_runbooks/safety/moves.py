@@ -10,7 +10,7 @@ from kafka_runbooks.models.kubernetes import BrokerPod, StatefulSet
 from kafka_runbooks.models.moves import Move, MovePlan
 from kafka_runbooks.models.results import Reason
 from kafka_runbooks.safety.availability import by_topic, effective_min_isr, listed, min_isr_margin, min_isr_of
-from kafka_runbooks.safety.given_plan import taken_at_its_word
+from kafka_runbooks.safety.given_plan import less_spread, taken_at_its_word
 
 
 def reasons_not_to_move(
@@ -26,7 +26,8 @@ def reasons_not_to_move(
         *_sources_down(plan, snapshot),
         *_refuses_writes_meanwhile(plan, snapshot),
         *_below_minimum(plan, snapshot),
-        *(taken_at_its_word(plan, snapshot) if plan.checks_racks else ()),
+        *(taken_at_its_word(plan, snapshot) if plan.is_given else ()),
+        *(less_spread(plan, snapshot) if plan.checks_racks else ()),
     ]
     return unacknowledged(found, acknowledged_risks)
 

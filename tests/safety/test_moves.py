@@ -14,7 +14,9 @@ def move(before: tuple[int, ...], after: tuple[int, ...], partition: int = 0) ->
 
 def plan_of(*moves: Move, leaving: tuple[int, ...] = (), is_given: bool = False) -> MovePlan:
     made_at = "2026-01-01T00:00:00+00:00"
-    return MovePlan(cluster="c", kind="", title="", moves=moves, leaving=leaving, checks_racks=is_given, made_at=made_at)
+    return MovePlan(
+        cluster="c", kind="", title="", moves=moves, leaving=leaving, checks_racks=is_given, is_given=is_given, made_at=made_at
+    )
 
 
 def snapshot(
@@ -73,6 +75,11 @@ def test_a_given_plan_is_not_taken_at_its_word() -> None:
     assert names_of(one, seen) == ["mixed-replication-factor:t"]
     stretched = snapshot(((1, 2, 4, 5), 1), live=(1, 2, 4, 5, 7))  # racks 1, 2, 1, 2
     assert names_of(plan_of(move((1, 2, 4, 5), (1, 2, 4, 7)), is_given=True), stretched) == ["uneven-racks:t"]
+    assert names_of(plan_of(move((1, 2, 4, 5), (1, 2, 4)), is_given=True), stretched, "fewer-replicas:t") == [], (
+        "three replicas on two racks can't be more even"
+    )
+    down = snapshot(((8, 1), 1), live=(1, 4))
+    assert names_of(plan_of(move((8, 1), (4, 1)), is_given=True), down, "broker-is-down:8") == [], "8's rack isn't known"
 
 
 def test_another_maps_brokers() -> None:
