@@ -118,7 +118,7 @@ class PlannedRunbook(Runbook):
     # Steps
 
     def start_guard(self) -> asyncio.Task[None] | None:
-        if not self._begun or self._work is None:
+        if not self._may_have_rates or self._work is None:
             return None
         request = self.step_request(self._work.token, self._begun[-1])
         return calls.start(ThrottleActivities.keep_throttles, request, "look after this run's throttles", Pool.COPIES)

@@ -115,6 +115,7 @@ class ReplaceBroker(PlannedRunbook):
         await self.pause_point()
         with self.timed(StepName.TAKE_LEASES):
             what = "throttle the sources before data flows"
+            self._may_have_rates = True
             self._owned = await calls.act(CatchUpActivities.take_throttle_leases, request, what)
 
     async def _choose_node(self, request: StepRequest) -> None:

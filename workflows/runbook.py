@@ -44,6 +44,8 @@ class Runbook(Operator):
         super().__init__(request)
         self._held: permit.Permit
         self._is_guarded = False
+        self._may_have_rates = False
+        """Whether a step has begun that sets rates; before that a guard has nothing to look after."""
         self._released = Released()
 
     async def conduct(self, work: Callable[[Token], Awaitable[RunbookResult]]) -> RunbookResult:
@@ -210,6 +212,7 @@ class Runbook(Operator):
         with self.timed(name):
             while True:
                 await self.pause_point()
+                self._may_have_rates = True
                 acting = calls.start(step, argument, name, Pool.COPIES)
                 paused = asyncio.create_task(workflow.wait_condition(lambda: self._is_paused))
                 try:
