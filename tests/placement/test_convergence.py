@@ -30,7 +30,7 @@ PLANNERS: dict[str, Callable[[Cluster], Plan]] = {
 
 @pytest.mark.parametrize("name", PLANNERS)
 @settings(max_examples=examples(20), deadline=None, suppress_health_check=[HealthCheck.too_slow])
-@given(observed=clusters())
+@given(observed=clusters(offline=False))
 def test_a_second_run_has_nothing_to_do(name: str, observed: Cluster) -> None:
     try:
         plan = PLANNERS[name](observed)

@@ -9,7 +9,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from kafka_runbooks.placement.arrays import Cluster, Flags, Indices, widen
+from kafka_runbooks.placement.arrays import NONE, Cluster, Flags, Indices, added, widen
 from kafka_runbooks.placement.plan import Plan
 
 ROUNDS = 6
@@ -29,11 +29,17 @@ def converge(plan: Callable[[Cluster], Plan], cluster: Cluster, first: Plan) -> 
     for _ in range(ROUNDS):
         if not len(made.changed):
             return made
-        again = plan(settled(cluster, made.after))
+        again = plan(_still_catching_up(cluster, settled(cluster, made.after)))
         if not len(again.changed):
             return made
         made = _joined(made, again)
     return made
+
+
+def _still_catching_up(before: Cluster, after: Cluster) -> Cluster:
+    """The cluster afterwards, where sets that weren't complete before aren't yet: their in-sync replicas must not move as well."""
+    incomplete = ((before.replicas != NONE) & ~before.in_sync).any(axis=1)
+    return replace(after, in_sync=after.in_sync & ~(incomplete[:, None] & added(before.replicas, after.replicas)))
 
 
 def settled(cluster: Cluster, after: Indices) -> Cluster:
