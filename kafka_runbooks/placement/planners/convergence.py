@@ -37,7 +37,7 @@ def converge(plan: Callable[[Cluster], Plan], cluster: Cluster, first: Plan) -> 
 
 
 def _still_catching_up(before: Cluster, after: Cluster) -> Cluster:
-    """The cluster afterwards, where sets that weren't complete before aren't yet: their in-sync replicas must not move as well."""
+    """The cluster afterwards, where sets that weren't complete aren't yet: their in-sync replicas must not move too."""
     incomplete = ((before.replicas != NONE) & ~before.in_sync).any(axis=1)
     return replace(after, in_sync=after.in_sync & ~(incomplete[:, None] & added(before.replicas, after.replicas)))
 
