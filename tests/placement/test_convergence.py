@@ -56,3 +56,9 @@ def test_a_leader_or_two_are_not_worth_a_plan() -> None:
 def test_a_leader_that_is_dead_is_replaced_even_if_it_is_only_one() -> None:
     observed = cluster({("t", p): [1 + p % 3, 1 + (p + 1) % 3] for p in range(6)}, THREE, dict.fromkeys(range(6), 10), dead=[3])
     assert all(3 not in row for row in after(planners.rebalance(observed)).values())
+
+
+def test_a_set_that_was_not_complete_keeps_its_in_sync_replicas_in_every_round() -> None:
+    brokers: dict[int, tuple[str | None, int]] = {b: ("abc"[(b - 1) % 3], 98_000 if b < 4 else 100_000) for b in range(1, 7)}
+    observed = cluster({("t", 0): [2, 3, 1]}, brokers, {0: 1_000}, dead=[3], in_sync=[[2, 1]])
+    assert sorted(after(planners.rebalance(observed))["t", 0])[:2] == [1, 2]
