@@ -229,7 +229,10 @@ class Chaos:
         for node in json.loads(self._lab.kubectl("get", "nodes", "-o", "json"))["items"]:
             if node["spec"].get("unschedulable"):
                 self._lab.kubectl("uncordon", node["metadata"]["name"])
-        self._try(lambda: eventually("nothing moves", 120, lambda: not runs.moving(self._lab)), "nothing moves")
+        try:
+            eventually("nothing moves", 120, lambda: not runs.moving(self._lab))
+        except AssertionError:
+            say(f"  still moving: {observe.kafka(self._lab)['moving']}")
 
     def _count(self, traffic: dict[str, Any]) -> None:
         self.figures.produced += traffic["acknowledged"]
