@@ -153,8 +153,7 @@ def _act(chance: random.Random) -> Act:
             return Act(at, kind, lasts(2, 20))
         case "person: throttle set":
             broker = chance.choice((None, *EVENTS))
-            fields = {"broker_id": broker, "rate_bytes_per_s": chance.choice((200_000, 4_000_000))}
-            return Act(at, kind, 0, {**fields, "ends_with_moves": chance.random() < 0.5})
+            return Act(at, kind, 0, {"broker_id": broker, "rate_bytes_per_s": chance.choice((200_000, 4_000_000))})
         case _:
             return Act(at, kind)
 
