@@ -194,16 +194,16 @@ class BrokerActivities(Steps):
     def wait_for_pod(self, request: StepRequest) -> Landing:
         """Wait until the same ordinal runs as the same broker; reports the scheduler's reason while it doesn't.
 
-        A pod that was created while the lost claim was still being deleted refers to that claim forever, and is deleted again.
+        A pod that was created while the lost claim was still being deleted refers to that claim forever, and is deleted again;
+        so is one that was deleted on a node which Kubernetes didn't know to be dead: no kubelet ends it.
         """
         clients, plan, reporter = self._prepared(request)
         place = plan.place
 
         def observe() -> Landing | None:
             pod = _pod(clients, place)
-            live = clients.kafka.snapshot().live_broker_ids
+            live, nodes = clients.kafka.snapshot().live_broker_ids, clients.kubernetes.nodes()
             if pod is not None and pod.node is not None and pod.broker_id == place.broker_id and not pod.is_terminating:
-                nodes = clients.kubernetes.nodes()
                 node = next((node for node in nodes if node.name == pod.node), None)
                 if node is not None and node.is_ready and pod.broker_id in live and _may_land(node, plan):
                     ensure_held(self._link, request.token)
@@ -211,7 +211,7 @@ class BrokerActivities(Steps):
                     return Landing(node=node.name, rack=node.zone, in_other_rack=node.zone != place.rack)
             waiting = reporter.waiting(*_why_not_running(place, pod), (place.pod,))
             waited_seconds = (datetime.now(UTC) - waiting.since).total_seconds()
-            if plan.copies_everything and pod is not None and _is_stuck(clients, place, pod, waited_seconds):
+            if plan.copies_everything and pod is not None and _is_stuck(clients, place, pod, nodes, waited_seconds):
                 ensure_held(self._link, request.token)
                 clients.kubernetes.delete_pod(pod.name, pod.uid, force=True)
             reporter.report(Progress(waiting=waiting))
@@ -252,11 +252,11 @@ def _clear_labels(clients: ClusterClients, nodes: Sequence[Node], landed_on: Nod
             clients.kubernetes.clear_broker_label(node.name, node.uid)
 
 
-def _is_stuck(clients: ClusterClients, place: BrokerPlace, pod: BrokerPod, waited_seconds: float) -> bool:
-    """Whether a pod without a node refers to a deleted claim."""
-    if pod.node is not None:
-        return False
+def _is_stuck(clients: ClusterClients, place: BrokerPlace, pod: BrokerPod, nodes: Sequence[Node], waited_seconds: float) -> bool:
+    """Whether a pod without a node refers to a deleted claim, or one on the lost node is to end and nobody is there to end it."""
     claims = [clients.kubernetes.claim(name) for name in pod.claims]
+    if pod.node is not None:
+        return pod.is_terminating and not _has_kubelet(pod, nodes) and lost_node.must_make_way(pod, claims, nodes, place)
     if any(claim is not None and claim.is_terminating and claim.uid in place.claim_uids for claim in claims):
         return True
     return any(claim is None for claim in claims) and waited_seconds > PENDING_PATIENCE_SECONDS

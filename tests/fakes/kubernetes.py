@@ -85,7 +85,7 @@ class FakeKubernetes:
                 zone=node.zone,
                 map=node.map,
                 instance_type=node.instance_type,
-                is_ready=node.is_ready,
+                is_ready=node.is_ready or node.name in self.world.unnoticed,
                 not_ready_since=node.not_ready_since,
                 is_cordoned=node.is_cordoned,
                 cordoned_by=node.cordoned_by,

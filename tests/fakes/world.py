@@ -125,6 +125,8 @@ class World:
         """Brokers that are up but fetch nothing: overloaded, or with a sick disk."""
         self.silent: dict[int, int] = {}
         """Brokers that answer nobody -> steps until Kafka and Kubernetes notice; until then they are up in every answer."""
+        self.unnoticed: set[str] = set()
+        """Nodes without power that Kubernetes still calls Ready: it takes their heartbeats' grace period to know."""
         self.readiness_lag = 0
         """Steps between a broker's being in sync and its pod's being Ready: the kubelet's probes and the agent's polls."""
         self.topic_ids: dict[str, str] = {}

@@ -36,6 +36,22 @@ async def test_started_in_the_second_of_the_power_cut(runbooks: Bench) -> None:
     await comes_back(runbooks, node_is_gone=False, **FAST)
 
 
+async def test_a_pod_that_was_deleted_in_order_on_a_node_that_was_dead_already(runbooks: Bench) -> None:
+    """The operator knows of the power cut before Kubernetes does: no kubelet ends the pod, and none ever will."""
+    world = runbooks.world
+    node = node_of(world, 1001)
+    world.lose_node(node)
+    world.unnoticed.add(node)
+    world.add_node("spare", "zone-a", "events")
+
+    def noticed(act: str) -> None:
+        if act == "delete_pod":
+            world.unnoticed.clear()
+
+    world.after_act = noticed
+    await asyncio.wait_for(comes_back(runbooks, node_is_gone=True, **FAST), 60)
+
+
 async def test_a_source_hangs_for_a_while(runbooks: Bench) -> None:
     """Registered and in sync, but it takes no throttle: waited for, not failed upon."""
     world = runbooks.world
