@@ -48,11 +48,25 @@ class LocalKafka:
 
     With `exporter`, each broker runs the JMX exporter with the rules that are deployed. As pods do, all have one port for it
     and an address each: `metrics_hosts`, in 127.0.0.0/8.
+
+    Args:
+        log_directories: of each broker, all on the same volume; `log_directory` is the path of one.
+        properties: more lines of each broker's server.properties.
     """
 
-    def __init__(self, folder: Path, racks: Mapping[int, str] = RACKS, *, exporter: bool = False) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        racks: Mapping[int, str] = RACKS,
+        *,
+        exporter: bool = False,
+        log_directories: int = 1,
+        properties: str = "",
+    ) -> None:
         self.folder = folder
         self.racks = racks
+        self.log_directories = log_directories
+        self.properties = properties
         self.libraries = jars()
         controller, metrics, *brokers = free_ports(2 + len(racks))
         self.controller_port = controller
@@ -73,7 +87,12 @@ class LocalKafka:
 
     def start_broker(self, broker_id: int, properties: str = "") -> None:
         """Start a broker, with lines of its own in its server.properties."""
-        self._start_node(broker_id, "broker", self.ports[broker_id], f"broker.rack={self.racks[broker_id]}\n{properties}")
+        more = f"broker.rack={self.racks[broker_id]}\n{self.properties}{properties}"
+        self._start_node(broker_id, "broker", self.ports[broker_id], more)
+
+    def log_directory(self, node_id: int, number: int = 1) -> Path:
+        """A node's log directory, from 1."""
+        return self.folder / (str(node_id) if number == 1 else f"{node_id}-{number}")
 
     def wait_for_brokers(self, count: int, timeout_s: float = 90) -> None:
         admin = AdminClient({"bootstrap.servers": self.bootstrap_servers, "log_level": 0})
@@ -97,11 +116,12 @@ class LocalKafka:
             self.kill(broker_id)
 
     def _start_node(self, node_id: int, role: str, port: int, more: str) -> None:
-        data = self.folder / str(node_id)
+        directories = self.log_directories if role == "broker" else 1
+        data = [self.log_directory(node_id, number + 1) for number in range(directories)]
         properties = self.folder / f"{node_id}.properties"
         listener = "CONTROLLER" if role == "controller" else "PLAINTEXT"
         properties.write_text(
-            f"process.roles={role}\nnode.id={node_id}\nlog.dirs={data}\n"
+            f"process.roles={role}\nnode.id={node_id}\nlog.dirs={','.join(map(str, data))}\n"
             f"listeners={listener}://127.0.0.1:{port}\ncontroller.listener.names=CONTROLLER\n"
             "listener.security.protocol.map=CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT\n"
             f"controller.quorum.voters=1@127.0.0.1:{self.controller_port}\n"
@@ -111,7 +131,7 @@ class LocalKafka:
         )
         java = [*JAVA.split(), "-cp", f"{self.libraries}/*"]
         with (self.folder / f"{node_id}.log").open("ab") as log:
-            if not data.exists():
+            if not data[0].exists():
                 tool = ["kafka.tools.StorageTool", "format", "-t", CLUSTER_ID, "-c", str(properties)]
                 subprocess.run([*java, *tool], check=True, stdout=log, stderr=log, timeout=60)
             environment = os.environ | {"LC_ALL": "C"}
