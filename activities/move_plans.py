@@ -152,7 +152,9 @@ def survey(clients: ClusterClients, kind: str, asked: PlanRequest[Request], plan
     except placement_errors.PlannerDefect as error:
         raise PlannerDefect(f"the {kind} planner broke a rule, nothing was changed: {error}") from error
     if not plan.moves and not result.continues_without_moves:
-        return Survey(nothing_to_do=result.nothing)
+        # What is asked for and can't be done is not nothing to do; and what was left alone is said.
+        left = tuple(unacknowledged(result.reasons, request.acknowledged_risks))
+        return Survey(reasons=left) if left else Survey(nothing_to_do=result.nothing, notes=result.plan.notices)
     ledger = None if asked.token is None else ledgers.read(clients.kubernetes, asked.token)
     lists = clients.kafka.throttled_replicas(sorted({move.topic for move in plan.moves}))
     brokers = what_if.changed_brokers(plan.moves) & observed.snapshot.live_broker_ids

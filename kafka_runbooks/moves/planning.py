@@ -187,7 +187,15 @@ def replication_factor(observed: ClusterObservation, request: SetReplicationFact
     options = Options(topics=request.topics, regions=observed.regions(), leaders="keep")
     plan = planners.set_replication(observed.cluster, request.replication_factor, options)
     what = f"replication factor {request.replication_factor} for {', '.join(request.topics[:5])}"
-    return PlannerResult(plan, what, f"{what}: it is so already")
+    return PlannerResult(plan, what, f"{what}: it is so already", reasons=_left_as_they_are(observed, request, options))
+
+
+def _left_as_they_are(observed: ClusterObservation, request: SetReplicationFactorInput, options: Options) -> tuple[Reason, ...]:
+    """Partitions that keep their replicas since none of them is in sync: nobody can acknowledge that away."""
+    names = planners.left_as_they_are(observed.cluster, request.replication_factor, options)
+    message = f"{names} have no live in-sync replica: any other set would lose data"
+    remedy = "bring back a broker that has an in-sync replica"
+    return (Reason(name="no-in-sync-replica", message=message, remedy=remedy),) if names else ()
 
 
 def evacuation(observed: ClusterObservation, request: EvacuateLeadersInput) -> PlannerResult:

@@ -92,6 +92,8 @@ def stopped(lab: Lab, broker: int) -> Iterator[float]:
         os.kill(pid, signal.SIGCONT)
 
 
+# tests/moves, tests/workflows: what a silent broker holds up
+@pytest.mark.soak
 def test_a_replica_s_broker_that_hangs_is_named_at_once(lab: Lab, topic: str) -> None:
     """1002's replicas stay in each set: nothing of a partition is done while they are out of sync."""
     run = fresh()

@@ -121,6 +121,20 @@ def test_a_lower_replication_factor_is_no_defect_where_it_was_asked_for() -> Non
         verify(plan, at.cluster)
 
 
+def test_what_has_no_in_sync_copy_keeps_its_replicas_and_is_a_reason() -> None:
+    """It is not so already, and no word of an operator makes the copies that lack records complete."""
+    at = observed()
+    lost = at.snapshot.partitions[0].model_copy(update={"in_sync": (), "leader": None})
+    snapshot = at.snapshot.model_copy(update={"partitions": (lost, *at.snapshot.partitions[1:])})
+    at = replace(at, snapshot=snapshot, cluster=snapshots.from_snapshot(snapshots.observed(snapshot, at.sizes, ())))
+    request = SetReplicationFactorInput(**COMMON, topics=("t",), replication_factor=1)
+    result = planning.replication_factor(at, request)
+    assert 0 not in result.plan.changed.tolist()
+    (reason,) = result.reasons
+    assert "(t-0)" in reason.message and not reason.can_be_acknowledged
+    assert not planning.replication_factor(at, request.model_copy(update={"replication_factor": 2})).reasons
+
+
 def test_what_an_operator_chose_is_judged_for_structure_and_space_alone() -> None:
     at = observed()
     request = DecommissionInput(**COMMON, brokers=(1,))

@@ -12,7 +12,7 @@ from kafka_runbooks.placement.planners.rebalance import rebalance
 from kafka_runbooks.placement.planners.rebuild import ALL_KNOWN, ALL_MAPPED, rebuild
 from kafka_runbooks.placement.planners.replace_brokers import replace_brokers
 from kafka_runbooks.placement.planners.scale_up import scale_up
-from kafka_runbooks.placement.planners.set_replication import set_replication
+from kafka_runbooks.placement.planners.set_replication import left_as_they_are, set_replication
 from kafka_runbooks.placement.planners.topic_spread import spread_topics
 
 __all__ = [
@@ -24,6 +24,7 @@ __all__ = [
     "decommission",
     "evacuate_leaders",
     "given",
+    "left_as_they_are",
     "rebalance",
     "rebuild",
     "replace_brokers",

@@ -53,7 +53,7 @@ FAULTS: dict[str, int] = {
 
 NEEDS_API = ("power cut", "controller killed", "Node object deleted")
 """Begin or end with a call of Kubernetes."""
-WINDOW_SECONDS = 75.0
+WINDOW_SECONDS = 50.0
 """From a run's start until the last thing begins."""
 MOST_ACTS = 6
 AFTER_SECONDS = 1.0
