@@ -104,7 +104,11 @@ async def test_a_plan_is_made_once_every_live_broker_has_told_its_sizes(runbooks
     before = sum(len(partition.replicas) for partition in world.partitions.values())
     world.silent[1003] = 1_000_000
     handle = await runbooks.start_runbook(
-        "SetReplicationFactor", topics=["events.a"], replication_factor=2, wait_for_approval=False
+        "SetReplicationFactor",
+        topics=["events.a"],
+        replication_factor=2,
+        wait_for_approval=False,
+        acknowledged_risks=["no-spare-replica:events.a"],
     )
     await asyncio.sleep(2)
     assert "alter_reassignments" not in world.acts, "it would be planned on a guess"
