@@ -87,6 +87,8 @@ class Mover:
         self._arrived_polls = Counter({name: self._arrived_polls[name] + 1 for name in decision.arrived})
         in_flight = {move.name for move in (*decision.in_flight, *decision.submit)}
         self._copied.observe(partitions, decision.arrived, in_flight, decision.gone, sizes)
+        if set(sizes.unanswered_broker_ids) & snapshot.live_broker_ids:
+            self._report(decision, snapshot, sizes)  # At once: the act waits for the silent broker too.
         try:
             self._act(decision, ledger, snapshot)
         finally:

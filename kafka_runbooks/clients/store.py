@@ -169,10 +169,11 @@ def remove_stray_parts(kubernetes: Kubernetes, kind: str) -> tuple[str, ...]:
     """Delete the parts of a kind that no record names: their writer has died, or the record was deleted by hand."""
     named = {part for name in kubernetes.records(kind) if (record := kubernetes.read_record(name)) for part in _parts_of(record)}
     removed = []
-    for part in written(kubernetes, part_of(kind)):
-        if part.name not in named and datetime.now(UTC) - part.at > STRAY_PARTS_AFTER:
-            kubernetes.delete_record(part.name)
-            removed.append(part.name)
+    for name in kubernetes.records(part_of(kind)):
+        part = None if name in named else kubernetes.read_record(name)
+        if part is not None and datetime.now(UTC) - _time_of(part) > STRAY_PARTS_AFTER:
+            kubernetes.delete_record(name)
+            removed.append(name)
     return tuple(removed)
 
 
