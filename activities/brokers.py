@@ -42,7 +42,7 @@ class BrokerActivities(Steps):
                     ledger = ledgers.own_cordon(clients.kubernetes, ledger, node)
 
         def observe() -> bool | None:
-            if not _is_up_there(clients, place):
+            if not _is_up_there(clients, plan):
                 return True
             waiting = reporter.waiting(
                 f"broker {place.broker_id} still heartbeats to the controller; its node {place.node} runs it",
@@ -64,7 +64,7 @@ class BrokerActivities(Steps):
 
         def observe() -> bool | None:
             against = lost_node.why_node_is_not_gone(clients.kubernetes.nodes(), place)
-            if _is_up_there(clients, place):
+            if _is_up_there(clients, plan):
                 against = f"broker {place.broker_id} is up", "power the node off, or abort and use node_state returns"
             if against is not None:
                 reason, unblocks = against
@@ -90,7 +90,7 @@ class BrokerActivities(Steps):
         def observe() -> NodeChoice | None:
             nodes, pods = clients.kubernetes.nodes(), clients.kubernetes.broker_pods()
             pod = next((pod for pod in pods if pod.name == place.pod), None)
-            if pod is not None and pod.is_ready and lost_node.runs_elsewhere(pods, nodes, place):
+            if pod is not None and pod.is_ready and _runs_elsewhere(clients, plan):
                 return NodeChoice(node=pod.node, rack=place.rack)
             choice = node_choice.choose_node(
                 place, nodes, pods, disk_is_lost=plan.copies_everything, is_confirmed=plan.node_is_gone
@@ -120,6 +120,8 @@ class BrokerActivities(Steps):
         place = plan.place
 
         def observe() -> bool | None:
+            if _is_back(clients, plan):
+                return True  # With these claims, so their disks are in use.
             there = [lost for lost in place.claims if _is_there(clients, lost)]
             for lost in there:
                 if (against := self._why_not_release(clients, plan, request)) is not None:
@@ -183,7 +185,7 @@ class BrokerActivities(Steps):
         clients, plan, _ = self._prepared(request)
         with heartbeating():
             pod, nodes = _pod(clients, plan.place), clients.kubernetes.nodes()
-            if pod is None:
+            if pod is None or _is_back(clients, plan):
                 return
             claims = [clients.kubernetes.claim(name) for name in pod.claims]
             if lost_node.must_make_way(pod, claims, nodes, plan.place):
@@ -229,11 +231,19 @@ def _is_there(clients: ClusterClients, lost: Claim) -> bool:
     return claim is not None and claim.uid == lost.uid and not claim.is_terminating
 
 
-def _is_up_there(clients: ClusterClients, place: BrokerPlace) -> bool:
+def _is_up_there(clients: ClusterClients, plan: ReplacementPlan) -> bool:
     """Whether the broker is up, and not because it has come back on another machine already."""
-    if place.broker_id not in clients.kafka.snapshot().live_broker_ids:
-        return False
-    return not lost_node.runs_elsewhere(clients.kubernetes.broker_pods(), clients.kubernetes.nodes(), place)
+    return plan.broker_id in clients.kafka.snapshot().live_broker_ids and not _runs_elsewhere(clients, plan)
+
+
+def _is_back(clients: ClusterClients, plan: ReplacementPlan) -> bool:
+    """Whether the broker is up on another machine: its StatefulSet was faster than the run."""
+    return plan.broker_id in clients.kafka.snapshot().live_broker_ids and _runs_elsewhere(clients, plan)
+
+
+def _runs_elsewhere(clients: ClusterClients, plan: ReplacementPlan) -> bool:
+    pods, nodes = clients.kubernetes.broker_pods(), clients.kubernetes.nodes()
+    return lost_node.runs_elsewhere(pods, nodes, plan.place, is_confirmed=plan.node_is_gone)
 
 
 def _has_kubelet(pod: BrokerPod, nodes: Sequence[Node]) -> bool:

@@ -103,7 +103,9 @@ class DecommissionActivities(Steps):
             ledger = ledgers.read(clients.kubernetes, request.token)
             fence = Fence(self._link, request.token)
             ledger = removal.release_rates(clients.kafka, clients.kubernetes, fence, ledger, live)
-            removal.release_log_directories(clients.kafka, clients.kubernetes, fence, ledger, live)
+            ledger = removal.release_log_directories(clients.kafka, clients.kubernetes, fence, ledger, live)
+            if silent := sorted(live & (ledger.rates.keys() | ledger.log_directories.keys())):
+                raise Unreachable(f"broker {', '.join(map(str, silent))} still has throttles or cordons of this run")
             if left := _held(proof.fresh_snapshot(clients.kafka), leaving):
                 raise PlanDrift(_came(left))
             clients.kubernetes.scale(stateful_set, min(ordinal(pod) for pod in going) - stateful_set.first_ordinal)

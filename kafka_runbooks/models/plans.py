@@ -56,6 +56,8 @@ class ExitPromises(Model):
     """A broker whose pod must be Ready on the right claim."""
     on_new_disk: bool = False
     """That broker's claim is another one than before: its old disk was given up."""
+    node_is_gone: bool = False
+    """An operator confirmed that its old node doesn't come back."""
 
 
 class Plan(Model, ABC):

@@ -43,7 +43,12 @@ class ReplacementPlan(Plan):
     def promises(self) -> ExitPromises:
         if self.replacement_broker_id is not None:
             return ExitPromises(in_sync_brokers=(self.destination,), empty_brokers=(self.broker_id,))
-        return ExitPromises(in_sync_brokers=(self.destination,), place=self.place, on_new_disk=self.copies_everything)
+        return ExitPromises(
+            in_sync_brokers=(self.destination,),
+            place=self.place,
+            on_new_disk=self.copies_everything,
+            node_is_gone=self.node_is_gone,
+        )
 
     def as_moves(self) -> MovePlan:
         """The moves of a substitution: the broker that takes over gets every replica of the one that leaves."""

@@ -8,6 +8,7 @@ the replica on its disk.
 """
 
 from collections.abc import Collection, Iterable
+from datetime import datetime
 
 from kafka_runbooks.models.cluster import ClusterSnapshot, MetadataQuorum, Partition, Replica, ReplicaSizes, TopicPartition
 
@@ -16,12 +17,16 @@ LONGEST_LAG_SECONDS = 10.0
 
 
 def metadata_lag_seconds(quorum: MetadataQuorum, broker_id: int) -> float | None:
-    """How long a broker has been behind the metadata log, by the leader's clock; None where that isn't known."""
-    replicas = {replica.id: replica for replica in (*quorum.observers, *quorum.voters)}
-    leader, broker = replicas.get(quorum.leader_id), replicas.get(broker_id)
-    if leader is None or broker is None or leader.last_caught_up_at is None or broker.last_caught_up_at is None:
-        return None
-    return max(0.0, (leader.last_caught_up_at - broker.last_caught_up_at).total_seconds())
+    """How long a broker has been behind the metadata log, by the leader's clock; None where that isn't known.
+
+    A broker that came back on a new disk is listed twice for some minutes, by the directories' ids (KIP-853): the newest counts.
+    """
+    known: dict[int, datetime] = {}
+    for replica in (*quorum.observers, *quorum.voters):
+        if replica.last_caught_up_at is not None:
+            known[replica.id] = max(replica.last_caught_up_at, known.get(replica.id, replica.last_caught_up_at))
+    leader_at, broker_at = known.get(quorum.leader_id), known.get(broker_id)
+    return None if leader_at is None or broker_at is None else max(0.0, (leader_at - broker_at).total_seconds())
 
 
 def stale_brokers(quorum: MetadataQuorum, broker_ids: Collection[int]) -> dict[int, str]:

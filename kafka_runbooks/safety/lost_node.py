@@ -53,11 +53,18 @@ def why_node_is_not_gone(nodes: Sequence[Node], place: BrokerPlace) -> tuple[str
     return None
 
 
-def runs_elsewhere(pods: Sequence[BrokerPod], nodes: Sequence[Node], place: BrokerPlace) -> bool:
-    """Whether the broker's pod is on a node that is known to be another one than before."""
+def runs_elsewhere(pods: Sequence[BrokerPod], nodes: Sequence[Node], place: BrokerPlace, *, is_confirmed: bool) -> bool:
+    """Whether the broker's pod is on another node than before.
+
+    Args:
+        is_confirmed: see `may_be_lost_node`.
+    """
     by_name = {node.name: node for node in nodes}
     return any(
-        pod.name == place.pod and not pod.is_terminating and pod.node in by_name and is_node_of(by_name[pod.node], place) is False
+        pod.name == place.pod
+        and not pod.is_terminating
+        and pod.node in by_name
+        and not may_be_lost_node(by_name[pod.node], place, is_confirmed=is_confirmed)
         for pod in pods
     )
 

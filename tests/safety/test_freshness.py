@@ -1,5 +1,7 @@
 """Which copies count before a disk is let go, on the fakes' cluster: cut off, silent, and away are told from good."""
 
+from datetime import timedelta
+
 import pytest
 
 from kafka_runbooks.models.cluster import TopicPartition
@@ -82,3 +84,16 @@ def test_a_broker_that_the_leader_does_not_know_is_stale(world: World) -> None:
     quorum = kafka.metadata_quorum()
     assert quorum is not None
     assert set(stale_brokers(quorum, {1001, 4711})) == {4711}
+
+
+def test_of_a_broker_that_came_back_on_a_new_disk_the_newest_entry_counts(world: World) -> None:
+    """The leader lists the old directory's id for some minutes more."""
+    kafka = FakeKafka(world)
+    kafka.snapshot()
+    quorum = kafka.metadata_quorum()
+    assert quorum is not None
+    known = next(one for one in quorum.observers if one.id == 1002)
+    old = known.model_copy(update={"last_caught_up_at": world.now - timedelta(seconds=155)})
+    for observers in ((old, *quorum.observers), (*quorum.observers, old)):
+        assert stale_brokers(quorum.model_copy(update={"observers": observers}), [1002]) == {}
+    assert 1002 in stale_brokers(quorum.model_copy(update={"observers": (old,)}), [1002])

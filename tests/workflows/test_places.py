@@ -1,5 +1,6 @@
 """Names that are given again, StatefulSets that don't start at 0, brokers with several disks; and no disk goes without proof."""
 
+import asyncio
 from collections.abc import Callable
 from typing import Any
 
@@ -57,6 +58,29 @@ async def test_a_pod_that_recovers_on_the_new_machine_is_not_deleted(runbooks: B
     result = await (await runbooks.start(node_is_gone=False)).result()
     assert result.outcome is Outcome.DONE, result.summary
     assert "delete_pod" not in world.acts and not world.nodes[node].is_cordoned
+    nothing_is_left(world)
+
+
+async def test_a_broker_that_comes_back_by_itself_keeps_the_disks_that_it_uses(runbooks: Bench) -> None:
+    """Its machine is replaced under its old name, and its StatefulSet is faster than the run; seen on the lab."""
+    world = runbooks.world
+    node = lose(world)
+    world.add_node("spare", "zone-a", "events")
+
+    def is_back(act: str) -> None:
+        if act == "set_throttle_rates" and world.acts.count(act) == 1:
+            world.replace_machine(node)
+            pod = world.pods["events-5"]
+            for claim in (world.claims[name] for name in pod.claims):
+                claim.is_lost = False
+                world.disks[claim.volume or ""] = {}
+            pod.uid, pod.has_started = world.new_uid(), True
+            world.settle()
+
+    world.after_act = is_back
+    result = await asyncio.wait_for((await runbooks.start()).result(), 60)
+    assert result.outcome is Outcome.DONE, result.summary
+    assert not {"delete_claim", "delete_pod"} & set(world.acts)
     nothing_is_left(world)
 
 
