@@ -67,8 +67,11 @@ async def test_a_broker_that_comes_back_by_itself_keeps_the_disks_that_it_uses(r
     node = lose(world)
     world.add_node("spare", "zone-a", "events")
 
+    begun: list[str] = []
+
     def is_back(act: str) -> None:
-        if act == "set_throttle_rates" and world.acts.count(act) == 1:
+        if act == "set_throttle_rates" and not begun:
+            begun.append(act)
             world.replace_machine(node)
             pod = world.pods["events-5"]
             for claim in (world.claims[name] for name in pod.claims):
@@ -147,9 +150,11 @@ async def test_no_disk_goes_without_proof_of_another_copy(runbooks: Bench, doubt
     world = runbooks.world
     lose(world)
     world.add_node("spare", "zone-a", "events")
+    begun: list[str] = []
 
     def begins(act: str) -> None:
-        if act == "set_throttle_rates" and world.acts.count(act) == 1:
+        if act == "set_throttle_rates" and not begun:  # brokers' rates are set at once: two may be the first
+            begun.append(act)
             world.are_controllers_away = doubt == "the controllers hang"
             if doubt == "the broker that answers is cut off":
                 world.asked_broker = 1002
