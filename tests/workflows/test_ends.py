@@ -98,6 +98,7 @@ async def test_a_run_ends_in_order_before_its_history_is_full(runbooks: Bench, m
     assert "history is nearly full" in result.summary and "start it again" in result.summary
     assert any("more than 50% full" in note for note in seen[-1].notes)
     nothing_is_left(runbooks.world)
+    runbooks.started.clear()  # With the real limit it would not replay: its history is not one to record.
 
 
 async def test_an_override_set_at_the_gate_ends_with_its_run(runbooks: Bench) -> None:
