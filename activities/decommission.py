@@ -8,7 +8,7 @@ right before their pods go.
 from collections.abc import Collection, Sequence
 
 from activities import ledgers, plan_store, proof, removal
-from activities.errors import PlanDrift, RemovalRefused
+from activities.errors import NotProven, PlanDrift, RemovalRefused
 from activities.permits import Fence, ensure_held
 from activities.step import Reporter, Steps, heartbeating, step, wait
 from kafka_runbooks.clients.clusters import ClusterClients
@@ -105,7 +105,7 @@ class DecommissionActivities(Steps):
             ledger = removal.release_rates(clients.kafka, clients.kubernetes, fence, ledger, live)
             ledger = removal.release_log_directories(clients.kafka, clients.kubernetes, fence, ledger, live)
             if silent := sorted(live & (ledger.rates.keys() | ledger.log_directories.keys())):
-                raise Unreachable(f"broker {', '.join(map(str, silent))} still has throttles or cordons of this run")
+                raise NotProven(f"broker {', '.join(map(str, silent))} still has throttles or cordons of this run")
             if left := _held(proof.fresh_snapshot(clients.kafka), leaving):
                 raise PlanDrift(_came(left))
             clients.kubernetes.scale(stateful_set, min(ordinal(pod) for pod in going) - stateful_set.first_ordinal)

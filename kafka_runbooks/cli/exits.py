@@ -2,16 +2,17 @@
 
 import sys
 from collections.abc import Iterable
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 import typer
 
-from kafka_runbooks.models.results import Reason
+if TYPE_CHECKING:  # pydantic takes long to import, and `--help` needs none of it
+    from kafka_runbooks.models.results import Reason
 
 DONE, FAILED, BAD_INPUT, REFUSED, BUSY = range(5)
 
 
-def refused(reasons: Iterable[Reason]) -> int:
+def refused(reasons: Iterable["Reason"]) -> int:
     """The code of a refusal: bad input is bad input, whoever found it out, the command or a look at the cluster."""
     return BAD_INPUT if any(reason.is_bad_input for reason in reasons) else REFUSED
 
