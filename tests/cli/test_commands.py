@@ -93,6 +93,7 @@ async def test_start_by_options(runbooks: Bench) -> None:
 async def test_the_printed_temporal_command_starts_the_same(runbooks: Bench) -> None:
     lose(runbooks.world)
     done = await run(runbooks, "start", "ReplaceBroker", "--input", ask(runbooks, wait_for_approval=True), "--id", "first/one")
+    await status_when(runbooks, "first/one", "gate")
     line = next(line for line in done.output.splitlines() if line.startswith("$ temporal"))
     argv = shlex.split(line[2:])
     argv[0] = str(Path(sys.executable).parent / argv[0])
