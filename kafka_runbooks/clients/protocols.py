@@ -21,10 +21,11 @@ from kafka_runbooks.models.traffic import TrafficReport
 
 
 class Record(NamedTuple):
-    """A record's parts, and the version in which they were read."""
+    """A record's parts, the version in which they were read, and its annotations."""
 
     parts: Mapping[str, bytes]
     version: str
+    annotations: Mapping[str, str]
 
 
 class Kafka(Protocol):
@@ -143,10 +144,19 @@ class Kubernetes(Protocol):
     def read_record(self, name: str) -> Record | None:
         """A record (a ConfigMap's data), or None."""
 
-    def write_record(self, name: str, kind: str, parts: Mapping[str, bytes], summary: str, version: str | None) -> str:
+    def write_record(
+        self,
+        name: str,
+        kind: str,
+        parts: Mapping[str, bytes],
+        summary: str,
+        version: str | None,
+        annotations: Mapping[str, str],
+    ) -> str:
         """Replace a record if it still has this version, or (None) create it if there is none; returns the new version.
 
-        `kind` labels it, and `summary` is for people who read the ConfigMap.
+        `kind` labels it, and `summary` is for people who read the ConfigMap. Parts and summary may have 1 MiB together,
+        annotations 256 KiB.
 
         Raises:
             Conflict: someone else has written, deleted or created it.
@@ -155,8 +165,8 @@ class Kubernetes(Protocol):
     def delete_record(self, name: str, version: str | None = None) -> None:
         """Delete a record, whatever its version or (given) only in this one; one that doesn't exist is fine."""
 
-    def records(self, kind: str) -> tuple[str, ...]:
-        """The names of this cluster's records of a kind."""
+    def records(self, kind: str) -> dict[str, Mapping[str, str]]:
+        """This cluster's records of a kind, name -> annotations, sorted; what is in them is not transferred."""
 
 
 class BrokerMetrics(Protocol):

@@ -5,6 +5,9 @@ after its content and never changes. The record itself is written last, and what
 reader finds the old value or the new one, wherever the writer died, and never a mix. Parts that nobody names any more are left
 to `remove_stray_parts`.
 
+When a record was written, for whom, and the names of its parts are annotations: a hundred plans of a large cluster are half a
+gigabyte, and who looks for old ones (every run at its start) reads their metadata alone.
+
 Who writes a record gives the version that he has read, and is refused if someone else has written or deleted it since: what is
 written was decided upon what is replaced.
 """
@@ -12,8 +15,11 @@ written was decided upon what is replaced.
 import gzip
 import hashlib
 import json
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import NamedTuple, TypeVar
+
+import pydantic_core
 
 from kafka_runbooks.clients.errors import Conflict, Refused
 from kafka_runbooks.clients.protocols import Kubernetes, Record
@@ -28,10 +34,12 @@ KINDS = (PLAN, LEDGER, OVERRIDES, EVACUATION)
 ANY = "*"
 """The version of a writer who replaces whatever is there."""
 PART_BYTES = 700_000
-"""Under 1 MiB with base64 and metadata."""
+"""Under 1 MiB, which data and summary share."""
+SUMMARY_CHARACTERS = 20_000
 STRAY_PARTS_AFTER = timedelta(hours=1)
 """A younger part may belong to a record that is just being written."""
-DATA, PARTS, WRITTEN_AT, OWNER = "json.gz", "parts", "written-at", "owner"
+DATA = "json.gz"
+PARTS, WRITTEN_AT, OWNER = "parts", "written-at", "owner"
 
 M = TypeVar("M", bound=Model)
 
@@ -73,7 +81,7 @@ def save(
     """Create or replace a record.
 
     Args:
-        summary: for people who read the ConfigMap.
+        summary: for people who read the ConfigMap; cut where it grows with the cluster.
         version: the one that was read; None: there was none.
         owner: the run that it is written for, where the value doesn't say it and may be removed by that.
 
@@ -87,21 +95,21 @@ def save(
     found = None if before is None else before.version
     if version not in (ANY, found):
         raise Conflict(f"record {name} was {'deleted' if before is None else 'changed'} by someone else")
-    data = gzip.compress(value.model_dump_json().encode(), mtime=0)
-    now = datetime.now(UTC).isoformat(timespec="seconds").encode()
-    about = {WRITTEN_AT: now} | ({} if owner is None else {OWNER: owner.model_dump_json().encode()})
-    first = {DATA: data, **about}
+    data = gzip.compress(pydantic_core.to_json(value), mtime=0)
+    written_at = {WRITTEN_AT: datetime.now(UTC).isoformat(timespec="seconds")}
+    about = written_at | ({} if owner is None else {OWNER: owner.model_dump_json()})
+    first = {DATA: data}
     parts: list[str] = []
     if len(data) > PART_BYTES:
         for start in range(0, len(data), PART_BYTES):
             part = data[start : start + PART_BYTES]
             parts.append(f"{name}-part-{hashlib.sha256(part).hexdigest()[:16]}")
             try:
-                kubernetes.write_record(parts[-1], part_of(kind), {DATA: part, WRITTEN_AT: now}, f"part of {name}", None)
+                kubernetes.write_record(parts[-1], part_of(kind), {DATA: part}, f"part of {name}", None, written_at)
             except Conflict:
                 continue  # The same content is there already.
-        first = {PARTS: json.dumps(parts).encode(), **about}
-    version = kubernetes.write_record(name, kind, first, summary, found)
+        first, about = {}, {**about, PARTS: json.dumps(parts)}
+    version = kubernetes.write_record(name, kind, first, _cut(summary), found, about)
     for part_name in sorted(set(_parts_of(before)) - set(parts)):
         kubernetes.delete_record(part_name)
     return version
@@ -157,21 +165,19 @@ def remove(kubernetes: Kubernetes, name: str, *, version: str | None = None) -> 
 
 def written(kubernetes: Kubernetes, kind: str) -> tuple[Written, ...]:
     """When each record of a kind was written, and for whom."""
-    found = []
-    for name in kubernetes.records(kind):
-        record = kubernetes.read_record(name)
-        if record is not None:
-            found.append(Written(name, _time_of(record), _owner_of(record)))
-    return tuple(found)
+    found = kubernetes.records(kind)
+    return tuple(Written(name, _time_of(annotations), _owner_of(annotations)) for name, annotations in found.items())
 
 
 def remove_stray_parts(kubernetes: Kubernetes, kind: str) -> tuple[str, ...]:
     """Delete the parts of a kind that no record names: their writer has died, or the record was deleted by hand."""
-    named = {part for name in kubernetes.records(kind) if (record := kubernetes.read_record(name)) for part in _parts_of(record)}
+    parts = kubernetes.records(part_of(kind))
+    if not parts:
+        return ()
+    named = {part for annotations in kubernetes.records(kind).values() for part in _names_in(annotations)}
     removed = []
-    for name in kubernetes.records(part_of(kind)):
-        part = None if name in named else kubernetes.read_record(name)
-        if part is not None and datetime.now(UTC) - _time_of(part) > STRAY_PARTS_AFTER:
+    for name, annotations in parts.items():
+        if name not in named and datetime.now(UTC) - _time_of(annotations) > STRAY_PARTS_AFTER:
             kubernetes.delete_record(name)
             removed.append(name)
     return tuple(removed)
@@ -184,35 +190,47 @@ def part_of(kind: str) -> str:
 
 def _data_of(kubernetes: Kubernetes, record: Record) -> bytes | None:
     """The compressed JSON; None where a part is missing."""
-    if PARTS not in record.parts:
+    if PARTS not in record.annotations:
         return bytes(record.parts[DATA])
-    data = b""
-    for name in json.loads(record.parts[PARTS]):
+    data = []
+    for name in _parts_of(record):
         part = kubernetes.read_record(name)
         if part is None:
             return None
-        data += part.parts[DATA]
-    return data
+        data.append(part.parts[DATA])
+    return b"".join(data)
 
 
 def _parts_of(record: Record | None) -> tuple[str, ...]:
-    """The names of its parts; a record that is no JSON names none."""
+    return () if record is None else _names_in(record.annotations)
+
+
+def _names_in(annotations: Mapping[str, str]) -> tuple[str, ...]:
+    """The names of a record's parts; an annotation that is no JSON names none."""
     try:
-        names = json.loads(record.parts[PARTS]) if record is not None and PARTS in record.parts else []
+        names = json.loads(annotations.get(PARTS, "[]"))
     except ValueError:
         return ()
     return tuple(name for name in names if isinstance(name, str)) if isinstance(names, list) else ()
 
 
-def _time_of(record: Record) -> datetime:
+def _time_of(annotations: Mapping[str, str]) -> datetime:
     try:
-        return datetime.fromisoformat(record.parts[WRITTEN_AT].decode()).astimezone(UTC)
+        return datetime.fromisoformat(annotations[WRITTEN_AT]).astimezone(UTC)
     except (KeyError, ValueError):
         return datetime.min.replace(tzinfo=UTC)
 
 
-def _owner_of(record: Record) -> Owner | None:
+def _owner_of(annotations: Mapping[str, str]) -> Owner | None:
     try:
-        return Owner.model_validate_json(record.parts[OWNER])
+        return Owner.model_validate_json(annotations[OWNER])
     except (KeyError, ValueError):
         return None
+
+
+def _cut(summary: str) -> str:
+    """The first lines, and how many more there are."""
+    if len(summary) <= SUMMARY_CHARACTERS:
+        return summary
+    lines = summary[:SUMMARY_CHARACTERS].splitlines()[:-1]
+    return "\n".join([*lines, f"… and {len(summary.splitlines()) - len(lines)} more lines"])

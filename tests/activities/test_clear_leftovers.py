@@ -106,7 +106,8 @@ def test_so_are_unreadable_overrides_and_plans(site: Site) -> None:
     site.link.runs = {"closed": CLOSED}
     site.left_by("closed", 1002)
     for kind in (store.OVERRIDES, store.PLAN, store.EVACUATION):
-        site.world.records[f"bad-{kind}"] = (kind, {"json.gz": b"no gzip", "parts": b"no json"})
+        site.world.records[f"bad-{kind}"] = (kind, {"json.gz": b"no gzip"})
+        site.world.record_annotations[f"bad-{kind}"] = {"parts": "no json"}
     cleared = site.clear()
     assert [line for line in cleared.left_behind if "bad-overrides" in line] and site.rated() == set()
     assert "bad-plan" not in site.world.records, "it doesn't say how old it is, nor for whom it was made"
@@ -190,7 +191,7 @@ def test_overrides_of_a_terminated_run_are_cleared_and_an_open_run_s_stay(site: 
     site.set_by_hand(running)
     cleared = site.clear()
     assert cleared.given_back == ("new/terminated: throttle override 5 MB/s set by ana: INC-7",)
-    assert site.kubernetes.records(store.OVERRIDES) == (overrides.name_of("running"),)
+    assert list(site.kubernetes.records(store.OVERRIDES)) == [overrides.name_of("running")]
 
 
 def test_plans_are_removed_after_two_weeks_but_none_of_an_open_run(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:

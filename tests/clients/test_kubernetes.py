@@ -31,7 +31,10 @@ OWNER = "replace-broker-7/run-1"
 
 
 class Server:
-    """Serves `/api/v1/nodes/node-1`; a merge patch with another resourceVersion than the node's is a conflict, as usual."""
+    """Serves `/api/v1/nodes/node-1`; a merge patch with another resourceVersion than the node's is a conflict, as usual.
+
+    Keeps ConfigMaps too, and lists them without content where that is asked for.
+    """
 
     def __init__(self) -> None:
         self.metadata: dict[str, Any] = {"name": "node-1", "uid": "u", "resourceVersion": "5", "annotations": {}}
@@ -39,10 +42,19 @@ class Server:
         self.patches: list[dict[str, Any]] = []
         self.status = 200
         self.changes_after_read = False
+        self.config_maps: dict[str, dict[str, Any]] = {}
+        self.sent_bytes = 0
         server = self
 
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
+                path = self.path.split("?")[0]
+                if path.endswith("/configmaps") and server.status == 200:
+                    self.send(200, server.listed(is_metadata_only="as=PartialObjectMetadataList" in self.headers["Accept"]))
+                    return
+                if (name := path.rpartition("/configmaps/")[2]) in server.config_maps:
+                    self.send(200, server.config_maps[name])
+                    return
                 self.answer(server.status if self.path.endswith("/nodes/node-1") else 404)
                 if server.changes_after_read:
                     server.bump()
@@ -55,14 +67,27 @@ class Server:
                 self.body()
                 self.answer(404)
 
-            do_POST = do_DELETE = do_PUT
+            def do_POST(self) -> None:
+                body = json.loads(self.body())
+                if not self.path.endswith("/configmaps") or server.status != 200:
+                    self.answer(404)
+                    return
+                body["metadata"]["resourceVersion"] = "1"
+                server.config_maps[body["metadata"]["name"]] = body
+                self.send(201, body)
+
+            do_DELETE = do_PUT
 
             def body(self) -> bytes:
                 return self.rfile.read(int(self.headers.get("Content-Length", 0)))
 
             def answer(self, status: int) -> None:
                 node = {"kind": "Node", "apiVersion": "v1", "metadata": server.metadata, "spec": server.spec, "status": {}}
-                body = json.dumps(node if status == 200 else {"message": f"status {status}"}).encode()
+                self.send(status, node if status == 200 else {"message": f"status {status}"})
+
+            def send(self, status: int, found: dict[str, Any]) -> None:
+                body = json.dumps(found).encode()
+                server.sent_bytes += len(body)
                 self.send_response(status)
                 self.send_header("Content-Type", "application/json")
                 self.send_header("Content-Length", str(len(body)))
@@ -73,6 +98,15 @@ class Server:
 
         self.http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         threading.Thread(target=self.http.serve_forever, args=(0.02,), daemon=True).start()
+
+    def listed(self, *, is_metadata_only: bool) -> dict[str, Any]:
+        if not is_metadata_only:
+            return {"kind": "ConfigMapList", "apiVersion": "v1", "metadata": {}, "items": list(self.config_maps.values())}
+        items = [
+            {"kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1", "metadata": one["metadata"]}
+            for one in self.config_maps.values()
+        ]
+        return {"kind": "PartialObjectMetadataList", "apiVersion": "meta.k8s.io/v1", "metadata": {}, "items": items}
 
     def apply(self, patch: dict[str, Any]) -> int:
         self.patches.append(patch)
@@ -147,7 +181,7 @@ CALLS: dict[str, Callable[[KubernetesApi], object]] = {
     "stateful_sets": lambda kubernetes: kubernetes.stateful_sets(),
     "nodes": lambda kubernetes: kubernetes.nodes(),
     "delete_claim": lambda kubernetes: kubernetes.delete_claim("data-0", "u"),
-    "write_record": lambda kubernetes: kubernetes.write_record("plan", "plan", {}, "", None),
+    "write_record": lambda kubernetes: kubernetes.write_record("plan", "plan", {}, "", None, {}),
     "records": lambda kubernetes: kubernetes.records("plan"),
 }
 
@@ -169,9 +203,21 @@ def test_what_is_not_there_is_none_or_gone_already(server: Server, kubernetes: K
     kubernetes.delete_pod("kafka-0", "u", force=True)
     kubernetes.delete_record("plan")
     with pytest.raises(Conflict, match="record plan was deleted"):
-        kubernetes.write_record("plan", "plan", {}, "", "5")
+        kubernetes.write_record("plan", "plan", {}, "", "5", {})
     with pytest.raises(Conflict, match="StatefulSet kafka-events was deleted"):
         kubernetes.scale(StatefulSet(name="kafka-events", version="1", replicas=3), 2)
+
+
+def test_records_are_listed_without_what_is_in_them(server: Server, kubernetes: KubernetesApi) -> None:
+    content = {"json.gz": bytes(100_000)}
+    for name in ("plan-b", "plan-a"):
+        kubernetes.write_record(name, "plan", content, "words", None, {"written-at": f"the time of {name}"})
+    sent_before = server.sent_bytes
+    assert kubernetes.records("plan") == {name: {"written-at": f"the time of {name}"} for name in ("plan-a", "plan-b")}
+    assert server.sent_bytes - sent_before < 2_000
+    record = kubernetes.read_record("plan-a")
+    assert record is not None and record.annotations == {"written-at": "the time of plan-a"}
+    assert record.parts == {**content, "summary": b"words"}
 
 
 def test_a_node_that_was_given_the_name_since_is_left_alone(server: Server, kubernetes: KubernetesApi) -> None:

@@ -9,6 +9,7 @@ import pytest
 from kafka_runbooks.clients import store
 from kafka_runbooks.clients.errors import Conflict, Refused
 from kafka_runbooks.models.base import Model
+from kafka_runbooks.models.ledger import Owner
 from tests.fakes.kubernetes import FakeKubernetes
 from tests.fakes.world import World
 
@@ -117,6 +118,7 @@ def test_what_cannot_be_read_is_named_with_what_to_do(kubernetes: FakeKubernetes
         del kubernetes.world.records[part]
     else:
         kubernetes.world.records["plan"] = ("plan", {"json.gz": data, "summary": b"broker 7: 5 B/s\nnode n"})
+        kubernetes.world.record_annotations["plan"] = {}
     with pytest.raises(Refused, match=r"record plan can't be read: .*kubectl delete configmap plan") as raised:
         store.load(kubernetes, "plan", Text)
     assert data is None or "It says: broker 7: 5 B/s; node n." in str(raised.value)
@@ -127,6 +129,26 @@ def test_parts_that_nobody_names_are_removed_once_they_are_old(kubernetes: FakeK
     kept = dict(kubernetes.world.records)
     now = datetime.now(UTC)
     for name, age in (("young", timedelta(minutes=5)), ("old", timedelta(hours=2))):
-        kubernetes.world.records[name] = ("plan-part", {"json.gz": b"", "written-at": (now - age).isoformat().encode()})
+        kubernetes.world.records[name] = ("plan-part", {"json.gz": b""})
+        kubernetes.world.record_annotations[name] = {"written-at": (now - age).isoformat()}
     assert store.remove_stray_parts(kubernetes, store.PLAN) == ("old",)
     assert set(kubernetes.world.records) == {*kept, "young"}
+
+
+def test_who_looks_for_old_records_reads_none_of_them(kubernetes: FakeKubernetes, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A hundred plans of a large cluster are half a gigabyte, and each run looks for old ones at its start."""
+    owner = Owner(workflow_id="w", run_id="r", expires_at=datetime(2026, 1, 1, tzinfo=UTC))
+    for number in range(3):
+        store.save(kubernetes, store.PLAN, f"plan-{number}", text(number, 1_000), "words", owner=owner)
+    monkeypatch.setattr(kubernetes, "read_record", lambda name: pytest.fail(f"{name} is read"))
+    found = store.written(kubernetes, store.PLAN)
+    assert [one.name for one in found] == ["plan-0", "plan-1", "plan-2"] and {one.owner for one in found} == {owner}
+    assert datetime.now(UTC) - min(one.at for one in found) < timedelta(minutes=1)
+    assert store.remove_stray_parts(kubernetes, store.PLAN) == ()
+
+
+def test_a_summary_that_grows_with_the_cluster_is_cut(kubernetes: FakeKubernetes) -> None:
+    lines = [f"topic a-topic-of-a-large-cluster-{number}: 4 leader and 4 follower throttled replicas" for number in range(20_000)]
+    store.save(kubernetes, store.LEDGER, "ledger", text(1, 20), "\n".join(lines))
+    *shown, last = kubernetes.world.records["ledger"][1]["summary"].decode().splitlines()
+    assert shown == lines[: len(shown)] and last == f"… and {20_000 - len(shown)} more lines"

@@ -8,6 +8,7 @@ from kafka_runbooks.models.kubernetes import BrokerPod, Claim, LastStart, Node, 
 from tests.fakes.world import World, WorldPod
 
 CONFIG_MAP_BYTES = 1_048_576
+ANNOTATIONS_BYTES = 262_144
 
 
 class FakeKubernetes:
@@ -157,20 +158,34 @@ class FakeKubernetes:
     def read_record(self, name: str) -> Record | None:
         self._ask()
         found = self.world.records.get(name)
-        return None if found is None else Record(dict(found[1]), self._version(name) or "")
+        if found is None:
+            return None
+        return Record(dict(found[1]), self._version(name) or "", dict(self.world.record_annotations.get(name, {})))
 
     def _version(self, name: str) -> str | None:
         """None where there is none; a record that a test put there has one too."""
         return self.world.record_versions.setdefault(name, self.world.new_uid()) if name in self.world.records else None
 
-    def write_record(self, name: str, kind: str, parts: Mapping[str, bytes], summary: str, version: str | None) -> str:
+    def write_record(
+        self,
+        name: str,
+        kind: str,
+        parts: Mapping[str, bytes],
+        summary: str,
+        version: str | None,
+        annotations: Mapping[str, str],
+    ) -> str:
         self._ask()
-        if sum(4 * len(part) / 3 for part in parts.values()) > CONFIG_MAP_BYTES:
+        # As the API server validates it: text and decoded binary data together, keys of annotations with their values.
+        if sum(map(len, parts.values())) + len(summary.encode()) > CONFIG_MAP_BYTES:
             raise Refused(f"ConfigMap {name} is too long: must have at most {CONFIG_MAP_BYTES} bytes")
+        if sum(len(key.encode()) + len(value.encode()) for key, value in annotations.items()) > ANNOTATIONS_BYTES:
+            raise Refused(f"ConfigMap {name}: metadata.annotations is too long: must have at most {ANNOTATIONS_BYTES} bytes")
         with self.world.act("write_record"):
             if self._version(name) != version:
                 raise Conflict(f"record {name} has changed")
             self.world.records[name] = (kind, {**parts, "summary": summary.encode()})
+            self.world.record_annotations[name] = dict(annotations)
             self.world.record_versions[name] = self.world.new_uid()
         return self.world.record_versions[name]
 
@@ -181,10 +196,15 @@ class FakeKubernetes:
                 raise Conflict(f"record {name} has changed")
             self.world.records.pop(name, None)
             self.world.record_versions.pop(name, None)
+            self.world.record_annotations.pop(name, None)
 
-    def records(self, kind: str) -> tuple[str, ...]:
+    def records(self, kind: str) -> dict[str, Mapping[str, str]]:
         self._ask()
-        return tuple(sorted(name for name, (record_kind, _) in self.world.records.items() if record_kind == kind))
+        return {
+            name: dict(self.world.record_annotations.get(name, {}))
+            for name, (record_kind, _) in sorted(self.world.records.items())
+            if record_kind == kind
+        }
 
     def _ask(self) -> None:
         if self.world.is_kubernetes_away:

@@ -186,6 +186,8 @@ def test_an_unclean_election_needs_a_live_replica(world: World) -> None:
 
 def test_a_config_map_holds_a_mebibyte(world: World) -> None:
     kubernetes = FakeKubernetes(world)
-    kubernetes.write_record("small", "plan", {"json.gz": bytes(700_000)}, "", None)
+    kubernetes.write_record("small", "plan", {"json.gz": bytes(1_000_000)}, "", None, {})
     with pytest.raises(Refused, match="too long"):
-        kubernetes.write_record("large", "plan", {"json.gz": bytes(800_000)}, "", None)
+        kubernetes.write_record("large", "plan", {"json.gz": bytes(1_000_000)}, "x" * 50_000, None, {})
+    with pytest.raises(Refused, match="annotations is too long"):
+        kubernetes.write_record("large", "plan", {}, "", None, {"parts": "x" * 262_144})

@@ -118,6 +118,7 @@ class World:
         self.lists: dict[str, ThrottledReplicas] = {}
         self.records: dict[str, tuple[str, dict[str, bytes]]] = {}
         self.record_versions: dict[str, str] = {}
+        self.record_annotations: dict[str, dict[str, str]] = {}
         self.produce_p99_ms: dict[int, float] = {}
         self.killed: set[int] = set()
         """Brokers whose process is down and stays down until `revive_broker`."""

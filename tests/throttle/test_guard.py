@@ -344,4 +344,4 @@ def test_a_late_attempt_does_not_bring_back_a_ledger_that_another_run_has_cleare
     removal.release(site.kafka, site.kubernetes, FakeFence(), late, live)
     with pytest.raises(Conflict):
         ledgers.set_rates(site.kafka, site.kubernetes, site.fence, late, {1001: ThrottleRates(leader_bytes_per_s=CEILING)})
-    assert site.kubernetes.records("ledger") == () and site.rates() == (None, None, None)
+    assert site.kubernetes.records("ledger") == {} and site.rates() == (None, None, None)

@@ -20,6 +20,8 @@ from kafka_runbooks.models.kubernetes import BrokerPod, Claim, LastStart, Node, 
 
 TIMEOUT_SECONDS = 10
 RECORD_KIND = f"{labels.DOMAIN}/record"
+METADATA_ONLY = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
+"""The form of a list in which objects come without their content."""
 
 
 class KubernetesApi:
@@ -170,10 +172,23 @@ class KubernetesApi:
         # A ConfigMap made with `kubectl create configmap --from-file plan.json` has its text under `data`.
         text = {key: value.encode() for key, value in (found.data or {}).items()}
         parts = text | {key: base64.b64decode(value) for key, value in (found.binary_data or {}).items()}
-        return Record(parts, found.metadata.resource_version)
+        return Record(parts, found.metadata.resource_version, objects.own_annotations(found))
 
-    def write_record(self, name: str, kind: str, parts: Mapping[str, bytes], summary: str, version: str | None) -> str:
-        metadata = {"name": name, "labels": {labels.CLUSTER: self._cluster, RECORD_KIND: kind}, "resourceVersion": version}
+    def write_record(
+        self,
+        name: str,
+        kind: str,
+        parts: Mapping[str, bytes],
+        summary: str,
+        version: str | None,
+        annotations: Mapping[str, str],
+    ) -> str:
+        metadata = {
+            "name": name,
+            "labels": {labels.CLUSTER: self._cluster, RECORD_KIND: kind},
+            "annotations": {f"{labels.DOMAIN}/{key}": value for key, value in annotations.items()},
+            "resourceVersion": version,
+        }
         body = {
             "metadata": metadata,
             "data": {"summary": summary},
@@ -192,14 +207,19 @@ class KubernetesApi:
         with mapped(f"record {name}", missing_ok=True):
             self._core.delete_namespaced_config_map(name, self._namespace, body=body, _request_timeout=TIMEOUT_SECONDS)
 
-    def records(self, kind: str) -> tuple[str, ...]:
+    def records(self, kind: str) -> dict[str, Mapping[str, str]]:
         with mapped("list records"):
             found = self._core.list_namespaced_config_map(
                 self._namespace,
                 label_selector=f"{labels.CLUSTER}={self._cluster},{RECORD_KIND}={kind}",
+                _headers={"Accept": METADATA_ONLY},
                 _request_timeout=TIMEOUT_SECONDS,
             )
-        return tuple(sorted(item.metadata.name for item in found.items))
+        return {item.metadata.name: objects.own_annotations(item) for item in sorted(found.items, key=_name)}
+
+
+def _name(found: Any) -> str:
+    return str(found.metadata.name)
 
 
 def _precondition(uid: str) -> Any:

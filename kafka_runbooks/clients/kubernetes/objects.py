@@ -123,6 +123,13 @@ def claim(found: Any, volume: Any) -> Claim:
     )
 
 
+def own_annotations(found: Any) -> dict[str, str]:
+    """An object's annotations of ours, without the domain that their names begin with."""
+    prefix = f"{labels.DOMAIN}/"
+    annotations = found.metadata.annotations or {}
+    return {key.removeprefix(prefix): value for key, value in annotations.items() if key.startswith(prefix)}
+
+
 def number(text: str | None, where: str) -> int | None:
     """A label's number; None where it has none."""
     if text is None:
