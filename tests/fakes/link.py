@@ -51,5 +51,5 @@ class FakeLink:
     def get_workflow_handle(self, workflow_id: str, run_id: str | None = None) -> Handle:
         return Handle(self, workflow_id, run_id)
 
-    def signal(self, token: object, progress: object) -> None:
+    def signal(self, workflow_id: str, run_id: str, progress: object) -> None:
         self.signals.append(progress)
