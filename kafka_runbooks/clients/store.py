@@ -14,15 +14,15 @@ written was decided upon what is replaced.
 
 import gzip
 import hashlib
+import io
 import json
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import NamedTuple, TypeVar
 
-import pydantic_core
-
 from kafka_runbooks.clients.errors import Conflict, Refused
 from kafka_runbooks.clients.protocols import Kubernetes, Record
+from kafka_runbooks.models import pieces
 from kafka_runbooks.models.base import Model
 from kafka_runbooks.models.ledger import Owner
 
@@ -36,6 +36,8 @@ ANY = "*"
 PART_BYTES = 700_000
 """Under 1 MiB, which data and summary share."""
 SUMMARY_CHARACTERS = 20_000
+COMPRESSION = 6
+"""Of a plan of 200,000 moves the highest (9) makes one percent less, in two and a half times the time."""
 STRAY_PARTS_AFTER = timedelta(hours=1)
 """A younger part may belong to a record that is just being written."""
 DATA = "json.gz"
@@ -95,7 +97,7 @@ def save(
     found = None if before is None else before.version
     if version not in (ANY, found):
         raise Conflict(f"record {name} was {'deleted' if before is None else 'changed'} by someone else")
-    data = gzip.compress(pydantic_core.to_json(value), mtime=0)
+    data = _compressed(value)
     written_at = {WRITTEN_AT: datetime.now(UTC).isoformat(timespec="seconds")}
     about = written_at | ({} if owner is None else {OWNER: owner.model_dump_json()})
     first = {DATA: data}
@@ -137,7 +139,8 @@ def load_versioned(kubernetes: Kubernetes, name: str, model: type[M]) -> tuple[M
         try:
             data = _data_of(kubernetes, record)
             if data is not None:
-                return model.model_validate_json(gzip.decompress(data)), record.version
+                with gzip.open(io.BytesIO(data)) as lines:
+                    return pieces.from_lines(model, lines), record.version
             why = "a part of it is missing"
         except (ValueError, OSError, EOFError, KeyError) as error:
             why = " ".join(f"{type(error).__name__}: {error}".split())[:200]
@@ -186,6 +189,14 @@ def remove_stray_parts(kubernetes: Kubernetes, kind: str) -> tuple[str, ...]:
 def part_of(kind: str) -> str:
     """The kind of a record's parts."""
     return f"{kind}-part"
+
+
+def _compressed(value: Model) -> bytes:
+    written = io.BytesIO()
+    with gzip.GzipFile(filename="", mode="wb", compresslevel=COMPRESSION, fileobj=written, mtime=0) as file:
+        for line in pieces.lines(value):
+            file.write(line)
+    return written.getvalue()
 
 
 def _data_of(kubernetes: Kubernetes, record: Record) -> bytes | None:

@@ -5,7 +5,7 @@ reads what another version wrote. Models that an operator types forbid unknown f
 silently ignored at night does harm.
 """
 
-from typing import Annotated, TypeVar
+from typing import Annotated, ClassVar, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, StringConstraints
 
@@ -41,6 +41,9 @@ Lines = Annotated[tuple[Line, ...], AfterValidator(_few)]
 
 class Model(BaseModel):
     """A frozen value that the project's parts exchange; unknown fields are ignored (version skew)."""
+
+    LONG_FIELD: ClassVar[str | None] = None
+    """The tuple that grows with the cluster, in a model that is kept in pieces (`models.pieces`)."""
 
     model_config = ConfigDict(frozen=True, extra="ignore", serialize_by_alias=True, validate_by_name=True, validate_by_alias=True)
 

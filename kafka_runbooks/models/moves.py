@@ -6,6 +6,7 @@ proves it and one inverse takes it back. It grows with the cluster and lives in 
 """
 
 from collections.abc import Collection, Iterable
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from pydantic import Field
@@ -25,6 +26,7 @@ class Copy(NamedTuple):
     destinations: tuple[int, ...]
 
 
+@dataclass(frozen=True, slots=True)
 class Move(PlannedPartition):
     """One partition of a plan; `batch` counts from 0."""
 
@@ -43,6 +45,7 @@ class Move(PlannedPartition):
 class MovePlan(Plan):
     """Moves in the order in which they are started."""
 
+    LONG_FIELD = "moves"
     steps: tuple[StepName, ...] = (StepName.REASSIGN, StepName.ELECT, StepName.RELEASE, StepName.PROVE)
     moves: tuple[Move, ...]
     leaving: tuple[int, ...] = ()
@@ -82,8 +85,7 @@ class MovePlan(Plan):
                 "leads_nothing": (),
                 "partition_counts": {},
                 "moves": tuple(
-                    move.model_copy(update={"before": move.after, "after": move.before, "batch": last - move.batch})
-                    for move in reversed(self.moves)
+                    replace(move, before=move.after, after=move.before, batch=last - move.batch) for move in reversed(self.moves)
                 ),
             }
         )

@@ -7,9 +7,13 @@ what runs: each step compares the cluster with the plan before it acts.
 import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Annotated
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
+from kafka_runbooks.models import pieces
 from kafka_runbooks.models.base import Line, Lines, Model
 from kafka_runbooks.models.cluster import ClusterSnapshot, ThrottledReplicas, TopicPartition
 from kafka_runbooks.models.kubernetes import BrokerPlace
@@ -26,15 +30,33 @@ class PlanReference(Model):
     kind: str
 
 
-class PlannedPartition(Model):
-    """One partition of a plan: its replicas before, and what is wanted; `size_bytes` is its largest live replica."""
+@lru_cache(maxsize=16_384)
+def _same_number(broker_id: int) -> int:
+    return broker_id
+
+
+@lru_cache(maxsize=1024)
+def _shared(broker_ids: tuple[int, ...]) -> tuple[int, ...]:
+    """The same brokers as the same objects: a plan read from JSON would else have some millions of them."""
+    return tuple(map(_same_number, broker_ids))
+
+
+Brokers = Annotated[tuple[int, ...], AfterValidator(_shared)]
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedPartition:
+    """One partition of a plan: its replicas before, and what is wanted; `size_bytes` is its largest live replica.
+
+    There are 200,000 of them in a large plan. As pydantic models they took 2.5 kB each.
+    """
 
     topic: str
     partition: int
-    before: tuple[int, ...]
-    after: tuple[int, ...]
+    before: Brokers
+    after: Brokers
     size_bytes: int
-    in_sync: tuple[int, ...] = ()
+    in_sync: Brokers = ()
 
     @property
     def name(self) -> TopicPartition:
@@ -105,7 +127,10 @@ class Plan(Model, ABC):
 
     def sha256(self) -> str:
         """The hash that an approval refers to: over everything that will be done, but not over when it was planned."""
-        return hashlib.sha256(self.model_dump_json(exclude={"made_at", "lists_before", "rates_before"}).encode()).hexdigest()
+        digest = hashlib.sha256()
+        for line in pieces.lines(self, exclude=frozenset({"made_at", "lists_before", "rates_before"})):
+            digest.update(line)
+        return digest.hexdigest()
 
 
 def reference_to(plan: Plan) -> PlanReference:

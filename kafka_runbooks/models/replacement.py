@@ -13,6 +13,7 @@ SUBSTITUTION_MOVES_AT_ONCE = 10
 class ReplacementPlan(Plan):
     """How one broker is replaced."""
 
+    LONG_FIELD = "partitions"
     place: BrokerPlace
     """Where the broker was found before anything was changed."""
     replacement_broker_id: int | None = None
@@ -57,7 +58,9 @@ class ReplacementPlan(Plan):
             kind=self.kind,
             title=self.title,
             steps=self.steps,
-            moves=tuple(Move(**partition.model_dump()) for partition in self.partitions),
+            moves=tuple(
+                Move(one.topic, one.partition, one.before, one.after, one.size_bytes, one.in_sync) for one in self.partitions
+            ),
             leaving=(self.broker_id,),
             throttle=self.throttle,
             limits=MoveLimits(moves_in_per_broker=SUBSTITUTION_MOVES_AT_ONCE),

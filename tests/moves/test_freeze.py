@@ -77,7 +77,7 @@ def test_a_sound_plan_is_frozen_in_batches() -> None:
 def test_a_broken_batch_is_refused_with_its_rule(after: tuple[int, ...], rule: str) -> None:
     plan = frozen(observed())
     last = plan.moves[-1]
-    wrong = plan.model_copy(update={"moves": (*plan.moves[:-1], last.model_copy(update={"after": after}))})
+    wrong = plan.model_copy(update={"moves": (*plan.moves[:-1], replace(last, after=after))})
     with pytest.raises(PlannerDefect, match=f"batch {last.batch}: .*{rule}"):
         verify(wrong, observed().cluster)
 
@@ -87,9 +87,7 @@ def test_a_batch_is_judged_from_where_the_last_one_ends() -> None:
     at = observed(disk_bytes=9_000)
     plan = frozen(at)
     verify(plan, at.cluster)
-    everything = [
-        plan.moves[0].model_copy(update={"partition": number, "after": (4, 5), "batch": number}) for number in range(12)
-    ]
+    everything = [replace(plan.moves[0], partition=number, after=(4, 5), batch=number) for number in range(12)]
     with pytest.raises(PlannerDefect, match="batch 9: broker 4: 10000 of 9000 bytes while both copies exist"):
         verify(plan.model_copy(update={"moves": tuple(everything)}), at.cluster)
 
@@ -142,6 +140,6 @@ def test_what_an_operator_chose_is_judged_for_structure_and_space_alone() -> Non
     result = PlannerResult(given(at.cluster, fewer_racks), "given", "", is_given=True)
     plan = freeze(at, request, "RunPlan", result, NOW)
     assert plan.checks_racks and [move.after for move in plan.moves] == [(1, 4)]
-    twice = plan.model_copy(update={"moves": (plan.moves[0].model_copy(update={"after": (4, 4)}),)})
+    twice = plan.model_copy(update={"moves": (replace(plan.moves[0], after=(4, 4)),)})
     with pytest.raises(PlannerDefect, match="not a replica list"):
         verify(twice, at.cluster, is_given=True)
