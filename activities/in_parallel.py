@@ -7,7 +7,7 @@ from typing import TypeVar
 
 from kafka_runbooks.clients.errors import ClientError
 
-AT_ONCE = 16
+AT_ONCE = 64
 
 T = TypeVar("T")
 

@@ -168,9 +168,9 @@ def set_rates(
     All are written ahead at once. Destinations come first, so that faster sources are already limited by what destinations may
     receive.
     """
-    found, _ = for_each(wanted, lambda broker: (kafka.throttle_rates([broker]), kafka.inherited_rates([broker])))
-    observed = {broker: own[broker] for broker, (own, _) in found.items()}
-    inherited = {broker: whole[broker] for broker, (_, whole) in found.items()}
+    found = kafka.rates(wanted)
+    observed = {broker: rates.own for broker, rates in found.items()}
+    inherited = {broker: rates.inherited for broker, rates in found.items()}
     taken = leases.rates_to_take(observed, ledger.rates, wanted, inherited=inherited, lowest_bytes_per_s=lowest_bytes_per_s)
     changes = {broker: leases.rates_to_set(observed[broker], lease) for broker, lease in taken.items()}
     changes = {broker: rates for broker, rates in changes.items() if rates != observed[broker]}

@@ -44,10 +44,8 @@ def planned_rates(clients: ClusterClients, throttle: Throttle, sources: Iterable
         token: the run's; None for a preview.
     """
     brokers = sorted(set(sources))
-    kafka = clients.kafka
-    found, silent = for_each(
-        brokers, lambda broker: (kafka.throttle_rates([broker])[broker], kafka.inherited_rates([broker])[broker])
-    )
+    found = clients.kafka.rates(brokers)
+    silent = [broker for broker in brokers if broker not in found]
     held, set_by_hand, notes = _of_the_run(clients, token)
     own = leases.foreign_rates({broker: rates for broker, (rates, _) in found.items()}, held)
     asked = _rate_of(clients, throttle, brokers)

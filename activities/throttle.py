@@ -6,18 +6,17 @@ advance. `keep_throttles` looks after them while no step does: in a pause, at a 
 """
 
 import time
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import TypeVar
 
 from activities import ledgers, overrides, plan_store
 from activities.errors import TemporalUnreachable
-from activities.in_parallel import for_each
 from activities.permits import Fence
 from activities.step import Link, Steps, poll, step
 from kafka_runbooks.clients.clusters import ClusterClients
 from kafka_runbooks.clients.errors import ClientError, Refused, Unreachable
-from kafka_runbooks.models.cluster import Direction, Partition, ReplicaSizes, ThrottleRates
+from kafka_runbooks.models.cluster import BrokerRates, Direction, Partition, ReplicaSizes, ThrottleRates
 from kafka_runbooks.models.kubernetes import BrokerPod
 from kafka_runbooks.models.ledger import Ledger
 from kafka_runbooks.models.messages import StepRequest, Token
@@ -147,7 +146,7 @@ class Throttling:
         self._now = now if may_raise else controller.no_higher(now, before)
         self.highest_bytes_per_s = max(self.highest_bytes_per_s, self.rate_bytes_per_s)
         self._set(copies, live, may_raise=may_raise)
-        found, _ = for_each(taking_part, self._rates_of)
+        found = self._clients.kafka.rates(taking_part)
         self.external = _external(found, self._ledger)
         if copying:
             # The rates on the brokers, not the computed ones: an external rate can't be raised here.
@@ -195,11 +194,6 @@ class Throttling:
             self._problems.append(str(error))
         assert self._ledger is not None
         return leases.rates_in_force(self._ledger.rates) if self._now is None else self._now
-
-    def _rates_of(self, broker: int) -> tuple[ThrottleRates, ThrottleRates]:
-        """A broker's own, and those for the whole cluster."""
-        kafka = self._clients.kafka
-        return kafka.throttle_rates([broker])[broker], kafka.inherited_rates([broker])[broker]
 
     def _in_force_by_hand(self) -> Overrides:
         """The operators' overrides; the last ones known where they can't be read now."""
@@ -301,7 +295,7 @@ def _keeps_up(copying: Iterable[feasibility.Copying]) -> PerBroker:
     )
 
 
-def _external(found: dict[int, tuple[ThrottleRates, ThrottleRates]], ledger: Ledger | None) -> tuple[str, ...]:
+def _external(found: Mapping[int, BrokerRates], ledger: Ledger | None) -> tuple[str, ...]:
     held = ledger.rates if ledger is not None else {}
     lines = []
     for direction in Direction:

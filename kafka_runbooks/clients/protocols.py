@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
 from kafka_runbooks.models.cluster import (
+    BrokerRates,
     ClusterSnapshot,
     MetadataQuorum,
     Reassignment,
@@ -62,14 +63,14 @@ class Kafka(Protocol):
     def elect_unclean_leaders(self, partitions: Iterable[TopicPartition]) -> dict[TopicPartition, str]:
         """Elect a live replica, which may lack records, for partitions without a leader; returns the refused ones likewise."""
 
+    def rates(self, broker_ids: Iterable[int]) -> dict[int, BrokerRates]:
+        """The rates set dynamically on each broker itself, and those that it inherits: the cluster's default, else its file's.
+
+        All are asked at once. One that doesn't answer is left out.
+        """
+
     def throttle_rates(self, broker_ids: Iterable[int]) -> dict[int, ThrottleRates]:
         """The rates set dynamically on each broker itself, not default or static ones. Raises for a broker that is down."""
-
-    def inherited_rates(self, broker_ids: Iterable[int]) -> dict[int, ThrottleRates]:
-        """The rates that hold on a broker that has none of its own: the cluster's dynamic default, else `server.properties`.
-
-        Raises for a broker that is down.
-        """
 
     def set_throttle_rates(self, broker_id: int, rates: ThrottleRates) -> None:
         """Set a broker's own rates (incremental; None deletes the key). Returns once the broker reports them."""

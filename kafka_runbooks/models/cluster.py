@@ -233,6 +233,13 @@ class ThrottleRates(Model):
         )
 
 
+class BrokerRates(NamedTuple):
+    """A broker's own rates, and those that hold in a direction in which it has none."""
+
+    own: ThrottleRates
+    inherited: ThrottleRates
+
+
 class ThrottledReplicas(Model):
     """A topic's throttled replica lists as Kafka holds them: `p:broker` entries joined by commas, `*`, or empty (KIP-73)."""
 

@@ -7,6 +7,7 @@ from kafka_runbooks.clients.errors import Unreachable
 from kafka_runbooks.clients.protocols import Kafka
 from kafka_runbooks.models.cluster import (
     Broker,
+    BrokerRates,
     ClusterSnapshot,
     LogDirectory,
     MetadataQuorum,
@@ -224,6 +225,14 @@ class FakeKafka:
             self.world.settle()
         return refused
 
+    def rates(self, broker_ids: Iterable[int]) -> dict[int, BrokerRates]:
+        self._ask()
+        return {
+            broker_id: BrokerRates(self.world.rates.get(broker_id, ThrottleRates()), self.world.inherited_rates)
+            for broker_id in broker_ids
+            if self.world.answers(broker_id)
+        }
+
     def throttle_rates(self, broker_ids: Iterable[int]) -> dict[int, ThrottleRates]:
         self._ask()
         rates: dict[int, ThrottleRates] = {}
@@ -231,12 +240,6 @@ class FakeKafka:
             self._ask_broker(broker_id)
             rates[broker_id] = self.world.rates.get(broker_id, ThrottleRates())
         return rates
-
-    def inherited_rates(self, broker_ids: Iterable[int]) -> dict[int, ThrottleRates]:
-        self._ask()
-        for broker_id in broker_ids:
-            self._ask_broker(broker_id)
-        return dict.fromkeys(broker_ids, self.world.inherited_rates)
 
     def set_throttle_rates(self, broker_id: int, rates: ThrottleRates) -> None:
         self._ask_controller()

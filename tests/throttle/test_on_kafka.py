@@ -256,7 +256,7 @@ def test_a_rate_for_the_whole_cluster_is_obeyed_named_and_still_there_afterwards
     def inherited() -> dict[int, ThrottleRates]:
         with contextlib.suppress(Unreachable):  # 1002 has just restarted, and a snapshot shows it to the client.
             admin.snapshot()
-            return admin.inherited_rates([1001, 1002])
+            return {broker: rates.inherited for broker, rates in admin.rates([1001, 1002]).items()}
         return {}
 
     try:

@@ -1,16 +1,17 @@
 """`KafkaAdmin`: the `Kafka` Protocol, each call by the library that can do it."""
 
-import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
 from confluent_kafka import ElectionType
 
-from kafka_runbooks.clients.errors import Unreachable
-from kafka_runbooks.clients.kafka.confluent import ConfluentAdmin, OwnConfigs
+from kafka_runbooks.clients.errors import ClientError, Unreachable
+from kafka_runbooks.clients.kafka.configs import BrokerValues, Configs, until
+from kafka_runbooks.clients.kafka.confluent import ConfluentAdmin
 from kafka_runbooks.clients.kafka.kafka_python import KafkaPythonAdmin
 from kafka_runbooks.models.cluster import (
+    BrokerRates,
     ClusterSnapshot,
     LogDirectory,
     MetadataQuorum,
@@ -32,7 +33,9 @@ CORDONED_LOG_DIRECTORIES = "cordoned.log.dirs"
 APPLY_TIMEOUT_SECONDS = 5.0
 """How long a change may take to show on the brokers."""
 APPLY_POLL_SECONDS = 0.05
-BROKERS_AT_ONCE = 32
+BROKERS_AT_ONCE = 64
+LAST_TOPICS = 3
+"""Of those whose lists were changed; several, for one may be gone or changed by someone else meanwhile."""
 
 T = TypeVar("T")
 
@@ -42,21 +45,23 @@ class KafkaAdmin:
 
     def __init__(self, bootstrap_servers: str) -> None:
         self._confluent = ConfluentAdmin(bootstrap_servers)
-        self._kafka_python = KafkaPythonAdmin(bootstrap_servers, check_reachable=self._confluent.metadata)
+        self._kafka_python = KafkaPythonAdmin(bootstrap_servers, check_reachable=self._confluent.check_reachable)
+        self._configs = Configs(self._kafka_python)
 
     def snapshot(self) -> ClusterSnapshot:
         found = self._kafka_python.metadata()
-        # One key instead of all, and from any broker: it hardly ever changes.
-        minimum_in_sync = self._kafka_python.topic_configs(
-            sorted({partition.topic for partition in found.partitions}), MINIMUM_IN_SYNC
-        )
+        minimum_in_sync = self._configs.of_topics(sorted({partition.topic for partition in found.partitions}), [MINIMUM_IN_SYNC])
         return ClusterSnapshot(
             cluster_id=found.cluster_id,
             controller_id=found.controller_id,
             brokers=found.brokers,
             fenced_brokers=self._kafka_python.fenced_brokers(found.answered_by),
             partitions=found.partitions,
-            minimum_in_sync={topic: int(value) for topic, value in minimum_in_sync.items()},
+            minimum_in_sync={
+                topic: int(value)
+                for topic, values in minimum_in_sync.items()
+                if (value := values.get(MINIMUM_IN_SYNC)) is not None
+            },
             topic_ids=found.topic_ids,
             answered_by=found.answered_by,
         )
@@ -105,34 +110,37 @@ class KafkaAdmin:
     def elect_unclean_leaders(self, partitions: Iterable[TopicPartition]) -> dict[TopicPartition, str]:
         return self._confluent.elect_leaders(ElectionType.UNCLEAN, partitions)
 
+    def rates(self, broker_ids: Iterable[int]) -> dict[int, BrokerRates]:
+        def ask(broker_id: int) -> BrokerRates | None:
+            try:
+                return self._rates_of(broker_id)
+            except ClientError:
+                return None
+
+        answers = self._at_once(ask, sorted(set(broker_ids)))
+        return {broker_id: rates for broker_id, rates in answers.items() if rates is not None}
+
     def throttle_rates(self, broker_ids: Iterable[int]) -> dict[int, ThrottleRates]:
-        return {broker_id: _rates(own.values) for broker_id, own in self._broker_configs(broker_ids).items()}
+        return {broker_id: rates.own for broker_id, rates in self._at_once(self._rates_of, sorted(set(broker_ids))).items()}
 
-    def inherited_rates(self, broker_ids: Iterable[int]) -> dict[int, ThrottleRates]:
-        def ask(broker_id: int) -> ThrottleRates:
-            return _rates(self._kafka_python.inherited_broker_configs(broker_id, (LEADER_RATE, FOLLOWER_RATE)))
-
-        return self._at_once(ask, sorted(set(broker_ids)))
+    def _rates_of(self, broker_id: int) -> BrokerRates:
+        found = self._configs.of_broker(broker_id, (LEADER_RATE, FOLLOWER_RATE))
+        return BrokerRates(_rates(found.own), _rates(found.inherited))
 
     def set_throttle_rates(self, broker_id: int, rates: ThrottleRates) -> None:
         wanted = {LEADER_RATE: rates.leader_bytes_per_s, FOLLOWER_RATE: rates.follower_bytes_per_s}
-        self._confluent.alter_broker_configs(
-            broker_id, {key: str(value) if value is not None else None for key, value in wanted.items()}
-        )
-        deadline = time.monotonic() + APPLY_TIMEOUT_SECONDS
-        while self.throttle_rates([broker_id]).get(broker_id) != rates:
-            if time.monotonic() > deadline:
-                raise Unreachable(f"broker {broker_id} accepted new throttle rates but doesn't report them")
-            time.sleep(APPLY_POLL_SECONDS)
+        self._configs.alter_broker(broker_id, {key: str(value) if value is not None else None for key, value in wanted.items()})
+        if not until(lambda: self._rates_of(broker_id).own == rates, APPLY_TIMEOUT_SECONDS, APPLY_POLL_SECONDS):
+            raise Unreachable(f"broker {broker_id} accepted new throttle rates but doesn't report them")
 
     def throttled_replicas(self, topics: Iterable[str]) -> dict[str, ThrottledReplicas]:
-        found = self._confluent.topic_configs(sorted(topics))
-        return {topic: _throttled_replicas(own.values) for topic, own in found.items()}
+        found = self._configs.of_topics(sorted(topics), (LEADER_REPLICAS, FOLLOWER_REPLICAS))
+        return {topic: _throttled_replicas(values) for topic, values in found.items()}
 
     def set_throttled_replicas(self, lists: Mapping[str, ThrottledReplicas]) -> dict[str, str]:
         if not lists:
             return {}
-        refused = self._confluent.alter_topic_configs(
+        refused = self._configs.alter_topics(
             {
                 topic: {LEADER_REPLICAS: wanted.leader or None, FOLLOWER_REPLICAS: wanted.follower or None}
                 for topic, wanted in lists.items()
@@ -145,33 +153,35 @@ class KafkaAdmin:
         """Wait until every broker reports these lists, but not for longer than the timeout: someone else may change one.
 
         The controller answers before the brokers have applied a change, and the next read may ask any of them. Whoever adds to or
-        removes from a list older than the one just set would bring back entries that were removed.
+        removes from a list older than the one just set would bring back entries that were removed. Brokers apply the metadata log
+        in its order, and the topics are changed in theirs: one that has the last ones has them all.
         """
-        deadline = time.monotonic() + APPLY_TIMEOUT_SECONDS
-        brokers = sorted(self._kafka_python.known_broker_ids())
-        self._at_once(lambda broker_id: self._wait_until_broker_applied(broker_id, lists, deadline), brokers)
+        last = {topic: lists[topic] for topic in sorted(lists)[-LAST_TOPICS:]}
 
-    def _wait_until_broker_applied(self, broker_id: int, lists: Mapping[str, ThrottledReplicas], deadline: float) -> None:
-        while time.monotonic() < deadline:
+        def applied(broker_id: int) -> bool:
             try:
-                found = self._kafka_python.topic_configs_on(broker_id, sorted(lists), (LEADER_REPLICAS, FOLLOWER_REPLICAS))
+                found = self._configs.of_topics_on(broker_id, list(last), (LEADER_REPLICAS, FOLLOWER_REPLICAS))
             except Unreachable:
-                return  # Nobody reads from a broker that is down or silent.
-            if all(lists[topic] == _throttled_replicas(values) for topic, values in found.items()):
-                return
-            time.sleep(APPLY_POLL_SECONDS)
+                return True  # Nobody reads from a broker that is down or silent.
+            return all(last[topic] == _throttled_replicas(values) for topic, values in found.items())
+
+        def wait(broker_id: int) -> bool:
+            return until(lambda: applied(broker_id), APPLY_TIMEOUT_SECONDS, APPLY_POLL_SECONDS)
+
+        if last:
+            self._at_once(wait, sorted(self._kafka_python.known_broker_ids()))
 
     def log_directory_cordons(self, broker_ids: Iterable[int]) -> dict[int, str | None]:
+        def ask(broker_id: int) -> BrokerValues:
+            return self._configs.of_broker(broker_id, (CORDONED_LOG_DIRECTORIES,))
+
         return {
-            broker_id: own.values.get(CORDONED_LOG_DIRECTORIES, "") if CORDONED_LOG_DIRECTORIES in own.known else None
-            for broker_id, own in self._broker_configs(broker_ids).items()
+            broker_id: found.own.get(CORDONED_LOG_DIRECTORIES, "") if CORDONED_LOG_DIRECTORIES in found.known else None
+            for broker_id, found in self._at_once(ask, sorted(set(broker_ids))).items()
         }
 
-    def _broker_configs(self, broker_ids: Iterable[int]) -> dict[int, OwnConfigs]:
-        return self._at_once(self._confluent.broker_config, sorted(set(broker_ids)))
-
     def cordon_log_directories(self, broker_id: int, directories: str) -> None:
-        self._confluent.alter_broker_configs(broker_id, {CORDONED_LOG_DIRECTORIES: directories or None})
+        self._configs.alter_broker(broker_id, {CORDONED_LOG_DIRECTORIES: directories or None})
 
     def unregister_broker(self, broker_id: int) -> None:
         self._kafka_python.unregister_broker(broker_id)

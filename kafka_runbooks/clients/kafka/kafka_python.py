@@ -18,7 +18,6 @@ from contextlib import contextmanager
 from typing import Any
 
 from kafka import KafkaAdminClient
-from kafka.admin import ConfigResourceType
 from kafka.errors import (
     BrokerIdNotRegisteredError,
     IncompatibleBrokerVersion,
@@ -26,13 +25,11 @@ from kafka.errors import (
     NoError,
     NoReassignmentInProgressError,
     NotControllerError,
-    UnknownTopicOrPartitionError,
     for_code,
 )
 from kafka.protocol.admin import (
     AlterPartitionReassignmentsRequest,
     DescribeClusterRequest,
-    DescribeConfigsRequest,
     DescribeLogDirsRequest,
     DescribeQuorumRequest,
     ListPartitionReassignmentsRequest,
@@ -68,11 +65,6 @@ BROKER_SECONDS = 4.0
 BROKERS_TO_TRY = 4
 SILENCE_SECONDS = 60.0
 """A broker that did not answer is asked last for this long."""
-TOPICS_PER_REQUEST = 200
-
-
-INHERITED_SOURCES = (3, 4)
-"""Of a configuration value: dynamic for the whole cluster, and a broker's file (`ConfigSource` of DescribeConfigs)."""
 
 
 class UnregisterBrokerRequest(ApiMessage, load_json=MESSAGES):  # type: ignore[call-arg,misc]
@@ -101,7 +93,7 @@ class KafkaPythonAdmin:
 
     def metadata(self) -> answers.Metadata:
         """Brokers that are up, with their racks, and all partitions: one broker's answer, so they fit each other."""
-        answer, answered_by = self._ask_any("metadata", lambda: MetadataRequest(topics=None, allow_auto_topic_creation=False))
+        answer, answered_by = self.ask_any("metadata", lambda: MetadataRequest(topics=None, allow_auto_topic_creation=False))
         return answers.metadata(answer, answered_by)
 
     def fenced_brokers(self, answered_by: int | None) -> tuple[Broker, ...]:
@@ -122,7 +114,7 @@ class KafkaPythonAdmin:
         """
         topic = DescribeQuorumRequest.TopicData
         try:
-            answer, _ = self._ask_any(
+            answer, _ = self.ask_any(
                 "describe quorum",
                 lambda: DescribeQuorumRequest(
                     topics=[topic(topic_name="__cluster_metadata", partitions=[topic.PartitionData(partition_index=0)])]
@@ -134,52 +126,6 @@ class KafkaPythonAdmin:
         except IncompatibleBrokerVersion:
             return None
         return answers.quorum(answer)
-
-    def topic_configs(self, topics: Sequence[str], key: str) -> dict[str, str]:
-        """One effective configuration value of each topic, from any broker; a topic that no longer exists is left out."""
-        values: dict[str, str] = {}
-        for start in range(0, len(topics), TOPICS_PER_REQUEST):
-            resources = [(ConfigResourceType.TOPIC, topic, [key]) for topic in topics[start : start + TOPICS_PER_REQUEST]]
-            answer, _ = self._ask_any(
-                "describe configs",
-                lambda resources=resources: DescribeConfigsRequest(resources=resources, include_synonyms=False),  # type: ignore[misc]
-            )
-            for topic, found in _configs(answer).items():
-                if (value := found.get(key)) is not None:
-                    values[topic] = value
-        return values
-
-    def topic_configs_on(self, broker_id: int, topics: Sequence[str], keys: Sequence[str]) -> dict[str, dict[str, str | None]]:
-        """Effective configuration values of each topic as this broker has them now.
-
-        Raises:
-            Unreachable: the broker is down, unknown or silent.
-        """
-        resources = [(ConfigResourceType.TOPIC, topic, list(keys)) for topic in topics]
-        with self._mapped(f"describe configs on broker {broker_id}"):
-            request = DescribeConfigsRequest(resources=resources, include_synonyms=False)
-            return _configs(self._send(request, broker_id, BROKER_SECONDS))
-
-    def inherited_broker_configs(self, broker_id: int, keys: Sequence[str]) -> dict[str, str]:
-        """What holds on a broker that has no value of its own: set for the whole cluster, else in its file; others are left out.
-
-        Kafka lists every level at which a key is set, highest first (confluent-kafka keeps only the last of them).
-
-        Raises:
-            Unreachable: the broker is down, unknown or silent.
-        """
-        resources = [(ConfigResourceType.BROKER, str(broker_id), list(keys))]
-        with self._mapped(f"describe configs of broker {broker_id}"):
-            request = DescribeConfigsRequest(resources=resources, include_synonyms=True)
-            answer = self._send(request, broker_id, BROKER_SECONDS)
-            for result in answer.results:
-                _raise_for(result.error_code)
-        inherited = {}
-        for config in (config for result in answer.results for config in result.configs):
-            levels = [one.value for one in config.synonyms if one.source in INHERITED_SOURCES and one.value is not None]
-            if levels:
-                inherited[config.name] = levels[0]
-        return inherited
 
     def log_directories(self, broker_id: int) -> tuple[dict[Replica, int], tuple[LogDirectory, ...]]:
         """Every replica's bytes on one broker, and its log directories.
@@ -195,7 +141,7 @@ class KafkaPythonAdmin:
 
     def reassignments(self) -> tuple[Reassignment, ...]:
         """Every reassignment in progress."""
-        answer, _ = self._ask_any(
+        answer, _ = self.ask_any(
             "list reassignments",
             lambda: ListPartitionReassignmentsRequest(timeout_ms=REQUEST_TIMEOUT_MS, topics=None),
             CONTROLLER_SECONDS,
@@ -212,7 +158,7 @@ class KafkaPythonAdmin:
         for name, target in targets.items():
             asked = topic.ReassignablePartition(partition_index=name.partition, replicas=None if target is None else list(target))
             by_topic.setdefault(name.topic, []).append(asked)
-        answer, _ = self._ask_any(
+        answer, _ = self.ask_any(
             "alter reassignments",
             lambda: AlterPartitionReassignmentsRequest(
                 timeout_ms=REQUEST_TIMEOUT_MS,
@@ -238,7 +184,7 @@ class KafkaPythonAdmin:
             Refused: Kafka rejects it, or has no such registry (ZooKeeper mode).
         """
         try:
-            self._ask_any(
+            self.ask_any(
                 f"unregister broker {broker_id}",
                 lambda: UnregisterBrokerRequest(broker_id=broker_id),
                 CONTROLLER_SECONDS,
@@ -258,7 +204,7 @@ class KafkaPythonAdmin:
         if client is not None:
             client.close()
 
-    def _ask_any(
+    def ask_any(
         self,
         what: str,
         request: Callable[[], Any],
@@ -292,6 +238,15 @@ class KafkaPythonAdmin:
             else:
                 self._silent_since.pop(broker_id, None)
                 return answer, broker_id
+
+    def ask(self, what: str, request: Any, broker_id: int, timeout_seconds: float) -> Any:
+        """The answer of one broker.
+
+        Raises:
+            Unreachable: it is down, unknown or silent. The client is kept, for its other brokers are fine.
+        """
+        with self._mapped(what):
+            return self._send(request, broker_id, timeout_seconds)
 
     def _in_turn(self) -> list[int]:
         """Some brokers in random order, so that none is asked always; those that were silent lately come last."""
@@ -356,14 +311,3 @@ def _raise_for(error_code: int) -> None:
     error = for_code(error_code)
     if error is not NoError:
         raise error
-
-
-def _configs(answer: Any) -> dict[str, dict[str, str | None]]:
-    """The values of each topic that exists."""
-    found = {}
-    for result in answer.results:
-        if for_code(result.error_code) is UnknownTopicOrPartitionError:
-            continue
-        _raise_for(result.error_code)
-        found[result.resource_name] = {config.name: config.value for config in result.configs}
-    return found

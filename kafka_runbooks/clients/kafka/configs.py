@@ -1,0 +1,186 @@
+"""Dynamic configurations: topics' from any broker, a broker's own from itself; only the keys that are asked for.
+
+Not all keys of a resource, since a broker has some hundred: on 300 brokers their answers would cost more than all else of a look.
+What is set is read back from the brokers, for the controller answers before they have applied it.
+"""
+
+import time
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from kafka.admin import AlterConfigOp, ConfigResourceType
+from kafka.errors import NoError, UnknownTopicOrPartitionError, for_code
+from kafka.protocol.admin import DescribeConfigsRequest, IncrementalAlterConfigsRequest
+
+from kafka_runbooks.clients.errors import ClientError, Refused, Unreachable
+from kafka_runbooks.clients.kafka.kafka_python import BROKER_SECONDS, CONTROLLER_SECONDS, KafkaPythonAdmin
+from kafka_runbooks.clients.kafka.refusals import is_refusal
+
+TOPICS_PER_REQUEST = 200
+OWN_SOURCE = 2
+"""Of a configuration value: set dynamically on this broker (`ConfigSource` of DescribeConfigs)."""
+INHERITED_SOURCES = (3, 4)
+"""Dynamic for the whole cluster, and the broker's file."""
+
+
+class BrokerValues(NamedTuple):
+    """Some keys of one broker; those that have no value at a level are left out.
+
+    Attributes:
+        own: set dynamically on the broker itself.
+        inherited: what holds where it has none of its own: set for the whole cluster, else in its file.
+        known: the keys that this version of Kafka has.
+    """
+
+    own: Mapping[str, str]
+    inherited: Mapping[str, str]
+    known: frozenset[str]
+
+
+class Configs:
+    """Reads and changes configurations over one `KafkaPythonAdmin`; may be used by several threads."""
+
+    def __init__(self, admin: KafkaPythonAdmin) -> None:
+        self._admin = admin
+
+    def of_topics(self, topics: Sequence[str], keys: Sequence[str]) -> dict[str, dict[str, str | None]]:
+        """Effective values of each topic, from any broker; a topic that no longer exists is left out."""
+        found: dict[str, dict[str, str | None]] = {}
+        for some in _batches(topics):
+            answer, _ = self._admin.ask_any("describe configs", lambda some=some: _describe_topics(some, keys))  # type: ignore[misc]
+            found |= _values(answer)
+        return found
+
+    def of_topics_on(self, broker_id: int, topics: Sequence[str], keys: Sequence[str]) -> dict[str, dict[str, str | None]]:
+        """The same as this broker has them now.
+
+        Raises:
+            Unreachable: the broker is down, unknown or silent.
+        """
+        what = f"describe configs on broker {broker_id}"
+        return _values(self._admin.ask(what, _describe_topics(topics, keys), broker_id, BROKER_SECONDS))
+
+    def of_broker(self, broker_id: int, keys: Sequence[str]) -> BrokerValues:
+        """A broker's values.
+
+        Raises:
+            Unreachable: the broker is down, unknown or silent.
+        """
+        what = f"configs of broker {broker_id}"
+        resource = DescribeConfigsRequest.DescribeConfigsResource(
+            resource_type=ConfigResourceType.BROKER, resource_name=str(broker_id), configuration_keys=list(keys)
+        )
+        request = DescribeConfigsRequest(resources=[resource], include_synonyms=True)
+        answer = self._admin.ask(what, request, broker_id, BROKER_SECONDS)
+        own: dict[str, str] = {}
+        inherited: dict[str, str] = {}
+        known = set()
+        for result in answer.results:
+            if error := _error(what, result):
+                raise error
+            for config in result.configs:
+                known.add(config.name)
+                # Kafka lists every level at which a key is set, highest first.
+                levels = [(one.source, one.value) for one in config.synonyms or () if one.value is not None]
+                for found, sources in ((own, (OWN_SOURCE,)), (inherited, INHERITED_SOURCES)):
+                    if values := [value for source, value in levels if source in sources]:
+                        found[config.name] = values[0]
+        return BrokerValues(own, inherited, frozenset(known))
+
+    def alter_broker(self, broker_id: int, changes: Mapping[str, str | None]) -> None:
+        """Change a broker's dynamic values; None deletes a key.
+
+        Raises:
+            Refused: the broker rejects the change.
+            Unreachable: it doesn't answer.
+        """
+        what = f"configs of broker {broker_id}"
+        request = _alter({(ConfigResourceType.BROKER, str(broker_id)): changes})
+        answer = self._admin.ask(what, request, broker_id, BROKER_SECONDS)
+        errors = [_error(what, result) for result in answer.responses]
+        for error in errors or [Unreachable(f"{what}: the answer doesn't mention it")]:
+            if error is not None:
+                raise error
+
+    def alter_topics(self, changes: Mapping[str, Mapping[str, str | None]]) -> dict[str, str]:
+        """Change topics' values; None deletes a key. Returns the topics that were not changed, with the reason.
+
+        A topic that no longer exists is skipped; one that an answer doesn't mention counts as not changed.
+        """
+        failed = dict.fromkeys(changes, "the controller's answer doesn't mention it")
+        for some in _batches(sorted(changes)):
+            answer, _ = self._admin.ask_any(
+                "alter configs",
+                lambda some=some: _alter({(ConfigResourceType.TOPIC, topic): changes[topic] for topic in some}),  # type: ignore[misc]
+                CONTROLLER_SECONDS,
+                error_of=lambda _: 0,
+            )
+            for result in answer.responses:
+                topic, error = result.resource_name, _error(f"configs of {result.resource_name}", result)
+                failed.pop(topic, None)
+                if error is not None and for_code(result.error_code) is not UnknownTopicOrPartitionError:
+                    failed[topic] = str(error)
+        return failed
+
+
+def until(holds: Callable[[], bool], timeout_seconds: float, poll_seconds: float) -> bool:
+    """Ask again until it holds; False if that isn't in time."""
+    deadline = time.monotonic() + timeout_seconds
+    while not holds():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(poll_seconds)
+    return True
+
+
+def _batches(topics: Sequence[str]) -> list[Sequence[str]]:
+    return [topics[start : start + TOPICS_PER_REQUEST] for start in range(0, len(topics), TOPICS_PER_REQUEST)]
+
+
+def _describe_topics(topics: Collection[str], keys: Sequence[str]) -> DescribeConfigsRequest:
+    made = DescribeConfigsRequest.DescribeConfigsResource
+    resources = [
+        made(resource_type=ConfigResourceType.TOPIC, resource_name=topic, configuration_keys=list(keys)) for topic in topics
+    ]
+    return DescribeConfigsRequest(resources=resources, include_synonyms=False)
+
+
+def _alter(changes: Mapping[tuple[int, str], Mapping[str, str | None]]) -> IncrementalAlterConfigsRequest:
+    resource = IncrementalAlterConfigsRequest.AlterConfigsResource
+    return IncrementalAlterConfigsRequest(
+        resources=[
+            resource(
+                resource_type=kind,
+                resource_name=name,
+                configs=[
+                    resource.AlterableConfig(
+                        name=key, config_operation=AlterConfigOp.DELETE if value is None else AlterConfigOp.SET, value=value
+                    )
+                    for key, value in values.items()
+                ],
+            )
+            for (kind, name), values in changes.items()
+        ],
+        validate_only=False,
+    )
+
+
+def _values(answer: Any) -> dict[str, dict[str, str | None]]:
+    """The values of each topic that exists."""
+    found = {}
+    for result in answer.results:
+        if for_code(result.error_code) is UnknownTopicOrPartitionError:
+            continue
+        if error := _error(f"configs of {result.resource_name}", result):
+            raise error
+        found[result.resource_name] = {config.name: config.value for config in result.configs}
+    return found
+
+
+def _error(what: str, result: Any) -> ClientError | None:
+    """What one resource's part of an answer says is wrong."""
+    kind = for_code(result.error_code)
+    if kind is NoError:
+        return None
+    message = f"{what}: {kind.__name__}" + (f": {result.error_message}" if result.error_message else "")
+    return (Refused if is_refusal(kind()) else Unreachable)(message)
