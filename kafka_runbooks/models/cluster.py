@@ -4,9 +4,13 @@ A snapshot is what every pure module decides upon. It holds no handle to the clu
 instead. Sizes come separately (`ReplicaSizes`), because asking for them costs every broker a walk over its log directories.
 """
 
-from collections.abc import Iterator, Mapping
+from array import array
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
+from functools import cached_property
+from itertools import chain
 from typing import NamedTuple, TypeVar
 
 from pydantic import Field
@@ -35,8 +39,11 @@ class Broker(Model):
     rack: str | None = None
 
 
-class Partition(Model):
-    """One partition: `replicas` in preference order (the first is the preferred leader), `in_sync` as the leader says."""
+class Partition(NamedTuple):
+    """One partition: `replicas` in preference order (the first is the preferred leader), `in_sync` as the leader says.
+
+    A plain tuple, for a cluster has some hundred thousand of them.
+    """
 
     topic: str
     partition: int
@@ -50,28 +57,60 @@ class Partition(Model):
     def name(self) -> TopicPartition:
         return TopicPartition(self.topic, self.partition)
 
+    @property
+    def lags(self) -> bool:
+        """Whether some replica is not in sync."""
+        return self.in_sync != self.replicas and not set(self.replicas).issubset(self.in_sync)
 
-class ClusterSnapshot(Model):
+
+class ByName(Mapping[TopicPartition, Partition]):
+    """Partitions by name, out of those of each topic in order."""
+
+    def __init__(self, by_topic: Mapping[str, tuple[Partition, ...]]) -> None:
+        self._by_topic = by_topic
+
+    def __getitem__(self, name: TopicPartition) -> Partition:
+        topic, number = name
+        found = self._by_topic[topic]
+        if number < len(found) and found[number].partition == number:
+            return found[number]
+        for partition in found:
+            if partition.partition == number:
+                return partition
+        raise KeyError(name)
+
+    def __iter__(self) -> Iterator[TopicPartition]:
+        return (partition.name for found in self._by_topic.values() for partition in found)
+
+    def __len__(self) -> int:
+        return sum(map(len, self._by_topic.values()))
+
+
+@dataclass(frozen=True)
+class ClusterSnapshot:
     """Brokers, every partition, and each topic's effective `min.insync.replicas`, all as one broker knows them.
 
     That broker's knowledge may be old: one that is cut off from the controllers goes on to answer. Before anything is let go for
     ever, compare with `MetadataQuorum`, which the controllers answer.
+
+    What follows from the partitions is counted once, when it is first asked for.
     """
 
     cluster_id: str
-    controller_id: int | None = None
     brokers: tuple[Broker, ...]
     """Registered and unfenced: they are up, as far as the controllers know."""
     partitions: tuple[Partition, ...]
-    minimum_in_sync: dict[str, int]
+    """By topic and number."""
+    minimum_in_sync: Mapping[str, int]
+    controller_id: int | None = None
     fenced_brokers: tuple[Broker, ...] = ()
     """Registered, but down or not yet started (KRaft, Kafka >= 4.0). An older cluster lists none."""
-    topic_ids: dict[str, str] = Field(default_factory=dict)
+    topic_ids: Mapping[str, str] = field(default_factory=dict)
     """Topic -> its id as Kafka's tools print it (KIP-516): a topic that is made again under its name has another one."""
     answered_by: int | None = None
     """The broker whose knowledge this is."""
 
-    @property
+    @cached_property
     def live_broker_ids(self) -> frozenset[int]:
         return frozenset(broker.id for broker in self.brokers)
 
@@ -85,10 +124,26 @@ class ClusterSnapshot(Model):
         """The rack of each registered broker, whether it is up or not."""
         return {broker.id: broker.rack for broker in (*self.fenced_brokers, *self.brokers)}
 
-    @property
+    @cached_property
     def down_broker_ids(self) -> frozenset[int]:
         """Brokers with assigned replicas that are not up."""
-        return frozenset(broker for partition in self.partitions for broker in partition.replicas) - self.live_broker_ids
+        return frozenset(self._numbers_on) - self.live_broker_ids
+
+    @cached_property
+    def by_topic(self) -> Mapping[str, tuple[Partition, ...]]:
+        found: dict[str, list[Partition]] = {}
+        for partition in self.partitions:
+            found.setdefault(partition.topic, []).append(partition)
+        return {topic: tuple(partitions) for topic, partitions in found.items()}
+
+    @cached_property
+    def by_name(self) -> Mapping[TopicPartition, Partition]:
+        return ByName(self.by_topic)
+
+    @cached_property
+    def lagging(self) -> tuple[Partition, ...]:
+        """Partitions of which some replica is not in sync."""
+        return tuple(partition for partition in self.partitions if partition.lags)
 
     def renewed_topics(self, topic_ids: Mapping[str, str]) -> frozenset[str]:
         """Those of some topics that were deleted and made again under their names since they had these ids."""
@@ -96,7 +151,43 @@ class ClusterSnapshot(Model):
 
     def on_broker(self, broker_id: int) -> Iterator[Partition]:
         """Partitions that have a replica assigned to `broker_id`."""
-        return (partition for partition in self.partitions if broker_id in partition.replicas)
+        return (self.partitions[number] for number in self._numbers_on.get(broker_id, ()))
+
+    @cached_property
+    def _numbers_on(self) -> Mapping[int, Sequence[int]]:
+        """Broker -> where the partitions with a replica on it are in `partitions`."""
+        found: dict[int, array[int]] = {}
+        for number, partition in enumerate(self.partitions):
+            for broker in partition.replicas:
+                found.setdefault(broker, array("I")).append(number)
+        return found
+
+    def with_topics(self, newer: "ClusterSnapshot", topics: Collection[str]) -> "ClusterSnapshot":
+        """With what a newer look at some topics says of them; one of these that it doesn't have is gone.
+
+        The brokers are the newer ones too. What was counted here already isn't counted again.
+        """
+        renewed = frozenset(topics)
+        by_topic = {topic: found for topic, found in self.by_topic.items() if topic not in renewed}
+        by_topic |= newer.by_topic
+        by_topic = dict(sorted(by_topic.items()))
+        live = newer.live_broker_ids
+        minimum = {topic: self.minimum_in_sync[topic] for topic in by_topic if topic in self.minimum_in_sync}
+        ids = {topic: self.topic_ids[topic] for topic in by_topic if topic in self.topic_ids}
+        made = ClusterSnapshot(
+            cluster_id=self.cluster_id,
+            controller_id=newer.controller_id,
+            brokers=newer.brokers,
+            partitions=tuple(chain.from_iterable(by_topic.values())),
+            minimum_in_sync={**minimum, **newer.minimum_in_sync},
+            fenced_brokers=tuple(broker for broker in self.fenced_brokers if broker.id not in live),
+            topic_ids={**ids, **newer.topic_ids},
+            answered_by=newer.answered_by,
+        )
+        lagging = [partition for partition in self.lagging if partition.topic not in renewed]
+        counted = {"by_topic": by_topic, "lagging": tuple(sorted([*lagging, *newer.lagging], key=lambda one: one.name))}
+        vars(made).update(counted)
+        return made
 
 
 class Replica(NamedTuple):

@@ -122,8 +122,8 @@ class Plan(Model, ABC):
     def gone(self, snapshot: ClusterSnapshot) -> frozenset[TopicPartition]:
         """Its partitions that don't exist any more. Those of a topic that was made again under its name are others."""
         renewed = snapshot.renewed_topics(self.topic_ids)
-        there = {partition.name for partition in snapshot.partitions if partition.topic not in renewed}
-        return frozenset(partition.name for partition in self.planned if partition.name not in there)
+        names = (partition.name for partition in self.planned)
+        return frozenset(name for name in names if name.topic in renewed or name not in snapshot.by_name)
 
     def sha256(self) -> str:
         """The hash that an approval refers to: over everything that will be done, but not over when it was planned."""

@@ -9,7 +9,6 @@ keep it waiting for ever.
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
 from typing import NamedTuple
 
 from kafka_runbooks.models.cluster import ClusterSnapshot, Partition, Reassignment, TopicPartition
@@ -51,9 +50,9 @@ class Observation:
     refused: Mapping[TopicPartition, str] = field(default_factory=dict)
     """Partitions whose reassignment the controller refused a short while ago -> its reason. They are not asked for now."""
 
-    @cached_property
+    @property
     def partitions(self) -> Mapping[TopicPartition, Partition]:
-        return {partition.name: partition for partition in self.snapshot.partitions}
+        return self.snapshot.by_name
 
 
 class Admission(NamedTuple):

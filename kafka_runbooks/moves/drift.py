@@ -6,7 +6,6 @@ someone else make the rest of the plan void: it must be planned again, and appro
 was approved is carried out, and they are planned for afterwards.
 """
 
-from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping
 
 from kafka_runbooks.models.cluster import ClusterSnapshot, TopicPartition
@@ -17,12 +16,12 @@ from kafka_runbooks.models.replacement import ReplacementPlan
 
 def drift(plan: ReplacementPlan, snapshot: ClusterSnapshot) -> list[str]:
     """Every change to the partitions of the broker that is being replaced; empty where there is none."""
-    now = {partition.name: partition.replicas for partition in snapshot.partitions}
+    now = snapshot.by_name
     planned = {partition.name: partition for partition in plan.partitions}
     changed = [
-        moved_elsewhere(partition, now[name])
+        moved_elsewhere(partition, now[name].replicas)
         for name, partition in planned.items()
-        if name in now and now[name] not in (partition.before, partition.after)
+        if name in now and now[name].replicas not in (partition.before, partition.after)
     ]
     return [*changed, *_new_on([plan.broker_id], planned, snapshot)]
 
@@ -34,7 +33,7 @@ def added_partitions(plan: MovePlan, snapshot: ClusterSnapshot) -> list[str]:
     if plan.leaving:
         return list(_new_on(plan.leaving, planned - plan.gone(snapshot), snapshot))
     renewed = snapshot.renewed_topics(plan.topic_ids)
-    counts = Counter(partition.topic for partition in snapshot.partitions)
+    counts = {topic: len(snapshot.by_topic.get(topic, ())) for topic in plan.partition_counts}
     return [
         f"topic {topic}: {counts[topic]} partitions, {count} when it was planned"
         for topic, count in sorted(plan.partition_counts.items())
@@ -69,6 +68,6 @@ def moved_elsewhere(planned: PlannedPartition, replicas: tuple[int, ...]) -> str
 def _new_on(brokers: Iterable[int], planned: Collection[TopicPartition], snapshot: ClusterSnapshot) -> Iterator[str]:
     """Partitions on brokers that the plan empties or refills, which it doesn't know."""
     watched = set(brokers)
-    for partition in snapshot.partitions:
-        if partition.name not in planned and (found := watched.intersection(partition.replicas)):
-            yield f"{partition.name}: new on broker {min(found)}"
+    there = {partition.name: partition for broker in watched for partition in snapshot.on_broker(broker)}
+    for name in sorted(there.keys() - planned):
+        yield f"{name}: new on broker {min(watched.intersection(there[name].replicas))}"

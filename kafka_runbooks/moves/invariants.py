@@ -220,6 +220,8 @@ def _lagging(observation: Observation) -> tuple[list[TopicPartition], list[Topic
     live = {broker.id for broker in observation.snapshot.brokers}
     under, at = [], []
     for partition in observation.snapshot.partitions:
+        if partition.in_sync == partition.replicas:
+            continue
         reassignment = observation.reassignments.get(partition.name)
         adding = () if reassignment is None else reassignment.adding
         standing = [broker for broker in partition.replicas if broker not in adding]

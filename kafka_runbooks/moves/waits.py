@@ -28,7 +28,7 @@ def why_moves_wait(in_flight: Iterable[Move], snapshot: ClusterSnapshot, silent:
     Args:
         silent: brokers that are registered and gave no answer to the last question.
     """
-    partitions = {partition.name: partition for partition in snapshot.partitions}
+    partitions = snapshot.by_name
     live = snapshot.live_broker_ids
     causes: dict[str, list[TopicPartition]] = {}
     for move in in_flight:

@@ -183,11 +183,11 @@ def guard(snapshot: ClusterSnapshot, reassignments: Iterable[Reassignment]) -> t
     adding = {reassignment.name: set(reassignment.adding) for reassignment in reassignments}
     live = snapshot.live_broker_ids
     under, at = [], []
-    for partition in snapshot.partitions:
+    for partition in snapshot.lagging:
         standing = tuple(broker for broker in partition.replicas if broker not in adding.get(partition.name, ()))
         broken = not live.issuperset(standing) or set(standing).intersection(partition.offline)
         if not broken and not set(standing).issubset(partition.in_sync):
-            settled = partition.model_copy(update={"replicas": standing})
+            settled = partition._replace(replicas=standing)
             margin = min_isr_margin(settled, min_isr_of(snapshot, partition.topic), live)
             if margin < 0:
                 under.append(partition)

@@ -158,10 +158,10 @@ def waits_for(partitions: Iterable[Partition], destinations: Collection[int]) ->
     """Leader -> the destinations in sync for a partition that it leads: its acks=all producers wait for them."""
     found: dict[int, set[int]] = {}
     for partition in partitions:
-        in_sync = [broker for broker in destinations if broker in partition.in_sync and broker != partition.leader]
-        if in_sync and partition.leader is not None:
-            found.setdefault(partition.leader, set()).update(in_sync)
-    return {leader: frozenset(waited_for) for leader, waited_for in found.items()}
+        if partition.leader is not None:
+            found.setdefault(partition.leader, set()).update(partition.in_sync)
+    among = {leader: (followers - {leader}).intersection(destinations) for leader, followers in found.items()}
+    return {leader: frozenset(waited_for) for leader, waited_for in among.items() if waited_for}
 
 
 def is_sound(figure: float) -> bool:

@@ -42,7 +42,7 @@ def ready(snapshot: ClusterSnapshot, broker_id: int) -> bool:
 def test_where_every_broker_is_ready_any_one_may_go_down(snapshot: ClusterSnapshot) -> None:
     """The agent doesn't know min.insync.replicas; its stricter rule covers the one that does."""
     brokers = {broker for partition in snapshot.partitions for broker in partition.replicas}
-    whole = tuple(partition.model_copy(update={"in_sync": partition.replicas}) for partition in snapshot.partitions)
+    whole = tuple(partition._replace(in_sync=partition.replicas) for partition in snapshot.partitions)
     for observed in (snapshot, cluster(*whole, minimum=2, live=brokers)):
         if all(ready(observed, broker) for broker in brokers):
             for broker in brokers:

@@ -1,6 +1,7 @@
 """`protocols.Kafka` on a `World`."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 
 from kafka_runbooks.clients.errors import Unreachable
@@ -39,7 +40,7 @@ class FakeKafka:
         self._note()
         answered_by = self.world.asked_broker if self.world.asked_broker is not None else now.controller_id
         known = self._known.get(answered_by, self._seen[0]) if answered_by is not None else self._seen[0]
-        return known.model_copy(update={"answered_by": answered_by})
+        return replace(known, answered_by=answered_by)
 
     def _note(self) -> None:
         """A broker that is cut off keeps the metadata that it had; the others have the newest."""

@@ -37,7 +37,7 @@ def test_a_broker_that_does_not_answer_is_named_with_what_waits_for_it() -> None
 
 
 def test_replicas_on_a_failed_log_directory_are_named() -> None:
-    broken = part((2, 1), (2,)).model_copy(update={"offline": (1,)})
+    broken = part((2, 1), (2,))._replace(offline=(1,))
     found = hold(cluster(broken, minimum=1), 1, [broken], 0.0)
     assert found is not None and "log directory of broker 1 is offline" in found.reason and found.blocking == ("t-0",)
 

@@ -1,5 +1,7 @@
 """What counts as drift of a plan, and what doesn't."""
 
+from dataclasses import replace
+
 from kafka_runbooks.models.cluster import Broker, ClusterSnapshot, Partition
 from kafka_runbooks.models.kubernetes import BrokerPlace
 from kafka_runbooks.models.plans import PlannedPartition
@@ -52,7 +54,7 @@ def test_moves_drift_by_partitions_that_they_should_have_covered() -> None:
     assert added_partitions(plan, grown) == ["t-5: new on broker 1"], "elsewhere they don't matter to brokers that are emptied"
     stays = plan.model_copy(update={"leaving": ()})
     assert added_partitions(stays, grown) == ["topic t: 4 partitions, 2 when it was planned"]
-    again = grown.model_copy(update={"topic_ids": {"t": "second"}})
+    again = replace(grown, topic_ids={"t": "second"})
     assert added_partitions(stays, again) == [], "another topic under the same name"
     assert added_partitions(plan.inverse(), grown) == [], "the way back covers only what the plan did"
 

@@ -122,8 +122,8 @@ def test_a_lower_replication_factor_is_no_defect_where_it_was_asked_for() -> Non
 def test_what_has_no_in_sync_copy_keeps_its_replicas_and_is_a_reason() -> None:
     """It is not so already, and no word of an operator makes the copies that lack records complete."""
     at = observed()
-    lost = at.snapshot.partitions[0].model_copy(update={"in_sync": (), "leader": None})
-    snapshot = at.snapshot.model_copy(update={"partitions": (lost, *at.snapshot.partitions[1:])})
+    lost = at.snapshot.partitions[0]._replace(in_sync=(), leader=None)
+    snapshot = replace(at.snapshot, partitions=(lost, *at.snapshot.partitions[1:]))
     at = replace(at, snapshot=snapshot, cluster=snapshots.from_snapshot(snapshots.observed(snapshot, at.sizes, ())))
     request = SetReplicationFactorInput(**COMMON, topics=("t",), replication_factor=1)
     result = planning.replication_factor(at, request)

@@ -1,5 +1,7 @@
 """Which brokers a request means, on the fakes' cluster."""
 
+from dataclasses import replace
+
 import pytest
 
 from kafka_runbooks.models.cluster import ClusterSnapshot, ReplicaSizes
@@ -39,7 +41,7 @@ def test_a_rack_without_any_live_broker_is_known_too(world: World) -> None:
 def test_a_dead_broker_whose_rack_is_not_known_is_named(world: World) -> None:
     """An older cluster doesn't tell of brokers that are down."""
     world.kill_broker(1003)
-    snapshot = FakeKafka(world).snapshot().model_copy(update={"fenced_brokers": ()})
+    snapshot = replace(FakeKafka(world).snapshot(), fenced_brokers=())
     with pytest.raises(InvalidRequest, match=r"brokers \[1003\] hold replicas, are down, and their rack isn't known"):
         leaving(snapshot)
 

@@ -274,7 +274,7 @@ def test_a_replica_on_a_failed_log_directory_of_a_live_broker_does_not_lag() -> 
     observation = world.observe()
     assert guard(observation.snapshot, ())[0], "a replica that only lags is waited for"
     (partition,) = observation.snapshot.partitions
-    broken = observation.snapshot.model_copy(update={"partitions": (partition.model_copy(update={"offline": (1,)}),)})
+    broken = replace(observation.snapshot, partitions=(partition._replace(offline=(1,)),))
     assert guard(broken, ()) == ([], [])
     assert decide(plan, replace(observation, snapshot=broken), MoveLimits()).submit == plan.moves
 

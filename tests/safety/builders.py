@@ -1,6 +1,7 @@
 """Small clusters: by hand, and drawn by hypothesis."""
 
 from collections.abc import Collection
+from dataclasses import replace
 
 from hypothesis import strategies as st
 
@@ -35,4 +36,4 @@ def clusters(draw: st.DrawFn) -> ClusterSnapshot:
         in_sync = [broker for broker in replicas if draw(st.integers(0, 3))]
         partitions.append(part(replicas, in_sync, number, topic))
     live = [broker for broker in brokers if draw(st.integers(0, 4))]
-    return cluster(*partitions, minimum=1, live=live).model_copy(update={"minimum_in_sync": minimum})
+    return replace(cluster(*partitions, minimum=1, live=live), minimum_in_sync=minimum)

@@ -1,5 +1,7 @@
 """Every reason not to move, at once, from plain snapshots."""
 
+from dataclasses import replace
+
 from kafka_runbooks.models.cluster import Broker, ClusterSnapshot, Partition, Reassignment, TopicPartition
 from kafka_runbooks.models.kubernetes import BrokerPod, StatefulSet
 from kafka_runbooks.models.moves import Move, MovePlan
@@ -107,7 +109,7 @@ def test_as_few_replicas_as_the_minimum_can_spare_none() -> None:
 
 def in_sync(seen: ClusterSnapshot, *brokers: int, leader: int | None) -> ClusterSnapshot:
     (partition,) = seen.partitions
-    return seen.model_copy(update={"partitions": (partition.model_copy(update={"in_sync": brokers, "leader": leader}),)})
+    return replace(seen, partitions=(partition._replace(in_sync=brokers, leader=leader),))
 
 
 def test_nobody_can_acknowledge_the_loss_of_the_last_good_replica() -> None:

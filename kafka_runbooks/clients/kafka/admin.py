@@ -80,7 +80,7 @@ class KafkaAdmin:
                 sizes.update(answer[0])
                 directories[broker_id] = answer[1]
         volumes = {broker_id: _volumes(found) for broker_id, found in directories.items()}
-        return ReplicaSizes(
+        return ReplicaSizes.model_construct(  # Checking every replica would cost more than asking for it.
             size_bytes=sizes,
             unanswered_broker_ids=tuple(broker_id for broker_id, answer in answers.items() if answer is None),
             total_bytes={broker_id: sum(total for total, _ in found) for broker_id, found in volumes.items() if found},
