@@ -17,6 +17,7 @@ from kafka_runbooks.models.replacement import ReplacementPlan
 from kafka_runbooks.models.status import Progress
 from kafka_runbooks.moves.catch_up import acknowledged_losses, copied_to, copies_to, hold
 from kafka_runbooks.moves.progress import Pace
+from kafka_runbooks.safety.urgency import urgent_among
 from kafka_runbooks.throttle import controller, leases
 
 SOLE_REPLICA_PATIENCE_SECONDS = 15.0
@@ -66,7 +67,8 @@ class CatchUpActivities(Steps):
             done, left = copied_to(broker_id, plan, assigned, last)
             now = time.monotonic()
             pace.observe(now, done + len(in_sync))
-            throttling.adapt(copies_to(broker_id, late), live, partitions=snapshot.partitions)
+            urgency = urgent_among(late, snapshot)
+            throttling.adapt(copies_to(broker_id, late), live, partitions=snapshot.partitions, urgency=urgency)
             held = hold(snapshot, broker_id, late, pace.still_for_seconds(now), set(sizes.unanswered_broker_ids) & live)
             waiting = None if held is None else reporter.waiting(held.reason, held.resumes_when, held.blocking)
             note = f"throttle: {throttling.reason}"
@@ -115,7 +117,13 @@ class CatchUpActivities(Steps):
             if not total:
                 raise NoReplica(f"brokers: {names} hold no replica")
             copies = leases.catching_up(snapshot.partitions, request.brokers)
-            throttling.adapt(copies, snapshot.live_broker_ids, expected_down=request.brokers, partitions=snapshot.partitions)
+            throttling.adapt(
+                copies,
+                snapshot.live_broker_ids,
+                expected_down=request.brokers,
+                partitions=snapshot.partitions,
+                urgency=urgent_among((copy.partition for copy in copies), snapshot),
+            )
             missing = sum(len(copy.destinations) for copy in copies)
             waiting = None
             if away := sorted(set(request.brokers) - snapshot.live_broker_ids):

@@ -88,14 +88,16 @@ def throttle(
     rates: Mapping[int, ThrottleRates] | int,
     *,
     lowest_bytes_per_s: int | None = None,
+    beside: Collection[tuple[TopicPartition, int]] = (),
 ) -> Ledger:
     """Take the leases that hold these copies at the rates: topics' entries first, then each live broker's rates.
 
     Args:
         rates: bytes per second by broker and direction; a number is the leader rate of every live source.
+        beside: copies that no entry holds now (`throttle.urgent`).
         lowest_bytes_per_s: see `RateLease`.
     """
-    ledger = list_entries(kafka, kubernetes, fence, ledger, leases.entries_for(copies, live))
+    ledger = list_entries(kafka, kubernetes, fence, ledger, leases.entries_for(copies, live, beside))
     if isinstance(rates, int):
         rates = dict.fromkeys(leases.sources_of(copies, live), ThrottleRates(leader_bytes_per_s=rates))
     wanted = {broker: found for broker, found in rates.items() if broker in live}
@@ -152,6 +154,25 @@ def remove_finished_entries(
     refused = kafka.set_throttled_replicas({topic: leases.remove_entries(lists[topic], done[topic]) for topic in lists})
     gone = {topic: lease for topic, lease in done.items() if topic not in refused}
     return write(kubernetes, ledger.model_copy(update={"entries": leases.without_entries(ledger.entries, gone)}))
+
+
+def leave_out(kafka: Kafka, fence: Fence, ledger: Ledger, beside: Collection[tuple[TopicPartition, int]]) -> dict[str, str]:
+    """Take the run's entries of some copies off the topics' lists, and keep them in the ledger.
+
+    So they go back without a record, in an outage of the Kubernetes API too; and the next attempt after a crash puts them back,
+    unless it leaves them out again.
+
+    Returns:
+        The topics whose lists Kafka refuses to change, with its reason: they stay throttled.
+    """
+    own = leases.entries_beside(ledger.entries, beside)
+    lists = kafka.throttled_replicas(own) if own else {}
+    without = {topic: leases.remove_entries(found, own[topic]) for topic, found in lists.items()}
+    changed = {topic: entries for topic, entries in without.items() if entries != lists[topic]}
+    if not changed:
+        return {}
+    fence.check()
+    return kafka.set_throttled_replicas(changed)
 
 
 def set_rates(

@@ -28,6 +28,7 @@ from kafka_runbooks.moves.progress import CopyProgress, EtaError, Pace, copied, 
 from kafka_runbooks.moves.refusals import Refusals
 from kafka_runbooks.moves.waits import brokers_that_matter, why_moves_wait
 from kafka_runbooks.moves.window import WindowDecision, decide
+from kafka_runbooks.safety.urgency import urgent_among
 
 DEAD_SECONDS = 60.0
 """A destination that is down for this long, together with its node or its pod, is given up."""
@@ -161,7 +162,9 @@ class Mover:
             ledgers.write(self._clients.kubernetes, ledger.model_copy(update={"reassignments": reassignments}))
         if copying:
             live, leaving = snapshot.live_broker_ids, self._plan.leaving
-            self._throttling.adapt(copying, live, expected_down=leaving, partitions=snapshot.partitions)
+            adding = {move.name: move.arriving for move in (*decision.in_flight, *decision.submit)}
+            urgency = urgent_among((copy.partition for copy in copying), snapshot, adding)
+            self._throttling.adapt(copying, live, expected_down=leaving, partitions=snapshot.partitions, urgency=urgency)
         if decision.submit and copying:
             self._throttling.take(copying, snapshot.live_broker_ids)
         held_back = self._refusals.held(time.monotonic())

@@ -72,6 +72,16 @@ class Learned(Model):
     """When request times were last out of bounds; None: never, and then the broker may be able to carry more."""
 
 
+class Budget(Model):
+    """What may be copied beside a broker's lists in one direction, of partitions that can't wait (`throttle.urgent`)."""
+
+    bytes_per_s: int = 0
+    may_grow: bool = False
+    """Whether more copies may be left out of the lists now; if not, those that are may stay."""
+    slow_at: datetime | None = None
+    """When request times were last out of bounds."""
+
+
 class Rate(Model):
     """The rate of one broker in one direction, its reason, and what must be remembered until the next observation."""
 
@@ -82,6 +92,7 @@ class Rate(Model):
     lag_bytes: float | None = None
     """What was missing on the replicas that are moving, at the last observation."""
     learned: Learned | None = None
+    urgent: Budget = Budget()
 
 
 class Slowness(Model):

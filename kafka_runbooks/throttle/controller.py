@@ -5,6 +5,9 @@ and Cruise Control's concurrency adjuster: up in small steps while request times
 as they are not. A rate close to its target doesn't change (hysteresis). It rises only if request times are known to be good and
 the rate is actually used. Without metrics it stays as it is, and after a few such observations is halved at each, down to the
 floor. A rate is never removed here, and always lies between floor and ceiling.
+
+What a replica needs only to keep up with production is the lowest that a rate falls to for want of metrics or of headroom, with a
+quarter and the floor on top: below it a copy never ends. Request times alone come before that.
 """
 
 from collections.abc import Iterable, Mapping
@@ -12,9 +15,9 @@ from datetime import datetime
 from typing import NamedTuple
 
 from kafka_runbooks.models.cluster import Direction
-from kafka_runbooks.models.throttles import AdaptiveThrottle, FixedThrottle, Rate, Rates, Slowness
-from kafka_runbooks.models.traffic import TrafficReport
-from kafka_runbooks.throttle import latency_guard, measurements
+from kafka_runbooks.models.throttles import AdaptiveThrottle, Budget, FixedThrottle, Rate, Rates, Slowness
+from kafka_runbooks.models.traffic import BrokerTraffic, TrafficReport
+from kafka_runbooks.throttle import latency_guard, measurements, urgent
 from kafka_runbooks.throttle.headroom import Capacity, headroom, known_good, learn
 from kafka_runbooks.throttle.latency_guard import Finding, Latency
 from kafka_runbooks.throttle.measurements import PerBroker, RequestTimes
@@ -34,7 +37,8 @@ USED_SHARE = 0.1
 """If less than this share of the rate is used, the rate is not the bottleneck; raising it would only allow a burst later. It is
 this low because small partitions arrive in bursts: a fifth of the rate was measured in normal operation."""
 KEEP_UP_FACTOR = 1.25
-"""On what only keeps up, for a copy that is held: production varies. The floor comes on top of it."""
+"""On what only keeps up: production varies. The floor comes on top of it."""
+URGENT_FIRST = "no faster than needed: partitions that can't wait are copied first"
 DEFAULT_CEILING_BYTES_PER_S = 100_000_000
 FIXED = "fixed by the operator"
 
@@ -62,8 +66,12 @@ class Observation(NamedTuple):
     capacities: Mapping[int, Capacity] = {}
     waits_for: Mapping[int, frozenset[int]] = {}
     """Leader -> the destinations in sync for a partition that it leads: its acks=all producers wait for them."""
-    held_at_floor: str = ""
-    """A reason to replicate no faster than needed, e.g. that a broker is down which holds replicas of what is copied."""
+    held: Mapping[tuple[Direction, int], str] = {}
+    """Who is to replicate no faster than needed, and why: e.g. a broker is down that holds replicas of what it copies."""
+    urgent: Participants = Participants(frozenset())
+    """Brokers that copy partitions which can't wait."""
+    beside: Participants = Participants(frozenset())
+    """Those of them that have had such copies left out of their lists since the last observation."""
     keeps_up: PerBroker | None = None
     """Bytes per second at which replicas neither catch up nor fall behind (`feasibility`)."""
 
@@ -122,7 +130,7 @@ def adapt(throttle: AdaptiveThrottle | FixedThrottle, now: Rates, participants: 
         )
     waited_for = latency_guard.slow_for_destinations(findings, observation.waits_for)
     leader = {
-        broker: _next(throttle, Direction.LEADER, broker, rate, findings[broker], observation)
+        broker: _both(throttle, Direction.LEADER, broker, rate, findings[broker], observation)
         for broker, rate in now.leader.items()
     }
     follower = {}
@@ -131,7 +139,7 @@ def adapt(throttle: AdaptiveThrottle | FixedThrottle, now: Rates, participants: 
         if broker in waited_for and finding.latency is not Latency.SLOW:
             slow, found = waited_for[broker]
             finding = Finding(Latency.SLOW, f"broker {slow} waits for it: {found.why}")
-        follower[broker] = _next(throttle, Direction.FOLLOWER, broker, rate, finding, observation)
+        follower[broker] = _both(throttle, Direction.FOLLOWER, broker, rate, finding, observation)
     return Rates(leader=leader, follower=follower, slowness=slowness)
 
 
@@ -161,13 +169,63 @@ def with_participants(throttle: AdaptiveThrottle | FixedThrottle, now: Rates, pa
     )
 
 
+def _both(
+    throttle: AdaptiveThrottle, direction: Direction, broker: int, before: Rate, finding: Finding, observation: Observation
+) -> Rate:
+    """The next rate, and what may be copied beside it of partitions that can't wait."""
+    rate = _next(throttle, direction, broker, before, finding, observation)
+    if broker not in observation.urgent.of(direction):
+        return rate.model_copy(update={"urgent": Budget(slow_at=before.urgent.slow_at)})
+    room = _headroom(throttle, direction, broker, observation)
+    # The rest goes down to that as soon as something is copied beside it.
+    left = None if room is None else room - _needed(throttle, direction, broker, observation)
+    is_used = broker in observation.beside.of(direction)
+    found = urgent.budget(before.urgent, left, finding.latency, is_used=is_used, at=observation.at)
+    return rate.model_copy(update={"urgent": found})
+
+
+def _highest(throttle: AdaptiveThrottle, direction: Direction, broker: int, observation: Observation) -> int:
+    capacity = observation.capacities.get(broker, Capacity()).of(direction)
+    return ceiling(throttle, [] if capacity is None else [capacity], _share(throttle, direction))
+
+
+def _share(throttle: AdaptiveThrottle, direction: Direction) -> float:
+    return throttle.source_share if direction is Direction.LEADER else throttle.destination_share
+
+
+def _needed(throttle: AdaptiveThrottle, direction: Direction, broker: int, observation: Observation) -> float:
+    """What keeps up with production, and a share on top of it."""
+    keeps_up = _sound(observation.keeps_up, direction, broker) or 0.0
+    return min(throttle.floor_bytes_per_s + keeps_up * KEEP_UP_FACTOR, _highest(throttle, direction, broker, observation))
+
+
+def _headroom(throttle: AdaptiveThrottle, direction: Direction, broker: int, observation: Observation) -> float | None:
+    """What a broker's capacity leaves for this run, whatever the ceiling; None: not known."""
+    capacity = observation.capacities.get(broker, Capacity()).of(direction)
+    traffic = observation.traffic.by_broker.get(broker)
+    if traffic is None or measurements.trouble(traffic, observation.at):
+        return None
+    if capacity is None:
+        return float(DEFAULT_CEILING_BYTES_PER_S)
+    carried = measurements.total(traffic, direction)
+    if carried is None:
+        return None
+    return headroom(capacity, carried, _own(traffic, direction, broker, observation), _share(throttle, direction))
+
+
+def _own(traffic: BrokerTraffic, direction: Direction, broker: int, observation: Observation) -> float:
+    """What this run moves of a broker's traffic: never more than all of its replication."""
+    is_out = direction is Direction.LEADER
+    replicated = traffic.replication_out_bytes_per_s if is_out else traffic.replication_in_bytes_per_s
+    return min(_sound(observation.moved, direction, broker) or 0.0, replicated or 0.0)
+
+
 def _next(
     throttle: AdaptiveThrottle, direction: Direction, broker: int, before: Rate, finding: Finding, observation: Observation
 ) -> Rate:
     floor = throttle.floor_bytes_per_s
-    share = throttle.source_share if direction is Direction.LEADER else throttle.destination_share
     capacity = observation.capacities.get(broker, Capacity()).of(direction)
-    highest = ceiling(throttle, [] if capacity is None else [capacity], share)
+    highest = _highest(throttle, direction, broker, observation)
     rate = min(max(before.bytes_per_s, floor), highest)
     halved = max(floor, rate // 2)
 
@@ -184,12 +242,13 @@ def _next(
 
     if finding.latency is Latency.SLOW:
         return decide(halved, f"halved: {finding.why}" if rate > floor else f"at the floor: {finding.why}")
-    if observation.held_at_floor:
-        keeps_up = _sound(observation.keeps_up, direction, broker) or 0.0
-        held = min(floor + keeps_up * KEEP_UP_FACTOR if keeps_up else floor, highest)
-        if rate < held and finding.latency is not Latency.GOOD:
-            return decide(rate, f"unchanged: {finding.why}; {observation.held_at_floor}")
-        return decide(min(held, rate + max(1.0, (highest - floor) / STEPS_FROM_FLOOR_TO_CEILING)), observation.held_at_floor)
+    needed = _needed(throttle, direction, broker, observation)
+    held = URGENT_FIRST if broker in observation.beside.of(direction) else observation.held.get((direction, broker))
+    if held:
+        if rate < needed and finding.latency is not Latency.GOOD:
+            return decide(rate, f"unchanged: {finding.why}; {held}")
+        return decide(min(needed, rate + max(1.0, (highest - floor) / STEPS_FROM_FLOOR_TO_CEILING)), held)
+    lowest = max(halved, min(rate, needed))
     if finding.latency is Latency.UNKNOWN or (capacity is not None and carried is None):
         what = observation.traffic.problems.get(broker) or (
             finding.why if finding.latency is Latency.UNKNOWN else "its traffic is not known"
@@ -197,23 +256,23 @@ def _next(
         blind = before.blind_observations + 1
         if blind < OBSERVATIONS_WITHOUT_METRICS:
             return decide(rate, f"unchanged: {what}", blind)
-        return decide(halved, f"reduced towards the floor: {what}, for {blind} observations in a row", blind)
+        return decide(lowest, f"reduced towards the floor: {what}, for {blind} observations in a row", blind)
 
     own = _sound(observation.moved, direction, broker)
     replicated = None
     if carried is not None and traffic is not None:
         replicated = traffic.replication_out_bytes_per_s if direction is Direction.LEADER else traffic.replication_in_bytes_per_s
-    if capacity is None or carried is None:
+    if capacity is None or carried is None or traffic is None:
         target, usage = float(highest), "capacity not known"
     else:
-        target = headroom(capacity, carried, min(own or 0.0, replicated or 0.0), share)
+        target = headroom(capacity, carried, _own(traffic, direction, broker, observation), _share(throttle, direction))
         usage = f"{_mega(carried)} of {_mega(capacity)} MB/s are used, {_mega(own or 0.0)} by this run"
     target = min(max(target, floor), highest)
     if abs(target - rate) <= throttle.change_threshold * rate and (rate == highest or target < highest):
         where = "at the ceiling" if rate == highest else "at the headroom"
         return decide(rate, f"{where}: {usage}")
     if target < rate:
-        return decide(max(target, halved), f"less headroom: {usage}")
+        return decide(max(target, lowest), f"less headroom: {usage}")
     if finding.latency is Latency.UNSURE:
         return decide(rate, f"unchanged: {finding.why}")
     if own is None:

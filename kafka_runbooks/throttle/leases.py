@@ -23,22 +23,30 @@ EVERY_REPLICA = "*"
 NO_RATES = ThrottleRates()
 
 
-def entries_for(moves: Iterable[Copy], live: frozenset[int]) -> dict[str, EntryLease]:
+def entries_for(
+    moves: Iterable[Copy], live: frozenset[int], beside: Collection[tuple[TopicPartition, int]] = ()
+) -> dict[str, EntryLease]:
     """The list entries that throttle exactly these copies.
 
     Args:
         moves: partitions, each with the brokers that receive its data.
         live: brokers that are up. Every live replica is a source, not only the leader: leadership moves during a copy.
+        beside: copies that are left out (`throttle.urgent`). A source's entry holds all that is fetched of its partition, so
+            none of that partition is listed; at other destinations their own entries still hold it.
 
     Returns:
         Topic -> entries, sorted by partition and broker.
     """
     leader: dict[str, set[tuple[int, int]]] = {}
     follower: dict[str, set[tuple[int, int]]] = {}
+    unlisted, copied_beside = {name for name, _ in beside}, set(beside)
     for partition, destinations in moves:
         sources = [broker for broker in partition.replicas if broker in live and broker not in destinations]
+        if partition.name in unlisted:
+            sources = []
+        held = [broker for broker in destinations if (partition.name, broker) not in copied_beside]
         leader.setdefault(partition.topic, set()).update((partition.partition, broker) for broker in sources)
-        follower.setdefault(partition.topic, set()).update((partition.partition, broker) for broker in destinations)
+        follower.setdefault(partition.topic, set()).update((partition.partition, broker) for broker in held)
     return {topic: EntryLease(leader=_entries(leader[topic]), follower=_entries(follower[topic])) for topic in sorted(leader)}
 
 
@@ -66,6 +74,25 @@ def with_other_fetchers(moves: Iterable[Copy], live: frozenset[int]) -> list[Cop
 def flowing(moves: Iterable[Copy], live: frozenset[int]) -> list[Copy]:
     """The copies whose data can flow: some broker that they arrive on is up."""
     return [copy for copy in moves if live.intersection(copy.destinations)]
+
+
+def held_by_a_broker_that_is_down(
+    moves: Iterable[Copy], live: frozenset[int], expected_down: Collection[int] = ()
+) -> dict[tuple[Direction, int], frozenset[int]]:
+    """Who takes part in copying partitions of which another broker, which is down, has a replica -> those brokers.
+
+    All others share nothing with it.
+    """
+    found: dict[tuple[Direction, int], set[int]] = {}
+    for partition, destinations in moves:
+        copy = [Copy(partition, destinations)]
+        down = down_beside(copy, live).difference(expected_down)
+        if down:
+            for source in sources_of(copy, live):
+                found.setdefault((Direction.LEADER, source), set()).update(down)
+            for destination in destinations_of(copy, live):
+                found.setdefault((Direction.FOLLOWER, destination), set()).update(down)
+    return {key: frozenset(down) for key, down in found.items()}
 
 
 def down_beside(moves: Iterable[Copy], live: frozenset[int]) -> frozenset[int]:
@@ -121,6 +148,44 @@ def entries_to_remove(held: Mapping[str, EntryLease], moving: Collection[TopicPa
         topic: EntryLease(leader=done(topic, lease.leader), follower=done(topic, lease.follower)) for topic, lease in held.items()
     }
     return {topic: lease for topic, lease in found.items() if lease.leader or lease.follower}
+
+
+def entries_beside(held: Mapping[str, EntryLease], beside: Collection[tuple[TopicPartition, int]]) -> dict[str, EntryLease]:
+    """The run's entries that hold these copies back: topic -> entries.
+
+    They stay in the ledger while they are out of the lists: whoever puts them back needs no record first.
+    """
+    unlisted: dict[str, set[str]] = {}
+    followers = {(name.topic, f"{name.partition}:{destination}") for name, destination in beside}
+    for name, _ in beside:
+        unlisted.setdefault(name.topic, set()).add(str(name.partition))
+    found = {
+        topic: EntryLease(
+            leader=tuple(entry for entry in held[topic].leader if entry.split(":")[0] in partitions),
+            follower=tuple(entry for entry in held[topic].follower if (topic, entry) in followers),
+        )
+        for topic, partitions in unlisted.items()
+        if topic in held
+    }
+    return {topic: lease for topic, lease in found.items() if lease.leader or lease.follower}
+
+
+def holds(held: Mapping[str, EntryLease], name: TopicPartition, source: int, destination: int) -> bool:
+    """Whether the run's own entries hold a copy, on both sides: those of others, and `*`, it can't leave out."""
+    lease = held.get(name.topic, EntryLease())
+    return f"{name.partition}:{source}" in lease.leader and f"{name.partition}:{destination}" in lease.follower
+
+
+def only_held(wanted: Mapping[str, EntryLease], held: Mapping[str, EntryLease]) -> dict[str, EntryLease]:
+    """Those of some entries that the ledger has: they may be set without another record."""
+    return {
+        topic: EntryLease(
+            leader=tuple(entry for entry in lease.leader if entry in held[topic].leader),
+            follower=tuple(entry for entry in lease.follower if entry in held[topic].follower),
+        )
+        for topic, lease in wanted.items()
+        if topic in held
+    }
 
 
 def remove_entries(observed: ThrottledReplicas, own: EntryLease) -> ThrottledReplicas:

@@ -58,6 +58,8 @@ def observations(draw: st.DrawFn, brokers: tuple[int, ...] = (1001, 1002, 1003))
         found.append(traffic(broker, at - age, **figures, produce_p99_ms=draw(milliseconds), fetch_p99_ms=draw(milliseconds)))
     rates = st.dictionaries(st.sampled_from(brokers), st.floats(0, 2e8) | st.just(float("nan")))
     windows = st.none() | st.just(RequestWindow(0, None)) | st.builds(RequestWindow, st.integers(1, 900), st.floats(0, 9_000))
+    keys = st.tuples(st.sampled_from(Direction), st.sampled_from(brokers))
+    some = st.builds(Participants, *[st.frozensets(st.sampled_from(brokers))] * 2)
     return Observation(
         at=at,
         traffic=TrafficReport(by_broker={broker.broker_id: broker for broker in found}),
@@ -66,7 +68,10 @@ def observations(draw: st.DrawFn, brokers: tuple[int, ...] = (1001, 1002, 1003))
         lag=draw(st.none() | st.builds(PerBroker, rates, rates)),
         capacities={broker: Capacity(capacity, capacity) for broker, capacity in draw(rates).items() if capacity > 0},
         waits_for={1001: frozenset({1003})} if draw(st.booleans()) else {},
-        held_at_floor=draw(st.sampled_from(["", "", "", "broker 9 is down"])),
+        held=draw(st.dictionaries(keys, st.just("broker 9 is down"), max_size=2)),
+        urgent=draw(some),
+        beside=draw(some),
+        keeps_up=draw(st.none() | st.builds(PerBroker, rates, rates)),
     )
 
 
@@ -79,7 +84,8 @@ def test_rates_stay_between_floor_and_ceiling_and_change_by_bounded_steps(severa
             before = numbers(now)[key]
             assert FLOOR <= rate <= CEILING
             assert rate <= before + 2 * STEP + 1
-            assert rate >= before // 2 or observation.held_at_floor
+            direction, broker = key
+            assert rate >= before // 2 or key in observation.held or broker in observation.beside.of(direction)
         assert all(rate.why for direction in Direction for rate in after.of(direction).values())
         now = Rates.model_validate_json(after.model_dump_json())
         assert now == after, "a heartbeat carries it to the next attempt"
@@ -239,15 +245,49 @@ def test_a_destination_that_falls_behind_rises_twice_as_fast() -> None:
     assert "more is produced than arrives" in now.follower[1003].why
 
 
-def test_while_another_broker_is_down_it_is_the_floor_at_once() -> None:
+def test_while_another_broker_is_down_those_that_share_with_it_are_at_the_floor_at_once() -> None:
     after = adapt(
         THROTTLE,
         at_rate(80 * MEGABYTE),
         TWO,
-        good_observation(at_rate(80 * MEGABYTE))._replace(held_at_floor="broker 1009 is down"),
+        good_observation(at_rate(80 * MEGABYTE))._replace(
+            held={(Direction.LEADER, 1001): "broker 1009 is down", (Direction.FOLLOWER, 1003): "broker 1009 is down"}
+        ),
     )
-    assert set(numbers(after).values()) == {FLOOR}
-    assert after.reason() == "broker 1009 is down"
+    assert after.leader[1001].bytes_per_s == after.follower[1003].bytes_per_s == FLOOR
+    assert after.leader[1002].bytes_per_s == 80 * MEGABYTE + STEP, "it shares nothing with the one that is down"
+    assert "1001 out, 1003 in: broker 1009 is down" in after.reason()
+
+
+def test_without_metrics_or_headroom_no_rate_falls_below_what_keeps_up_and_a_share() -> None:
+    """At 10 MB/s where 40 are needed only to keep up, a copy never ends."""
+    keeps_up = PerBroker({1001: 40.0 * MEGABYTE}, {1003: 40.0 * MEGABYTE})
+    lowest = FLOOR + 50 * MEGABYTE
+    blind = busy = at_rate(CEILING)
+    for number in range(8):
+        at = START + number * INTERVAL
+        blind = adapt(THROTTLE, blind, TWO, Observation(at=at, traffic=TrafficReport(), keeps_up=keeps_up))
+        full = report(*(traffic(broker, at, in_bytes_per_s=2e8, out_bytes_per_s=2e8) for broker in (1001, 1002, 1003)))
+        capacities = dict.fromkeys((1001, 1002, 1003), Capacity(2e8, 2e8))
+        busy = adapt(THROTTLE, busy, TWO, Observation(at, full, moved=all_used(busy), capacities=capacities, keeps_up=keeps_up))
+    for found in (blind, busy):
+        assert found.leader[1001].bytes_per_s == found.follower[1003].bytes_per_s == lowest
+        assert found.leader[1002].bytes_per_s == FLOOR, "nothing keeps up there"
+
+
+def test_what_can_not_wait_gets_the_room_of_the_capacity_and_the_rest_what_it_needs() -> None:
+    """Whatever the ceiling: that is for what can wait."""
+    one, capacity = Participants(frozenset({1001})), 1_000.0 * MEGABYTE
+    now, budgets = at_rate(80 * MEGABYTE, one), []
+    for number in range(6):
+        observation = good_observation(now, START + number * INTERVAL, capacity)
+        now = adapt(THROTTLE, now, one, observation._replace(urgent=one, beside=one if number else Participants(frozenset())))
+        budgets.append(now.leader[1001].urgent.bytes_per_s)
+        assert now.leader[1001].bytes_per_s == (FLOOR if number else 80 * MEGABYTE + STEP), "it gives way once the others go"
+    room = 0.8 * capacity - FLOOR
+    assert budgets == [room / 8, room / 4, room / 2, room, room, room]
+    now = adapt(THROTTLE, now, one, good_observation(now, START + 6 * INTERVAL, capacity))
+    assert now.leader[1001].urgent.bytes_per_s == 0, "nothing is urgent any more"
 
 
 def test_beyond_what_is_known_to_go_well_it_goes_in_small_steps() -> None:
