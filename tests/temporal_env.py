@@ -17,6 +17,7 @@ from temporalio.client import Client, WorkflowHandle
 from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.testing import WorkflowEnvironment
 
+from activities.pools import Pool
 from kafka_runbooks import search_attributes
 from kafka_runbooks.catalogue import RUNBOOKS
 from kafka_runbooks.clients.clusters import ClusterClients, ClusterSettings
@@ -138,6 +139,13 @@ async def bench(
     clusters = WorldClusters(world, task_queue, kafka)
     often, grace = timedelta(milliseconds=200), timedelta(seconds=5)
     async with working(
-        environment.client, clusters, task_queue, slots=slots, failures=BUGS, heartbeat_interval=often, grace=grace
+        environment.client,
+        clusters,
+        task_queue,
+        slots=dict.fromkeys(Pool, slots),
+        cached_workflows=100,
+        failures=BUGS,
+        heartbeat_interval=often,
+        grace=grace,
     ):
         yield Bench(environment.client, world, task_queue, cluster=task_queue, clusters=clusters)

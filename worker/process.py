@@ -55,7 +55,14 @@ async def run_worker(settings: WorkerSettings, clusters: Clusters) -> None:
     client = await connect(Runtime(telemetry=TelemetryConfig(metrics=metrics)))
     health = serve_health(settings.health_port, loop)
     loop.set_default_executor(ThreadPoolExecutor(4, "default"))
-    async with working(client, clusters, settings.task_queue, slots=settings.activity_threads, build_id=settings.build_id):
+    async with working(
+        client,
+        clusters,
+        settings.task_queue,
+        slots=settings.slots,
+        cached_workflows=settings.cached_workflows,
+        build_id=settings.build_id,
+    ):
         log.info("worker polls", task_queue=settings.task_queue, clusters=clusters.names(), build_id=settings.build_id)
         await stop.wait()
         log.info("worker ends", grace_seconds=GRACE.total_seconds())

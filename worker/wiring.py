@@ -4,7 +4,7 @@ One plugin holds all of it, so that a test worker or a replayer can't differ fro
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import timedelta
@@ -64,13 +64,14 @@ async def working(
     clusters: Clusters,
     task_queue: str,
     *,
-    slots: int,
+    slots: Mapping[Pool, int],
+    cached_workflows: int,
     build_id: str | None = None,
     failures: Sequence[type[BaseException]] = (),
     heartbeat_interval: timedelta = timedelta(seconds=2),
     grace: timedelta = GRACE,
 ) -> AsyncIterator[None]:
-    """Workers for every runbook: one for the workflows, and one with `slots` threads for each pool of steps."""
+    """Workers for every runbook: one for the workflows, and one for each pool of steps, with so many slots and threads."""
     deployment = None
     if build_id is not None:
         deployment = WorkerDeploymentConfig(
@@ -85,7 +86,7 @@ async def working(
             task_queue=task_queue,
             plugins=[plugin(failures=failures)],
             max_concurrent_workflow_tasks=8,
-            max_cached_workflows=100,
+            max_cached_workflows=cached_workflows,
             graceful_shutdown_timeout=grace,
             deployment_config=deployment,
         ),
@@ -94,8 +95,8 @@ async def working(
                 client,
                 task_queue=pool.task_queue(task_queue),
                 plugins=[plugin(access, has_workflows=False)],
-                activity_executor=ThreadPoolExecutor(slots, f"activity-{pool.value}"),
-                max_concurrent_activities=slots,
+                activity_executor=ThreadPoolExecutor(slots[pool], f"activity-{pool.value}"),
+                max_concurrent_activities=slots[pool],
                 max_heartbeat_throttle_interval=heartbeat_interval,
                 default_heartbeat_throttle_interval=heartbeat_interval,
                 graceful_shutdown_timeout=grace,

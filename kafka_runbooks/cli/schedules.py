@@ -62,7 +62,8 @@ async def schedule_clear_leftovers(client: Client, cluster: str, task_queue: str
     request = ClearLeftoversInput(cluster=cluster, requester="schedule", when_busy="wait", only_expired=True)
     schedule = Schedule(
         action=ScheduleActionStartWorkflow("ClearLeftovers", request, id=schedule_id(cluster), task_queue=task_queue),
-        spec=ScheduleSpec(intervals=[ScheduleIntervalSpec(every=every)]),
+        # Intervals count from the epoch: without it the schedules of a hundred clusters all start in the same second.
+        spec=ScheduleSpec(intervals=[ScheduleIntervalSpec(every=every)], jitter=every / 4),
         policy=SchedulePolicy(overlap=ScheduleOverlapPolicy.SKIP),
     )
     try:
