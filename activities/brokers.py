@@ -1,11 +1,14 @@
-"""The broker's pod, claims and node: confirm that the old node is gone, release its disks, wait for the pod on the new node."""
+"""One broker's pod, claims and node: confirm that the old node is gone, release its disks, wait for the pod on the new node.
+
+Several brokers go this way side by side, each at its own pace.
+"""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from activities import ledgers, plan_store, proof
 from activities.errors import NotProven, PlanDrift
-from activities.permits import ensure_held
+from activities.permits import Fence, ensure_held
 from activities.step import Reporter, Steps, heartbeating, step, wait
 from kafka_runbooks.clients.clusters import ClusterClients
 from kafka_runbooks.models.kubernetes import BrokerPlace, BrokerPod, Claim, Node
@@ -25,24 +28,32 @@ PENDING_PATIENCE_SECONDS = 20.0
 class BrokerActivities(Steps):
     """Steps on the broker's pod and disk. Each observes the cluster first and does only what is left to do."""
 
-    def _prepared(self, request: StepRequest) -> tuple[ClusterClients, ReplacementPlan, Reporter]:
+    def _prepared(self, request: StepRequest) -> tuple[ClusterClients, ReplacementPlan, BrokerPlace, Reporter]:
+        """For a step that is about one broker."""
         clients = self._open(request.token.cluster)
-        return clients, plan_store.load_as(clients.kubernetes, request.plan, ReplacementPlan), Reporter.current()
+        plan = plan_store.load_as(clients.kubernetes, request.plan, ReplacementPlan)
+        (broker_id,) = request.broker_ids or plan.broker_ids
+        return clients, plan, plan.place_of(broker_id), Reporter.current()
+
+    @step
+    def cordon_nodes(self, request: StepRequest) -> None:
+        """Cordon the nodes that the brokers of the plan ran on, as far as they exist."""
+        clients = self._open(request.token.cluster)
+        plan = plan_store.load_as(clients.kubernetes, request.plan, ReplacementPlan)
+        with heartbeating():
+            fence, ledger = Fence(self._link, request.token), ledgers.read(clients.kubernetes, request.token)
+            for node in clients.kubernetes.nodes():
+                if any(lost_node.is_node_of(node, place) for place in plan.places):
+                    fence.check()
+                    ledger = ledgers.own_cordon(clients.kubernetes, ledger, node)
 
     @step
     def fence_broker(self, request: StepRequest) -> None:
-        """Cordon the old node, and wait until nothing runs there as this broker: two brokers must never share an id."""
-        clients, plan, reporter = self._prepared(request)
-        place = plan.place
-        with heartbeating():
-            ensure_held(self._link, request.token)
-            ledger = ledgers.read(clients.kubernetes, request.token)
-            for node in clients.kubernetes.nodes():
-                if lost_node.is_node_of(node, place):
-                    ledger = ledgers.own_cordon(clients.kubernetes, ledger, node)
+        """Wait until nothing runs on the old node as this broker: two brokers must never share an id."""
+        clients, _, place, reporter = self._prepared(request)
 
         def observe() -> bool | None:
-            if not _is_up_there(clients, plan):
+            if not _is_up_there(clients, place):
                 return True
             waiting = reporter.waiting(
                 f"broker {place.broker_id} still heartbeats to the controller; its node {place.node} runs it",
@@ -57,14 +68,13 @@ class BrokerActivities(Steps):
     @step
     def confirm_node_gone(self, request: StepRequest) -> None:
         """Observe node and broker gone twice, `SECONDS_BETWEEN_OBSERVATIONS` apart, unless an operator has confirmed it."""
-        clients, plan, reporter = self._prepared(request)
-        if plan.node_is_gone:
+        clients, _, place, reporter = self._prepared(request)
+        if place.node_is_gone:
             return
-        place = plan.place
 
         def observe() -> bool | None:
             against = lost_node.why_node_is_not_gone(clients.kubernetes.nodes(), place)
-            if _is_up_there(clients, plan):
+            if _is_up_there(clients, place):
                 against = f"broker {place.broker_id} is up", "power the node off, or abort and use node_state returns"
             if against is not None:
                 reason, unblocks = against
@@ -83,18 +93,16 @@ class BrokerActivities(Steps):
 
     @step
     def choose_node(self, request: StepRequest) -> NodeChoice:
-        """Choose a node for the broker; waits while its map has none."""
-        clients, plan, reporter = self._prepared(request)
-        place = plan.place
+        """Choose a node for the broker, beside the plan's other brokers that have none yet; waits while its map has none."""
+        clients, plan, place, reporter = self._prepared(request)
 
         def observe() -> NodeChoice | None:
             nodes, pods = clients.kubernetes.nodes(), clients.kubernetes.broker_pods()
             pod = next((pod for pod in pods if pod.name == place.pod), None)
-            if pod is not None and pod.is_ready and _runs_elsewhere(clients, plan):
+            if pod is not None and pod.is_ready and lost_node.runs_elsewhere(pods, nodes, place):
                 return NodeChoice(node=pod.node, rack=place.rack)
-            choice = node_choice.choose_node(
-                place, nodes, pods, disk_is_lost=plan.copies_everything, is_confirmed=plan.node_is_gone
-            )
+            homeless = [one for one in plan.places if one == place or not lost_node.runs_elsewhere(pods, nodes, one)]
+            choice = node_choice.choose_nodes(homeless, nodes, pods, disks_are_lost=plan.copies_everything)[place.broker_id]
             if choice.node is not None:
                 return choice
             waiting = reporter.waiting(
@@ -116,15 +124,14 @@ class BrokerActivities(Steps):
         Raises:
             PlanDrift: the broker's partitions are no longer the plan's.
         """
-        clients, plan, reporter = self._prepared(request)
-        place = plan.place
+        clients, plan, place, reporter = self._prepared(request)
 
         def observe() -> bool | None:
-            if _is_back(clients, plan):
+            if _is_back(clients, place):
                 return True  # With these claims, so their disks are in use.
             there = [lost for lost in place.claims if _is_there(clients, lost)]
             for lost in there:
-                if (against := self._why_not_release(clients, plan, request)) is not None:
+                if (against := _why_not_release(clients, plan, place, request)) is not None:
                     reporter.report(Progress(waiting=reporter.waiting(*against)))
                     return None
                 ensure_held(self._link, request.token)
@@ -137,58 +144,16 @@ class BrokerActivities(Steps):
 
         wait(observe)
 
-    def _why_not_release(
-        self, clients: ClusterClients, plan: ReplacementPlan, request: StepRequest
-    ) -> tuple[str, str, tuple[str, ...]] | None:
-        """Looked at again right before each claim is deleted: what is waited for, what would help, and for whom."""
-        place = plan.place
-        try:
-            snapshot = proof.fresh_snapshot(clients.kafka)
-            unproven = proof.copies_without_proof(clients.kafka, snapshot, place.broker_id)
-        except NotProven as error:
-            return str(error), "the controllers answer, and the brokers follow them", ("controllers",)
-        changes = drift(plan, snapshot)
-        if changes:
-            raise PlanDrift("; ".join(changes[:5]))
-        if place.broker_id in snapshot.live_broker_ids:
-            return (
-                f"broker {place.broker_id} is up and uses the disks that are to be given up",
-                "power its node off, or abort: a broker that is up needs no new disk",
-                (f"broker {place.broker_id}",),
-            )
-        risks = [
-            risk
-            for risk in risks_of_losing(snapshot, place.broker_id, disk_is_lost=True)
-            if risk.name not in request.acknowledged_risks
-        ]
-        if risks:
-            return (
-                "the last in-sync replicas of partitions have been lost since: " + "; ".join(risk.message for risk in risks[:3]),
-                "bring the other brokers of these partitions back, or acknowledge: "
-                + ", ".join(risk.name for risk in risks[:10]),
-                tuple(risk.name for risk in risks[:20]),
-            )
-        doubts = [
-            f"{name}: {why}" for name, why in unproven.items() if f"data-loss:{name.topic}" not in request.acknowledged_risks
-        ]
-        if doubts:
-            return (
-                f"no other copy of {len(doubts)} partitions is proven: {'; '.join(doubts[:3])}",
-                "the brokers that should have the copies answer, and list them on their disks",
-                tuple(doubts[:20]),
-            )
-        return None
-
     @step
     def delete_pod(self, request: StepRequest) -> None:
         """Delete the pod that is bound to the lost node, so that its StatefulSet recreates it. A pod elsewhere is left alone."""
-        clients, plan, _ = self._prepared(request)
+        clients, _, place, _ = self._prepared(request)
         with heartbeating():
-            pod, nodes = _pod(clients, plan.place), clients.kubernetes.nodes()
-            if pod is None or _is_back(clients, plan):
+            pod, nodes = _pod(clients, place), clients.kubernetes.nodes()
+            if pod is None or _is_back(clients, place):
                 return
             claims = [clients.kubernetes.claim(name) for name in pod.claims]
-            if lost_node.must_make_way(pod, claims, nodes, plan.place):
+            if lost_node.must_make_way(pod, claims, nodes, place):
                 ensure_held(self._link, request.token)
                 clients.kubernetes.delete_pod(pod.name, pod.uid, force=not _has_kubelet(pod, nodes))
 
@@ -199,15 +164,14 @@ class BrokerActivities(Steps):
         A pod that was created while the lost claim was still being deleted refers to that claim forever, and is deleted again;
         so is one that was deleted on a node which Kubernetes didn't know to be dead: no kubelet ends it.
         """
-        clients, plan, reporter = self._prepared(request)
-        place = plan.place
+        clients, plan, place, reporter = self._prepared(request)
 
         def observe() -> Landing | None:
             pod = _pod(clients, place)
             live, nodes = clients.kafka.snapshot().live_broker_ids, clients.kubernetes.nodes()
             if pod is not None and pod.node is not None and pod.broker_id == place.broker_id and not pod.is_terminating:
                 node = next((node for node in nodes if node.name == pod.node), None)
-                if node is not None and node.is_ready and pod.broker_id in live and _may_land(node, plan):
+                if node is not None and node.is_ready and pod.broker_id in live and _may_land(node, plan, place):
                     ensure_held(self._link, request.token)
                     _clear_labels(clients, nodes, node, place)
                     return Landing(node=node.name, rack=node.zone, in_other_rack=node.zone != place.rack)
@@ -222,6 +186,41 @@ class BrokerActivities(Steps):
         return wait(observe)
 
 
+def _why_not_release(
+    clients: ClusterClients, plan: ReplacementPlan, place: BrokerPlace, request: StepRequest
+) -> tuple[str, str, tuple[str, ...]] | None:
+    """Looked at again right before each claim is deleted: what is waited for, what would help, and for whom."""
+    try:
+        snapshot = proof.fresh_snapshot(clients.kafka)
+        unproven = proof.copies_without_proof(clients.kafka, snapshot, place.broker_id)
+    except NotProven as error:
+        return str(error), "the controllers answer, and the brokers follow them", ("controllers",)
+    changes = drift(plan, snapshot)
+    if changes:
+        raise PlanDrift("; ".join(changes[:5]))
+    if place.broker_id in snapshot.live_broker_ids:
+        return (
+            f"broker {place.broker_id} is up and uses the disks that are to be given up",
+            "power its node off, or abort: a broker that is up needs no new disk",
+            (f"broker {place.broker_id}",),
+        )
+    risks = [risk for risk in risks_of_losing(snapshot, [place.broker_id]) if risk.name not in request.acknowledged_risks]
+    if risks:
+        return (
+            "the last in-sync replicas of partitions have been lost since: " + "; ".join(risk.message for risk in risks[:3]),
+            "bring the other brokers of these partitions back, or acknowledge: " + ", ".join(risk.name for risk in risks[:10]),
+            tuple(risk.name for risk in risks[:20]),
+        )
+    doubts = [f"{name}: {why}" for name, why in unproven.items() if f"data-loss:{name.topic}" not in request.acknowledged_risks]
+    if doubts:
+        return (
+            f"no other copy of {len(doubts)} partitions is proven: {'; '.join(doubts[:3])}",
+            "the brokers that should have the copies answer, and list them on their disks",
+            tuple(doubts[:20]),
+        )
+    return None
+
+
 def _pod(clients: ClusterClients, place: BrokerPlace) -> BrokerPod | None:
     return next((pod for pod in clients.kubernetes.broker_pods() if pod.name == place.pod), None)
 
@@ -231,19 +230,18 @@ def _is_there(clients: ClusterClients, lost: Claim) -> bool:
     return claim is not None and claim.uid == lost.uid and not claim.is_terminating
 
 
-def _is_up_there(clients: ClusterClients, plan: ReplacementPlan) -> bool:
+def _is_up_there(clients: ClusterClients, place: BrokerPlace) -> bool:
     """Whether the broker is up, and not because it has come back on another machine already."""
-    return plan.broker_id in clients.kafka.snapshot().live_broker_ids and not _runs_elsewhere(clients, plan)
+    return place.broker_id in clients.kafka.snapshot().live_broker_ids and not _runs_elsewhere(clients, place)
 
 
-def _is_back(clients: ClusterClients, plan: ReplacementPlan) -> bool:
+def _is_back(clients: ClusterClients, place: BrokerPlace) -> bool:
     """Whether the broker is up on another machine: its StatefulSet was faster than the run."""
-    return plan.broker_id in clients.kafka.snapshot().live_broker_ids and _runs_elsewhere(clients, plan)
+    return place.broker_id in clients.kafka.snapshot().live_broker_ids and _runs_elsewhere(clients, place)
 
 
-def _runs_elsewhere(clients: ClusterClients, plan: ReplacementPlan) -> bool:
-    pods, nodes = clients.kubernetes.broker_pods(), clients.kubernetes.nodes()
-    return lost_node.runs_elsewhere(pods, nodes, plan.place, is_confirmed=plan.node_is_gone)
+def _runs_elsewhere(clients: ClusterClients, place: BrokerPlace) -> bool:
+    return lost_node.runs_elsewhere(clients.kubernetes.broker_pods(), clients.kubernetes.nodes(), place)
 
 
 def _has_kubelet(pod: BrokerPod, nodes: Sequence[Node]) -> bool:
@@ -251,8 +249,8 @@ def _has_kubelet(pod: BrokerPod, nodes: Sequence[Node]) -> bool:
     return any(node.name == pod.node and node.is_ready for node in nodes)
 
 
-def _may_land(node: Node, plan: ReplacementPlan) -> bool:
-    return not (plan.copies_everything and lost_node.may_be_lost_node(node, plan.place, is_confirmed=plan.node_is_gone))
+def _may_land(node: Node, plan: ReplacementPlan, place: BrokerPlace) -> bool:
+    return not (plan.copies_everything and lost_node.may_be_lost_node(node, place))
 
 
 def _clear_labels(clients: ClusterClients, nodes: Sequence[Node], landed_on: Node, place: BrokerPlace) -> None:

@@ -11,11 +11,12 @@ from activities.errors import NoReplica
 from activities.permits import Fence, ensure_held
 from activities.step import Reporter, Steps, heartbeating, poll, step
 from activities.throttle import Throttling
-from kafka_runbooks.models.cluster import ReplicaSizes
+from kafka_runbooks.models.cluster import Partition, ReplicaSizes, ThrottleRates
 from kafka_runbooks.models.messages import RecoveryRequest, StepRequest
+from kafka_runbooks.models.moves import Copy
 from kafka_runbooks.models.replacement import ReplacementPlan
 from kafka_runbooks.models.status import Progress
-from kafka_runbooks.moves.catch_up import acknowledged_losses, copied_to, copies_to, hold
+from kafka_runbooks.moves.catch_up import acknowledged_losses, copied_to, hold
 from kafka_runbooks.moves.progress import Pace
 from kafka_runbooks.safety.urgency import urgent_among
 from kafka_runbooks.throttle import controller, leases
@@ -29,70 +30,86 @@ class CatchUpActivities(Steps):
 
     @step
     def take_throttle_leases(self, request: StepRequest) -> tuple[str, ...]:
-        """Exact entries and rates on the live sources, before data flows; returns what the run now owns, one line each."""
+        """Exact entries and rates on the live sources, before data flows; returns what the run now owns, one line each.
+
+        A source that sends to another of the plan's brokers already keeps its rate: it is the sum that counts.
+        """
         clients = self._open(request.token.cluster)
         with heartbeating():
             fence = Fence(self._link, request.token)
             fence.check()
             plan = plan_store.load_as(clients.kubernetes, request.plan, ReplacementPlan)
             snapshot = clients.kafka.snapshot()
-            names = {partition.name for partition in plan.partitions}
-            copies = copies_to(plan.destination, (one for one in snapshot.partitions if one.name in names))
+            names, live = {partition.name for partition in plan.partitions}, snapshot.live_broker_ids
+            arriving = [
+                Copy(partition, plan.arriving(partition.replicas, request.broker_ids))
+                for partition in snapshot.partitions
+                if partition.name in names
+            ]
+            copies = [copy for copy in arriving if copy.destinations]
             ledger = ledgers.read(clients.kubernetes, request.token)
-            rate = controller.rate_before_data_flows(plan.throttle)
-            ledger = ledgers.throttle(clients.kafka, clients.kubernetes, fence, ledger, copies, snapshot.live_broker_ids, rate)
+            rate = ThrottleRates(leader_bytes_per_s=controller.rate_before_data_flows(plan.throttle))
+            rates = {broker: rate for broker in leases.sources_of(copies, live) if broker not in ledger.rates}
+            ledger = ledgers.throttle(clients.kafka, clients.kubernetes, fence, ledger, copies, live, rates)
             return ledger.describe()[:50]
 
     @step
     def follow_catch_up(self, request: StepRequest) -> Progress:
-        """Return when every replica of the plan's broker is in sync. Never gives up: it reports why nothing moves."""
+        """Return when every replica of the plan's brokers is in sync. Never gives up: it reports why nothing moves."""
         clients = self._open(request.token.cluster)
         plan = plan_store.load_as(clients.kubernetes, request.plan, ReplacementPlan)
         reporter, pace = Reporter.current(), Pace()
         throttling = Throttling(clients, self._link, request.token, plan.throttle)
-        broker_id = plan.broker_id
+        planned_bytes = {partition.name: partition.size_bytes for partition in plan.partitions}
+        broker_ids = frozenset(plan.broker_ids)
         last: ReplicaSizes | None = None
 
         def observe() -> Progress | None:
             nonlocal last
             snapshot = clients.kafka.snapshot()
             live = snapshot.live_broker_ids
-            assigned = list(snapshot.on_broker(broker_id))
-            in_sync = {partition.name for partition in assigned if broker_id in partition.in_sync}
-            late = [partition for partition in assigned if partition.name not in in_sync]
-            sources = {partition.leader for partition in late if partition.leader is not None}
-            asked = {broker_id, *sources} & live
+            late = leases.catching_up(snapshot.partitions, broker_ids)
+            sources = {copy.partition.leader for copy in late if copy.partition.leader is not None}
+            asked = {*broker_ids, *sources} & live
             sizes = clients.kafka.replica_sizes(sorted(asked)) if asked else ReplicaSizes(size_bytes={})
             last = sizes.filled_from(last)
-            done, left = copied_to(broker_id, plan, assigned, last)
+            assigned: dict[int, list[Partition]] = {broker_id: [] for broker_id in plan.broker_ids}
+            for partition in snapshot.partitions:
+                for broker_id in broker_ids.intersection(partition.replicas):
+                    assigned[broker_id].append(partition)
+            brokers = tuple(copied_to(broker_id, planned_bytes, found, last) for broker_id, found in assigned.items())
+            done, total = sum(one.done_bytes for one in brokers), sum(one.total_bytes for one in brokers)
+            in_sync = sum(one.in_sync_partitions for one in brokers)
             now = time.monotonic()
-            pace.observe(now, done + len(in_sync))
-            urgency = urgent_among(late, snapshot)
-            throttling.adapt(copies_to(broker_id, late), live, partitions=snapshot.partitions, urgency=urgency)
-            held = hold(snapshot, broker_id, late, pace.still_for_seconds(now), set(sizes.unanswered_broker_ids) & live)
+            pace.observe(now, done + in_sync)
+            urgency = urgent_among((copy.partition for copy in late), snapshot)
+            throttling.adapt(late, live, expected_down=broker_ids, partitions=snapshot.partitions, urgency=urgency)
+            held = hold(snapshot, broker_ids, late, pace.still_for_seconds(now), set(sizes.unanswered_broker_ids) & live)
             waiting = None if held is None else reporter.waiting(held.reason, held.resumes_when, held.blocking)
             note = f"throttle: {throttling.reason}"
-            if pace.still_for_seconds(now) > SOLE_REPLICA_PATIENCE_SECONDS and (
-                lost := acknowledged_losses(broker_id, late, request.acknowledged_risks)
+            is_still = plan.copies_everything and pace.still_for_seconds(now) > SOLE_REPLICA_PATIENCE_SECONDS
+            if is_still and (
+                lost := acknowledged_losses(broker_ids & live, (copy.partition for copy in late), request.acknowledged_risks)
             ):
                 ensure_held(self._link, request.token)
                 refused = clients.kafka.elect_unclean_leaders(lost)
                 note += f"; unclean election asked for {', '.join(map(str, lost[:5]))}, whose loss was acknowledged"
                 note += "".join(f"; refused for {name}: {reason}" for name, reason in list(refused.items())[:3])
             progress = Progress(
+                brokers=brokers if len(brokers) > 1 else (),
                 done_bytes=done,
-                total_bytes=done + left,
-                done_partitions=len(in_sync),
-                total_partitions=len(assigned),
+                total_bytes=total,
+                done_partitions=in_sync,
+                total_partitions=sum(one.partitions for one in brokers),
                 rate_bytes_per_s=pace.bytes_per_s,
-                eta_seconds=pace.seconds_left(left),
+                eta_seconds=pace.seconds_left(total - done),
                 throttle_bytes_per_s=throttling.rate_bytes_per_s,
                 highest_throttle_bytes_per_s=throttling.highest_bytes_per_s,
                 waiting=waiting,
                 note=note,
             )
             reporter.report(progress)
-            return progress if broker_id in live and not late else None
+            return progress if broker_ids <= live and not late else None
 
         return poll(observe)
 

@@ -54,14 +54,14 @@ def _checks(clients: ClusterClients, plan: Plan, proof: ProofRequest) -> tuple[C
     ]
     checks += [exit_contract.is_empty(snapshot, broker) for broker in promises.empty_brokers]
     checks += [exit_contract.leads_nothing(snapshot, broker) for broker in promises.leaderless_brokers]
-    if promises.place is not None:
-        place, pods, nodes = promises.place, clients.kubernetes.broker_pods(), clients.kubernetes.nodes()
+    pods, nodes = (clients.kubernetes.broker_pods(), clients.kubernetes.nodes()) if promises.places else ((), ())
+    for place in promises.places:
         checks += exit_contract.one_ready_pod(pods, nodes, place)
         names = next((pod.claims for pod in pods if pod.name == place.pod), tuple(claim.name for claim in place.claims))
         claims = {name: clients.kubernetes.claim(name) for name in names}
         # On another machine a claim may be the same, and its disk new: a local volume is bound to the node's name.
-        is_elsewhere = lost_node.runs_elsewhere(pods, nodes, place, is_confirmed=promises.node_is_gone)
-        checks.append(exit_contract.claims_are_sound(claims, place, disk_is_lost=promises.on_new_disk and not is_elsewhere))
+        is_elsewhere = lost_node.runs_elsewhere(pods, nodes, place)
+        checks.append(exit_contract.claims_are_sound(claims, place, disk_is_lost=promises.on_new_disks and not is_elsewhere))
     return tuple(checks)
 
 

@@ -10,18 +10,20 @@ from concurrent.futures import TimeoutError as NoAnswer
 from datetime import timedelta
 
 from temporalio import activity
-from temporalio.client import WorkflowExecutionStatus
+from temporalio.client import WorkflowExecutionStatus, WorkflowUpdateFailedError
 from temporalio.service import RPCError, RPCStatusCode
 
-from activities.errors import PermitLost, TemporalUnreachable
+from activities.errors import PermitLost, TemporalUnreachable, describe
 from activities.step import Link, Reporter, Steps, raise_if_stopped, step, wait
-from kafka_runbooks.models.messages import Token
-from kafka_runbooks.models.status import Progress
+from kafka_runbooks.models.messages import JoinRequest, Token
+from kafka_runbooks.models.status import Progress, Status
 from kafka_runbooks.temporal import search_attributes_are_registered
 
 FENCE_SECONDS = 3.0
 """For so long an answer that the permit is held counts: a loop over 300 brokers asks every few seconds, not 300 times."""
 ANSWER_SECONDS = 4.0
+JOINED_TYPE, JOIN = "ReplaceBroker", "add_brokers"
+JOIN_SECONDS = 30.0
 
 
 def permit_id(cluster: str) -> str:
@@ -114,6 +116,26 @@ class PermitActivities(Steps):
     def permit_holder(self, cluster: str) -> str | None:
         """The id of the workflow that holds the cluster, or None where it is free."""
         return self._link.call(self._holder(cluster))
+
+    @step
+    def join(self, request: JoinRequest) -> str | None:
+        """Ask the holder to take brokers along; None if it does, else why it doesn't."""
+        try:
+            handle = self._link.client.get_workflow_handle(request.holder)
+            described = self._link.call(handle.describe())
+            if described.workflow_type != JOINED_TYPE:
+                return f"{request.holder} brings no brokers back"
+            update = handle.execute_update(
+                JOIN, request.brokers, id=f"join-{activity.info().workflow_run_id}", result_type=Status
+            )
+            self._link.call(update, JOIN_SECONDS)
+        except WorkflowUpdateFailedError as error:
+            return describe(error)
+        except RPCError as error:
+            if error.status == RPCStatusCode.NOT_FOUND:
+                return f"{request.holder} has just ended"
+            raise
+        return None
 
     @step
     def wait_until_free(self, cluster: str) -> None:

@@ -1,8 +1,9 @@
 """Preflight and plan of `ReplaceBroker`: find the broker, collect every reason not to start, and freeze the plan."""
 
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from activities import ledgers, plan_store, second_person
@@ -14,7 +15,7 @@ from kafka_runbooks.models.inputs import NodeState, ReplaceBrokerInput
 from kafka_runbooks.models.kubernetes import BrokerPlace, BrokerPod
 from kafka_runbooks.models.ledger import EntryLease
 from kafka_runbooks.models.messages import PlanRequest, Survey, Token
-from kafka_runbooks.models.plans import PlannedPartition, PlanSummary, SummaryLine, reference_to
+from kafka_runbooks.models.plans import PlannedPartition, PlanSummary, ReturningBroker, SummaryLine, reference_to
 from kafka_runbooks.models.replacement import ReplacementPlan
 from kafka_runbooks.models.results import Reason
 from kafka_runbooks.models.steps import StepName
@@ -25,13 +26,18 @@ from kafka_runbooks.moves.what_if import intermediate_states
 from kafka_runbooks.placement import snapshots
 from kafka_runbooks.placement.errors import PlannerDefect
 from kafka_runbooks.safety import lost_node, replacement
-from kafka_runbooks.safety.availability import may_go_down, under_min_isr
+from kafka_runbooks.safety.availability import listed, may_go_down, only_copy_on, under_min_isr
 from kafka_runbooks.throttle import leases
 
 SILENT_SECONDS = 60.0
 """By then a node without power is NotReady, and its broker unregistered (after 40 s and 9 s by default)."""
 
+SHOWN_BROKERS = 20
+"""In the lines of a plan's summary."""
+NOTED = 20
+
 COPY_STEPS = (
+    StepName.CORDON,
     StepName.FENCE,
     StepName.CONFIRM_GONE,
     StepName.CHOOSE_NODE,
@@ -60,25 +66,28 @@ class ReplacementActivities(Steps):
 
     @step
     def plan_replace_broker(self, asked: PlanRequest[ReplaceBrokerInput]) -> Survey:
-        """Find the broker and every reason against replacing it, and freeze the plan. Changes nothing.
+        """Find the brokers and every reason against replacing them, and freeze the plan. Changes nothing.
 
-        When the rest of an approved plan is planned again, the broker's approved place is kept: its claim may have been replaced
-        since.
+        When the rest of an approved plan is planned again, and when brokers are added to it, the approved places are kept: claims
+        may have been replaced since.
         """
         with heartbeating():
             clients, request = self._open(asked.request.cluster), asked.request
+            kept: tuple[BrokerPlace, ...] = ()
             if asked.approved is not None:
-                place = plan_store.load_as(clients.kubernetes, asked.approved, ReplacementPlan).place
-                found = _judged(clients, request, clients.kafka.snapshot(), place)
+                kept = plan_store.load_as(clients.kubernetes, asked.approved, ReplacementPlan).places
+            if asked.approved is not None and not asked.adds:
+                found = _judged(clients, request, clients.kafka.snapshot(), kept)
             else:
-                found = _patiently(clients, request)
-            if found.place is None or found.nothing_to_do is not None:
+                found = _patiently(clients, request, kept)
+            if not found.places or found.nothing_to_do is not None:
                 return Survey(reasons=found.reasons, notes=found.notes, nothing_to_do=found.nothing_to_do)
             is_blocked = any(not reason.can_be_acknowledged for reason in found.reasons)
             if is_blocked and asked.token is not None:
                 return Survey(reasons=found.reasons, notes=found.notes)
             sizes = clients.kafka.replica_sizes(found.snapshot.live_broker_ids)
-            plan = freeze(clients, request, found.snapshot, sizes, found.place, asked.token)
+            places = tuple(sorted((*kept, *found.places) if asked.adds else found.places, key=lambda place: place.broker_id))
+            plan = freeze(clients, request, found.snapshot, sizes, places, asked.token)
             reasons = found.reasons if is_blocked else (*found.reasons, *broken_rules(clients, plan, found.snapshot, sizes))
             if asked.token is not None and asked.keeps_plan(reasons):
                 plan_store.save(clients.kubernetes, plan, asked.token)
@@ -88,56 +97,137 @@ class ReplacementActivities(Steps):
 
 @dataclass(frozen=True)
 class Found:
-    """Result of the preflight. `place` is None if the broker can't be found."""
+    """Result of the preflight. `places` is empty if a broker can't be found, or there is none to find."""
 
     snapshot: ClusterSnapshot
-    place: BrokerPlace | None
+    places: tuple[BrokerPlace, ...]
     reasons: tuple[Reason, ...] = ()
     notes: tuple[str, ...] = ()
     nothing_to_do: str | None = None
 
 
-def _patiently(clients: ClusterClients, request: ReplaceBrokerInput) -> Found:
+def _patiently(clients: ClusterClients, request: ReplaceBrokerInput, kept: Sequence[BrokerPlace]) -> Found:
     """Preflight; a broker that counts as up but doesn't answer may have lost power, unnoticed so far."""
-    found = _preflight(clients, request)
     gives_up = time.monotonic() + SILENT_SECONDS
-    while any(reason.name == replacement.BROKER_IS_UP for reason in found.reasons) and time.monotonic() < gives_up:
-        if found.place is None or not clients.kafka.replica_sizes([found.place.broker_id]).unanswered_broker_ids:
-            break
+    while True:
+        found, up = _preflight(clients, request, kept)
+        if not up or time.monotonic() > gives_up or not clients.kafka.replica_sizes(sorted(up)).unanswered_broker_ids:
+            return found
         time.sleep(POLL_SECONDS)
-        found = _preflight(clients, request)
-    return found
 
 
-def _preflight(clients: ClusterClients, request: ReplaceBrokerInput) -> Found:
-    pods, nodes, broker_ids = clients.kubernetes.broker_pods(), clients.kubernetes.nodes(), clients.kubernetes.broker_ids()
-    last_starts = clients.kubernetes.last_starts()
-    broker_id = replacement.find_broker_id(request, pods, nodes, broker_ids, last_starts)
-    snapshot = clients.kafka.snapshot()
-    if isinstance(broker_id, Reason):
-        return Found(snapshot, place=None, reasons=(broker_id,))
-    pod = next((pod for pod in pods if pod.broker_id == broker_id), None)
-    name = pod.name if pod is not None else next(name for name, known in broker_ids.items() if known == broker_id)
-    claims = [found for claim in _claims_of(clients, name, pod) if (found := clients.kubernetes.claim(claim)) is not None]
-    place = replacement.place_of(broker_id, name, pod, claims, nodes, snapshot, last_starts.get(name))
-    return _judged(clients, request, snapshot, place)
+def _preflight(clients: ClusterClients, request: ReplaceBrokerInput, kept: Sequence[BrokerPlace]) -> tuple[Found, frozenset[int]]:
+    """What was found, and which of the brokers that are meant count as up although their disks are said to be lost.
+
+    Args:
+        kept: brokers that are brought back already.
+    """
+    seen, snapshot = _Seen(clients), clients.kafka.snapshot()
+    notes: list[str] = []
+    if request.zone is not None:
+        everyone = [seen.place(broker_id, snapshot, request) for broker_id in seen.known_in(request.zone, snapshot)]
+        there = [place for place in everyone if place.rack == request.zone]
+        if not there and (reason := replacement.unknown_zone(request.zone, seen.racks(snapshot))) is not None:
+            return Found(snapshot, (), reasons=(reason,)), frozenset()
+        places = [place for place in there if replacement.needs_return(request.node_state, place, seen.nodes, snapshot)]
+        left = [place for place in there if place not in places]
+        notes += [
+            f"broker {place.broker_id} of {request.zone} is left alone: {_why_left(place, seen, snapshot)}" for place in left
+        ]
+        up = frozenset(place.broker_id for place in left) & snapshot.live_broker_ids
+    else:
+        named: list[int | str] = [*request.broker_ids, *request.nodes]
+        meant = [
+            replacement.find_broker(one, request.cluster, seen.pods, seen.nodes, seen.broker_ids, seen.last_starts)
+            for one in named
+        ]
+        if reasons := tuple(one for one in meant if isinstance(one, Reason)):
+            return Found(snapshot, (), reasons=reasons), frozenset()
+        ids = sorted({one for one in meant if isinstance(one, int)})
+        places = [seen.place(broker_id, snapshot, request) for broker_id in ids]
+        up = frozenset(ids) & snapshot.live_broker_ids
+    again = {place.broker_id for place in kept}
+    places = [place for place in places if place.broker_id not in again]
+    is_lost = request.node_state is NodeState.LOST and request.replacement_broker_id is None
+    if not places:
+        nothing = "all of them are being brought back already" if again else f"no broker of zone {request.zone} has to come back"
+        return Found(snapshot, (), notes=tuple(notes[:NOTED]), nothing_to_do=nothing), up if is_lost else frozenset()
+    found = _judged(clients, request, snapshot, places, also_lost=again)
+    return replace(found, notes=(*notes[:NOTED], *found.notes)), up if is_lost else frozenset()
 
 
-def _judged(clients: ClusterClients, request: ReplaceBrokerInput, snapshot: ClusterSnapshot, place: BrokerPlace) -> Found:
-    """Every reason against replacing the broker of this place, also when the rest of a plan is planned again."""
-    broker_id, pods = place.broker_id, clients.kubernetes.broker_pods()
-    pod = next((pod for pod in pods if pod.broker_id == broker_id), None)
-    node = next((node for node in clients.kubernetes.nodes() if lost_node.is_node_of(node, place)), None)
-    refusing = [partition for partition in under_min_isr(snapshot) if broker_id in partition.replicas]
+class _Seen:
+    """Pods, nodes, and what was recorded of brokers, asked once."""
+
+    def __init__(self, clients: ClusterClients) -> None:
+        self._clients = clients
+        kubernetes = clients.kubernetes
+        self.pods, self.nodes, self.broker_ids = kubernetes.broker_pods(), kubernetes.nodes(), kubernetes.broker_ids()
+        self.last_starts = kubernetes.last_starts()
+
+    def known_in(self, zone: str, snapshot: ClusterSnapshot) -> list[int]:
+        """Brokers that are, or may have been, in a zone."""
+        starts = {self.broker_ids[pod]: last.rack for pod, last in self.last_starts.items() if pod in self.broker_ids}
+        known = {*self.broker_ids.values(), *(pod.broker_id for pod in self.pods if pod.broker_id is not None)}
+        return sorted(one for one in known if (snapshot.racks.get(one) or starts.get(one) or zone) == zone)
+
+    def racks(self, snapshot: ClusterSnapshot) -> frozenset[str]:
+        """Every rack that is known."""
+        return frozenset(rack for rack in (*snapshot.racks.values(), *(one.rack for one in self.last_starts.values())) if rack)
+
+    def pod(self, broker_id: int) -> BrokerPod | None:
+        return next((pod for pod in self.pods if pod.broker_id == broker_id), None)
+
+    def place(self, broker_id: int, snapshot: ClusterSnapshot, request: ReplaceBrokerInput) -> BrokerPlace:
+        pod = self.pod(broker_id)
+        name = pod.name if pod is not None else next(name for name, known in self.broker_ids.items() if known == broker_id)
+        kubernetes = self._clients.kubernetes
+        claims = [found for claim in _claims_of(self._clients, name, pod) if (found := kubernetes.claim(claim)) is not None]
+        place = replacement.place_of(broker_id, name, pod, claims, self.nodes, snapshot, self.last_starts.get(name))
+        return place.model_copy(update={"node_is_gone": request.node_is_gone})
+
+
+def _why_left(place: BrokerPlace, seen: _Seen, snapshot: ClusterSnapshot) -> str:
+    against = lost_node.why_node_is_not_gone(seen.nodes, place)
+    if place.broker_id in snapshot.live_broker_ids:
+        return "it is up" if against is None else f"it is up, and {against[0]}"
+    return "it is in sync" if against is None else against[0]
+
+
+def _judged(
+    clients: ClusterClients,
+    request: ReplaceBrokerInput,
+    snapshot: ClusterSnapshot,
+    places: Sequence[BrokerPlace],
+    also_lost: Collection[int] = (),
+) -> Found:
+    """Every reason against replacing the brokers of these places, also when the rest of a plan is planned again.
+
+    Args:
+        also_lost: brokers that are brought back already, and whose copies don't count before they are in sync.
+    """
+    pods, nodes, reassignments = clients.kubernetes.broker_pods(), clients.kubernetes.nodes(), clients.kafka.reassignments()
+    together = {place.broker_id for place in places}
+    refusing = [partition for partition in under_min_isr(snapshot) if together.intersection(partition.replicas)]
     notes = [f"{partition.name} refuses acks=all writes until the broker is back" for partition in refusing]
-    if broker_id in snapshot.live_broker_ids:
-        notes += [f"if broker {broker_id} goes down now: {reason.message}" for reason in may_go_down(snapshot, [broker_id])]
+    if up := sorted(together & snapshot.live_broker_ids):
+        who = ", ".join(map(str, up))
+        notes += [f"if broker {who} goes down now: {reason.message}" for reason in may_go_down(snapshot, up)]
+    reasons: list[Reason] = []
+    nothing: list[str | None] = []
+    for place in places:
+        pod = next((pod for pod in pods if pod.broker_id == place.broker_id), None)
+        node = next((node for node in nodes if lost_node.is_node_of(node, place)), None)
+        reasons += replacement.reasons_not_to_replace(request, place.broker_id, pod, node, snapshot, reassignments)
+        nothing.append(replacement.why_nothing_to_do(request, place.broker_id, pod, node, snapshot))
+    lost = together | {one for one in also_lost if one not in snapshot.live_broker_ids}
+    reasons += replacement.unacknowledged_risks(request, lost, snapshot)
     return Found(
         snapshot,
-        place,
-        reasons=tuple(replacement.reasons_not_to_replace(request, broker_id, pod, node, snapshot, clients.kafka.reassignments())),
-        notes=(*replacement.forced_ready(pods, datetime.now(UTC)), *notes[:20]),
-        nothing_to_do=replacement.why_nothing_to_do(request, broker_id, pod, node, snapshot),
+        tuple(places),
+        reasons=tuple(dict.fromkeys(reasons)),
+        notes=(*replacement.forced_ready(pods, datetime.now(UTC)), *notes[:NOTED]),
+        nothing_to_do="; ".join(why for why in nothing if why) if nothing and all(nothing) else None,
     )
 
 
@@ -167,20 +257,21 @@ def freeze(
     request: ReplaceBrokerInput,
     snapshot: ClusterSnapshot,
     sizes: ReplicaSizes,
-    place: BrokerPlace,
+    places: Sequence[BrokerPlace],
     token: Token | None,
 ) -> ReplacementPlan:
     """The plan, not stored yet. Changes nothing. What the run has set already doesn't count as set by others."""
-    partitions = sorted(snapshot.on_broker(place.broker_id), key=lambda partition: partition.name)
+    leaving = {place.broker_id for place in places}
+    partitions = sorted(
+        (partition for partition in snapshot.partitions if leaving.intersection(partition.replicas)), key=lambda found: found.name
+    )
     substitute, disk_is_lost = request.replacement_broker_id, request.node_state is NodeState.LOST
     planned = tuple(
         PlannedPartition(
             topic=partition.topic,
             partition=partition.partition,
             before=partition.replicas,
-            after=tuple(
-                substitute if broker == place.broker_id and substitute is not None else broker for broker in partition.replicas
-            ),
+            after=tuple(substitute if substitute is not None and broker in leaving else broker for broker in partition.replicas),
             size_bytes=max(
                 (sizes.size_bytes.get(Replica(partition.topic, partition.partition, broker), 0) for broker in partition.replicas),
                 default=0,
@@ -189,18 +280,18 @@ def freeze(
         )
         for partition in partitions
     )
-    sources = _sources(planned, snapshot, place.broker_id if substitute is None else substitute)
+    sources = _sources(planned, snapshot, leaving if substitute is None else {substitute})
     ours = None if token is None else ledgers.read(clients.kubernetes, token)
     lists = clients.kafka.throttled_replicas({partition.topic for partition in partitions})
+    names = _named(sorted(leaving))
     return ReplacementPlan(
         cluster=request.cluster,
         kind="ReplaceBroker",
-        title=f"replace broker {place.broker_id}" + ("" if substitute is None else f" by broker {substitute}"),
+        title=f"replace {names}" + ("" if substitute is None else f" by broker {substitute}"),
         steps=SUBSTITUTE_STEPS if substitute is not None else COPY_STEPS if disk_is_lost else RETURN_STEPS,
-        place=place,
+        places=tuple(places),
         replacement_broker_id=substitute,
         copies_everything=disk_is_lost and substitute is None,
-        node_is_gone=request.node_is_gone,
         throttle=request.throttle,
         partitions=planned,
         made_at=datetime.now(UTC).isoformat(timespec="seconds"),
@@ -212,25 +303,63 @@ def freeze(
     )
 
 
-def _sources(planned: Sequence[PlannedPartition], snapshot: ClusterSnapshot, destination: int) -> tuple[int, ...]:
-    return tuple(sorted({broker for one in planned for broker in one.before} & snapshot.live_broker_ids - {destination}))
+def _named(broker_ids: Sequence[int]) -> str:
+    """`broker 1001`, `brokers 1001, 1002 and 8 more`."""
+    return f"broker{'s' if len(broker_ids) > 1 else ''} {listed(list(broker_ids))}"
+
+
+def _sources(planned: Sequence[PlannedPartition], snapshot: ClusterSnapshot, destinations: Collection[int]) -> tuple[int, ...]:
+    return tuple(sorted({broker for one in planned for broker in one.before} & snapshot.live_broker_ids - set(destinations)))
+
+
+def _returning(plan: ReplacementPlan, snapshot: ClusterSnapshot, rates: Mapping[int, int]) -> tuple[ReturningBroker, ...]:
+    """Each broker with what it has lost, and how long its own copy takes beside the others'."""
+    copies = plan.copies_everything or plan.replacement_broker_id is not None
+    sole = Counter(
+        broker for partition in only_copy_on(snapshot, plan.broker_ids) for broker in partition.replicas if plan.copies_everything
+    )
+    own: dict[int, list[PlannedPartition]] = {broker_id: [] for broker_id in plan.broker_ids}
+    for partition in plan.partitions:
+        for broker_id in set(partition.before).intersection(own):
+            own[broker_id].append(partition)
+    found = []
+    for place in plan.places:
+        copied = sum(partition.size_bytes for partition in own[place.broker_id]) if copies else 0
+        sources = _sources(own[place.broker_id], snapshot, plan.destinations)
+        found.append(
+            ReturningBroker(
+                broker_id=place.broker_id,
+                pod=place.pod,
+                node=place.node,
+                rack=place.rack,
+                map=place.map,
+                partitions=len(own[place.broker_id]),
+                sole_copies=sole[place.broker_id],
+                bytes_to_copy=copied,
+                eta_seconds=copy_seconds(copied, [rates[broker] for broker in sources if broker in rates]),
+            )
+        )
+    return tuple(found)
 
 
 def summarise(clients: ClusterClients, plan: ReplacementPlan, snapshot: ClusterSnapshot, token: Token | None) -> PlanSummary:
     """The plan's summary for operators."""
-    place, substitute = plan.place, plan.replacement_broker_id
-    sources = _sources(plan.partitions, snapshot, plan.destination)
+    substitute = plan.replacement_broker_id
+    sources = _sources(plan.partitions, snapshot, plan.destinations)
     copied = plan.total_bytes if plan.copies_everything or substitute is not None else 0
     rates = planned_rates(clients, plan.throttle, sources, token)
     rate, others = rates.highest_bytes_per_s, rates.notes
+    returning = _returning(plan, snapshot, rates.by_source)
     eta = copy_seconds(copied, rates.by_source.values())
-    states = intermediate_states(snapshot, place.broker_id)
+    states = intermediate_states(snapshot, plan.broker_ids)
     inverse = "none is needed: no replica changes its broker"
     if substitute is not None:
-        inverse = f"reassign {len(plan.partitions)} partitions back onto broker {place.broker_id}"
+        inverse = f"reassign {len(plan.partitions)} partitions back onto broker {plan.places[0].broker_id}"
     becomes = f", replaced by broker {substitute}" if substitute is not None else ""
+    more = len(returning) - SHOWN_BROKERS
     lines = [
-        ("broker", f"{place.broker_id} (pod {place.pod}, node {place.node}, rack {place.rack}, map {place.map}){becomes}"),
+        *(("broker", _line(one, alone=len(returning) == 1) + becomes) for one in returning[:SHOWN_BROKERS]),
+        *([("brokers", f"and {more} more")] if more > 0 else []),
         ("partitions", str(len(plan.partitions))),
         ("to copy", f"{size(copied)} (lower bound {size(copied)})"),
         ("throttle", f"up to {size(rate)}/s from each source; about {duration(eta)}"),
@@ -250,11 +379,16 @@ def summarise(clients: ClusterClients, plan: ReplacementPlan, snapshot: ClusterS
         eta_seconds=eta,
         foreign_throttles=others,
         inverse=inverse,
-        broker_id=place.broker_id,
-        pod=place.pod,
-        node=place.node,
-        rack=place.rack,
-        map=place.map,
+        returning=returning,
         replacement_broker_id=substitute,
         intermediate_states=states,
     )
+
+
+def _line(one: ReturningBroker, *, alone: bool) -> str:
+    """Where it was; beside others also what it has lost."""
+    where = f"{one.broker_id} (pod {one.pod}, node {one.node}, rack {one.rack}, map {one.map})"
+    if alone:
+        return where
+    lost = f"; {one.sole_copies} have no in-sync copy elsewhere" if one.sole_copies else ""
+    return f"{where}: {one.partitions} partitions, {size(one.bytes_to_copy)}, about {duration(one.eta_seconds)}{lost}"

@@ -27,6 +27,7 @@ from kafka_runbooks.clients.clusters import ClusterClients, Clusters
 from kafka_runbooks.clients.errors import ClientError
 from kafka_runbooks.models import history
 from kafka_runbooks.models.base import Model
+from kafka_runbooks.models.messages import StepRequest
 from kafka_runbooks.models.status import Progress, Signalled, Waiting
 
 SIGNAL = "report_progress"
@@ -107,7 +108,7 @@ def step(method: Method) -> Method:
 
     @functools.wraps(method)
     def attempt(self: Steps, request: Any) -> Any:
-        reporter, began_at = Reporter(self._link), datetime.now(UTC)
+        reporter, began_at = Reporter(self._link, _only_broker(request)), datetime.now(UTC)
         _CURRENT.set(reporter)
         try:
             return method(self, request)
@@ -124,14 +125,21 @@ def step(method: Method) -> Method:
     return cast(Method, activity.defn(no_thread_cancel_exception=True)(attempt))
 
 
+def _only_broker(request: object) -> int | None:
+    """Whose step it is, where a run brings several brokers back side by side."""
+    ids = request.broker_ids if isinstance(request, StepRequest) else ()
+    return ids[0] if len(ids) == 1 else None
+
+
 class Reporter:
     """Heartbeats every observation of one step, and signals significant changes, as long as its budget lasts.
 
     It begins with what the attempt before has left in its heartbeat, so a new attempt alone is no news.
     """
 
-    def __init__(self, link: Link) -> None:
+    def __init__(self, link: Link, broker_id: int | None = None) -> None:
         self._link = link
+        self._broker_id = broker_id
         self._progress = _left_by_last_attempt(0, Progress)
         self._signalled = _left_by_last_attempt(1, Signalled)
         self._waiting = self._progress.waiting
@@ -150,9 +158,9 @@ class Reporter:
 
     def report(self, progress: Progress) -> None:
         """Heartbeat, and signal a significant change. A failed signal is repeated at the next report."""
-        self._progress = progress
+        self._progress = progress.model_copy(update={"broker_id": self._broker_id})
         self.beat()
-        self._signal(progress)
+        self._signal(self._progress)
 
     def beat(self) -> None:
         """Heartbeat the last report."""
@@ -163,7 +171,7 @@ class Reporter:
         before = self._progress.waiting
         since = before.since if before is not None and before.unblocks == NEXT_LOOK else began_at
         waiting = Waiting(reason=f"no look succeeds: {describe(error)}", since=since, unblocks=NEXT_LOOK)
-        self._progress = self._progress.model_copy(update={"waiting": waiting})
+        self._progress = self._progress.model_copy(update={"waiting": waiting, "broker_id": self._broker_id})
         self.beat()
         if (datetime.now(UTC) - since).total_seconds() >= FAILURE_SECONDS:
             self._signal(self._progress)

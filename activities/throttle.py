@@ -336,7 +336,7 @@ class ThrottleActivities(Steps):
         """
         clients = self._open(request.token.cluster)
         plan = plan_store.load_for(clients.kubernetes, request)
-        destinations = {plan.destination} if isinstance(plan, ReplacementPlan) else set()
+        destinations = plan.destinations if isinstance(plan, ReplacementPlan) else ()
         throttling = Throttling(clients, self._link, request.token, plan.throttle)
         known: list[Ledger] = []
 

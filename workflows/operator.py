@@ -19,11 +19,11 @@ with workflow.unsafe.imports_passed_through():
     from kafka_runbooks import search_attributes
     from kafka_runbooks.models import history
     from kafka_runbooks.models.inputs import RunbookInput
-    from kafka_runbooks.models.messages import ClearOverrideRequest, OverrideRequest, Token
+    from kafka_runbooks.models.messages import ClearOverrideRequest, OverrideRequest, Survey, Token
     from kafka_runbooks.models.operator import Abort, Approval, ClearThrottle, OperatorAction, Override
     from kafka_runbooks.models.plans import PlanSummary
     from kafka_runbooks.models.results import Decision, Outcome, PhaseTime, Reason, RunbookResult
-    from kafka_runbooks.models.status import FIRST_REPORT, Progress, Status, Waiting
+    from kafka_runbooks.models.status import FIRST_REPORT, BrokerStatus, Progress, Status, Waiting
     from kafka_runbooks.throttle import overrides
 
 from workflows import calls
@@ -71,6 +71,10 @@ class Operator:
         self._holder: str | None = None
         self._decisions: list[Decision] = []
         self._gate_is_open = False
+        self._gate_lock = asyncio.Lock()
+        """One question at a time: several parts of a run may have one."""
+        self._asker = request.requester
+        """Who asked for what waits at the gate."""
         self._answer: Approval | OperatorAction | None = None
         self._is_paused = False
         self._needs_second_person = False
@@ -97,6 +101,7 @@ class Operator:
             times=tuple(self._times),
             progress=self._progress,
             waiting=self._waiting or (self._progress.waiting if self._progress else self._unanswered),
+            brokers=self.brokers(),
             plan=self._plan,
             reasons=self._reasons,
             notes=self._notes,
@@ -107,12 +112,20 @@ class Operator:
             links={"temporal": f"{path}/history"},
         )
 
+    def brokers(self) -> tuple[BrokerStatus, ...]:
+        """Where each of several brokers is, of a run that brings several back."""
+        return ()
+
     @workflow.signal
     def report_progress(self, progress: Progress) -> None:
         """Figures of a running step; sent by its activity."""
-        self._progress = progress
+        self.note_progress(progress)
         self.show()
         self._watch_history()
+
+    def note_progress(self, progress: Progress) -> None:
+        """What a step has reported."""
+        self._progress = progress
 
     # Updates
 
@@ -126,7 +139,7 @@ class Operator:
     @approve.validator
     def _may_approve(self, approval: Approval) -> None:
         self._must_be_at_gate()
-        if self._needs_second_person and _same_person(approval.by, self._request.requester):
+        if self._needs_second_person and _same_person(approval.by, self._asker):
             raise ApplicationError(f"by: {approval.by} asked for this run; cluster {self._request.cluster} wants a second person")
         if approval.plan_sha256 is not None and (self._plan is None or self._plan.reference.sha256 != approval.plan_sha256):
             raise ApplicationError("plan_sha256: the plan that waits has another hash; read the status again")
@@ -291,19 +304,29 @@ class Operator:
             await workflow.wait_condition(lambda: not self._is_paused, timeout_summary="paused")
             self._waiting = None
 
-    async def gate(self, question: str) -> Approval:
+    async def gate(self, question: str, offered: Survey | None = None, asker: str | None = None) -> Approval:
         """Wait until an operator approves.
+
+        Args:
+            offered: what is shown and decided on instead of the run's own plan, for as long as it waits.
+            asker: who asked for that.
 
         Raises:
             Ended: an operator rejected.
         """
-        self._gate_is_open, self._answer = True, None
-        self.wait_for(question, "approve or reject")
-        try:
-            await workflow.wait_condition(lambda: self._answer is not None)
-        finally:
-            self._gate_is_open, self._waiting = False, None
-        answer = self._answer
+        async with self._gate_lock:
+            own = self._plan, self._reasons, self._needs_second_person, self._asker
+            if offered is not None and asker is not None:
+                self._plan, self._reasons = offered.plan, offered.reasons
+                self._needs_second_person, self._asker = offered.needs_second_person, asker
+            self._gate_is_open, self._answer = True, None
+            self.wait_for(question, "approve or reject")
+            try:
+                await workflow.wait_condition(lambda: self._answer is not None)
+            finally:
+                self._gate_is_open, self._waiting = False, None
+                self._plan, self._reasons, self._needs_second_person, self._asker = own
+            answer = self._answer
         if isinstance(answer, Approval):
             return answer
         decision = self._decisions[-1]

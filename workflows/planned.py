@@ -39,6 +39,7 @@ class PlannedRunbook(Runbook):
         self._waits_for_approval = request.wait_for_approval
         self._acknowledged_risks = request.acknowledged_risks
         self._begun: list[PlanReference] = []
+        self._in_force: PlanSummary | None = None
         self._copied = Progress()
 
     @abstractmethod
@@ -140,10 +141,12 @@ class PlannedRunbook(Runbook):
         """
         while True:
             self.begin_steps()
-            self._begun.append(plan.reference)
+            self._put_in_force(plan)
             request = self.step_request(token, plan.reference)
             try:
                 await self.take_steps(request)
+                plan = self._in_force or plan  # what was added meanwhile included
+                request = self.step_request(token, plan.reference)
                 await self.pause_point()
                 with self.timed(StepName.ELECT):
                     await self.elect(request)
@@ -153,6 +156,7 @@ class PlannedRunbook(Runbook):
                     raise
                 self.note_drift()
                 self.enter(f"plan again: {describe(error)}", phase="plan")
+            plan = self._in_force or plan
             again = await self.plan_again(token, plan)
             if again is None:
                 # It ended before the election, and what has arrived may not be led as planned.
@@ -160,6 +164,11 @@ class PlannedRunbook(Runbook):
                     await self.elect(request)
                 return plan, False
             plan = again
+
+    def _put_in_force(self, plan: PlanSummary) -> None:
+        """Carry this plan out from here on."""
+        self._plan = self._in_force = plan
+        self._begun.append(plan.reference)
 
     def note_drift(self) -> None:
         """The steps ended early, since the rest must be planned again."""

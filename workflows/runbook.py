@@ -20,7 +20,7 @@ with workflow.unsafe.imports_passed_through():
     from activities.release import ReleaseActivities
     from kafka_runbooks import search_attributes
     from kafka_runbooks.models.inputs import RunbookInput
-    from kafka_runbooks.models.messages import Released, Token
+    from kafka_runbooks.models.messages import Released, Survey, Token
     from kafka_runbooks.models.operator import Approval
     from kafka_runbooks.models.results import Outcome, RunbookResult
     from kafka_runbooks.models.steps import StepName
@@ -47,6 +47,8 @@ class Runbook(Operator):
         self._may_have_rates = False
         """Whether a step has begun that sets rates; before that a guard has nothing to look after."""
         self._released = Released()
+        self._undone = ""
+        """What else the result of a run that ends early should say."""
 
     async def conduct(self, work: Callable[[Token], Awaitable[RunbookResult]]) -> RunbookResult:
         """Hold the permit, do the work, remove what was set, release the permit; returns the result.
@@ -55,7 +57,13 @@ class Runbook(Operator):
             ApplicationError: the work did not succeed; its type is the name of an `Outcome`, its detail the `RunbookResult`.
         """
         await self._tag()
-        self._held = await self._acquire()
+        try:
+            self._held = await self._acquire()
+        except Ended as ended:
+            self._waiting, self._unanswered, self._phase = None, None, ended.result.outcome.value
+            self.mark_phase()
+            self.show()
+            return ended.result
         token = self._token(self._held)
 
         async def run() -> RunbookResult:
@@ -102,12 +110,14 @@ class Runbook(Operator):
 
     async def _conclude(self, result: RunbookResult, *, is_cancelled: bool) -> RunbookResult:
         """Release the permit and report, once nothing is left to do."""
-        report = {
+        report: dict[str, Any] = {
             "plan": self._plan.reference if self._plan else None,
             "steps": tuple(self._times),
             "decisions": tuple(self._decisions),
             "left_behind": self._released.left_behind,
         }
+        if self._undone:
+            report["summary"] = f"{result.summary}; {self._undone}"
         result = RunbookResult(**{**dict(result), **report})
         self.enter("release the permit", phase="end")
         await permit.release(self._held)
@@ -149,12 +159,19 @@ class Runbook(Operator):
                 self._holder, self._waiting = workflow.info().workflow_id, None
                 return held
             self._holder = await calls.act(PermitActivities.permit_holder, request.cluster, "who holds the permit")
+            if self._holder is not None and await self.join(self._holder):
+                summary = f"{self._holder} brings these brokers back too; follow it there"
+                raise Ended(RunbookResult(outcome=Outcome.JOINED, summary=summary))
             if request.when_busy == "fail":
                 self._phase = Outcome.BUSY.value
                 self.mark_phase()
                 raise permit.busy(request.cluster, self._holder)
             self.wait_for(f"{self._holder} holds cluster {request.cluster}", f"{self._holder} ends", self._holder or "")
             await permit.wait_until_free(request.cluster)
+
+    async def join(self, holder: str) -> bool:
+        """Ask the run that holds the cluster to do this one's work too; whether it will."""
+        return False
 
     # While no step adapts the rates
 
@@ -172,12 +189,14 @@ class Runbook(Operator):
             # The worker drops the workflow: nothing can be awaited any more.
             raise
         except BaseException:
-            await self._end_guard(guard)
+            self._is_guarded = False
+            await self.end_guard(guard)
             raise
-        await self._end_guard(guard)
-
-    async def _end_guard(self, guard: asyncio.Task[None]) -> None:
         self._is_guarded = False
+        await self.end_guard(guard)
+
+    async def end_guard(self, guard: asyncio.Task[None]) -> None:
+        """Stop it, whatever became of it."""
         guard.cancel()
         await workflow.wait([guard])
         if not guard.cancelled() and (error := guard.exception()) is not None and not is_cancelled_exception(error):
@@ -192,9 +211,9 @@ class Runbook(Operator):
             async with self.guarded():
                 await super().pause_point()
 
-    async def gate(self, question: str) -> Approval:
+    async def gate(self, question: str, offered: Survey | None = None, asker: str | None = None) -> Approval:
         async with self.guarded():
-            return await super().gate(question)
+            return await super().gate(question, offered, asker)
 
     # Called by the runbooks' modules
 

@@ -40,6 +40,8 @@ class Option:
     is_repeated: bool
     is_nullable: bool
     help: str
+    spelled: str | None = None
+    """How the last part is spelled, where a field of several values is given one value at a time: `--broker-id 7 --broker-id 8`."""
 
     @property
     def flag(self) -> str:
@@ -68,7 +70,7 @@ class Option:
 
     @property
     def _dashed(self) -> str:
-        return ".".join(self.path).replace("_", "-")
+        return ".".join((*self.path[:-1], self.spelled or self.path[-1])).replace("_", "-")
 
     def value(self, typed: Any) -> Any:
         """What the model's validation takes.
@@ -138,7 +140,9 @@ def _leaf(kind: Any, field: FieldInfo, path: tuple[str, ...], is_nullable: bool,
     help = f"{field.description or ''}{note}{'; may be repeated' if is_repeated else ''}{_default(field, choices, note)}"
     if help.partition(":")[0] not in choices:
         help = help[:1].upper() + help[1:]
-    return Option(path, kind, choices, is_repeated, is_nullable, help)
+    extra = field.json_schema_extra
+    spelled = str(extra["option"]) if isinstance(extra, dict) and "option" in extra else None
+    return Option(path, kind, choices, is_repeated, is_nullable, help, spelled)
 
 
 def _default(field: FieldInfo, choices: Mapping[str, str], note: str) -> str:

@@ -1,7 +1,8 @@
 """What an operator asks of a runbook: one input model each."""
 
+from collections.abc import Mapping
 from enum import StrEnum
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal, Self, TypeVar
 
 from pydantic import Field, StringConstraints, field_validator, model_validator
 
@@ -18,6 +19,16 @@ TopicItem = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1
 Topics = Annotated[tuple[TopicItem, ...], Field(max_length=300)]
 MOST_INLINE_PARTITIONS = 300
 """In a reassignment JSON that is part of an input, since the history keeps it."""
+SHOWN_TARGETS = 3
+"""Of what a run is about, in its workflow ID."""
+
+T = TypeVar("T")
+
+
+def _distinct(named: tuple[T, ...]) -> tuple[T, ...]:
+    if len(set(named)) != len(named):
+        raise ValueError("one appears twice")
+    return named
 
 
 class NodeState(StrEnum):
@@ -53,35 +64,93 @@ class PlannedInput(RunbookInput):
     acknowledged_risks: tuple[str, ...] = Field(default=(), max_length=1000, description="names of risks that preflight reports")
 
 
-class ReplaceBrokerInput(PlannedInput):
-    """Bring a broker back whose node was lost, drained or restarted; or put another broker in its place.
+class BrokerSelection(OperatorInput):
+    """Brokers that have failed: by id, by the nodes they ran on, or all that a zone has lost.
 
-    Name the broker by `broker_id` or by the `node` it ran on. With `replacement_broker_id` the broker's partitions are
-    reassigned onto that other, running broker instead of bringing the lost one back.
+    One can be given without brackets, also under the singular name: `"broker_id": 1002`, `"node": "kafka-7"`.
     """
 
-    broker_id: int | None = Field(default=None, ge=0, description="the broker's id; or give node")
-    node: str | None = Field(default=None, max_length=253, description="the node it ran on; or give broker_id")
-    node_state: NodeState = Field(default=NodeState.LOST, description="lost: its disk is gone; returns: its disk comes back")
-    replacement_broker_id: int | None = Field(default=None, ge=0, description="reassign onto this broker instead")
+    broker_ids: tuple[Annotated[int, Field(ge=0)], ...] = Field(
+        default=(),
+        max_length=1000,
+        description="the brokers' ids; or give nodes or zone",
+        json_schema_extra={"option": "broker-id"},
+    )
+    nodes: tuple[Annotated[str, Field(min_length=1, max_length=253)], ...] = Field(
+        default=(),
+        max_length=1000,
+        description="the nodes they ran on; or give broker_ids or zone",
+        json_schema_extra={"option": "node"},
+    )
+    zone: str | None = Field(
+        default=None,
+        min_length=1,
+        max_length=200,
+        description="every broker of this zone whose node is gone (or, where node_state is returns, that isn't in sync)",
+    )
     node_is_gone: bool = Field(
         default=False,
-        description="confirms that the node will not come back: its volume is released without observing the node gone twice",
+        description="confirms that the nodes will not come back: volumes are released without observing the nodes gone twice",
     )
-    allow_other_rack: bool = Field(default=False, description="the broker may come back in another rack without a question")
+    allow_other_rack: bool = Field(default=False, description="brokers may come back in another rack without a question")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _singular(cls, given: Any) -> Any:
+        if not isinstance(given, Mapping):
+            return given
+        found = dict(given)
+        for one, many in (("broker_id", "broker_ids"), ("node", "nodes")):
+            if found.get(one) is not None and found.get(many):
+                raise ValueError(f"give {one} or {many}, not both")
+            value = found.pop(one, None)
+            value = found.get(many) if value is None else value
+            if value is not None:
+                found[many] = value if isinstance(value, list | tuple) else (value,)
+        return found
+
+    @field_validator("broker_ids", "nodes")
+    @classmethod
+    def _once(cls, named: tuple[Any, ...]) -> tuple[Any, ...]:
+        return _distinct(named)
 
     @model_validator(mode="after")
-    def _one_broker(self) -> "ReplaceBrokerInput":
-        if (self.broker_id is None) == (self.node is None):
-            raise ValueError("give exactly one of broker_id and node")
-        if self.broker_id is not None and self.broker_id == self.replacement_broker_id:
+    def _one_way(self) -> Self:
+        if sum((bool(self.broker_ids), bool(self.nodes), self.zone is not None)) != 1:
+            raise ValueError("give exactly one of broker_ids, nodes and zone")
+        return self
+
+
+class ReplaceBrokerInput(PlannedInput, BrokerSelection):
+    """Bring brokers back whose nodes were lost, drained or restarted; or put another broker in the place of one.
+
+    Name them by `broker_ids`, by the `nodes` they ran on, or by the `zone` that was lost. With `replacement_broker_id` the
+    broker's partitions are reassigned onto that other, running broker instead of bringing the lost one back.
+    """
+
+    node_state: NodeState = Field(default=NodeState.LOST, description="lost: the disks are gone; returns: the disks come back")
+    replacement_broker_id: int | None = Field(default=None, ge=0, description="reassign one broker's partitions onto this one")
+    join: bool = Field(
+        default=True, description="where a ReplaceBroker holds the cluster, it takes these brokers along; else when_busy applies"
+    )
+
+    @model_validator(mode="after")
+    def _one_to_replace(self) -> Self:
+        if self.replacement_broker_id is None:
+            return self
+        if len(self.broker_ids) + len(self.nodes) != 1:
+            raise ValueError("replacement_broker_id takes the place of one broker; give one broker_id or node")
+        if self.replacement_broker_id in self.broker_ids:
             raise ValueError("replacement_broker_id is broker_id itself; leave it out to bring the broker back")
         return self
 
     @property
     def target(self) -> str:
-        """The broker, or the node it ran on."""
-        return str(self.node if self.broker_id is None else self.broker_id)
+        """The brokers, the nodes they ran on, or the zone."""
+        named = [str(one) for one in (*self.broker_ids, *self.nodes)]
+        return "+".join(named[:SHOWN_TARGETS]) + (f"+{len(named) - SHOWN_TARGETS}" if len(named) > SHOWN_TARGETS else "") or str(
+            self.zone
+        )
 
 
 class ClearLeftoversInput(RunbookInput):
@@ -136,12 +205,6 @@ class MoveInput(PlannedInput):
         max_length=50,
         description="when moves may start; a move that can't end in time is not started. Default: any time",
     )
-
-
-def _distinct(brokers: tuple[int, ...]) -> tuple[int, ...]:
-    if len(set(brokers)) != len(brokers):
-        raise ValueError("an id appears twice")
-    return brokers
 
 
 def _regexes(topics: tuple[str, ...]) -> tuple[str, ...]:

@@ -133,6 +133,8 @@ class BrokerPlace(Model):
     machine: Machine = Machine()
     map: str | None = None
     rack: str | None = None
+    node_is_gone: bool = False
+    """A person said that its node doesn't come back: a node that can't be told from it is another one."""
 
     @property
     def claim_uids(self) -> frozenset[str]:

@@ -8,7 +8,7 @@ from pydantic import Field, SerializeAsAny
 from kafka_runbooks.models.base import Line, Lines, Model
 from kafka_runbooks.models.cluster import ThrottleRates
 from kafka_runbooks.models.inputs import PlannedInput
-from kafka_runbooks.models.operator import Override
+from kafka_runbooks.models.operator import AddBrokers, Override
 from kafka_runbooks.models.plans import PlanReference, PlanSummary
 from kafka_runbooks.models.results import Reason, Reasons
 from kafka_runbooks.models.throttles import Throttle
@@ -36,6 +36,8 @@ class PlanRequest(Model, Generic[Request]):
     request: SerializeAsAny[Request]
     token: Token | None = None
     approved: PlanReference | None = None
+    adds: bool = False
+    """What is asked for comes in addition to the approved plan, which is being carried out."""
 
     def keeps_plan(self, reasons: Sequence[Reason]) -> bool:
         """Whether the run will go on with its plan, at the gate at least: one that it refuses is kept nowhere."""
@@ -72,6 +74,8 @@ class StepRequest(Model):
     is_rollback: bool = False
     """The plan's inverse is carried out."""
     acknowledged_risks: tuple[str, ...] = ()
+    broker_ids: tuple[int, ...] = ()
+    """The brokers of the plan that the step is about; empty: all."""
 
 
 class ProofRequest(Model):
@@ -82,6 +86,13 @@ class ProofRequest(Model):
     """The rates that the run had set, by broker, as set last."""
     as_planned: bool = True
     """False where the cluster changed so that nothing of the plan was left to do."""
+
+
+class JoinRequest(Model):
+    """Ask the run that holds the cluster to take brokers along."""
+
+    holder: str
+    brokers: AddBrokers
 
 
 class RecoveryRequest(Model):

@@ -5,6 +5,7 @@ from datetime import datetime
 from pydantic import Field
 
 from kafka_runbooks.models.base import Name, OperatorInput
+from kafka_runbooks.models.inputs import BrokerSelection, NodeState
 from kafka_runbooks.models.throttles import MEGABYTE
 
 
@@ -19,6 +20,14 @@ class Abort(OperatorAction):
     """End, and remove what was set. In-flight moves are cancelled; what has arrived stays, unless it is rolled back."""
 
     rollback: bool = Field(default=False, description="move everything back to where it was at the start, throttled")
+
+
+class AddBrokers(OperatorAction, BrokerSelection):
+    """Take more brokers along, behind the same preflight and gate. What runs goes on meanwhile, and also after a rejection."""
+
+    node_state: NodeState | None = Field(default=None, description="as the run has it, which is the default")
+    wait_for_approval: bool = Field(default=True, description="wait with the plan of all until someone approves it")
+    acknowledged_risks: tuple[str, ...] = Field(default=(), max_length=1000, description="names of risks that preflight reports")
 
 
 class ClearThrottle(OperatorAction):

@@ -74,12 +74,10 @@ class ExitPromises(Model):
     """Brokers that lead no partition, whoever is preferred."""
     exact_assignment: bool = False
     """Every partition of the plan has exactly the planned replicas, in order."""
-    place: BrokerPlace | None = None
-    """A broker whose pod must be Ready on the right claim."""
-    on_new_disk: bool = False
-    """That broker's claim is another one than before: its old disk was given up."""
-    node_is_gone: bool = False
-    """An operator confirmed that its old node doesn't come back."""
+    places: tuple[BrokerPlace, ...] = ()
+    """Brokers whose pods must be Ready on the right claims."""
+    on_new_disks: bool = False
+    """Those brokers' claims are others than before: their old disks were given up."""
 
 
 class Plan(Model, ABC):
@@ -156,6 +154,21 @@ class BatchWhatIf(Model):
     seconds: float = 0.0
 
 
+class ReturningBroker(Model):
+    """One broker of a plan that brings brokers back: where it was, what was lost with it, and how long its copy takes."""
+
+    broker_id: int
+    pod: str
+    node: str | None = None
+    rack: str | None = None
+    map: str | None = None
+    partitions: int = 0
+    sole_copies: int = 0
+    """Partitions whose in-sync copies were on these brokers only."""
+    bytes_to_copy: int = 0
+    eta_seconds: float = 0.0
+
+
 class BrokerWhatIf(Model):
     """One broker before and after the plan."""
 
@@ -194,12 +207,8 @@ class PlanSummary(Model):
     is_within_approved: bool = False
     """A remainder of what was approved already: no second approval is needed."""
 
-    # A broker that comes back or is replaced.
-    broker_id: int | None = None
-    pod: str | None = None
-    node: str | None = None
-    rack: str | None = None
-    map: str | None = None
+    # Brokers that come back or are replaced.
+    returning: tuple[ReturningBroker, ...] = Field(default=(), max_length=1000)
     replacement_broker_id: int | None = None
     intermediate_states: Lines = ()
     """What holds while the steps run, each checked when the plan was made: who may not fail now, and what that costs."""

@@ -50,6 +50,8 @@ class PhaseTime(Model):
 
     step: str
     seconds: float
+    broker_id: int | None = None
+    """Whose step it was, where a run brings several brokers back."""
 
 
 class Decision(Model):
@@ -67,6 +69,8 @@ class Outcome(StrEnum):
     FAILED = "failed"
     REFUSED = "refused by preflight"
     BUSY = "busy"
+    JOINED = "joined another run"
+    """Another run has taken over what was asked for."""
     REJECTED = "rejected"
     ABORTED = "aborted"
     CANCELLED = "cancelled"

@@ -22,8 +22,23 @@ class Waiting(Model):
     blocking: Lines = ()
 
 
+class BrokerProgress(Model):
+    """How far one of several brokers is with its copy."""
+
+    broker_id: int
+    done_bytes: int = 0
+    total_bytes: int = 0
+    in_sync_partitions: int = 0
+    partitions: int = 0
+
+
 class Progress(Model):
     """How far a step is. Also what an activity heartbeats, so that the next attempt continues the figures."""
+
+    broker_id: int | None = None
+    """The one broker that the step is about, where a run brings several back."""
+    brokers: tuple[BrokerProgress, ...] = ()
+    """Of a step that is about several."""
 
     done_bytes: int = 0
     total_bytes: int = 0
@@ -49,6 +64,16 @@ class Signalled(Model):
     count: int = 0
 
 
+class BrokerStatus(Model):
+    """Where one of several brokers is on its way back, and why it waits."""
+
+    broker_id: int
+    step: str
+    step_since: datetime
+    waiting: Waiting | None = None
+    progress: BrokerProgress | None = None
+
+
 class Status(Model):
     """The answer of the `status` query."""
 
@@ -63,6 +88,8 @@ class Status(Model):
     """How long the finished steps took."""
     progress: Progress | None = None
     waiting: Waiting | None = None
+    brokers: tuple[BrokerStatus, ...] = ()
+    """Each broker of a run that brings several back."""
     plan: PlanSummary | None = None
     reasons: Reasons = ()
     notes: Lines = ()

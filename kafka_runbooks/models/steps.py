@@ -10,6 +10,7 @@ class StepName(StrEnum):
     PLAN = "plan"
     APPROVAL = "approval"
 
+    CORDON = "cordon the nodes"
     FENCE = "fence the broker"
     TAKE_LEASES = "take throttle leases"
     CONFIRM_GONE = "confirm that the node is gone"

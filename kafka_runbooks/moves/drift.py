@@ -15,7 +15,7 @@ from kafka_runbooks.models.replacement import ReplacementPlan
 
 
 def drift(plan: ReplacementPlan, snapshot: ClusterSnapshot) -> list[str]:
-    """Every change to the partitions of the broker that is being replaced; empty where there is none."""
+    """Every change to the partitions of the brokers that come back or are replaced; empty where there is none."""
     now = snapshot.by_name
     planned = {partition.name: partition for partition in plan.partitions}
     changed = [
@@ -23,7 +23,7 @@ def drift(plan: ReplacementPlan, snapshot: ClusterSnapshot) -> list[str]:
         for name, partition in planned.items()
         if name in now and now[name].replicas not in (partition.before, partition.after)
     ]
-    return [*changed, *_new_on([plan.broker_id], planned, snapshot)]
+    return [*changed, *_new_on(plan.broker_ids, planned, snapshot)]
 
 
 def added_partitions(plan: MovePlan, snapshot: ClusterSnapshot) -> list[str]:

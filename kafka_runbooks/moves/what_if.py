@@ -1,7 +1,7 @@
 """What a plan means while it runs: for disks, for brokers, and if another broker fails as well."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from kafka_runbooks.models.cluster import ClusterSnapshot, TopicPartition
 from kafka_runbooks.models.moves import Move, MovePlan
@@ -13,21 +13,22 @@ SHOWN_BROKERS = 50
 SHOWN_STATES = 50
 
 
-def intermediate_states(snapshot: ClusterSnapshot, broker_id: int) -> tuple[str, ...]:
+def intermediate_states(snapshot: ClusterSnapshot, brokers: Collection[int]) -> tuple[str, ...]:
     """For every other live broker: the partitions that would refuse acks=all writes or have no in-sync copy if it failed too.
 
     Args:
-        snapshot: the cluster now, whether or not `broker_id` is still up.
-        broker_id: the broker that is down, or is about to be.
+        snapshot: the cluster now, whether or not `brokers` are still up.
+        brokers: those that are down, or are about to be.
     """
-    live = snapshot.live_broker_ids - {broker_id}
+    gone = set(brokers)
+    live = snapshot.live_broker_ids - gone
     refusing: Counter[int] = Counter()
     offline: Counter[int] = Counter()
     for partition in snapshot.partitions:
         in_sync = [broker for broker in partition.in_sync if broker in live]
         if min_isr_margin(partition, min_isr_of(snapshot, partition.topic), live) == 0:
             refusing.update(in_sync)
-        if broker_id in partition.replicas and len(in_sync) == 1:
+        if len(in_sync) == 1 and gone.intersection(partition.replicas):
             offline.update(in_sync)
     return tuple(
         f"if broker {other} fails too: {refusing[other]} more partitions refuse acks=all writes, "

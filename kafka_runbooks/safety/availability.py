@@ -153,11 +153,13 @@ def under_min_isr(snapshot: ClusterSnapshot, without: Collection[int] = ()) -> l
     ]
 
 
-def only_copy_on(snapshot: ClusterSnapshot, broker_id: int) -> list[Partition]:
-    """Partitions of this broker whose other replicas are all down or not in sync, or that have no other."""
-    others = snapshot.live_broker_ids - {broker_id}
+def only_copy_on(snapshot: ClusterSnapshot, brokers: Collection[int]) -> list[Partition]:
+    """Partitions of these brokers whose other replicas are all down or not in sync, or that have no other."""
+    together, others = set(brokers), snapshot.live_broker_ids - set(brokers)
     return [
-        partition for partition in snapshot.on_broker(broker_id) if not others.intersection(partition.replicas, partition.in_sync)
+        partition
+        for partition in snapshot.partitions
+        if together.intersection(partition.replicas) and not others.intersection(partition.replicas, partition.in_sync)
     ]
 
 
@@ -210,22 +212,17 @@ def not_led_by_preferred(snapshot: ClusterSnapshot, partitions: Iterable[Partiti
     ]
 
 
-def risks_of_losing(snapshot: ClusterSnapshot, broker_id: int, *, disk_is_lost: bool) -> list[Reason]:
-    """What an operator must acknowledge before this broker's disk is given up, one reason per topic.
-
-    A disk that comes back loses nothing, so nothing is asked.
-    """
-    if not disk_is_lost:
-        return []
+def risks_of_losing(snapshot: ClusterSnapshot, brokers: Collection[int]) -> list[Reason]:
+    """What an operator must acknowledge before the disks of these brokers are given up, one reason per topic."""
     return [
         Reason(
             name=f"data-loss:{topic}",
-            message=f"topic {topic}, partition {listed(numbers)}: the only in-sync copy is on broker {broker_id}; "
-            "releasing its volume makes the loss final",
+            message=f"topic {topic}, partition {listed(numbers)}: the only in-sync copy is on broker {listed(sorted(brokers))}; "
+            "releasing the volume makes the loss final",
             remedy=f'bring the disk back (node_state "returns"), or acknowledge with acknowledged_risks ["data-loss:{topic}"]',
             can_be_acknowledged=True,
         )
-        for topic, numbers in by_topic(only_copy_on(snapshot, broker_id)).items()
+        for topic, numbers in by_topic(only_copy_on(snapshot, brokers)).items()
     ]
 
 

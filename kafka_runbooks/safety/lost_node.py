@@ -19,14 +19,10 @@ def is_node_of(node: Node, place: BrokerPlace) -> bool | None:
     return is_same
 
 
-def may_be_lost_node(node: Node, place: BrokerPlace, *, is_confirmed: bool) -> bool:
-    """Whether a broker that lost its disks must not come back here.
-
-    Args:
-        is_confirmed: a person said that the old node doesn't come back: what can't be told from it is another one.
-    """
+def may_be_lost_node(node: Node, place: BrokerPlace) -> bool:
+    """Whether a broker that lost its disks must not come back here."""
     found = is_node_of(node, place)
-    return not is_confirmed if found is None else found
+    return not place.node_is_gone if found is None else found
 
 
 def why_node_is_not_gone(nodes: Sequence[Node], place: BrokerPlace) -> tuple[str, str] | None:
@@ -53,18 +49,14 @@ def why_node_is_not_gone(nodes: Sequence[Node], place: BrokerPlace) -> tuple[str
     return None
 
 
-def runs_elsewhere(pods: Sequence[BrokerPod], nodes: Sequence[Node], place: BrokerPlace, *, is_confirmed: bool) -> bool:
-    """Whether the broker's pod is on another node than before.
-
-    Args:
-        is_confirmed: see `may_be_lost_node`.
-    """
+def runs_elsewhere(pods: Sequence[BrokerPod], nodes: Sequence[Node], place: BrokerPlace) -> bool:
+    """Whether the broker's pod is on another node than before."""
     by_name = {node.name: node for node in nodes}
     return any(
         pod.name == place.pod
         and not pod.is_terminating
         and pod.node in by_name
-        and not may_be_lost_node(by_name[pod.node], place, is_confirmed=is_confirmed)
+        and not may_be_lost_node(by_name[pod.node], place)
         for pod in pods
     )
 

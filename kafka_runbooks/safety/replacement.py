@@ -1,9 +1,9 @@
-"""Every reason not to replace a broker now, all at once, each with its remedy.
+"""Which brokers are meant, and every reason not to replace them now, all at once, each with its remedy.
 
 Pure: from the request and the observed cluster to reasons. An operator who was woken up gets the whole list the first time.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 
 from pydantic import ValidationError
@@ -14,53 +14,79 @@ from kafka_runbooks.models.inputs import NodeState, ReplaceBrokerInput
 from kafka_runbooks.models.kubernetes import BrokerPlace, BrokerPod, Claim, LastStart, Machine, Node
 from kafka_runbooks.models.results import Reason
 from kafka_runbooks.safety.availability import by_topic, listed, out_of_sync, risks_of_losing
+from kafka_runbooks.safety.lost_node import why_node_is_not_gone
 from kafka_runbooks.safety.moves import foreign_reassignments
 
 BROKER_IS_UP = "broker-is-up"
 
 
-def find_broker_id(
-    request: ReplaceBrokerInput,
+def find_broker(
+    named: int | str,
+    cluster: str,
     pods: Sequence[BrokerPod],
     nodes: Sequence[Node],
     broker_ids: Mapping[str, int],
     last_starts: Mapping[str, LastStart],
 ) -> int | Reason:
-    """The broker that the request means, or why none can be identified.
+    """The broker that an id, or the name of the node it ran on, means; or why none can be identified.
 
     Args:
         broker_ids: pod name -> broker id, as assigned.
         last_starts: pod name -> where it started last.
     """
     known = sorted(set(broker_ids.values()) | {pod.broker_id for pod in pods if pod.broker_id is not None})
-    if request.broker_id is not None:
-        if request.broker_id in known:
-            return request.broker_id
+    if isinstance(named, int):
+        if named in known:
+            return named
         return Reason(
             name="unknown-broker",
-            message=f"broker_id: {request.broker_id} has no pod in cluster {request.cluster}",
+            message=f"broker_ids: {named} has no pod in cluster {cluster}",
             remedy=f"give one of {', '.join(map(str, known))}",
             is_bad_input=True,
         )
     for pod in pods:
-        if pod.node == request.node and pod.broker_id is not None:
+        if pod.node == named and pod.broker_id is not None:
             return pod.broker_id
     for node in nodes:
-        if node.name == request.node and node.broker_id is not None:
+        if node.name == named and node.broker_id is not None:
             return node.broker_id
     elsewhere = {pod.name for pod in pods if pod.node is not None}
     started = [
-        broker_ids[pod] for pod, last in last_starts.items() if last.node == request.node and pod in broker_ids.keys() - elsewhere
+        broker_ids[pod] for pod, last in last_starts.items() if last.node == named and pod in broker_ids.keys() - elsewhere
     ]
     if len(started) == 1:
         return started[0]
     return Reason(
         name="unknown-node",
-        message=f"node: no broker is known to run on {request.node!r}"
+        message=f"nodes: no broker is known to run on {named!r}"
         + (f"; brokers {', '.join(map(str, sorted(started)))} started there last" if started else ""),
-        remedy="give broker_id instead",
+        remedy="give broker_ids instead",
         is_bad_input=True,
     )
+
+
+def unknown_zone(zone: str, racks: Collection[str]) -> Reason | None:
+    """A reason if no broker is, or was, in the zone.
+
+    Args:
+        racks: every rack that is known.
+    """
+    if zone in racks:
+        return None
+    return Reason(
+        name="unknown-zone",
+        message=f"zone: no broker is known to be in {zone!r}",
+        remedy=f"give one of {', '.join(sorted(racks))}",
+        is_bad_input=True,
+    )
+
+
+def needs_return(node_state: NodeState, place: BrokerPlace, nodes: Sequence[Node], snapshot: ClusterSnapshot) -> bool:
+    """Whether a broker of a zone is meant: its node is gone or, where its disk comes back, it isn't up and in sync."""
+    is_up = place.broker_id in snapshot.live_broker_ids
+    if node_state is NodeState.RETURNS:
+        return not is_up or bool(out_of_sync(snapshot, place.broker_id))
+    return not is_up and why_node_is_not_gone(nodes, place) is None
 
 
 def reasons_not_to_replace(
@@ -71,16 +97,24 @@ def reasons_not_to_replace(
     snapshot: ClusterSnapshot,
     reassignments: Sequence[Reassignment],
 ) -> list[Reason]:
-    """All reasons against a broker that was found, without the risks that are acknowledged.
+    """All reasons against one broker that was found.
 
     Args:
         pod, node: where it runs or last ran, as far as the objects still exist.
     """
     if request.replacement_broker_id is not None:
-        found = _against_substitution(request.replacement_broker_id, broker_id, snapshot, reassignments)
-    else:
-        found = _against_return(request, broker_id, pod, node, snapshot)
-    return [reason for reason in found if not (reason.can_be_acknowledged and reason.name in request.acknowledged_risks)]
+        return _against_substitution(request.replacement_broker_id, broker_id, snapshot, reassignments)
+    return _against_return(request, broker_id, pod, node, snapshot)
+
+
+def unacknowledged_risks(request: ReplaceBrokerInput, brokers: Collection[int], snapshot: ClusterSnapshot) -> list[Reason]:
+    """What is lost for good with the disks of all these brokers together, and nobody has acknowledged yet.
+
+    A disk that comes back loses nothing, nor does a broker whose replicas are moved away.
+    """
+    if request.node_state is not NodeState.LOST or request.replacement_broker_id is not None:
+        return []
+    return [risk for risk in risks_of_losing(snapshot, brokers) if risk.name not in request.acknowledged_risks]
 
 
 def _against_return(
@@ -95,8 +129,7 @@ def _against_return(
                 remedy="scale the StatefulSet back, or give replacement_broker_id",
             )
         )
-    disk_is_lost = request.node_state is NodeState.LOST
-    if disk_is_lost and broker_id in snapshot.live_broker_ids and node is not None and node.is_ready:
+    if request.node_state is NodeState.LOST and broker_id in snapshot.live_broker_ids and node is not None and node.is_ready:
         reasons.append(
             Reason(
                 name=BROKER_IS_UP,
@@ -104,7 +137,6 @@ def _against_return(
                 remedy='stop the node first, or use node_state "returns", or move its replicas with replacement_broker_id',
             )
         )
-    reasons += risks_of_losing(snapshot, broker_id, disk_is_lost=disk_is_lost)
     return reasons
 
 

@@ -72,7 +72,7 @@ def test_preflight_of_a_broker_with_five_thousand_topics(monkeypatch: pytest.Mon
     assert pod is not None and pod.node is not None
     world.lose_node(pod.node)
     monkeypatch.setattr(step.Reporter, "_signal", lambda reporter, progress: None)
-    request = ReplaceBrokerInput(cluster="main", requester="test", broker_id=1001)
+    request = ReplaceBrokerInput(cluster="main", requester="test", broker_ids=(1001,))
     asked: PlanRequest[ReplaceBrokerInput] = PlanRequest(request=request)
     steps = ReplacementActivities(Access(clusters=WorldClusters(world, "main"), link=None))  # type: ignore[arg-type]
     survey = ActivityEnvironment().run(steps.plan_replace_broker, asked)

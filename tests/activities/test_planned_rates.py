@@ -31,7 +31,7 @@ class Site:
         self.kubernetes = self.access.clusters.open("main").kubernetes
 
     def replacement(self, token: Token | None = None) -> PlanSummary:
-        request = ReplaceBrokerInput(cluster="main", requester="test", broker_id=1001, node_is_gone=True)
+        request = ReplaceBrokerInput(cluster="main", requester="test", broker_ids=(1001,), node_is_gone=True)
         asked: PlanRequest[ReplaceBrokerInput] = PlanRequest(request=request, token=token)
         return self._plan(ActivityEnvironment().run(ReplacementActivities(self.access).plan_replace_broker, asked))
 

@@ -41,7 +41,7 @@ def test_while_the_controllers_hang_nothing_proves_a_copy_and_the_metadata_promi
         kafka.kill(1003)
         time.sleep(SESSION_SECONDS + 3)
         old = admin.snapshot()
-        assert 1003 in old.live_broker_ids and risks_of_losing(old, 1001, disk_is_lost=True) == [], "the metadata are old"
+        assert 1003 in old.live_broker_ids and risks_of_losing(old, [1001]) == [], "the metadata are old"
         with pytest.raises(NotProven, match="no controller answers"):
             proof.fresh_snapshot(admin)
         unanswered = admin.replica_sizes([1003]).unanswered_broker_ids
@@ -59,5 +59,5 @@ def test_while_the_controllers_hang_nothing_proves_a_copy_and_the_metadata_promi
         assert time.monotonic() < deadline
         time.sleep(0.5)
     assert list(proof.copies_without_proof(admin, snapshot, 1001)) == [TopicPartition("proof", 0)]
-    assert [risk.name for risk in risks_of_losing(snapshot, 1001, disk_is_lost=True)] == ["data-loss:proof"]
+    assert [risk.name for risk in risks_of_losing(snapshot, [1001])] == ["data-loss:proof"]
     admin.close()

@@ -31,10 +31,10 @@ NOWHERE = {"TEMPORAL_ADDRESS": "127.0.0.1:1"}
         ("ReplaceBroker --input @/does/not/exist.json", ["@/does/not/exist.json", "No such file"]),
         ("ReplaceBroker --input {}", ["cluster: is missing; give --cluster"]),
         ("replace-broker --broker-id 1", ["cluster: is missing; give --cluster"]),
-        ('ReplaceBroker --input \'{"cluster":"a","brokr_id":1}\'', ["brokr_id: no such field; did you mean broker_id?"]),
-        ("replace-broker --cluster a", ["exactly one of broker_id and node"]),
-        ('ReplaceBroker --input \'{"cluster":"a","broker_id":"x"}\'', ["broker_id:", '"x"', "the broker's id"]),
-        ("replace-broker --cluster a --broker-id x", ["--broker-id:", '"x"', "the broker's id"]),
+        ('ReplaceBroker --input \'{"cluster":"a","brokr_id":1}\'', ["brokr_id: no such field; did you mean broker_ids?"]),
+        ("replace-broker --cluster a", ["exactly one of broker_ids, nodes and zone"]),
+        ('ReplaceBroker --input \'{"cluster":"a","broker_id":"x"}\'', ["broker_ids.0:", '"x"', "the brokers' ids"]),
+        ("replace-broker --cluster a --broker-id x", ["--broker-id:", '"x"', "the brokers' ids"]),
         ("replace-broker --cluster a --broker-id 1 --node-state gone", ["--node-state:", "'lost'", '"gone"']),
         ("replace-broker --cluster a --broker-id 1 --throttle.rate 1", ["--throttle.rate-bytes-per-s:", "1000"]),
         (
@@ -85,7 +85,7 @@ def equivalent_input(*argv: str) -> dict[str, object]:
 
 def test_options_and_input_make_one_request() -> None:
     base = json.dumps(
-        {"cluster": "lab", "broker_id": 1, "ticket": "INC-1", "throttle": {"mode": "fixed", "rate_bytes_per_s": 5000}}
+        {"cluster": "lab", "broker_ids": [1], "ticket": "INC-1", "throttle": {"mode": "fixed", "rate_bytes_per_s": 5000}}
     )
     given = equivalent_input(
         "replace-broker", "--input", base, "--broker-id", "1001", "--throttle.rate", "7000", "--node-is-gone"
@@ -93,7 +93,7 @@ def test_options_and_input_make_one_request() -> None:
     assert given == {
         "requester": getpass.getuser(),
         "cluster": "lab",
-        "broker_id": 1001,
+        "broker_ids": [1001],
         "ticket": "INC-1",
         "throttle": {"mode": "fixed", "rate_bytes_per_s": 7000},
         "node_is_gone": True,
@@ -101,7 +101,7 @@ def test_options_and_input_make_one_request() -> None:
     assert equivalent_input("ReplaceBroker", "--cluster=lab", "--broker=7", "--requester=me", "--throttle.rate=7000") == {
         "cluster": "lab",
         "requester": "me",
-        "broker_id": 7,
+        "broker_ids": [7],
         "throttle": {"mode": "fixed", "rate_bytes_per_s": 7000},
     }
 
@@ -140,9 +140,9 @@ def test_the_equivalent_command_survives_a_shell() -> None:
 
 
 def test_a_workflow_id_says_cluster_runbook_and_target() -> None:
-    request = ReplaceBrokerInput(cluster="lab", requester="me", broker_id=1001)
+    request = ReplaceBrokerInput(cluster="lab", requester="me", broker_ids=(1001,))
     assert inputs.workflow_id("ReplaceBroker", request).startswith("lab/replace-broker/1001-2")
-    request = ReplaceBrokerInput(cluster="lab", requester="me", node="n1")
+    request = ReplaceBrokerInput(cluster="lab", requester="me", nodes=("n1",))
     assert inputs.workflow_id("ReplaceBroker", request).startswith("lab/replace-broker/n1-2")
 
 

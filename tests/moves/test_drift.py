@@ -25,7 +25,7 @@ REPLACEMENT = ReplacementPlan(
     cluster="c",
     kind="ReplaceBroker",
     title="",
-    place=BrokerPlace(broker_id=1, pod="events-0"),
+    places=(BrokerPlace(broker_id=1, pod="events-0"),),
     replacement_broker_id=4,
     partitions=tuple(
         PlannedPartition(topic="t", partition=number, before=(1, 2), after=(4, 2), size_bytes=1) for number in (0, 1, 2)

@@ -111,7 +111,7 @@ def test_the_lists_follow_their_definitions(snapshot: ClusterSnapshot, broker: i
     own = [one for one in snapshot.partitions if broker in one.replicas]
     others = snapshot.live_broker_ids - {broker}
     assert out_of_sync(snapshot, broker) == [one for one in own if broker not in one.in_sync]
-    assert only_copy_on(snapshot, broker) == [one for one in own if not set(one.replicas) & set(one.in_sync) & others]
+    assert only_copy_on(snapshot, [broker]) == [one for one in own if not set(one.replicas) & set(one.in_sync) & others]
     refusing = [
         one
         for one in snapshot.partitions

@@ -78,10 +78,12 @@ def test_a_pod_that_recovers_on_a_new_machine_of_the_old_name_is_left_alone() ->
     fresh = Claim(name="data-events-0", uid="claim-2", volume="v2", volume_nodes=("a",))
     nodes = [node("uid-b", NEW)]
     assert not must_make_way(pod("pod-2"), [fresh], nodes, PLACE)
-    assert runs_elsewhere([pod("pod-2")], nodes, PLACE, is_confirmed=False)
+    assert runs_elsewhere([pod("pod-2")], nodes, PLACE)
     assert not must_make_way(pod("pod-2"), [fresh], [node("uid-b", Machine())], PLACE)
-    assert not runs_elsewhere([pod("pod-2")], [node("uid-b", Machine())], PLACE, is_confirmed=False), "nobody can tell"
-    assert runs_elsewhere([pod("pod-2")], [node("uid-b", Machine())], PLACE, is_confirmed=True), "a person has"
+    assert not runs_elsewhere([pod("pod-2")], [node("uid-b", Machine())], PLACE), "nobody can tell"
+    assert runs_elsewhere([pod("pod-2")], [node("uid-b", Machine())], PLACE.model_copy(update={"node_is_gone": True})), (
+        "a person has"
+    )
 
 
 @pytest.mark.parametrize(

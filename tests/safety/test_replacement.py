@@ -7,10 +7,17 @@ from pydantic import ValidationError
 
 from kafka_runbooks.models.cluster import Broker, ClusterSnapshot, Partition, Reassignment
 from kafka_runbooks.models.inputs import NodeState, ReplaceBrokerInput
-from kafka_runbooks.models.kubernetes import BrokerPod, Node
+from kafka_runbooks.models.kubernetes import BrokerPlace, BrokerPod, Node
 from kafka_runbooks.models.results import Reason
 from kafka_runbooks.safety import availability
-from kafka_runbooks.safety.replacement import find_broker_id, reasons_not_to_replace, why_nothing_to_do
+from kafka_runbooks.safety.replacement import (
+    find_broker,
+    needs_return,
+    reasons_not_to_replace,
+    unacknowledged_risks,
+    unknown_zone,
+    why_nothing_to_do,
+)
 
 
 def snapshot(live: list[int], *partitions: Partition) -> ClusterSnapshot:
@@ -39,6 +46,7 @@ NODE = Node(name="a", uid="n", zone="zone-1", map="events", instance_type="small
 def test_all_reasons_come_at_once() -> None:
     view = snapshot([1, 2, 3], part("single", 0, [1], [1]), part("only", 4, [1, 2], [1]), part("fine", 0, [1, 2, 3], [2, 3]))
     found = reasons_not_to_replace(asks(), 1, None, NODE.model_copy(update={"is_ready": True}), view, ())
+    found += unacknowledged_risks(asks(), [1], view)
     assert [reason.name for reason in found] == ["no-pod", "broker-is-up", "data-loss:only", "data-loss:single"]
     assert [reason.can_be_acknowledged for reason in found] == [False, False, True, True]
     assert all(reason.remedy for reason in found)
@@ -46,13 +54,14 @@ def test_all_reasons_come_at_once() -> None:
 
 def test_an_acknowledged_risk_is_no_reason_but_another_topic_s_is() -> None:
     view = snapshot([2], part("single", 0, [1], [1]), part("other", 1, [1], []))
-    found = reasons_not_to_replace(asks(acknowledged_risks=["data-loss:single"]), 1, POD, NODE, view, ())
+    found = unacknowledged_risks(asks(acknowledged_risks=["data-loss:single"]), [1], view)
     assert [reason.name for reason in found] == ["data-loss:other"]
 
 
 def test_a_disk_that_returns_asks_for_nothing() -> None:
     view = snapshot([2], part("single", 0, [1], [1]))
     assert reasons_not_to_replace(asks(node_state="returns"), 1, POD, NODE, view, ()) == []
+    assert unacknowledged_risks(asks(node_state="returns"), [1], view) == []
 
 
 def test_substitution_names_what_is_in_the_way() -> None:
@@ -66,16 +75,36 @@ def test_substitution_names_what_is_in_the_way() -> None:
     assert (found[0].name, found[0].is_bad_input) == ("replacement-is-down", False)
 
 
+def test_what_is_lost_with_several_disks_is_more_than_with_each_of_them() -> None:
+    view = snapshot([1, 2, 3], part("pair", 0, [1, 2], [1, 2]), part("safe", 0, [1, 2, 3], [1, 2, 3]))
+    assert unacknowledged_risks(asks(), [1], view) == unacknowledged_risks(asks(), [2], view) == []
+    (risk,) = unacknowledged_risks(asks(), [1, 2], view)
+    assert risk.name == "data-loss:pair" and "broker 1, 2" in risk.message
+
+
 def test_the_broker_is_found_by_id_or_by_node() -> None:
     ids = {"events-0": 1, "events-1": 2}
-    assert find_broker_id(asks(), [POD], [NODE], ids, {}) == 1
-    by_node = ReplaceBrokerInput(cluster="lab", requester="me", node="a")
-    assert find_broker_id(by_node, [POD], [NODE], ids, {}) == 1
+    assert find_broker(1, "lab", [POD], [NODE], ids, {}) == 1
+    assert find_broker("a", "lab", [POD], [NODE], ids, {}) == 1
     labelled = NODE.model_copy(update={"broker_id": 2})
-    assert find_broker_id(by_node, [], [labelled], ids, {}) == 2
-    unknown = find_broker_id(asks(broker_id=7), [POD], [NODE], ids, {})
-    assert isinstance(unknown, Reason) and "broker_id: 7" in unknown.message and "1, 2" in unknown.remedy
-    assert isinstance(find_broker_id(by_node, [], [], ids, {}), Reason)
+    assert find_broker("a", "lab", [], [labelled], ids, {}) == 2
+    unknown = find_broker(7, "lab", [POD], [NODE], ids, {})
+    assert isinstance(unknown, Reason) and "broker_ids: 7" in unknown.message and "1, 2" in unknown.remedy
+    assert isinstance(find_broker("a", "lab", [], [], ids, {}), Reason)
+
+
+def test_of_a_zone_only_those_are_meant_whose_node_is_gone_or_that_are_not_in_sync() -> None:
+    place, view = BrokerPlace(broker_id=1, pod="events-0", node="a", node_uid="n"), snapshot([2], part("t", 0, [1, 2], [2]))
+    back = snapshot([1, 2], part("t", 0, [1, 2], [2]))
+    ready = NODE.model_copy(update={"is_ready": True})
+    assert needs_return(NodeState.LOST, place, [NODE], view) and needs_return(NodeState.LOST, place, [], view)
+    assert not needs_return(NodeState.LOST, place, [ready], view), "its broker restarts there"
+    assert not needs_return(NodeState.LOST, place, [NODE], back), "it is up"
+    assert needs_return(NodeState.RETURNS, place, [ready], back)
+    assert not needs_return(NodeState.RETURNS, place, [ready], snapshot([1, 2], part("t", 0, [1, 2], [1, 2])))
+    assert unknown_zone("a", {"a", "b"}) is None
+    unknown = unknown_zone("d", {"b", "a"})
+    assert unknown is not None and unknown.is_bad_input and "a, b" in unknown.remedy
 
 
 def test_a_broker_that_is_well_needs_nothing() -> None:
@@ -100,7 +129,7 @@ def snapshots(draw: st.DrawFn) -> ClusterSnapshot:
 
 @given(snapshots(), st.integers(1, 5))
 def test_data_loss_is_named_exactly_where_no_other_live_in_sync_copy_is(view: ClusterSnapshot, broker_id: int) -> None:
-    alone = {partition.name for partition in availability.only_copy_on(view, broker_id)}
+    alone = {partition.name for partition in availability.only_copy_on(view, [broker_id])}
     for partition in view.partitions:
         others = (set(partition.in_sync) & view.live_broker_ids) - {broker_id}
         assert (partition.name in alone) == (broker_id in partition.replicas and not others)
@@ -114,8 +143,11 @@ def test_more_brokers_away_never_help(view: ClusterSnapshot, away: set[int]) -> 
 
 def test_inputs_say_what_is_wrong() -> None:
     wrong: list[tuple[dict[str, object], str]] = [
-        ({"broker_id": None}, "exactly one of broker_id and node"),
-        ({"node": "a"}, "exactly one of broker_id and node"),
+        ({"broker_id": None}, "exactly one of broker_ids, nodes and zone"),
+        ({"node": "a"}, "exactly one of broker_ids, nodes and zone"),
+        ({"broker_ids": [1, 2]}, "broker_id or broker_ids, not both"),
+        ({"broker_id": None, "zone": "a", "replacement_broker_id": 3}, "takes the place of one broker"),
+        ({"broker_id": [1, 1]}, "one appears twice"),
         ({"replacement_broker_id": 1}, "replacement_broker_id"),
         ({"throttel": {}}, "throttel"),
         ({"throttle": {"mode": "fixed", "rate_bytes_per_s": 0}}, "rate_bytes_per_s"),
