@@ -1,7 +1,15 @@
 """The details of a runbook in the Temporal UI: its status, as a few lines of Markdown."""
 
-from kafka_runbooks.models.status import Status
+from kafka_runbooks.models.status import BrokerStatus, Status
 from kafka_runbooks.models.wording import duration, size
+
+
+def _broker(one: BrokerStatus) -> str:
+    waits = "" if one.waiting is None else f", waits: {one.waiting.reason}"
+    copied = (
+        "" if one.progress is None else f", {one.progress.in_sync_partitions} of {one.progress.partitions} partitions in sync"
+    )
+    return f"Broker {one.broker_id}: {one.step}{copied}{waits}"
 
 
 def markdown(status: Status) -> str:
@@ -17,6 +25,7 @@ def markdown(status: Status) -> str:
         if progress.eta_seconds is not None:
             line += f", {duration(progress.eta_seconds)} left"
         lines.append(line)
+    lines += [_broker(one) for one in status.brokers[:10]]
     if status.waiting is not None:
         lines.append(f"Waits since {status.waiting.since:%H:%M:%S} UTC: {status.waiting.reason}")
         lines.append(f"Unblocks: {status.waiting.unblocks}")

@@ -231,7 +231,9 @@ class ReplaceBroker(PlannedRunbook):
             raise ApplicationError("it takes no more brokers: it replaces one by another, or is at its end")
         if brokers.node_state not in (None, self._input.node_state):
             raise ApplicationError(f"node_state: this run brings back brokers whose node_state is {self._input.node_state}")
-        if brokers.broker_ids and self._ways.keys() >= set(brokers.broker_ids):
+        planned = self._in_force or self._plan
+        known = {one.broker_id for one in planned.returning} if planned is not None else set()
+        if brokers.broker_ids and known.issuperset(brokers.broker_ids):
             raise ApplicationError("broker_ids: this run brings all of them back already")
 
     async def join(self, holder: str) -> bool:

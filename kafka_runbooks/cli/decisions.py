@@ -1,4 +1,6 @@
-"""What an operator decides about a run in progress: approve, reject, pause, resume, abort. Each is an update of its workflow."""
+"""What an operator decides about a run in progress: approve, reject, add brokers, pause, resume, abort.
+
+Each is an update of its workflow."""
 
 import uuid
 from datetime import timedelta
@@ -15,7 +17,7 @@ from kafka_runbooks.cli.output import console, print_equivalent, print_json
 from kafka_runbooks.cli.parameters import ByOption, Format, IdArgument, OutputOption, ReasonOption, typer_app
 from kafka_runbooks.cli.status import observe
 from kafka_runbooks.models.base import OperatorInput
-from kafka_runbooks.models.operator import Abort, Approval, OperatorAction
+from kafka_runbooks.models.operator import Abort, AddBrokers, Approval, OperatorAction
 from kafka_runbooks.models.status import Status
 
 UPDATE_TIMEOUT = timedelta(seconds=60)
@@ -74,6 +76,37 @@ def approve(
 def reject(id: IdArgument, reason: ReasonOption, by: ByOption, output: OutputOption = Format.TEXT) -> None:
     """Reject the plan that waits at the gate: the run cleans up and ends."""
     send("reject", id, OperatorAction, {"by": by, "reason": reason}, output)
+
+
+@app.command()
+def add_brokers(
+    id: IdArgument,
+    reason: ReasonOption,
+    by: ByOption,
+    broker_id: Annotated[list[int] | None, typer.Option(help="A broker's id; may be repeated.")] = None,
+    node: Annotated[list[str] | None, typer.Option(help="A node that a broker ran on; may be repeated.")] = None,
+    zone: Annotated[str | None, typer.Option(help="Every broker of this zone whose node is gone.")] = None,
+    node_is_gone: Annotated[bool | None, typer.Option("--node-is-gone", help="The nodes will not come back.")] = None,
+    allow_other_rack: Annotated[
+        bool | None, typer.Option("--allow-other-rack", help="They may come back in another rack.")
+    ] = None,
+    risk: Annotated[list[str] | None, typer.Option(help="A risk to acknowledge, by name; may be repeated.")] = None,
+    wait_for_approval: Annotated[
+        bool | None, typer.Option("--wait-for-approval/--no-wait-for-approval", help="Wait with the plan of all. [default: yes]")
+    ] = None,
+    output: OutputOption = Format.TEXT,
+) -> None:
+    """Let a replace-broker run bring more brokers back, behind a preflight and a gate of their own."""
+    fields = {
+        "broker_ids": broker_id or None,
+        "nodes": node or None,
+        "zone": zone,
+        "node_is_gone": node_is_gone,
+        "allow_other_rack": allow_other_rack,
+        "acknowledged_risks": risk or None,
+        "wait_for_approval": wait_for_approval,
+    }
+    send("add_brokers", id, AddBrokers, {"by": by, "reason": reason, **fields}, output)
 
 
 @app.command()

@@ -41,7 +41,7 @@ class Option:
     is_nullable: bool
     help: str
     spelled: str | None = None
-    """How the last part is spelled, where a field of several values is given one value at a time: `--broker-id 7 --broker-id 8`."""
+    """How the last part is spelled where a field of several values is given one at a time: `--broker-id 7 --broker-id 8`."""
 
     @property
     def flag(self) -> str:

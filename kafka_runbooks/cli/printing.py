@@ -12,9 +12,11 @@ from rich.text import Text
 from kafka_runbooks.cli.watching import Observation
 from kafka_runbooks.models.results import Outcome, Reason, RunbookResult
 from kafka_runbooks.models.status import FIRST_REPORT, Progress, Status, Waiting
+from kafka_runbooks.models.steps import StepName
 from kafka_runbooks.models.wording import duration, size
 
 FIGURES_SECONDS = 10.0
+SHOWN_BROKERS = 30
 SLOT_SECONDS = 15.0
 """From then on it is said that no worker has taken a step."""
 _FIGURES = re.compile(r"[\d.:]+( [kMGT]?B| s| min| h)?")
@@ -25,7 +27,7 @@ def run(observed: Observation) -> RenderableType:
     status = observed.status
     parts: list[RenderableType] = [heading(observed)]
     if status is not None:
-        parts.append(_steps(status))
+        parts += [_brokers(status), _steps(status)] if status.brokers else [_steps(status)]
     if observed.progress is not None:
         parts.append(progress_line(observed.progress))
     parts += [Text.assemble((line, "yellow")) for line in waits(observed)]
@@ -47,6 +49,24 @@ def _steps(status: Status) -> RenderableType:
         table.add_row("", "[cyan]▶[/]", step, _ago(status.step_since))
     if status.step and status.step not in planned:
         table.add_row("", "[cyan]▶[/]", status.step, _ago(status.step_since))
+    return table
+
+
+def _brokers(status: Status) -> RenderableType:
+    """Each broker of a run that brings several back: how far its copy is, or why it waits."""
+    table = Table.grid(padding=(0, 2))
+    for one in status.brokers[:SHOWN_BROKERS]:
+        copied, words = one.progress, ""
+        is_back = copied is not None and copied.in_sync_partitions == copied.partitions and one.step == StepName.CATCH_UP
+        if copied is not None and one.step == StepName.CATCH_UP:
+            words = f"{copied.in_sync_partitions} of {copied.partitions} partitions, "
+            words += f"{size(copied.done_bytes)} of {size(copied.total_bytes)}"
+        elif one.waiting is not None and one.waiting.unblocks != FIRST_REPORT:
+            words = f"waits {_since(one.waiting)}: {one.waiting.reason}"
+        state = "[green]✓[/]" if is_back else "[cyan]▶[/]"
+        table.add_row("", state, f"broker {one.broker_id}", "in sync" if is_back else one.step, Text(words))
+    if (more := len(status.brokers) - SHOWN_BROKERS) > 0:
+        table.add_row("", "", f"and {more} more")
     return table
 
 
@@ -156,12 +176,13 @@ def print_reasons(console: Console, reasons: tuple[Reason, ...]) -> None:
 
 def print_result(console: Console, result: RunbookResult) -> None:
     """How a run ended."""
-    succeeded = result.outcome in (Outcome.DONE, Outcome.NOTHING_TO_DO)
+    succeeded = result.outcome in (Outcome.DONE, Outcome.NOTHING_TO_DO, Outcome.JOINED)
     console.print(Text.assemble((result.outcome.value, "bold green" if succeeded else "bold red"), f": {result.summary}"))
     print_reasons(console, result.reasons)
     table = Table.grid(padding=(0, 2))
     for step in result.steps:
-        table.add_row("", step.step, duration(step.seconds))
+        whose = "" if step.broker_id is None else f"broker {step.broker_id}: "
+        table.add_row("", f"{whose}{step.step}", duration(step.seconds))
     for check in result.checks:
         table.add_row("[green]✓[/]" if check.passed else "[red]✗[/]", Text(check.name), Text(check.detail))
     for decision in result.decisions:

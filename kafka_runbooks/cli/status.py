@@ -20,6 +20,7 @@ from kafka_runbooks.models.results import Outcome, RunbookResult
 EXIT_CODES = {
     Outcome.DONE: DONE,
     Outcome.NOTHING_TO_DO: DONE,
+    Outcome.JOINED: DONE,
     Outcome.REFUSED: REFUSED,
     Outcome.BUSY: BUSY,
 }

@@ -523,18 +523,18 @@ def try_update(run: str, name: str) -> bool:
 
 
 def completed(run: str) -> set[str]:
-    """Activities that have ended, from the history."""
+    """Activities that have ended, from the history; one that ended several times, with the number of times."""
     events = json.loads(temporal("workflow", "show", "-w", run, "-o", "json").stdout)["events"]
     scheduled = {
         event["eventId"]: event["activityTaskScheduledEventAttributes"]["activityType"]["name"]
         for event in events
         if "activityTaskScheduledEventAttributes" in event
     }
-    return {
-        scheduled[event["activityTaskCompletedEventAttributes"]["scheduledEventId"]]
-        for event in events
-        if "activityTaskCompletedEventAttributes" in event
-    }
+    ended: Counter[str] = Counter()
+    for event in events:
+        if "activityTaskCompletedEventAttributes" in event:
+            ended[scheduled[event["activityTaskCompletedEventAttributes"]["scheduledEventId"]]] += 1
+    return {name if number == 0 else f"{name} {number + 1}" for name, count in ended.items() for number in range(count)}
 
 
 def eventually(what: str, seconds: float, check: Callable[[], bool]) -> None:

@@ -294,9 +294,9 @@ async def test_a_risk_that_nobody_acknowledged_is_refused_and_nothing_is_touched
 @pytest.mark.parametrize(
     ("fields", "word"),
     [
-        ({"broker_id": 77}, "broker_id: 77"),
+        ({"broker_id": 77}, "broker_ids: 77"),
         ({"cluster": "nope"}, "cluster: 'nope' is not configured"),
-        ({"broker_id": None, "node": "nowhere"}, "node: no broker is known to run on 'nowhere'"),
+        ({"broker_id": None, "node": "nowhere"}, "nodes: no broker is known to run on 'nowhere'"),
     ],
 )
 async def test_what_is_not_there_is_refused_by_name(runbooks: Bench, fields: dict[str, object], word: str) -> None:
