@@ -70,9 +70,11 @@ class Observation(Model):
 
     @property
     def progress(self) -> Progress | None:
-        """The most recent figures: a heartbeat's, else the status's."""
+        """The most recent figures: a heartbeat's, else the status's. Of several steps at once, of the one that copies most."""
         beats = [one.progress for one in self.activities if one.progress is not None and one.progress != Progress()]
-        return beats[0] if beats else self.status.progress if self.status else None
+        if beats:
+            return max(beats, key=lambda beat: (beat.total_bytes, beat.total_partitions))
+        return self.status.progress if self.status else None
 
 
 def ui_link(workflow_id: str, run_id: str, namespace: str) -> str:

@@ -6,7 +6,7 @@ from kafka_runbooks.models.cluster import ClusterSnapshot, Partition, Replica, R
 from kafka_runbooks.models.moves import Copy
 from kafka_runbooks.models.status import BrokerProgress
 from kafka_runbooks.moves.window import Hold
-from kafka_runbooks.safety.availability import listed, only_copy_on
+from kafka_runbooks.safety.availability import listed
 from kafka_runbooks.throttle.leases import down_beside
 
 STILL_SECONDS = 60.0
@@ -87,7 +87,7 @@ def hold(
     if down := sorted(down_beside(late, live) - own):
         who = _named(down)
         reason = f"{who} is down too, which holds replicas of the same partitions: recovery is no faster than needed"
-        stuck = [partition.name for partition in only_copy_on(snapshot, own) if partition.leader is None]
+        stuck = [copy.partition.name for copy in late if not live.intersection(copy.partition.in_sync)]
         if stuck:
             reason += f"; {len(stuck)} partitions have no live source: {', '.join(map(str, stuck[:5]))}"
         return Hold(reason, f"{who} comes back", tuple(f"broker {broker}" for broker in down))

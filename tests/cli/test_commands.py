@@ -258,3 +258,25 @@ async def test_an_abort_of_a_runbook_without_rollback_says_so(runbooks: Bench) -
     assert refused.exit_code == 2 and "rollback" in refused.output
     aborted = await run(runbooks, "abort", workflow_id, "--reason", "r", "--by", "alice")
     assert aborted.exit_code == 0
+
+
+async def test_more_brokers_by_command(runbooks: Bench) -> None:
+    world = runbooks.world
+    lose(world)
+    id = await started(runbooks, throttle={"mode": "fixed", "rate_bytes_per_s": 1_000_000})
+    await status_when(runbooks, id, "steps")
+    world.lose_node("node-events-b")
+    world.add_node("spare-b", "zone-b", "events")
+    nobody = await run(runbooks, "add-brokers", id, "--reason", "x")
+    assert nobody.exit_code == 2 and "exactly one of broker_ids, nodes and zone" in nobody.stderr
+    done = await run(
+        runbooks, "add-brokers", id, "--broker-id", "1002", "--node-is-gone", "--no-wait-for-approval", "--reason", "x"
+    )
+    assert done.exit_code == 0 and "--name add_brokers" in done.output, done.output
+    for _ in range(100):
+        if len(json.loads((await run(runbooks, "status", id, "-o", "json")).stdout)["status"]["brokers"]) == 2:
+            break
+        await asyncio.sleep(0.1)
+    assert (await run(runbooks, "throttle", "set", id, "--rate", "1000000000", "--reason", "quick")).exit_code == 0
+    over = await run(runbooks, "status", id, "--watch")
+    assert over.exit_code == 0 and "brokers 1001, 1002 are back" in over.output

@@ -3,10 +3,13 @@
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from rich.console import Console
 
+from kafka_runbooks.cli import printing
 from kafka_runbooks.cli.printing import waits
 from kafka_runbooks.cli.watching import Observation, RunningActivity
-from kafka_runbooks.models.status import FIRST_REPORT, Progress, Status, Waiting
+from kafka_runbooks.models.status import FIRST_REPORT, BrokerProgress, BrokerStatus, Progress, Status, Waiting
+from kafka_runbooks.models.steps import StepName
 
 
 def ago(seconds: float) -> datetime:
@@ -48,3 +51,33 @@ def test_a_heartbeat_without_figures_hides_none() -> None:
     assert observed.status is not None
     observed = observed.model_copy(update={"status": observed.status.model_copy(update={"progress": figures})})
     assert observed.progress == figures
+
+
+def test_each_broker_of_several_is_shown_with_its_copy_or_why_it_waits() -> None:
+    since = datetime(2026, 1, 1, 3, 4, 5, tzinfo=UTC)
+    waiting = Waiting(reason="no free node of map events", since=since, unblocks="add a node")
+    back = BrokerProgress(broker_id=1001, done_bytes=5_000_000, total_bytes=5_000_000, in_sync_partitions=3, partitions=3)
+    half = BrokerProgress(broker_id=1003, done_bytes=2_000_000, total_bytes=4_000_000, in_sync_partitions=1, partitions=2)
+    status = Status(
+        runbook="ReplaceBroker",
+        cluster="lab",
+        phase="steps",
+        brokers=(
+            BrokerStatus(broker_id=1001, step=StepName.CATCH_UP, step_since=since, progress=back),
+            BrokerStatus(broker_id=1002, step=StepName.CHOOSE_NODE, step_since=since, waiting=waiting),
+            BrokerStatus(broker_id=1003, step=StepName.CATCH_UP, step_since=since, progress=half),
+        ),
+    )
+    observed = Observation(workflow_id="w", run_id="r", runbook="ReplaceBroker", state="RUNNING", status=status)
+    console = Console(width=140, record=True)
+    console.print(printing.run(observed))
+    lines = [line.strip() for line in console.export_text().splitlines() if "broker 100" in line]
+    assert [line.split()[0] for line in lines] == ["✓", "▶", "▶"]
+    assert "in sync" in lines[0] and "no free node of map events" in lines[1]
+    assert "1 of 2 partitions, 2.0 MB of 4.0 MB" in lines[2]
+    beats = (
+        RunningActivity(name="choose_node", attempt=1, is_running=True, progress=Progress(waiting=waiting)),
+        RunningActivity(name="follow_catch_up", attempt=1, is_running=True, progress=Progress(total_bytes=9, total_partitions=2)),
+    )
+    found = observed.model_copy(update={"activities": beats}).progress
+    assert found is not None and found.total_bytes == 9
