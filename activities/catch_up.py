@@ -11,7 +11,7 @@ from activities.errors import NoReplica
 from activities.permits import Fence, ensure_held
 from activities.step import Reporter, Steps, heartbeating, poll, step
 from activities.throttle import Throttling
-from kafka_runbooks.models.cluster import Partition, ReplicaSizes, ThrottleRates
+from kafka_runbooks.models.cluster import Direction, Partition, ReplicaSizes, ThrottleRates
 from kafka_runbooks.models.messages import RecoveryRequest, StepRequest
 from kafka_runbooks.models.moves import Copy
 from kafka_runbooks.models.replacement import ReplacementPlan
@@ -48,8 +48,9 @@ class CatchUpActivities(Steps):
             ]
             copies = [copy for copy in arriving if copy.destinations]
             ledger = ledgers.read(clients.kubernetes, request.token)
-            rate = ThrottleRates(leader_bytes_per_s=controller.rate_before_data_flows(plan.throttle))
-            rates = {broker: rate for broker in leases.sources_of(copies, live) if broker not in ledger.rates}
+            first = ThrottleRates(leader_bytes_per_s=controller.rate_before_data_flows(plan.throttle))
+            held = {broker: lease.ours for broker, lease in ledger.rates.items() if Direction.LEADER in lease.directions}
+            rates = {broker: held.get(broker, first) for broker in leases.sources_of(copies, live)}
             ledger = ledgers.throttle(clients.kafka, clients.kubernetes, fence, ledger, copies, live, rates)
             return ledger.describe()[:50]
 

@@ -24,7 +24,7 @@ async def small_worker(server: WorkflowEnvironment, world: World) -> AsyncIterat
 
 
 async def wait_in_line(runbooks: Bench) -> list[Handle]:
-    waiting = [await runbooks.start(when_busy="wait", broker_id=1002 + number % 2) for number in range(2 * SLOTS)]
+    waiting = [await runbooks.start(when_busy="wait", join=False, broker_id=1002 + number % 2) for number in range(2 * SLOTS)]
     for handle in waiting:
         await until(handle, lambda status: status.waiting is not None and "holds cluster" in status.waiting.reason)
     return waiting
