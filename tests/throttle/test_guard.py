@@ -233,7 +233,7 @@ def replacement(site: Guarded) -> ReplacementPlan:
     )
     place = BrokerPlace(broker_id=1003, pod="events-2")
     made = {"cluster": "main", "kind": "ReplaceBroker", "title": "", "steps": (), "made_at": "", "throttle": ADAPTIVE}
-    return ReplacementPlan.model_validate({**made, "place": place, "partitions": planned})
+    return ReplacementPlan.model_validate({**made, "places": (place,), "partitions": planned})
 
 
 def test_in_a_wait_rates_are_halved_when_request_times_are_out_of_bounds(site: Guarded, monkeypatch: pytest.MonkeyPatch) -> None:
