@@ -5,6 +5,7 @@ from temporalio.exceptions import CancelledError
 from temporalio.testing import ActivityEnvironment
 
 from activities import ledgers, removal, throttle
+from activities.catch_up import CatchUpActivities
 from activities.errors import PermitLost
 from activities.plan_store import save
 from activities.step import Access
@@ -345,3 +346,16 @@ def test_a_late_attempt_does_not_bring_back_a_ledger_that_another_run_has_cleare
     with pytest.raises(Conflict):
         ledgers.set_rates(site.kafka, site.kubernetes, site.fence, late, {1001: ThrottleRates(leader_bytes_per_s=CEILING)})
     assert site.kubernetes.records("ledger") == {} and site.rates() == (None, None, None)
+
+
+def test_a_source_that_sends_already_keeps_its_rate_when_another_broker_takes_its_leases(
+    site: Guarded, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Back to a tenth of the floor, and up again step by step, each time that a broker of a zone found its node."""
+    site.risen()
+    before = site.rates()
+    monkeypatch.setattr("activities.catch_up.Fence", lambda link, token: site.fence)
+    reference = save(site.kubernetes, replacement(site), TOKEN)
+    acts = CatchUpActivities(Access(WorldClusters(site.world, "main"), FakeLink()))  # type: ignore[arg-type]
+    ActivityEnvironment().run(acts.take_throttle_leases, StepRequest(token=TOKEN, plan=reference, broker_ids=(1003,)))
+    assert site.rates()[:2] == before[:2]
