@@ -206,9 +206,11 @@ def data(options: Sequence[Option], typed: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def merged(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
-    """Both, field by field; `over` wins."""
+    """Both, field by field; `over` wins, also over a single value under a field's singular name (`broker_id`)."""
     result = dict(base)
     for name, value in over.items():
+        if name.endswith("s") and isinstance(value, list):
+            result.pop(name.removesuffix("s"), None)
         below = result.get(name)
         result[name] = merged(below, value) if isinstance(below, dict) and isinstance(value, dict) else value
     return result

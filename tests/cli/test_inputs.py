@@ -85,7 +85,7 @@ def equivalent_input(*argv: str) -> dict[str, object]:
 
 def test_options_and_input_make_one_request() -> None:
     base = json.dumps(
-        {"cluster": "lab", "broker_ids": [1], "ticket": "INC-1", "throttle": {"mode": "fixed", "rate_bytes_per_s": 5000}}
+        {"cluster": "lab", "broker_id": 1, "ticket": "INC-1", "throttle": {"mode": "fixed", "rate_bytes_per_s": 5000}}
     )
     given = equivalent_input(
         "replace-broker", "--input", base, "--broker-id", "1001", "--throttle.rate", "7000", "--node-is-gone"
