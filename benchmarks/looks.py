@@ -38,7 +38,7 @@ from activities import ledgers
 from activities.mover import Mover
 from activities.plan_store import save
 from activities.step import Access, Steps, step
-from benchmarks.sockets import FIRST_BROKER, Layout
+from benchmarks.sockets import FIRST_BROKER, IN_FLIGHT, Layout
 from kafka_runbooks.clients.clusters import ClusterClients, ClusterSettings
 from kafka_runbooks.clients.kafka import KafkaAdmin
 from kafka_runbooks.models.cluster import ThrottleRates, TopicPartition
@@ -243,9 +243,9 @@ def apply_seconds(confluent: AdminClient) -> float:
 
 
 @contextmanager
-def sockets(brokers: int, topics: int, partitions: int, applies_in_seconds: float) -> Iterator[str]:
+def sockets(brokers: int, topics: int, partitions: int, applies_in_seconds: float, in_flight: int = IN_FLIGHT) -> Iterator[str]:
     """Bootstrap servers of such a cluster."""
-    sizes = ["--brokers", str(brokers), "--topics", str(topics), "--partitions", str(partitions)]
+    sizes = ["--brokers", str(brokers), "--topics", str(topics), "--partitions", str(partitions), "--in-flight", str(in_flight)]
     command = [sys.executable, "-m", "benchmarks.sockets", *sizes, "--apply-seconds", str(applies_in_seconds)]
     process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     try:

@@ -354,8 +354,9 @@ def main() -> None:
     parser.add_argument("--topics", type=int, required=True)
     parser.add_argument("--partitions", type=int, required=True, help="of each topic")
     parser.add_argument("--apply-seconds", type=float, required=True)
+    parser.add_argument("--in-flight", type=int, default=IN_FLIGHT, help="reassignments")
     asked = parser.parse_args()
-    asyncio.run(serve(Layout(asked.brokers, asked.topics, asked.partitions), asked.apply_seconds))
+    asyncio.run(serve(Layout(asked.brokers, asked.topics, asked.partitions, asked.in_flight), asked.apply_seconds))
 
 
 if __name__ == "__main__":

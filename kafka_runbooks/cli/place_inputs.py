@@ -79,7 +79,7 @@ def read_snapshot(path: Path) -> Snapshot:
         raise InvalidRequest(f"--snapshot {path}: {_explained(error, Snapshot)}") from error
 
 
-def live_snapshot(kafka: Kafka, capacity_bytes: int) -> Snapshot:
+def live_snapshot(kafka: Kafka, capacity_bytes: int) -> snapshots.Observed:
     """The snapshot of a live cluster.
 
     Args:
@@ -105,7 +105,7 @@ def live_snapshot(kafka: Kafka, capacity_bytes: int) -> Snapshot:
         broker.model_copy(update={"capacity": capacity_bytes, "free": max(0, capacity_bytes - used.get(broker.id, 0))})
         for broker in found.brokers
     )
-    return found.model_copy(update={"brokers": brokers})
+    return found._replace(brokers=brokers)
 
 
 def options(cluster: Cluster, common: Common) -> planners.Options:
