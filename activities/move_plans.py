@@ -13,6 +13,7 @@ import pydantic
 
 from activities import evacuations, ledgers, plan_store, second_person
 from activities.errors import PlannerDefect
+from activities.large_plans import Turn
 from activities.planned_rates import planned_rates, rates_of
 from activities.step import POLL_SECONDS, Reporter, Steps, heartbeating, step, wait
 from kafka_runbooks.clients import store
@@ -130,9 +131,14 @@ def survey(clients: ClusterClients, kind: str, asked: PlanRequest[Request], plan
     Raises:
         PlannerDefect: the independent checker found a broken rule in the plan.
     """
+    with Turn() as turn:
+        return _surveyed(clients, kind, asked, planner, turn)
+
+
+def _surveyed(clients: ClusterClients, kind: str, asked: PlanRequest[Request], planner: Planner, turn: Turn) -> Survey:
     request = asked.request
     try:
-        observed = observe_cluster(clients)
+        observed = observe_cluster(clients, turn)
         if isinstance(observed, Reason):
             return Survey(reasons=(observed,))
         result = planner(clients, observed)
@@ -172,11 +178,13 @@ def survey(clients: ClusterClients, kind: str, asked: PlanRequest[Request], plan
     return Survey(plan=summary, reasons=tuple(reasons))
 
 
-def observe_cluster(clients: ClusterClients) -> ClusterObservation | Reason:
+def observe_cluster(clients: ClusterClients, turn: Turn) -> ClusterObservation | Reason:
     """Everything that a plan is based on, or why none can be made: the load of a live broker that doesn't answer is unknown."""
     deadline = time.monotonic() + SILENT_SECONDS
     while True:
         snapshot = clients.kafka.snapshot()
+        if turn.take(len(snapshot.partitions)):
+            continue  # It is old by now.
         sizes = clients.kafka.replica_sizes(sorted(snapshot.live_broker_ids))
         silent = sorted(set(sizes.unanswered_broker_ids) & snapshot.live_broker_ids)
         if not silent:
