@@ -4,6 +4,9 @@ A move is admitted if its destinations and its source are below their limits, if
 the change window closes. Moves are taken in the plan's order, and one that doesn't fit is passed over. The exception is a move
 larger than a limit, which runs alone: the brokers that it needs take nothing else until it has started, or smaller moves would
 keep it waiting for ever.
+
+Moves of partitions that can't wait (`safety.urgency`) come before all others, whatever their batch, and their brokers take
+nothing else until they have started.
 """
 
 from collections import Counter
@@ -14,6 +17,8 @@ from typing import NamedTuple
 from kafka_runbooks.models.cluster import ClusterSnapshot, Partition, Reassignment, TopicPartition
 from kafka_runbooks.models.inputs import MoveLimits
 from kafka_runbooks.models.moves import Move
+from kafka_runbooks.models.urgency import Urgency
+from kafka_runbooks.safety.urgency import is_repaired_by_moving
 
 INSTANT_AT_ONCE = 200
 """Moves that copy nothing and end at once: how many of them go into one request to the controller."""
@@ -62,7 +67,16 @@ class Admission(NamedTuple):
     blocked: dict[str, list[Move]]
 
 
-def admit(left: list[Move], in_flight: list[Move], others: list[Move], observation: Observation, limits: MoveLimits) -> Admission:
+def admit(
+    left: list[Move],
+    in_flight: list[Move],
+    others: list[Move],
+    observation: Observation,
+    limits: MoveLimits,
+    *,
+    urgent: Mapping[TopicPartition, Urgency] | None = None,
+    only_repairs: bool = False,
+) -> Admission:
     """Choose the moves to start.
 
     Args:
@@ -71,34 +85,41 @@ def admit(left: list[Move], in_flight: list[Move], others: list[Move], observati
         others: moves that are neither, but not done: their batches count as unfinished.
         observation: the cluster now.
         limits: those in force.
+        urgent: partitions of those that are left which can't wait.
+        only_repairs: of these, only what repairs them may start, and nothing else.
     """
     capacity = _Capacity(observation, limits)
     for move in in_flight:
         partition = observation.partitions[move.name]
         adding = observation.reassignments[move.name].adding
         capacity.add(move, [broker for broker in adding if broker not in partition.in_sync], partition.leader)
-    first_batch = min((move.batch for move in (*left, *in_flight, *others)), default=0)
+    last_batch = 1 + min((move.batch for move in (*left, *in_flight, *others)), default=0)
     admission = Admission([], {})
-    instant = 0
-    for move in left:
-        if move.batch > first_batch + 1:
-            break
+    first = _urgent_first(left, urgent or {}, last_batch, observation, only_repairs=only_repairs)
+    held_back = []
+    for move in first:
+        if not _admit_one(move, observation, capacity, admission):
+            held_back.append(move)
+    for move in held_back:
         partition = observation.partitions[move.name]
-        arriving = [broker for broker in move.after if broker not in partition.replicas]
-        if move.name in observation.refused:
-            admission.blocked.setdefault(f"the controller refuses it ({observation.refused[move.name]})", []).append(move)
-        elif not arriving and not leaves_a_good_replica(move, partition, observation.snapshot.live_broker_ids):
-            admission.blocked.setdefault("no live in-sync replica would be left of it", []).append(move)
-        elif not arriving:
-            if instant < INSTANT_AT_ONCE:
-                instant += 1
-                admission.admitted.append(move)
-        elif reason := capacity.why_blocked(move, arriving, partition.leader):
-            admission.blocked.setdefault(reason, []).append(move)
-        elif capacity.has_room(move, arriving, partition.leader):
-            capacity.add(move, arriving, partition.leader)
-            capacity.reserve_bytes(move, arriving)
-            admission.admitted.append(move)
+        arriving = _arriving(move, partition)
+        if not capacity.cluster_has_room(move, arriving):
+            return admission
+        capacity.reserve_brokers(arriving, partition.leader)
+    if only_repairs:
+        return admission
+    instant, taken = 0, {move.name for move in first}
+    for move in left:
+        if move.batch > last_batch:
+            break
+        if taken and move.name in taken:
+            continue
+        partition = observation.partitions[move.name]
+        arriving = _arriving(move, partition)
+        if not arriving and instant >= INSTANT_AT_ONCE:
+            continue
+        if _admit_one(move, observation, capacity, admission):
+            instant += not arriving
         elif _is_beyond(move.size_bytes * len(arriving), limits.bytes_at_once):
             break  # It runs alone in the cluster: nothing may start before it.
         elif _is_beyond(move.size_bytes, limits.bytes_in_per_broker) or _is_beyond(
@@ -106,6 +127,56 @@ def admit(left: list[Move], in_flight: list[Move], others: list[Move], observati
         ):
             capacity.reserve_brokers(arriving, partition.leader)
     return admission
+
+
+def _admit_one(move: Move, observation: Observation, capacity: "_Capacity", admission: Admission) -> bool:
+    """Admit a move, or note why it is blocked; False where only the limits keep it from starting."""
+    partition = observation.partitions[move.name]
+    arriving = _arriving(move, partition)
+    if move.name in observation.refused:
+        admission.blocked.setdefault(f"the controller refuses it ({observation.refused[move.name]})", []).append(move)
+    elif not arriving and not leaves_a_good_replica(move, partition, observation.snapshot.live_broker_ids):
+        admission.blocked.setdefault("no live in-sync replica would be left of it", []).append(move)
+    elif not arriving:
+        admission.admitted.append(move)
+    elif reason := capacity.why_blocked(move, arriving, partition.leader):
+        admission.blocked.setdefault(reason, []).append(move)
+    elif capacity.has_room(move, arriving, partition.leader):
+        capacity.add(move, arriving, partition.leader)
+        capacity.reserve_bytes(move, arriving)
+        admission.admitted.append(move)
+    else:
+        return False
+    return True
+
+
+def _urgent_first(
+    left: list[Move],
+    urgent: Mapping[TopicPartition, Urgency],
+    last_batch: int,
+    observation: Observation,
+    *,
+    only_repairs: bool,
+) -> list[Move]:
+    """The moves that come before all others, the most urgent first; of a later batch only those that leave the rest its space."""
+    if not urgent:
+        return []
+    live = observation.snapshot.live_broker_ids
+    found = [move for move in left if move.name in urgent]
+    if only_repairs:
+        found = [move for move in found if is_repaired_by_moving(observation.partitions[move.name], live)]
+    if any(move.batch > last_batch for move in found):
+        owed: Counter[int] = Counter()
+        for move in left:
+            for broker in _arriving(move, observation.partitions[move.name]):
+                owed[broker] += move.size_bytes
+        tight = {broker for broker, free in observation.headroom_bytes.items() if owed[broker] > free}
+        found = [move for move in found if move.batch <= last_batch or tight.isdisjoint(move.arriving)]
+    return sorted(found, key=lambda move: urgent[move.name])
+
+
+def _arriving(move: Move, partition: Partition) -> list[int]:
+    return [broker for broker in move.after if broker not in partition.replicas]
 
 
 def leaves_a_good_replica(move: Move, partition: Partition, live: Collection[int]) -> bool:
@@ -165,14 +236,18 @@ class _Capacity:
         limits, sent = self._limits, move.size_bytes * len(arriving)
         return (
             leader is not None
+            and self.cluster_has_room(move, arriving)
             and not self._reserved.intersection([leader, *arriving])
             and all(
                 self._arriving.has_room(broker, move.size_bytes, limits.moves_in_per_broker, limits.bytes_in_per_broker)
                 for broker in arriving
             )
             and self._sending.has_room(leader, sent, limits.moves_out_per_broker, limits.bytes_out_per_broker)
-            and self._cluster.has_room(_CLUSTER, sent, limits.moves_at_once, limits.bytes_at_once)
         )
+
+    def cluster_has_room(self, move: Move, arriving: list[int]) -> bool:
+        limits, sent = self._limits, move.size_bytes * len(arriving)
+        return self._cluster.has_room(_CLUSTER, sent, limits.moves_at_once, limits.bytes_at_once)
 
     def add(self, move: Move, arriving: list[int], leader: int | None) -> None:
         """Count a move against the limits."""

@@ -4,16 +4,19 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 
+import numpy as np
+
 from kafka_runbooks.models.cluster import ThrottledReplicas, ThrottleRates, TopicPartition
 from kafka_runbooks.models.inputs import MoveInput
 from kafka_runbooks.models.ledger import EntryLease, Ledger
 from kafka_runbooks.models.moves import Move, MovePlan
 from kafka_runbooks.models.plans import PlanSummary, SummaryLine, reference_to
+from kafka_runbooks.models.urgency import Urgency
 from kafka_runbooks.models.wording import duration, size
 from kafka_runbooks.moves import change_windows, what_if
 from kafka_runbooks.moves.planning import ClusterObservation, PlannerResult
 from kafka_runbooks.placement import snapshots
-from kafka_runbooks.placement.arrays import Cluster
+from kafka_runbooks.placement.arrays import NONE, Cluster, Indices, Ints
 from kafka_runbooks.placement.batches import Limits, cut
 from kafka_runbooks.placement.errors import PlannerDefect
 from kafka_runbooks.placement.verify import check, rules
@@ -35,13 +38,15 @@ def freeze(observed: ClusterObservation, request: MoveInput, kind: str, result: 
     limits = Limits(
         moves_per_broker=WINDOWS_PER_BATCH * max(request.limits.moves_in_per_broker, request.limits.moves_out_per_broker)
     )
-    parts = cut(result.plan.cluster, result.plan.before, result.plan.after, limits)
+    urgency = _urgency(result.plan.cluster, result.plan.after, observed.snapshot.minimum_in_sync)
+    parts = cut(result.plan.cluster, result.plan.before, result.plan.after, limits, urgency=urgency)
     if not result.is_given:
         check(result.plan)
     now = {partition.name: partition for partition in observed.snapshot.partitions}
     moves: list[Move] = []
     for number, part in enumerate(parts):
         batch = []
+        urgent = {result.plan.cluster.name(row): int(urgency[row]) for row in part.rows.tolist()}
         for topic, partition, after in snapshots.assignments(result.plan.cluster, result.plan.after, part.rows.tolist()):
             before = now[TopicPartition(topic, partition)]
             batch.append(
@@ -55,7 +60,8 @@ def freeze(observed: ClusterObservation, request: MoveInput, kind: str, result: 
                     batch=number,
                 )
             )
-        moves += sorted(batch, key=lambda move: (-move.copied_bytes, move.name))
+        ranked = [(urgent[move.name], -move.copied_bytes, move.name, move) for move in batch]
+        moves += [move for *_, move in sorted(ranked, key=lambda one: one[:3])]
     topics = {move.topic for move in moves}
     plan = MovePlan(
         cluster=request.cluster,
@@ -76,6 +82,17 @@ def freeze(observed: ClusterObservation, request: MoveInput, kind: str, result: 
     )
     verify(plan, result.plan.cluster, floor=result.plan.replication, racks=result.plan.racks_left, is_given=result.is_given)
     return plan
+
+
+def _urgency(cluster: Cluster, after: Indices, minimum_in_sync: Mapping[str, int]) -> Ints:
+    """P: how urgent the next copy of each partition is (`safety.urgency`), when the plan is made."""
+    good, copies = cluster.in_sync.sum(axis=1), (cluster.replicas != NONE).sum(axis=1)
+    minimum = np.array([minimum_in_sync.get(topic, 1) for topic in cluster.topics], dtype=np.int64)[cluster.topic]
+    wanted = np.maximum(copies, (after != NONE).sum(axis=1))
+    found = np.full(cluster.partition_count, int(Urgency.NONE), dtype=np.int64)
+    found[(good <= 1) & (wanted > 1)] = Urgency.ONE_COPY
+    found[good < np.minimum(minimum, copies)] = Urgency.REFUSES_WRITES
+    return found
 
 
 def verify(

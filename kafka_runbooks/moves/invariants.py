@@ -114,7 +114,7 @@ def _limits(observation: Observation, limits: MoveLimits, decision: WindowDecisi
         if move.name in started:
             new_destinations.update(arriving)
             new_sources.update(() if leader is None else (leader,))
-    factor = 2 if _lagging(observation)[1] else 1
+    factor = 2 if any(_lagging(observation)) else 1
     into = (limits.moves_in_per_broker, limits.bytes_in_per_broker)
     out_of = (limits.moves_out_per_broker, limits.bytes_out_per_broker)
     judged = [(f"into {broker}", by_destination[broker], *into) for broker in new_destinations]
@@ -140,15 +140,24 @@ def _disks(observation: Observation, decision: WindowDecision) -> Iterator[str]:
 
 def _min_isr(observation: Observation, decision: WindowDecision) -> Iterator[str]:
     under, _ = _lagging(observation)
-    if under and decision.submit:
-        yield f"5: moves start although {under[0]} is under its min ISR and all its brokers are up"
+    for move in decision.submit if under else ():
+        if not _can_not_wait(observation, move) or not _is_broken(observation, move):
+            yield f"5: {move.name} starts although {under[0]} is under its min ISR and all its brokers are up"
 
 
 def _batches(plan: MovePlan, observation: Observation, decision: WindowDecision) -> Iterator[str]:
     unfinished = [move.batch for move in plan.moves if _is_unfinished(plan, observation, move)]
     for move in decision.submit:
-        if unfinished and move.batch > min(unfinished) + 1:
+        if not unfinished or move.batch <= min(unfinished) + 1:
+            continue
+        if not _can_not_wait(observation, move):
             yield f"6: {move.name} of batch {move.batch} starts before batch {min(unfinished)} is done"
+            continue
+        for broker in _arriving(observation, move):
+            rest = [other for other in plan.moves if other.name not in observation.reassignments]
+            due = sum(other.size_bytes for other in rest if broker in _arriving(observation, other))
+            if due > observation.headroom_bytes.get(broker, due):
+                yield f"6: {move.name} of batch {move.batch} takes space on broker {broker} that earlier moves need"
 
 
 def _change_window(observation: Observation, decision: WindowDecision) -> Iterator[str]:
@@ -181,6 +190,22 @@ def _honesty(plan: MovePlan, observation: Observation, decision: WindowDecision)
         yield "9: idle without a reason"
     if decision.is_done and decision.must_replan:
         yield "9: both done and to be re-planned"
+
+
+def _can_not_wait(observation: Observation, move: Move) -> bool:
+    """Its partition refuses writes, or hangs by one copy of several, and it brings another."""
+    partition = observation.partitions[move.name]
+    live = {broker.id for broker in observation.snapshot.brokers}
+    good = len([broker for broker in partition.in_sync if broker in live])
+    asked = min(observation.snapshot.minimum_in_sync.get(move.topic, 1), len(partition.replicas))
+    wanted = max(len(partition.replicas), len(move.after))
+    return bool(_arriving(observation, move)) and (good < asked or (good < 2 and wanted > 1))
+
+
+def _is_broken(observation: Observation, move: Move) -> bool:
+    partition = observation.partitions[move.name]
+    live = {broker.id for broker in observation.snapshot.brokers}
+    return bool(set(partition.replicas) - live or set(partition.replicas) & set(partition.offline))
 
 
 def _arriving(observation: Observation, move: Move) -> list[int]:

@@ -14,10 +14,11 @@ Invariants, which `invariants.check_invariants` asserts of every decision by cod
 3. **Limits.** What starts keeps every broker, as destination and as source (the leader: a new replica fetches from it), and the
    cluster within `MoveLimits`. A move larger than a limit of bytes runs alone.
 4. **Disks.** No destination gets more than it has free.
-5. **Min ISR.** Nothing starts while a partition with all its brokers up is under its min ISR; limits are halved while one is at
-   it and lags (Cruise Control's ConcurrencyAdjuster, which is off by default there). What a dead broker or a failed log directory
-   shrank doesn't count: it must not stop the moves that repair it.
-6. **Batches.** A move starts in the first unfinished batch or the next.
+5. **Min ISR.** Nothing starts while a partition with all its brokers up is under its min ISR, but what repairs one that can't
+   wait; limits are halved while one is under it, or at it and lags (Cruise Control's ConcurrencyAdjuster, off by default there).
+   What a dead broker or a failed log directory shrank doesn't count: it must not stop the moves that repair it.
+6. **Batches.** A move starts in the first unfinished batch or the next. One that can't wait starts in any, if its destinations
+   have space for it and for everything else that is left to arrive on them: so it leaves nothing before it without space.
 7. **Change windows.** Nothing starts in a closed one, nor what can't end before it closes.
 8. **Approval.** Nothing starts once the plan has drifted or a destination is dead: the rest must be approved again. What came
    since is planned for at the end.
@@ -34,9 +35,11 @@ from dataclasses import dataclass, field
 from kafka_runbooks.models.cluster import ClusterSnapshot, Partition, Reassignment, TopicPartition
 from kafka_runbooks.models.inputs import MoveLimits
 from kafka_runbooks.models.moves import Move, MovePlan
+from kafka_runbooks.models.urgency import Urgency
 from kafka_runbooks.moves.admission import TOO_LATE, Admission, Observation, admit
 from kafka_runbooks.moves.drift import added_partitions, is_expected, moved_elsewhere
 from kafka_runbooks.safety.availability import min_isr_margin, min_isr_of
+from kafka_runbooks.safety.urgency import urgency
 
 
 @dataclass(frozen=True)
@@ -83,6 +86,8 @@ class _Moves:
     """The plan's moves by where they stand."""
 
     left: list[Move] = field(default_factory=list)
+    urgent: dict[TopicPartition, Urgency] = field(default_factory=dict)
+    """Partitions of those that are left which can't wait for their copy."""
     in_flight: list[Move] = field(default_factory=list)
     external: list[Move] = field(default_factory=list)
     """Their partitions are being reassigned by someone else."""
@@ -114,11 +119,14 @@ def decide(plan: MovePlan, observation: Observation, limits: MoveLimits) -> Wind
     """The decision for one observation; the module says by which rules."""
     moves = _classify(plan, observation)
     under, at = guard(observation.snapshot, observation.reassignments.values())
-    in_force = limits.halved() if at else limits
+    in_force = limits.halved() if at or under else limits
     window = observation.change_window
     admission = Admission([], {})
-    if not moves.needs_plan and not under and (window is None or window.is_open):
-        admission = admit(moves.left, moves.in_flight, [*moves.external, *moves.cancel], observation, in_force)
+    if not moves.needs_plan and (window is None or window.is_open):
+        others = [*moves.external, *moves.cancel]
+        admission = admit(
+            moves.left, moves.in_flight, others, observation, in_force, urgent=moves.urgent, only_repairs=bool(under)
+        )
     return WindowDecision(
         submit=tuple(admission.admitted),
         cancel=tuple(moves.cancel),
@@ -166,6 +174,12 @@ def _classify(plan: MovePlan, observation: Observation) -> _Moves:
                 found.restore.append(move)
         else:
             found.left.append(move)
+            if partition.lags or len(partition.replicas) == 1:
+                minimum = min_isr_of(observation.snapshot, move.topic)
+                copies = max(len(partition.replicas), len(move.after))
+                how = urgency(partition, minimum, observation.snapshot.live_broker_ids, copies)
+                if how is not Urgency.NONE and not set(partition.replicas).issuperset(move.after):
+                    found.urgent[move.name] = how
     return found
 
 
@@ -205,9 +219,10 @@ def _why_held(moves: _Moves, admission: Admission, under: list[Partition], obser
     left, window = len(moves.left), observation.change_window
     if under and left:
         names = tuple(str(partition.name) for partition in under[:20])
+        only = "no new move starts" if not moves.urgent else "only moves start that repair partitions which can't wait"
         return Hold(
             f"{len(under)} partitions are below min.insync.replicas although all their brokers are up ({', '.join(names[:5])}): "
-            "no new move starts",
+            f"{only}",
             "their replicas are in sync again: check the brokers' load, or lower the throttle",
             names,
         )

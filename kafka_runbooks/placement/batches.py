@@ -60,11 +60,16 @@ class Batch:
         return snapshots.to_map(self.cluster, whole, self.rows.tolist())
 
 
-def cut(cluster: Cluster, before: Indices, after: Indices, limits: Limits | None = None) -> list[Batch]:
+def cut(
+    cluster: Cluster, before: Indices, after: Indices, limits: Limits | None = None, *, urgency: Ints | None = None
+) -> list[Batch]:
     """Batches from the observed to the wanted assignment; rows that are alike in both are in none.
 
-    Sets that only shrink come first (they free space), then copies, repairs of offline replicas before others and large ones
-    before small, and last the sets of which only the order changes.
+    Sets that only shrink come first (they free space), then copies: the most urgent, repairs of offline replicas before others,
+    and large ones before small. Sets of which only the order changes are last.
+
+    Args:
+        urgency: of each row, the lower the more urgent; None: all are alike.
 
     Raises:
         NoAssignment: what remains fits on no broker's disk while both copies exist.
@@ -88,7 +93,8 @@ def cut(cluster: Cluster, before: Indices, after: Indices, limits: Limits | None
     add(changed[(arriving == 0) & (leaving > 0)])
     copying = changed[arriving > 0]
     offline = (before[copying] < NONE).any(axis=1)
-    copying = copying[np.lexsort((copying, -cluster.size_bytes[copying], ~offline))]
+    rank = np.zeros(len(copying), dtype=np.int64) if urgency is None else urgency[copying]
+    copying = copying[np.lexsort((copying, -cluster.size_bytes[copying], ~offline, rank))]
     for group in _groups(cluster, before, after, copying, limits.brokers_at_a_time):
         remaining = group
         while len(remaining):

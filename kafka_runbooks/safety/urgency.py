@@ -3,6 +3,9 @@
 A topic that has one replica by its owner's choice doesn't hang by it. So what counts is how many copies a partition should have:
 the replicas that are assigned to it, without those that a reassignment is only adding. Refusing writes is different: Kafka counts
 the replicas that are being added too (`effective_min_isr`), and while one is, producers wait for it.
+
+A move *repairs* an urgent partition if what it lacks can't come back by itself: a replica's broker is down, or its log directory
+is offline. One whose replicas only lag catches up without it, and another copy would take from what it needs.
 """
 
 from collections.abc import Collection, Iterable, Mapping
@@ -48,3 +51,8 @@ def urgent_among(
         if how is not Urgency.NONE:
             found[partition.name] = how
     return found
+
+
+def is_repaired_by_moving(partition: Partition, live: Collection[int]) -> bool:
+    """Whether an urgent partition lacks a replica that can't catch up where it is."""
+    return any(broker not in live or broker in partition.offline for broker in partition.replicas)
