@@ -84,7 +84,7 @@ class CatchUpActivities(Steps):
             now = time.monotonic()
             pace.observe(now, done + in_sync)
             urgency = urgent_among((copy.partition for copy in late), snapshot)
-            throttling.adapt(late, live, expected_down=broker_ids, partitions=snapshot.partitions, urgency=urgency)
+            throttling.adapt(late, live, expected_down=broker_ids, followers=snapshot.followers, urgency=urgency)
             held = hold(snapshot, broker_ids, late, pace.still_for_seconds(now), set(sizes.unanswered_broker_ids) & live)
             waiting = None if held is None else reporter.waiting(held.reason, held.resumes_when, held.blocking)
             note = f"throttle: {throttling.reason}"
@@ -139,7 +139,7 @@ class CatchUpActivities(Steps):
                 copies,
                 snapshot.live_broker_ids,
                 expected_down=request.brokers,
-                partitions=snapshot.partitions,
+                followers=snapshot.followers,
                 urgency=urgent_among((copy.partition for copy in copies), snapshot),
             )
             missing = sum(len(copy.destinations) for copy in copies)

@@ -12,11 +12,12 @@ from datetime import UTC, datetime
 
 from activities import ledgers
 from activities.errors import PermitLost, PlannerDefect
+from activities.looks import Look
 from activities.permits import Fence
 from activities.step import Link, Reporter
 from activities.throttle import Throttling
 from kafka_runbooks.clients.clusters import ClusterClients
-from kafka_runbooks.models.cluster import ClusterSnapshot, Partition, ReplicaSizes, TopicPartition
+from kafka_runbooks.models.cluster import ClusterSnapshot, Partition, Reassignment, ReplicaSizes, TopicPartition
 from kafka_runbooks.models.ledger import Ledger, OwnedReassignment
 from kafka_runbooks.models.messages import StepRequest
 from kafka_runbooks.models.moves import Move, MovePlan
@@ -26,7 +27,7 @@ from kafka_runbooks.moves.admission import ChangeWindowState, Observation
 from kafka_runbooks.moves.invariants import MoveInvariantBroken, check_invariants
 from kafka_runbooks.moves.progress import CopyProgress, EtaError, Pace, copied, copies, headroom
 from kafka_runbooks.moves.refusals import Refusals
-from kafka_runbooks.moves.waits import brokers_that_matter, why_moves_wait
+from kafka_runbooks.moves.waits import why_moves_wait
 from kafka_runbooks.moves.window import WindowDecision, decide
 from kafka_runbooks.safety.urgency import urgent_among
 
@@ -65,44 +66,57 @@ class Mover:
         kafka = self._clients.kafka
         # Reassignments first: one that ends between the two calls is then observed as ended, not as lost.
         moving = {move.name: move for move in kafka.reassignments()}
-        snapshot = kafka.snapshot()
-        partitions = {partition.name: partition for partition in snapshot.partitions}
         ledger = ledgers.read(self._clients.kubernetes, self._request.token)
         ours = {owned.name: owned.after for owned in ledger.reassignments}
-        sizes = self._observed_sizes(snapshot, partitions)
-        own = [move for move in self._plan.moves if move.name in moving and move.name in ours]
-        left = sum(copied(move, partitions.get(move.name), sizes)[1] for move in own)
-        window = None if self._request.is_rollback else self._change_window(left)
-        free = headroom(self._plan, moving, partitions, sizes)
-        refused = self._refusals.held(time.monotonic())
-        observation = Observation(snapshot, moving, ours, self._dead(snapshot), free, window, refused)
-        decision = decide(self._plan, observation, self._plan.limits)
+        moves = [move for move in self._plan.moves if move.name in ours or move.name in moving]
+        # In a rollback, arrivals count by how often they were observed: each time anew.
+        look = Look(self._clients, moves, is_whole=self._request.is_rollback)
+        while True:
+            observation, decision = self._decide(look, moving, ours)
+            if look.suffices(decision, self._plan.moves):
+                break
         if self._request.is_rollback and decision.drifted:
             # Partitions that others moved since stay: the rollback leaves them alone, and the exit contract names them.
             self._plan = self._plan.without(decision.drifted)
             decision = decide(self._plan, observation, self._plan.limits)
+        snapshot, partitions, sizes = observation.snapshot, observation.partitions, self._known_sizes(look)
         try:
             check_invariants(self._plan, observation, self._plan.limits, decision)
         except MoveInvariantBroken as error:
             raise PlannerDefect(f"a decision broke a rule of moves, and was not carried out: {error}") from error
         self._arrived_polls = Counter({name: self._arrived_polls[name] + 1 for name in decision.arrived})
         in_flight = {move.name for move in (*decision.in_flight, *decision.submit)}
+        self._sizes = sizes
         self._copied.observe(partitions, decision.arrived, in_flight, decision.gone, sizes)
         if set(sizes.unanswered_broker_ids) & snapshot.live_broker_ids:
             self._report(decision, snapshot, sizes)  # At once: the act waits for the silent broker too.
         try:
-            self._act(decision, ledger, snapshot)
+            self._act(decision, ledger, snapshot, look.sizes)
         finally:
             # A look whose act fails is still a look, and is shown.
             progress = self._report(decision, snapshot, sizes)
         return decision, progress
 
-    def _observed_sizes(self, snapshot: ClusterSnapshot, partitions: Mapping[TopicPartition, Partition]) -> ReplicaSizes:
-        """What is on the disks of every broker that the moves need; of one that is silent, what it said last."""
-        asked = brokers_that_matter(self._plan.moves, partitions) & snapshot.live_broker_ids
-        sizes = self._clients.kafka.replica_sizes(sorted(asked)) if asked else ReplicaSizes(size_bytes={})
-        self._sizes = sizes.filled_from(self._sizes)
-        return self._sizes
+    def _decide(
+        self, look: Look, moving: Mapping[TopicPartition, Reassignment], ours: Mapping[TopicPartition, tuple[int, ...]]
+    ) -> tuple[Observation, WindowDecision]:
+        partitions, sizes = look.snapshot.by_name, self._known_sizes(look)
+        own = [move for move in self._plan.moves if move.name in moving and move.name in ours]
+        left = sum(copied(move, partitions.get(move.name), sizes)[1] for move in own)
+        observation = Observation(
+            look.snapshot,
+            moving,
+            ours,
+            self._dead(look.snapshot),
+            headroom(self._plan, moving, partitions, sizes),
+            None if self._request.is_rollback else self._change_window(left),
+            self._refusals.held(time.monotonic()),
+        )
+        return observation, decide(self._plan, observation, self._plan.limits)
+
+    def _known_sizes(self, look: Look) -> ReplicaSizes:
+        """What is on the disks; of a broker that is silent, what it said last."""
+        return look.sizes.filled_from(self._sizes)
 
     def _change_window(self, in_flight_bytes: int) -> ChangeWindowState | None:
         """Whether moves may start, and how much can still be copied before the window closes. A rollback waits for none."""
@@ -121,8 +135,7 @@ class Mover:
         """Brokers that have been down for so long that they are not expected back soon."""
         if self._plan.waits_for_destinations:
             return frozenset()
-        down, now = set(snapshot.down_broker_ids), time.monotonic()
-        down |= {broker for move in self._plan.moves for broker in move.arriving} - snapshot.live_broker_ids
+        now, down = time.monotonic(), {broker for move in self._plan.moves for broker in move.arriving} - snapshot.live_broker_ids
         self._down_since = {broker: self._down_since.get(broker, now) for broker in down}
         away = {broker: now - since for broker, since in self._down_since.items() if now - since >= DEAD_SECONDS}
         restarting = self._on_ready_nodes() if away else frozenset()
@@ -140,9 +153,9 @@ class Mover:
         """The moves that can be dropped from the ledger: a partition that is elsewhere and not in it was moved by others."""
         return {name for name in arrived if not self._request.is_rollback or self._arrived_polls[name] >= SETTLED_POLLS}
 
-    def _act(self, decision: WindowDecision, ledger: Ledger, snapshot: ClusterSnapshot) -> None:
+    def _act(self, decision: WindowDecision, ledger: Ledger, snapshot: ClusterSnapshot, sizes: ReplicaSizes) -> None:
         """Throttle what moves and what will, then submit. Every change is written ahead and may be interrupted."""
-        partitions = {partition.name: partition for partition in snapshot.partitions}
+        partitions = snapshot.by_name
         copying = copies([*decision.in_flight, *decision.submit], partitions)
         if decision.submit:
             self._fence.check()
@@ -164,7 +177,9 @@ class Mover:
             live, leaving = snapshot.live_broker_ids, self._plan.leaving
             adding = {move.name: move.arriving for move in (*decision.in_flight, *decision.submit)}
             urgency = urgent_among((copy.partition for copy in copying), snapshot, adding)
-            self._throttling.adapt(copying, live, expected_down=leaving, partitions=snapshot.partitions, urgency=urgency)
+            self._throttling.adapt(
+                copying, live, expected_down=leaving, followers=snapshot.followers, urgency=urgency, sizes=sizes
+            )
         if decision.submit and copying:
             self._throttling.take(copying, snapshot.live_broker_ids)
         held_back = self._refusals.held(time.monotonic())

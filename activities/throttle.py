@@ -19,7 +19,7 @@ from activities.permits import Fence
 from activities.step import Link, Steps, poll, step
 from kafka_runbooks.clients.clusters import ClusterClients
 from kafka_runbooks.clients.errors import ClientError, Refused, Unreachable
-from kafka_runbooks.models.cluster import BrokerRates, Direction, Partition, ReplicaSizes, ThrottleRates, TopicPartition
+from kafka_runbooks.models.cluster import BrokerRates, Direction, Replica, ReplicaSizes, ThrottleRates, TopicPartition
 from kafka_runbooks.models.kubernetes import BrokerPod
 from kafka_runbooks.models.ledger import Ledger
 from kafka_runbooks.models.messages import StepRequest, Token
@@ -128,8 +128,9 @@ class Throttling:
         live: frozenset[int],
         *,
         expected_down: Collection[int] = (),
-        partitions: Iterable[Partition] = (),
+        followers: Mapping[int, Collection[int]] | None = None,
         urgency: Mapping[TopicPartition, Urgency] | None = None,
+        sizes: ReplicaSizes | None = None,
     ) -> None:
         """Measure, compute and set the rates, where `ADAPT_SECONDS` have passed.
 
@@ -137,8 +138,9 @@ class Throttling:
             copies: what is copied now.
             live: brokers that are up.
             expected_down: brokers that may be down: they are being emptied.
-            partitions: all of the cluster's, to find leaders that wait for a destination that is in sync already.
+            followers: leader -> brokers in sync for what it leads in the whole cluster: it may wait for a destination.
             urgency: of those partitions among the copies that can't wait.
+            sizes: of every replica of what is copied, where they have just been asked for; None: they are asked for here.
         """
         if time.monotonic() < self._due:
             return
@@ -150,7 +152,9 @@ class Throttling:
         last, observed_at = self._sizes, time.monotonic()
         fetching = leases.with_other_fetchers(copies, live)
         taking_part = sorted({*leases.sources_of(copies, live), *leases.destinations_of(fetching, live)})
-        sizes = self._clients.kafka.replica_sizes(taking_part)
+        if sizes is None:
+            copied = {Replica(*copy.partition.name, broker) for copy in fetching for broker in _live_on(copy, live)}
+            sizes = self._clients.kafka.sizes_of(copied)
         self._sizes = (observed_at, sizes)
         copying: tuple[feasibility.Copying, ...] = ()
         names = {copy.partition.name for copy in copies}
@@ -165,7 +169,7 @@ class Throttling:
             observation = self._measured(live)._replace(
                 moved=None if last is None else measurements.moved(last[1], sizes, observed_at - last[0], fetching),
                 lag=measurements.lag(sizes.size_bytes, fetching),
-                waits_for=measurements.waits_for(partitions, participants.follower),
+                waits_for=measurements.waits_for(followers or {}, participants.follower),
                 held={key: _is_down(brokers) for key, brokers in down.items()},
                 urgent=self._participants(can_not_wait, live),
                 beside=controller.Participants(
@@ -365,10 +369,14 @@ class ThrottleActivities(Steps):
             if leases.flowing(leases.with_other_fetchers(copies, live), live) or not copies:
                 adding = {name: move.adding for name, move in moving.items()}
                 urgency = urgent_among((copy.partition for copy in copies), snapshot, adding)
-                throttling.adapt(copies, live, partitions=snapshot.partitions, urgency=urgency)
+                throttling.adapt(copies, live, followers=snapshot.followers, urgency=urgency)
             return None
 
         poll(observe)
+
+
+def _live_on(copy: Copy, live: frozenset[int]) -> frozenset[int]:
+    return live.intersection((*copy.partition.replicas, *copy.destinations))
 
 
 def _is_down(brokers: Collection[int]) -> str:

@@ -61,6 +61,7 @@ REAL_RATE_BYTES_PER_S = 250_000
 BROKERS, TOPICS, PARTITIONS = 300, 10_000, 20
 LISTED_TOPICS, RATED_BROKERS = 500, 30
 LOOKS = 5
+TOPICS_AT_ONCE = 50
 T = TypeVar("T")
 
 
@@ -138,10 +139,12 @@ def plan_of(
 def real() -> dict[str, Any]:
     """The cluster of three brokers."""
     with tempfile.TemporaryDirectory() as folder:
-        cluster = LocalKafka(Path(folder))
+        cluster = LocalKafka(Path(folder), heap_megabytes=400)
         try:
             cluster.start()
-            confluent = AdminClient({"bootstrap.servers": cluster.bootstrap_servers, "log_level": 0})
+            confluent = AdminClient(
+                {"bootstrap.servers": cluster.bootstrap_servers, "log_level": 0, "socket.timeout.ms": 300_000}
+            )
             create(confluent, cluster.bootstrap_servers)
             site = Site(cluster.bootstrap_servers)
             try:
@@ -160,8 +163,8 @@ def create(confluent: AdminClient, bootstrap_servers: str) -> None:
         )
         for number in range(REAL_TOPICS)
     ]
-    for start in range(0, len(made), 100):
-        for future in confluent.create_topics(made[start : start + 100], operation_timeout=120, request_timeout=120).values():
+    for start in range(0, len(made), TOPICS_AT_ONCE):
+        for future in confluent.create_topics(made[start : start + TOPICS_AT_ONCE], request_timeout=300).values():
             future.result()
     producer = Producer({"bootstrap.servers": bootstrap_servers, "acks": "all"})
     for number in range(REAL_MOVES):

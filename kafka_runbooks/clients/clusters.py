@@ -5,7 +5,7 @@ An operator's input names a cluster, never an address: a worker reaches only wha
 
 import threading
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
@@ -23,6 +23,7 @@ from kafka_runbooks.clients.metrics.settings import (
     ZookeeperSource,
 )
 from kafka_runbooks.clients.protocols import BrokerMetrics, Kafka, Kubernetes
+from kafka_runbooks.clients.snapshots import Snapshots
 
 
 class ClusterSettings(BaseModel):
@@ -66,6 +67,11 @@ class ClusterClients:
     kubernetes: Kubernetes
     metrics: BrokerMetrics
     settings: ClusterSettings
+    snapshots: Snapshots = field(init=False)
+    """What is known of the cluster, for all its runs."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "snapshots", Snapshots(self.kafka))
 
 
 class Clusters(Protocol):

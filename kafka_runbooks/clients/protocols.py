@@ -4,7 +4,7 @@ Every method is one read or one change, blocks for a bounded time, and raises on
 are idempotent: repeating one, or applying it to an object that is gone, has no further effect.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
 from kafka_runbooks.models.cluster import (
@@ -12,6 +12,7 @@ from kafka_runbooks.models.cluster import (
     ClusterSnapshot,
     MetadataQuorum,
     Reassignment,
+    Replica,
     ReplicaSizes,
     ThrottledReplicas,
     ThrottleRates,
@@ -32,8 +33,13 @@ class Record(NamedTuple):
 class Kafka(Protocol):
     """One cluster's admin interface."""
 
-    def snapshot(self) -> ClusterSnapshot:
-        """Brokers, partitions, topic ids, `min.insync.replicas` of every topic, as one broker knows them."""
+    def snapshot(self, topics: Collection[str] | None = None, *, minimum_in_sync_seconds: float = 0.0) -> ClusterSnapshot:
+        """Brokers, partitions, topic ids, `min.insync.replicas` of every topic, as one broker knows them.
+
+        Args:
+            topics: only these, and no fenced brokers.
+            minimum_in_sync_seconds: how old what is known of `min.insync.replicas` may be.
+        """
 
     def metadata_quorum(self) -> MetadataQuorum | None:
         """The KRaft quorum, answered by its leader through any broker; None in ZooKeeper mode.
@@ -46,6 +52,12 @@ class Kafka(Protocol):
         """Bytes of each replica on these brokers, and their log directories.
 
         All are asked at once. One that doesn't answer within some seconds is listed, not raised.
+        """
+
+    def sizes_of(self, replicas: Iterable[Replica]) -> ReplicaSizes:
+        """The same of these replicas only, each asked of its broker; one that isn't there is left out.
+
+        The log directories and volumes of their brokers are whole, but count no other replica.
         """
 
     def reassignments(self) -> tuple[Reassignment, ...]:

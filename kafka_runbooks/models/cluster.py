@@ -4,8 +4,8 @@ A snapshot is what every pure module decides upon. It holds no handle to the clu
 instead. Sizes come separately (`ReplicaSizes`), because asking for them costs every broker a walk over its log directories.
 """
 
-from array import array
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -127,7 +127,8 @@ class ClusterSnapshot:
     @cached_property
     def down_broker_ids(self) -> frozenset[int]:
         """Brokers with assigned replicas that are not up."""
-        return frozenset(self._numbers_on) - self.live_broker_ids
+        assigned = chain.from_iterable(partition.replicas for partition in self.partitions)
+        return frozenset(assigned) - self.live_broker_ids
 
     @cached_property
     def by_topic(self) -> Mapping[str, tuple[Partition, ...]]:
@@ -151,15 +152,20 @@ class ClusterSnapshot:
 
     def on_broker(self, broker_id: int) -> Iterator[Partition]:
         """Partitions that have a replica assigned to `broker_id`."""
-        return (self.partitions[number] for number in self._numbers_on.get(broker_id, ()))
+        if broker_id not in self._on_broker:
+            self._on_broker[broker_id] = tuple(partition for partition in self.partitions if broker_id in partition.replicas)
+        return iter(self._on_broker[broker_id])
 
     @cached_property
-    def _numbers_on(self) -> Mapping[int, Sequence[int]]:
-        """Broker -> where the partitions with a replica on it are in `partitions`."""
-        found: dict[int, array[int]] = {}
-        for number, partition in enumerate(self.partitions):
-            for broker in partition.replicas:
-                found.setdefault(broker, array("I")).append(number)
+    def _on_broker(self) -> dict[int, tuple[Partition, ...]]:
+        """Of the brokers that were asked about."""
+        return {}
+
+    @cached_property
+    def followers(self) -> Mapping[int, Mapping[int, int]]:
+        """Leader -> brokers that its acks=all producers wait for, since they are in sync: each with the number of partitions."""
+        found: dict[int, Counter[int]] = {}
+        _count(found, self.partitions, 1)
         return found
 
     def with_topics(self, newer: "ClusterSnapshot", topics: Collection[str]) -> "ClusterSnapshot":
@@ -168,26 +174,49 @@ class ClusterSnapshot:
         The brokers are the newer ones too. What was counted here already isn't counted again.
         """
         renewed = frozenset(topics)
-        by_topic = {topic: found for topic, found in self.by_topic.items() if topic not in renewed}
-        by_topic |= newer.by_topic
-        by_topic = dict(sorted(by_topic.items()))
+        known = {topic: found for topic, found in self.by_topic.items() if topic not in renewed}
+        added = {topic: found for topic, found in newer.by_topic.items() if topic in renewed}
+        by_topic = dict(sorted({**known, **added}.items()))
         live = newer.live_broker_ids
-        minimum = {topic: self.minimum_in_sync[topic] for topic in by_topic if topic in self.minimum_in_sync}
-        ids = {topic: self.topic_ids[topic] for topic in by_topic if topic in self.topic_ids}
+        lagging = [partition for partition in self.lagging if partition.topic not in renewed]
+        lagging += [partition for partition in newer.lagging if partition.topic in renewed]
         made = ClusterSnapshot(
             cluster_id=self.cluster_id,
             controller_id=newer.controller_id,
             brokers=newer.brokers,
             partitions=tuple(chain.from_iterable(by_topic.values())),
-            minimum_in_sync={**minimum, **newer.minimum_in_sync},
+            minimum_in_sync=_renewed(self.minimum_in_sync, newer.minimum_in_sync, renewed),
             fenced_brokers=tuple(broker for broker in self.fenced_brokers if broker.id not in live),
-            topic_ids={**ids, **newer.topic_ids},
+            topic_ids=_renewed(self.topic_ids, newer.topic_ids, renewed),
             answered_by=newer.answered_by,
         )
-        lagging = [partition for partition in self.lagging if partition.topic not in renewed]
-        counted = {"by_topic": by_topic, "lagging": tuple(sorted([*lagging, *newer.lagging], key=lambda one: one.name))}
-        vars(made).update(counted)
+        vars(made).update(by_topic=by_topic, lagging=tuple(sorted(lagging)))
+        arrived = [partition for found in added.values() for partition in found]
+        for broker_id, found in self._on_broker.items():
+            there = [partition for partition in found if partition.topic not in renewed]
+            there += [partition for partition in arrived if broker_id in partition.replicas]
+            made._on_broker[broker_id] = tuple(sorted(there))
+        if "followers" in vars(self):
+            followers = {leader: Counter(among) for leader, among in self.followers.items()}
+            _count(followers, chain.from_iterable(self.by_topic.get(topic, ()) for topic in renewed), -1)
+            _count(followers, arrived, 1)
+            vars(made).update(followers={leader: +among for leader, among in followers.items() if +among})
         return made
+
+
+def _count(followers: dict[int, Counter[int]], partitions: Iterable[Partition], times: int) -> None:
+    """Add the in-sync followers of partitions to those of their leaders, or take them off."""
+    for partition in partitions:
+        if partition.leader is not None:
+            among = followers.setdefault(partition.leader, Counter())
+            for broker in partition.in_sync:
+                if broker != partition.leader:
+                    among[broker] += times
+
+
+def _renewed(known: Mapping[str, T], newer: Mapping[str, T], topics: Collection[str]) -> dict[str, T]:
+    kept = {topic: value for topic, value in known.items() if topic not in topics}
+    return {**kept, **{topic: value for topic, value in newer.items() if topic in topics}}
 
 
 class Replica(NamedTuple):
@@ -234,6 +263,16 @@ class ReplicaSizes(Model):
 
     def offline_directories(self, broker_id: int) -> tuple[LogDirectory, ...]:
         return tuple(directory for directory in self.directories.get(broker_id, ()) if directory.is_offline)
+
+    def with_more(self, more: "ReplicaSizes") -> "ReplicaSizes":
+        """With other answers of the same time, of other replicas."""
+        return ReplicaSizes.model_construct(
+            size_bytes={**self.size_bytes, **more.size_bytes},
+            unanswered_broker_ids=tuple(sorted({*self.unanswered_broker_ids, *more.unanswered_broker_ids})),
+            total_bytes={**self.total_bytes, **more.total_bytes},
+            usable_bytes={**self.usable_bytes, **more.usable_bytes},
+            directories={**self.directories, **more.directories},
+        )
 
     def filled_from(self, earlier: "ReplicaSizes | None") -> "ReplicaSizes":
         """With the last known figures of brokers that don't answer now; they are listed in `old_broker_ids`."""

@@ -68,6 +68,7 @@ def moved_elsewhere(planned: PlannedPartition, replicas: tuple[int, ...]) -> str
 def _new_on(brokers: Iterable[int], planned: Collection[TopicPartition], snapshot: ClusterSnapshot) -> Iterator[str]:
     """Partitions on brokers that the plan empties or refills, which it doesn't know."""
     watched = set(brokers)
-    there = {partition.name: partition for broker in watched for partition in snapshot.on_broker(broker)}
-    for name in sorted(there.keys() - planned):
-        yield f"{name}: new on broker {min(watched.intersection(there[name].replicas))}"
+    there = {partition for broker in watched for partition in snapshot.on_broker(broker)}
+    for partition in sorted(there):
+        if partition.name not in planned:
+            yield f"{partition.name}: new on broker {min(watched.intersection(partition.replicas))}"

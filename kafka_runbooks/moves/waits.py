@@ -6,7 +6,7 @@ the leader. So one silent broker holds up moves of which it is neither source no
 
 from collections.abc import Collection, Iterable, Mapping
 
-from kafka_runbooks.models.cluster import ClusterSnapshot, Partition, TopicPartition
+from kafka_runbooks.models.cluster import ClusterSnapshot, Partition, Replica, TopicPartition
 from kafka_runbooks.models.moves import Move
 from kafka_runbooks.moves.window import Hold
 
@@ -20,6 +20,13 @@ def brokers_that_matter(moves: Iterable[Move], partitions: Mapping[TopicPartitio
         if partition is not None and partition.leader is not None:
             found.add(partition.leader)
     return frozenset(found)
+
+
+def replicas_that_matter(move: Move, partitions: Mapping[TopicPartition, Partition]) -> set[Replica]:
+    """Where data of a move is or arrives: on the brokers that it needs, and on every other one that may be its source."""
+    partition = partitions.get(move.name)
+    brokers = brokers_that_matter([move], partitions).union(() if partition is None else partition.replicas)
+    return {Replica(move.topic, move.partition, broker) for broker in brokers}
 
 
 def why_moves_wait(in_flight: Iterable[Move], snapshot: ClusterSnapshot, silent: Collection[int]) -> Hold | None:

@@ -154,14 +154,15 @@ def produced(
     return found
 
 
-def waits_for(partitions: Iterable[Partition], destinations: Collection[int]) -> dict[int, frozenset[int]]:
-    """Leader -> the destinations in sync for a partition that it leads: its acks=all producers wait for them."""
-    found: dict[int, set[int]] = {}
-    for partition in partitions:
-        if partition.leader is not None:
-            found.setdefault(partition.leader, set()).update(partition.in_sync)
-    among = {leader: (followers - {leader}).intersection(destinations) for leader, followers in found.items()}
-    return {leader: frozenset(waited_for) for leader, waited_for in among.items() if waited_for}
+def waits_for(followers: Mapping[int, Collection[int]], destinations: Collection[int]) -> dict[int, frozenset[int]]:
+    """Leader -> the destinations in sync for a partition that it leads: its acks=all producers wait for them.
+
+    Args:
+        followers: leader -> every broker that is.
+        destinations: of what is copied.
+    """
+    among = {leader: frozenset(destinations).intersection(in_sync) for leader, in_sync in followers.items()}
+    return {leader: waited_for for leader, waited_for in among.items() if waited_for}
 
 
 def is_sound(figure: float) -> bool:

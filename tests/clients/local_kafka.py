@@ -19,7 +19,7 @@ from tests.clients.debian import need
 
 ROOT = Path(__file__).parents[2]
 CLUSTER_ID = "bG9jYWwta2Fma2EtdGVzdA"
-JAVA = "java -Xmx192m -Xms64m -XX:+UseSerialGC -XX:TieredStopAtLevel=1 -XX:MaxMetaspaceSize=128m -XX:-UsePerfData"
+JAVA = "java -Xms64m -XX:+UseSerialGC -XX:TieredStopAtLevel=1 -XX:MaxMetaspaceSize=128m -XX:-UsePerfData"
 RACKS = {1001: "zone-a", 1002: "zone-b", 1003: "zone-c"}
 JMX_RULES = ROOT / "deploy" / "kubernetes" / "kafka" / "config" / "jmx.yaml"
 
@@ -52,6 +52,7 @@ class LocalKafka:
     Args:
         log_directories: of each broker, all on the same volume; `log_directory` is the path of one.
         properties: more lines of each broker's server.properties.
+        heap_megabytes: the most of each process.
     """
 
     def __init__(
@@ -62,8 +63,10 @@ class LocalKafka:
         exporter: bool = False,
         log_directories: int = 1,
         properties: str = "",
+        heap_megabytes: int = 192,
     ) -> None:
         self.folder = folder
+        self.heap_megabytes = heap_megabytes
         self.racks = racks
         self.log_directories = log_directories
         self.properties = properties
@@ -129,7 +132,7 @@ class LocalKafka:
             "offsets.topic.num.partitions=1\nlog.cleaner.dedupe.buffer.size=2097152\nauto.create.topics.enable=false\n"
             "unstable.api.versions.enable=false\n" + more
         )
-        java = [*JAVA.split(), "-cp", f"{self.libraries}/*"]
+        java = [*JAVA.split(), f"-Xmx{self.heap_megabytes}m", "-cp", f"{self.libraries}/*"]
         with (self.folder / f"{node_id}.log").open("ab") as log:
             if not data[0].exists():
                 tool = ["kafka.tools.StorageTool", "format", "-t", CLUSTER_ID, "-c", str(properties)]

@@ -85,6 +85,18 @@ def test_sizes_of_those_that_answer(admin: KafkaAdmin, kafka: LocalKafka) -> Non
     assert all(0 < usable <= disk.total for usable in sizes.usable_bytes.values()) and set(sizes.usable_bytes) == {1001, 1003}
 
 
+def test_some_topics_and_some_replicas_are_asked_for_alone(admin: KafkaAdmin) -> None:
+    whole, some = admin.snapshot(), admin.snapshot(["events.b", "gone"], minimum_in_sync_seconds=60.0)
+    assert some.by_topic == {"events.b": whole.by_topic["events.b"]}
+    assert some.minimum_in_sync == {"events.b": 2} and some.topic_ids == {"events.b": whole.topic_ids["events.b"]}
+    assert some.live_broker_ids == whole.live_broker_ids
+    asked = [Replica("events.a", 0, 1001), Replica("events.a", 1, 1002), Replica("events.a", 0, 4711), Replica("gone", 0, 1003)]
+    sizes = admin.sizes_of(asked)
+    assert sizes.size_bytes == {asked[0]: admin.replica_sizes([1001]).size_bytes[asked[0]], asked[1]: 0}
+    assert sizes.unanswered_broker_ids == (4711,)
+    assert sizes.usable_bytes.keys() == {1001, 1002, 1003} and all(len(sizes.directories[one]) == 1 for one in (1001, 1002, 1003))
+
+
 def test_own_throttle_rates_are_set_and_given_back(admin: KafkaAdmin) -> None:
     assert admin.throttle_rates([1001, 1002]) == {1001: ThrottleRates(), 1002: ThrottleRates()}
     rates = ThrottleRates(leader_bytes_per_s=5 * MEGABYTE)

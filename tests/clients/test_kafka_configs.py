@@ -1,11 +1,13 @@
 """Configurations over connections that answer by the book: what is asked of whom, and that each item's answer is read."""
 
+import asyncio
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Coroutine, Iterator
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from kafka.errors import PolicyViolationError, UnknownTopicOrPartitionError
+from kafka.errors import KafkaTimeoutError, PolicyViolationError, UnknownTopicOrPartitionError
 from kafka.protocol.admin import (
     DescribeConfigsRequest,
     DescribeConfigsResponse,
@@ -26,7 +28,7 @@ DEFAULT = 5
 
 
 class Wire:
-    """Brokers 1 to 3, each with the configurations that it has applied; in the place of `KafkaPythonAdmin._send`."""
+    """Brokers 1 to 3 that know the same configurations; in the place of kafka-python's connections."""
 
     def __init__(self) -> None:
         self.asked: list[tuple[int, str, int]] = []
@@ -35,16 +37,30 @@ class Wire:
         self.refused: dict[str, int] = {}
         self.forgotten: set[str] = set()
         self.silent: set[int] = set()
-        self.together = threading.Barrier(1)
+        self.cluster = self
+        self.has_waited = True
+        self.sent_before_a_wait = 0
         self._lock = threading.Lock()
 
-    def send(self, request: Any, broker_id: int, timeout_seconds: float) -> Any:
+    def send(self, request: Any, broker_id: int) -> Any:
         with self._lock:
             self.asked.append((broker_id, type(request).__name__, len(request.resources)))
+            self.sent_before_a_wait = 0 if self.has_waited else self.sent_before_a_wait + 1
+            self.has_waited = False
+        return broker_id, request
+
+    async def wait_for(self, future: Any, timeout_ms: float) -> Any:
+        broker_id, request = future
+        self.has_waited = True
         if broker_id in self.silent:
-            self.together.wait(10)  # Broken unless as many are asked at the same time.
-            raise TimeoutError("silent")
+            raise KafkaTimeoutError("silent")
         return self.describe(request) if isinstance(request, DescribeConfigsRequest) else self.alter(request)
+
+    def run(self, coroutine: Callable[[], Coroutine[Any, Any, Any]]) -> Any:
+        return asyncio.run(coroutine())
+
+    def brokers(self) -> list[SimpleNamespace]:
+        return [SimpleNamespace(node_id=broker) for broker in BROKERS]
 
     def describe(self, request: DescribeConfigsRequest) -> Any:
         result = DescribeConfigsResponse.DescribeConfigsResult
@@ -95,9 +111,7 @@ class Wire:
 @pytest.fixture
 def wire(monkeypatch: pytest.MonkeyPatch) -> Iterator[Wire]:
     wire = Wire()
-    send: Callable[..., Any] = lambda self, request, broker_id, timeout: wire.send(request, broker_id, timeout)  # noqa: E731
-    monkeypatch.setattr(KafkaPythonAdmin, "_send", send)
-    monkeypatch.setattr(KafkaPythonAdmin, "known_broker_ids", lambda self: frozenset(BROKERS))
+    monkeypatch.setattr(KafkaPythonAdmin, "_opened", lambda self: SimpleNamespace(_manager=wire))
     yield wire
 
 
@@ -134,8 +148,9 @@ def test_a_topic_that_is_gone_has_no_lists(wire: Wire) -> None:
 
 def test_rates_of_all_brokers_are_one_question_each_and_silent_ones_cost_one_wait_together(wire: Wire) -> None:
     wire.values[4, "1"] = {"leader.replication.throttled.rate": "5"}
-    wire.silent, wire.together = {2, 3}, threading.Barrier(2)
+    wire.silent = {2, 3}
     found = KafkaAdmin("none:1").rates(BROKERS)
+    assert wire.sent_before_a_wait == len(BROKERS) - 1, "all before the first answer is waited for"
     assert found.keys() == {1} and found[1].own == ThrottleRates(leader_bytes_per_s=5)
     assert sorted(wire.asked) == [(broker, "DescribeConfigsRequest", 1) for broker in BROKERS]
 

@@ -1,6 +1,7 @@
 """`protocols.Kafka` on a `World`."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 
@@ -32,7 +33,19 @@ class FakeKafka:
         """What a broker that is cut off from the controllers knew last."""
         self._caught_up_at: dict[int, datetime] = {}
 
-    def snapshot(self) -> ClusterSnapshot:
+    def snapshot(self, topics: Collection[str] | None = None, *, minimum_in_sync_seconds: float = 0.0) -> ClusterSnapshot:
+        whole = self._whole()
+        if topics is None:
+            return whole
+        return replace(
+            whole,
+            partitions=tuple(partition for partition in whole.partitions if partition.topic in topics),
+            minimum_in_sync={topic: value for topic, value in whole.minimum_in_sync.items() if topic in topics},
+            topic_ids={topic: value for topic, value in whole.topic_ids.items() if topic in topics},
+            fenced_brokers=(),
+        )
+
+    def _whole(self) -> ClusterSnapshot:
         self._ask()
         self.world.look()
         now = self._snapshot()
@@ -126,6 +139,20 @@ class FakeKafka:
             usable_bytes={one: found.usable_bytes for one, found in online.items() if found.usable_bytes is not None},
             directories=directories,
         )
+
+    def sizes_of(self, replicas: Iterable[Replica]) -> ReplicaSizes:
+        wanted = set(replicas)
+        found = self.replica_sizes(sorted({replica.broker_id for replica in wanted}))
+        sizes = {replica: size_bytes for replica, size_bytes in found.size_bytes.items() if replica in wanted}
+        held = Counter(replica.broker_id for replica in sizes)
+        directories = {
+            broker_id: tuple(
+                one.model_copy(update={"replicas": held[broker_id] if one.replicas else 0, "used_bytes": 0})
+                for one in directories
+            )
+            for broker_id, directories in found.directories.items()
+        }
+        return found.model_copy(update={"size_bytes": sizes, "directories": directories})
 
     def _directories(self, broker_id: int, disk: Mapping[TopicPartition, int]) -> tuple[LogDirectory, ...]:
         used, total = sum(disk.values()), self.world.capacity_bytes.get(broker_id)

@@ -21,6 +21,7 @@ from kafka_runbooks.throttle.measurements import (
     waits_for,
     window,
 )
+from tests.safety.builders import cluster
 from tests.throttle.observations import INTERVAL, START, traffic
 
 THROTTLE = AdaptiveThrottle(produce_p99_limit_ms=250)
@@ -191,4 +192,6 @@ def test_leaders_wait_for_destinations_that_are_in_sync() -> None:
     one = Partition(topic="t", partition=0, leader=1, replicas=(1, 3), in_sync=(1, 3))
     late = Partition(topic="t", partition=1, leader=2, replicas=(2, 3), in_sync=(2,))
     led_there = Partition(topic="t", partition=2, leader=3, replicas=(3, 2), in_sync=(3, 2))
-    assert waits_for([one, late, led_there], {3}) == {1: frozenset({3})}
+    snapshot = cluster(one, late, led_there, minimum=1)
+    assert snapshot.followers == {1: {3: 1}, 2: {}, 3: {2: 1}}
+    assert waits_for(snapshot.followers, {3}) == {1: frozenset({3})}

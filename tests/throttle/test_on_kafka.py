@@ -153,7 +153,7 @@ def test_rates_adapt_to_what_real_brokers_measure_and_are_restored(kafka: LocalK
                 (partition,) = [partition for partition in snapshot.partitions if partition.name == name]
                 if 1003 in partition.in_sync:
                     break
-                going.adapt([Copy(partition, (1003,))], snapshot.live_broker_ids, partitions=snapshot.partitions)
+                going.adapt([Copy(partition, (1003,))], snapshot.live_broker_ids, followers=snapshot.followers)
                 if not is_moving:
                     admin.alter_reassignments({name: [1001, 1002, 1003]})
                     is_moving = True
@@ -269,7 +269,7 @@ def test_a_rate_for_the_whole_cluster_is_obeyed_named_and_still_there_afterwards
         going = Throttling(clients, None, TOKEN, AdaptiveThrottle(floor_bytes_per_s=10 * MEGABYTE))  # type: ignore[arg-type]
         snapshot = admin.snapshot()
         (partition,) = [partition for partition in snapshot.partitions if partition.topic == "events.c"]
-        going.adapt([Copy(partition, (1003,))], snapshot.live_broker_ids, partitions=snapshot.partitions)
+        going.adapt([Copy(partition, (1003,))], snapshot.live_broker_ids, followers=snapshot.followers)
         assert set(admin.throttle_rates([1001, 1002]).values()) == {ThrottleRates()}
         assert "broker 1001: leader 2 MB/s set for the whole cluster, obeyed" in going.reason
         ledger = ledgers.read(kubernetes, TOKEN)

@@ -65,7 +65,7 @@ class Site:
         self.clock.now += 6.0
         self.world.advance()
         snapshot = self.kafka.snapshot()
-        throttling.adapt(self.moves(), snapshot.live_broker_ids, partitions=snapshot.partitions)
+        throttling.adapt(self.moves(), snapshot.live_broker_ids, followers=snapshot.followers)
 
     def rates(self) -> tuple[int | None, int | None, int | None]:
         """Out of 1001, out of 1002, into 1003."""

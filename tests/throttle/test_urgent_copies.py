@@ -48,7 +48,7 @@ class TwoLost(Site):
         snapshot = self.kafka.snapshot()
         copies = leases.catching_up(snapshot.partitions, {1003})
         urgency = urgent_among((copy.partition for copy in copies), snapshot) if knows else None
-        throttling.adapt(copies, snapshot.live_broker_ids, partitions=snapshot.partitions, urgency=urgency)
+        throttling.adapt(copies, snapshot.live_broker_ids, followers=snapshot.followers, urgency=urgency)
         self.notes.append(throttling.reason)
         self.clock.now += 6.0
         self.world.advance()

@@ -1,12 +1,13 @@
 """`KafkaAdmin`: the `Kafka` Protocol, each call by the library that can do it."""
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from typing import TypeVar
+import time
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import NamedTuple
 
 from confluent_kafka import ElectionType
 
-from kafka_runbooks.clients.errors import ClientError, Unreachable
+from kafka_runbooks.clients.errors import Unreachable
+from kafka_runbooks.clients.kafka.answers import Metadata
 from kafka_runbooks.clients.kafka.configs import BrokerValues, Configs, until
 from kafka_runbooks.clients.kafka.confluent import ConfluentAdmin
 from kafka_runbooks.clients.kafka.kafka_python import KafkaPythonAdmin
@@ -25,6 +26,7 @@ from kafka_runbooks.models.cluster import (
 
 LEADER_RATE = "leader.replication.throttled.rate"
 FOLLOWER_RATE = "follower.replication.throttled.rate"
+RATES = (LEADER_RATE, FOLLOWER_RATE)
 LEADER_REPLICAS = "leader.replication.throttled.replicas"
 FOLLOWER_REPLICAS = "follower.replication.throttled.replicas"
 MINIMUM_IN_SYNC = "min.insync.replicas"
@@ -33,11 +35,16 @@ CORDONED_LOG_DIRECTORIES = "cordoned.log.dirs"
 APPLY_TIMEOUT_SECONDS = 5.0
 """How long a change may take to show on the brokers."""
 APPLY_POLL_SECONDS = 0.05
-BROKERS_AT_ONCE = 64
 LAST_TOPICS = 3
 """Of those whose lists were changed; several, for one may be gone or changed by someone else meanwhile."""
 
-T = TypeVar("T")
+
+class _Minimum(NamedTuple):
+    """A topic's `min.insync.replicas`, and when it was asked for."""
+
+    topic_id: str | None
+    value: int
+    asked_at: float
 
 
 class KafkaAdmin:
@@ -47,56 +54,61 @@ class KafkaAdmin:
         self._confluent = ConfluentAdmin(bootstrap_servers)
         self._kafka_python = KafkaPythonAdmin(bootstrap_servers, check_reachable=self._confluent.check_reachable)
         self._configs = Configs(self._kafka_python)
+        self._known_minimum: dict[str, _Minimum] = {}
 
-    def snapshot(self) -> ClusterSnapshot:
-        found = self._kafka_python.metadata()
-        minimum_in_sync = self._configs.of_topics(sorted({partition.topic for partition in found.partitions}), [MINIMUM_IN_SYNC])
+    def snapshot(self, topics: Collection[str] | None = None, *, minimum_in_sync_seconds: float = 0.0) -> ClusterSnapshot:
+        found = self._kafka_python.metadata(topics)
         return ClusterSnapshot(
             cluster_id=found.cluster_id,
             controller_id=found.controller_id,
             brokers=found.brokers,
-            fenced_brokers=self._kafka_python.fenced_brokers(found.answered_by),
+            fenced_brokers=() if topics is not None else self._kafka_python.fenced_brokers(found.answered_by),
             partitions=found.partitions,
-            minimum_in_sync={
-                topic: int(value)
-                for topic, values in minimum_in_sync.items()
-                if (value := values.get(MINIMUM_IN_SYNC)) is not None
-            },
+            minimum_in_sync=self._minimum_in_sync(found, minimum_in_sync_seconds),
             topic_ids=found.topic_ids,
             answered_by=found.answered_by,
         )
+
+    def _minimum_in_sync(self, found: Metadata, at_most_seconds: float) -> dict[str, int]:
+        """Of each topic; those that are known for longer, or of another topic under the same name, are asked for."""
+        now, ids = time.monotonic(), found.topic_ids
+        topics = dict.fromkeys(partition.topic for partition in found.partitions)
+        known = {topic: one for topic in topics if (one := self._known_minimum.get(topic)) and one.topic_id == ids.get(topic)}
+        asked = [topic for topic in topics if topic not in known or now - known[topic].asked_at >= at_most_seconds]
+        for topic, values in self._configs.of_topics(asked, [MINIMUM_IN_SYNC]).items():
+            if (value := values.get(MINIMUM_IN_SYNC)) is not None:
+                known[topic] = _Minimum(ids.get(topic), int(value), now)
+        self._known_minimum.update(known)
+        return {topic: one.value for topic, one in known.items()}
 
     def metadata_quorum(self) -> MetadataQuorum | None:
         return self._kafka_python.metadata_quorum()
 
     def replica_sizes(self, broker_ids: Iterable[int]) -> ReplicaSizes:
-        wanted = sorted(set(broker_ids))
-        # All at once: in turn, each silent broker would cost a whole timeout.
-        answers = self._at_once(self._log_directories, wanted)
+        return self._sizes(dict.fromkeys(sorted(set(broker_ids))))
+
+    def sizes_of(self, replicas: Iterable[Replica]) -> ReplicaSizes:
+        wanted: dict[int, dict[str, list[int]]] = {}
+        for topic, partition, broker_id in sorted(set(replicas)):
+            wanted.setdefault(broker_id, {}).setdefault(topic, []).append(partition)
+        return self._sizes(wanted)
+
+    def _sizes(self, wanted: Mapping[int, Mapping[str, Sequence[int]] | None]) -> ReplicaSizes:
+        """Of some brokers the partitions of topics, or (None) all."""
+
+        answers = self._kafka_python.log_directories(wanted)
         sizes: dict[Replica, int] = {}
-        directories: dict[int, tuple[LogDirectory, ...]] = {}
-        for broker_id, answer in answers.items():
-            if answer is not None:
-                sizes.update(answer[0])
-                directories[broker_id] = answer[1]
+        for found, _ in answers.values():
+            sizes.update(found)
+        directories = {broker_id: found for broker_id, (_, found) in answers.items()}
         volumes = {broker_id: _volumes(found) for broker_id, found in directories.items()}
         return ReplicaSizes.model_construct(  # Checking every replica would cost more than asking for it.
             size_bytes=sizes,
-            unanswered_broker_ids=tuple(broker_id for broker_id, answer in answers.items() if answer is None),
+            unanswered_broker_ids=tuple(broker_id for broker_id in wanted if broker_id not in answers),
             total_bytes={broker_id: sum(total for total, _ in found) for broker_id, found in volumes.items() if found},
             usable_bytes={broker_id: sum(usable for _, usable in found) for broker_id, found in volumes.items() if found},
             directories=directories,
         )
-
-    def _log_directories(self, broker_id: int) -> tuple[dict[Replica, int], tuple[LogDirectory, ...]] | None:
-        try:
-            return self._kafka_python.log_directories(broker_id)
-        except Unreachable:
-            return None
-
-    def _at_once(self, ask: Callable[[int], T], broker_ids: Collection[int]) -> dict[int, T]:
-        with ThreadPoolExecutor(max(1, min(BROKERS_AT_ONCE, len(broker_ids)))) as threads:
-            return dict(zip(broker_ids, threads.map(ask, broker_ids), strict=True))
 
     def reassignments(self) -> tuple[Reassignment, ...]:
         return self._kafka_python.reassignments()
@@ -111,26 +123,25 @@ class KafkaAdmin:
         return self._confluent.elect_leaders(ElectionType.UNCLEAN, partitions)
 
     def rates(self, broker_ids: Iterable[int]) -> dict[int, BrokerRates]:
-        def ask(broker_id: int) -> BrokerRates | None:
-            try:
-                return self._rates_of(broker_id)
-            except ClientError:
-                return None
-
-        answers = self._at_once(ask, sorted(set(broker_ids)))
-        return {broker_id: rates for broker_id, rates in answers.items() if rates is not None}
+        found = self._configs.of_brokers(broker_ids, RATES)
+        return {broker_id: _both_rates(values) for broker_id, values in found.items() if isinstance(values, BrokerValues)}
 
     def throttle_rates(self, broker_ids: Iterable[int]) -> dict[int, ThrottleRates]:
-        return {broker_id: rates.own for broker_id, rates in self._at_once(self._rates_of, sorted(set(broker_ids))).items()}
+        return {broker_id: _rates(values.own) for broker_id, values in self._values_of(broker_ids, RATES).items()}
 
-    def _rates_of(self, broker_id: int) -> BrokerRates:
-        found = self._configs.of_broker(broker_id, (LEADER_RATE, FOLLOWER_RATE))
-        return BrokerRates(_rates(found.own), _rates(found.inherited))
+    def _values_of(self, broker_ids: Iterable[int], keys: Sequence[str]) -> dict[int, BrokerValues]:
+        """Raises for a broker that doesn't answer."""
+        found = {}
+        for broker_id, values in self._configs.of_brokers(broker_ids, keys).items():
+            if not isinstance(values, BrokerValues):
+                raise values
+            found[broker_id] = values
+        return found
 
     def set_throttle_rates(self, broker_id: int, rates: ThrottleRates) -> None:
         wanted = {LEADER_RATE: rates.leader_bytes_per_s, FOLLOWER_RATE: rates.follower_bytes_per_s}
         self._configs.alter_broker(broker_id, {key: str(value) if value is not None else None for key, value in wanted.items()})
-        if not until(lambda: self._rates_of(broker_id).own == rates, APPLY_TIMEOUT_SECONDS, APPLY_POLL_SECONDS):
+        if not until(lambda: self.throttle_rates([broker_id])[broker_id] == rates, APPLY_TIMEOUT_SECONDS, APPLY_POLL_SECONDS):
             raise Unreachable(f"broker {broker_id} accepted new throttle rates but doesn't report them")
 
     def throttled_replicas(self, topics: Iterable[str]) -> dict[str, ThrottledReplicas]:
@@ -158,26 +169,25 @@ class KafkaAdmin:
         """
         last = {topic: lists[topic] for topic in sorted(lists)[-LAST_TOPICS:]}
 
-        def applied(broker_id: int) -> bool:
-            try:
-                found = self._configs.of_topics_on(broker_id, list(last), (LEADER_REPLICAS, FOLLOWER_REPLICAS))
-            except Unreachable:
-                return True  # Nobody reads from a broker that is down or silent.
-            return all(last[topic] == _throttled_replicas(values) for topic, values in found.items())
+        waiting = set(self._kafka_python.known_broker_ids()) if last else set()
 
-        def wait(broker_id: int) -> bool:
-            return until(lambda: applied(broker_id), APPLY_TIMEOUT_SECONDS, APPLY_POLL_SECONDS)
+        def applied() -> bool:
+            for broker_id, found in self._configs.of_topics_on_each(
+                waiting, list(last), (LEADER_REPLICAS, FOLLOWER_REPLICAS)
+            ).items():
+                # Nobody reads from a broker that is down or silent.
+                if isinstance(found, Unreachable) or all(
+                    last[topic] == _throttled_replicas(values) for topic, values in found.items()
+                ):
+                    waiting.discard(broker_id)
+            return not waiting
 
-        if last:
-            self._at_once(wait, sorted(self._kafka_python.known_broker_ids()))
+        until(applied, APPLY_TIMEOUT_SECONDS, APPLY_POLL_SECONDS)
 
     def log_directory_cordons(self, broker_ids: Iterable[int]) -> dict[int, str | None]:
-        def ask(broker_id: int) -> BrokerValues:
-            return self._configs.of_broker(broker_id, (CORDONED_LOG_DIRECTORIES,))
-
         return {
             broker_id: found.own.get(CORDONED_LOG_DIRECTORIES, "") if CORDONED_LOG_DIRECTORIES in found.known else None
-            for broker_id, found in self._at_once(ask, sorted(set(broker_ids))).items()
+            for broker_id, found in self._values_of(broker_ids, (CORDONED_LOG_DIRECTORIES,)).items()
         }
 
     def cordon_log_directories(self, broker_id: int, directories: str) -> None:
@@ -199,6 +209,10 @@ def _volumes(directories: Iterable[LogDirectory]) -> list[tuple[int, int]]:
     found = {(one.total_bytes, one.usable_bytes) for one in directories if not one.is_offline}
     known = [(total, usable) for total, usable in found if total is not None and usable is not None]
     return known if len(known) == len(found) else []
+
+
+def _both_rates(values: BrokerValues) -> BrokerRates:
+    return BrokerRates(_rates(values.own), _rates(values.inherited))
 
 
 def _rates(values: Mapping[str, str]) -> ThrottleRates:

@@ -5,7 +5,7 @@ What is set is read back from the brokers, for the controller answers before the
 """
 
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from kafka.admin import AlterConfigOp, ConfigResourceType
@@ -51,41 +51,26 @@ class Configs:
             found |= _values(answer)
         return found
 
-    def of_topics_on(self, broker_id: int, topics: Sequence[str], keys: Sequence[str]) -> dict[str, dict[str, str | None]]:
-        """The same as this broker has them now.
+    def of_topics_on_each(
+        self, broker_ids: Collection[int], topics: Sequence[str], keys: Sequence[str]
+    ) -> dict[int, dict[str, dict[str, str | None]] | Unreachable]:
+        """The same as each of some brokers has them now; of one that is down, unknown or silent, that it is."""
+        requests = {broker_id: _describe_topics(topics, keys) for broker_id in broker_ids}
+        found: dict[int, dict[str, dict[str, str | None]] | Unreachable] = {}
+        for broker_id, answer in self._admin.ask_each("configs of topics", requests, BROKER_SECONDS).items():
+            if isinstance(answer, ClientError) and not isinstance(answer, Unreachable):
+                raise answer
+            found[broker_id] = answer if isinstance(answer, Unreachable) else _values(answer)
+        return found
 
-        Raises:
-            Unreachable: the broker is down, unknown or silent.
-        """
-        what = f"describe configs on broker {broker_id}"
-        return _values(self._admin.ask(what, _describe_topics(topics, keys), broker_id, BROKER_SECONDS))
-
-    def of_broker(self, broker_id: int, keys: Sequence[str]) -> BrokerValues:
-        """A broker's values.
-
-        Raises:
-            Unreachable: the broker is down, unknown or silent.
-        """
-        what = f"configs of broker {broker_id}"
-        resource = DescribeConfigsRequest.DescribeConfigsResource(
-            resource_type=ConfigResourceType.BROKER, resource_name=str(broker_id), configuration_keys=list(keys)
-        )
-        request = DescribeConfigsRequest(resources=[resource], include_synonyms=True)
-        answer = self._admin.ask(what, request, broker_id, BROKER_SECONDS)
-        own: dict[str, str] = {}
-        inherited: dict[str, str] = {}
-        known = set()
-        for result in answer.results:
-            if error := _error(what, result):
-                raise error
-            for config in result.configs:
-                known.add(config.name)
-                # Kafka lists every level at which a key is set, highest first.
-                levels = [(one.source, one.value) for one in config.synonyms or () if one.value is not None]
-                for found, sources in ((own, (OWN_SOURCE,)), (inherited, INHERITED_SOURCES)):
-                    if values := [value for source, value in levels if source in sources]:
-                        found[config.name] = values[0]
-        return BrokerValues(own, inherited, frozenset(known))
+    def of_brokers(self, broker_ids: Iterable[int], keys: Sequence[str]) -> dict[int, BrokerValues | ClientError]:
+        """Each broker's values, all asked at once, or why one can't be had: it is down, unknown or silent, or refuses."""
+        requests = {broker_id: _describe_broker(broker_id, keys) for broker_id in sorted(set(broker_ids))}
+        found = self._admin.ask_each("configs", requests, BROKER_SECONDS)
+        return {
+            broker_id: answer if isinstance(answer, ClientError) else _broker_values(broker_id, answer)
+            for broker_id, answer in found.items()
+        }
 
     def alter_broker(self, broker_id: int, changes: Mapping[str, str | None]) -> None:
         """Change a broker's dynamic values; None deletes a key.
@@ -143,6 +128,30 @@ def _describe_topics(topics: Collection[str], keys: Sequence[str]) -> DescribeCo
         made(resource_type=ConfigResourceType.TOPIC, resource_name=topic, configuration_keys=list(keys)) for topic in topics
     ]
     return DescribeConfigsRequest(resources=resources, include_synonyms=False)
+
+
+def _describe_broker(broker_id: int, keys: Sequence[str]) -> DescribeConfigsRequest:
+    resource = DescribeConfigsRequest.DescribeConfigsResource(
+        resource_type=ConfigResourceType.BROKER, resource_name=str(broker_id), configuration_keys=list(keys)
+    )
+    return DescribeConfigsRequest(resources=[resource], include_synonyms=True)
+
+
+def _broker_values(broker_id: int, answer: Any) -> BrokerValues | ClientError:
+    own: dict[str, str] = {}
+    inherited: dict[str, str] = {}
+    known = set()
+    for result in answer.results:
+        if error := _error(f"configs of broker {broker_id}", result):
+            return error
+        for config in result.configs:
+            known.add(config.name)
+            # Kafka lists every level at which a key is set, highest first.
+            levels = [(one.source, one.value) for one in config.synonyms or () if one.value is not None]
+            for found, sources in ((own, (OWN_SOURCE,)), (inherited, INHERITED_SOURCES)):
+                if values := [value for source, value in levels if source in sources]:
+                    found[config.name] = values[0]
+    return BrokerValues(own, inherited, frozenset(known))
 
 
 def _alter(changes: Mapping[tuple[int, str], Mapping[str, str | None]]) -> IncrementalAlterConfigsRequest:

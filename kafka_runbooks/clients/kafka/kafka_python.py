@@ -13,7 +13,7 @@ import itertools
 import random
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -38,7 +38,7 @@ from kafka.protocol.api_message import ApiMessage
 from kafka.protocol.metadata import MetadataRequest, MetadataResponse
 from tenacity import Retrying, retry_if_exception_type, stop_after_attempt
 
-from kafka_runbooks.clients.errors import Refused, Unreachable
+from kafka_runbooks.clients.errors import ClientError, Refused, Unreachable
 from kafka_runbooks.clients.kafka import answers
 from kafka_runbooks.clients.kafka.refusals import is_refusal
 from kafka_runbooks.models.cluster import Broker, LogDirectory, MetadataQuorum, Reassignment, Replica, TopicPartition
@@ -91,9 +91,18 @@ class KafkaPythonAdmin:
         self._client: Any = None
         self._silent_since: dict[int, float] = {}
 
-    def metadata(self) -> answers.Metadata:
-        """Brokers that are up, with their racks, and all partitions: one broker's answer, so they fit each other."""
-        answer, answered_by = self.ask_any("metadata", lambda: MetadataRequest(topics=None, allow_auto_topic_creation=False))
+    def metadata(self, topics: Collection[str] | None = None) -> answers.Metadata:
+        """Brokers that are up, with their racks, and all partitions or (given) those of some topics.
+
+        It is one broker's answer, so they fit each other.
+        """
+        row = MetadataRequest.MetadataRequestTopic
+
+        def request() -> MetadataRequest:
+            asked = None if topics is None else [row(name=topic) for topic in topics]
+            return MetadataRequest(topics=asked, allow_auto_topic_creation=False)
+
+        answer, answered_by = self.ask_any("metadata", request)
         return answers.metadata(answer, answered_by)
 
     def fenced_brokers(self, answered_by: int | None) -> tuple[Broker, ...]:
@@ -127,17 +136,35 @@ class KafkaPythonAdmin:
             return None
         return answers.quorum(answer)
 
-    def log_directories(self, broker_id: int) -> tuple[dict[Replica, int], tuple[LogDirectory, ...]]:
-        """Every replica's bytes on one broker, and its log directories.
+    def log_directories(
+        self, wanted: Mapping[int, Mapping[str, Sequence[int]] | None]
+    ) -> dict[int, tuple[dict[Replica, int], tuple[LogDirectory, ...]]]:
+        """Bytes of every replica on some brokers, or (given) of some topics' partitions, and their log directories.
+
+        A broker that doesn't answer is left out.
 
         Raises:
-            Unreachable: the broker doesn't answer. The client is kept, for its other brokers are fine.
             Refused: the account may not ask.
         """
-        with self._mapped(f"log directories of broker {broker_id}"):
-            answer = self._send(DescribeLogDirsRequest(topics=None), broker_id, BROKER_SECONDS)
-            _raise_for(getattr(answer, "error_code", 0) or 0)
-        return answers.log_directories(broker_id, answer)
+        row = DescribeLogDirsRequest.DescribableLogDirTopic
+
+        def request(partitions: Mapping[str, Sequence[int]] | None) -> DescribeLogDirsRequest:
+            some = (
+                None if partitions is None else [row(topic=topic, partitions=list(asked)) for topic, asked in partitions.items()]
+            )
+            return DescribeLogDirsRequest(topics=some)
+
+        requests = {broker_id: request(partitions) for broker_id, partitions in wanted.items()}
+        found = {}
+        for broker_id, answer in self.ask_each("log directories", requests, BROKER_SECONDS).items():
+            if isinstance(answer, Unreachable):
+                continue
+            if isinstance(answer, ClientError):
+                raise answer
+            with self._mapped(f"log directories of broker {broker_id}"):
+                _raise_for(getattr(answer, "error_code", 0) or 0)
+            found[broker_id] = answers.log_directories(broker_id, answer)
+        return found
 
     def reassignments(self) -> tuple[Reassignment, ...]:
         """Every reassignment in progress."""
@@ -247,6 +274,50 @@ class KafkaPythonAdmin:
         """
         with self._mapped(what):
             return self._send(request, broker_id, timeout_seconds)
+
+    def ask_each(self, what: str, requests: Mapping[int, Any], timeout_seconds: float) -> dict[int, Any]:
+        """The answers of some brokers, all asked at once by one thread: an answer, or why there is none.
+
+        Args:
+            what: what is asked, for messages.
+            requests: broker -> the message.
+            timeout_seconds: for all together.
+        """
+        if not requests:
+            return {}
+        manager = self._opened()._manager
+
+        async def asked() -> dict[int, Any]:
+            deadline = time.monotonic() + timeout_seconds
+            sent: dict[int, Any] = {}
+            for broker_id, request in requests.items():
+                try:
+                    sent[broker_id] = manager.send(request, broker_id)
+                except KafkaError as error:
+                    sent[broker_id] = error
+            found: dict[int, Any] = {}
+            for broker_id, future in sent.items():
+                found[broker_id] = future
+                if not isinstance(future, KafkaError):
+                    try:
+                        found[broker_id] = await manager.wait_for(future, max(1.0, (deadline - time.monotonic()) * 1000))
+                    except (KafkaError, TimeoutError, OSError) as error:
+                        found[broker_id] = error
+            return found
+
+        return {broker_id: self._judged(what, broker_id, found) for broker_id, found in manager.run(asked).items()}
+
+    def _judged(self, what: str, broker_id: int, found: Any) -> Any:
+        """An answer, or the error by its kind."""
+        if not isinstance(found, Exception):
+            return found
+        if not is_refusal(found):
+            self._silent_since[broker_id] = time.monotonic()
+        try:
+            with self._mapped(f"{what} of broker {broker_id}"):
+                raise found
+        except ClientError as error:
+            return error
 
     def _in_turn(self) -> list[int]:
         """Some brokers in random order, so that none is asked always; those that were silent lately come last."""
