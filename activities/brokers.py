@@ -23,6 +23,8 @@ SECONDS_BETWEEN_OBSERVATIONS = 30.0
 """A node must be observed gone twice, this far apart, before its volume is released: one observation may be of a stale cache."""
 
 PENDING_PATIENCE_SECONDS = 20.0
+BINDING_PATIENCE_SECONDS = 60.0
+"""A scheduler takes a second; without a place that the pod can take, other brokers of the map must not wait for it."""
 
 
 class BrokerActivities(Steps):
@@ -92,17 +94,56 @@ class BrokerActivities(Steps):
         wait(observe)
 
     @step
+    def keep_to_rack(self, request: StepRequest) -> None:
+        """Cordon its map's free nodes in other racks than the chosen one, until the broker's pod is bound.
+
+        The scheduler doesn't know racks. It would bind the pods of two brokers that come back together to each other's racks, or
+        one to another rack although its own has a node.
+        """
+        clients, plan, place, _ = self._prepared(request)
+        with heartbeating():
+            fence, ledger = Fence(self._link, request.token), ledgers.read(clients.kubernetes, request.token)
+            pods, nodes = clients.kubernetes.broker_pods(), _without_own_cordons(clients, plan, request)
+            choice = _choose(plan, place, pods, nodes)
+            if choice.node is None or lost_node.runs_elsewhere(pods, nodes, place):
+                return
+            for node in node_choice.free_nodes(nodes, pods):
+                if node.map == place.map and node.zone != choice.rack:
+                    fence.check()
+                    ledger = ledgers.own_cordon(clients.kubernetes, ledger, node)
+
+    @step
+    def open_other_racks(self, request: StepRequest) -> None:
+        """Wait until the broker's pod is bound, a minute at most, and lift the cordons of `keep_to_rack`."""
+        clients, plan, place, reporter = self._prepared(request)
+
+        def observe() -> bool | None:
+            pod = _pod(clients, place)
+            if pod is not None and pod.node is not None and not pod.is_terminating:
+                return True
+            waiting = reporter.waiting(f"pod {place.pod} is not bound to a node yet", "the scheduler binds it", (place.pod,))
+            reporter.report(Progress(waiting=waiting))
+            return True if (datetime.now(UTC) - waiting.since).total_seconds() > BINDING_PATIENCE_SECONDS else None
+
+        wait(observe)
+        with heartbeating():
+            ensure_held(self._link, request.token)
+            ledger, nodes = ledgers.read(clients.kubernetes, request.token), clients.kubernetes.nodes()
+            lost = {node.uid for node in nodes if any(lost_node.is_node_of(node, one) is not False for one in plan.places)}
+            there = {node.uid for node in nodes}
+            ledgers.lift_cordons(clients.kubernetes, ledger, [one for one in ledger.cordons if one.uid in there - lost])
+
+    @step
     def choose_node(self, request: StepRequest) -> NodeChoice:
         """Choose a node for the broker, beside the plan's other brokers that have none yet; waits while its map has none."""
         clients, plan, place, reporter = self._prepared(request)
 
         def observe() -> NodeChoice | None:
-            nodes, pods = clients.kubernetes.nodes(), clients.kubernetes.broker_pods()
+            nodes, pods = _without_own_cordons(clients, plan, request), clients.kubernetes.broker_pods()
             pod = next((pod for pod in pods if pod.name == place.pod), None)
             if pod is not None and pod.is_ready and lost_node.runs_elsewhere(pods, nodes, place):
                 return NodeChoice(node=pod.node, rack=place.rack)
-            homeless = [one for one in plan.places if one == place or not lost_node.runs_elsewhere(pods, nodes, one)]
-            choice = node_choice.choose_nodes(homeless, nodes, pods, disks_are_lost=plan.copies_everything)[place.broker_id]
+            choice = _choose(plan, place, pods, nodes)
             if choice.node is not None:
                 return choice
             waiting = reporter.waiting(
@@ -223,6 +264,23 @@ def _why_not_release(
 
 def _pod(clients: ClusterClients, place: BrokerPlace) -> BrokerPod | None:
     return next((pod for pod in clients.kubernetes.broker_pods() if pod.name == place.pod), None)
+
+
+def _choose(plan: ReplacementPlan, place: BrokerPlace, pods: Sequence[BrokerPod], nodes: Sequence[Node]) -> NodeChoice:
+    """The broker's node, beside the plan's other brokers that have none yet."""
+    homeless = [one for one in plan.places if one == place or not lost_node.runs_elsewhere(pods, nodes, one)]
+    return node_choice.choose_nodes(homeless, nodes, pods, disks_are_lost=plan.copies_everything)[place.broker_id]
+
+
+def _without_own_cordons(clients: ClusterClients, plan: ReplacementPlan, request: StepRequest) -> list[Node]:
+    """The nodes; those that the run has cordoned only to keep another broker to its rack are as free as before."""
+    return [
+        node.model_copy(update={"is_cordoned": False})
+        if request.token.run_id in (node.cordoned_by or "")
+        and all(lost_node.is_node_of(node, place) is False for place in plan.places)
+        else node
+        for node in clients.kubernetes.nodes()
+    ]
 
 
 def _is_there(clients: ClusterClients, lost: Claim) -> bool:

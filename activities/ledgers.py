@@ -260,6 +260,14 @@ def own_cordon(kubernetes: Kubernetes, ledger: Ledger, node: Node) -> Ledger:
     return ledger
 
 
+def lift_cordons(kubernetes: Kubernetes, ledger: Ledger, cordons: Sequence[Cordon]) -> Ledger:
+    """Uncordon nodes that this run has cordoned, and needs to no more."""
+    for cordon in cordons:
+        kubernetes.uncordon(cordon.node, cordon.uid, str(ledger.owner))
+    left = tuple(one for one in ledger.cordons if one not in cordons)
+    return ledger if left == ledger.cordons else write(kubernetes, ledger.model_copy(update={"cordons": left}))
+
+
 def _unless_lost(fence: Fence, act: Callable[[], None], undo: Callable[[], object]) -> None:
     """Act, and take it back if the permit was lost meanwhile: another run may have cleared the ledger before this was set.
 

@@ -11,6 +11,7 @@ while it runs.
 """
 
 import asyncio
+from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -31,7 +32,7 @@ with workflow.unsafe.imports_passed_through():
     from kafka_runbooks.models.inputs import NodeState, ReplaceBrokerInput
     from kafka_runbooks.models.messages import JoinRequest, NodeChoice, PlanRequest, StepRequest, Survey, Token
     from kafka_runbooks.models.operator import AddBrokers, Approval
-    from kafka_runbooks.models.plans import PlanReference, PlanSummary
+    from kafka_runbooks.models.plans import PlanReference, PlanSummary, ReturningBroker
     from kafka_runbooks.models.results import PhaseTime, RunbookResult
     from kafka_runbooks.models.status import BrokerStatus, Progress, Status
     from kafka_runbooks.models.steps import StepName
@@ -75,6 +76,8 @@ class ReplaceBroker(PlannedRunbook):
         self._takes_more = request.replacement_broker_id is None
         self._needs_leases: set[int] = set()
         self._lease_lock = asyncio.Lock()
+        self._scheduling: defaultdict[str | None, asyncio.Lock] = defaultdict(asyncio.Lock)
+        """By map."""
         self._needs_guard = False
         """Leases were taken, and nobody looks after them yet."""
         self._needs_catch_up = False
@@ -311,12 +314,9 @@ class ReplaceBroker(PlannedRunbook):
         # Not earlier: until data can flow, a throttle only hinders the other followers of its partitions.
         await self._take_leases(way)
         if is_lost:
-            # From here on, the broker may start anew.
-            await self._look(
-                way, StepName.RELEASE_VOLUME, BrokerActivities.release_volume, "release the claims of the lost disks"
-            )
-            with self._timed(way, StepName.DELETE_POD):
-                await calls.act(BrokerActivities.delete_pod, self._of(way), "delete the pod on the lost node")
+            # One after the other in each map, so that the scheduler can be kept to the rack.
+            async with self._scheduling[self._planned(way).map]:
+                await self._leave_the_lost_disk(way)
         await self._wait_for_pod(way)
         way.enter(StepName.CATCH_UP)
         self._needs_catch_up = True
@@ -328,6 +328,16 @@ class ReplaceBroker(PlannedRunbook):
         await self._look(way, StepName.CONFIRM_GONE, BrokerActivities.confirm_node_gone, "observe the node gone, twice")
         await self.pause_point()
         await self._choose_node(way)
+
+    async def _leave_the_lost_disk(self, way: WayBack) -> None:
+        """Release the volume and delete the pod: from the first of the two on, the broker may start anew."""
+        await self.pause_point()
+        with self._timed(way, StepName.RELEASE_VOLUME):
+            await calls.act(BrokerActivities.keep_to_rack, self._of(way), "keep the pod to the broker's rack")
+            await calls.wait(BrokerActivities.release_volume, self._of(way), "release the claims of the lost disks")
+        with self._timed(way, StepName.DELETE_POD):
+            await calls.act(BrokerActivities.delete_pod, self._of(way), "delete the pod on the lost node")
+            await calls.wait(BrokerActivities.open_other_racks, self._of(way), "the pod is bound to a node")
 
     async def _look(self, way: WayBack, name: StepName, step: Callable[[Any, StepRequest], None], what: str) -> None:
         """A step that looks at the cluster until something is so."""
@@ -373,10 +383,8 @@ class ReplaceBroker(PlannedRunbook):
         return way.may_change_rack or self._allows_other_rack
 
     async def _ask_for_rack(self, way: WayBack, rack: str | None, node: str | None, *, is_unknown: bool = False) -> None:
-        plan = self._in_force
-        one = next((one for one in plan.returning if one.broker_id == way.broker_id), None) if plan is not None else None
-        where = f"rack {one.rack} has no free node of map {one.map}" if one is not None else "the rack has no free node"
-        add = f"add a node in {one.rack}" if one is not None else "add a node"
+        one = self._planned(way)
+        where, add = f"rack {one.rack} has no free node of map {one.map}", f"add a node in {one.rack}"
         if is_unknown:
             where, add = "nothing tells which rack the broker was in", "add a node in the right one"
         whose, for_whom = "", ""
@@ -392,6 +400,10 @@ class ReplaceBroker(PlannedRunbook):
             landing = await calls.wait(BrokerActivities.wait_for_pod, self._of(way), "the pod runs as the same broker again")
         if landing.in_other_rack and self._input.node_state is NodeState.LOST:
             await self._ask_for_rack(way, landing.rack, landing.node)
+
+    def _planned(self, way: WayBack) -> ReturningBroker:
+        assert self._in_force is not None
+        return next(one for one in self._in_force.returning if one.broker_id == way.broker_id)
 
     def _of(self, way: WayBack) -> StepRequest:
         """A broker's next step; an answer about racks may have acknowledged risks too."""

@@ -25,12 +25,7 @@ def choose_nodes(
         disks_are_lost: the node that a broker ran on is not a candidate; a new machine of the same name is.
     """
     own = {place.broker_id for place in places}
-    taken = {pod.node for pod in pods if pod.node is not None and pod.broker_id not in own}
-    free = [
-        node
-        for node in sorted(nodes, key=lambda node: node.name)
-        if node.is_ready and not node.is_cordoned and node.name not in taken
-    ]
+    free = free_nodes(nodes, [pod for pod in pods if pod.broker_id not in own])
     fitting = {
         place.broker_id: [
             node for node in free if node.map == place.map and not (disks_are_lost and may_be_lost_node(node, place))
@@ -53,6 +48,16 @@ def choose_nodes(
         broker_id: _choice(place, by_name[chosen[broker_id]] if broker_id in chosen else None)
         for broker_id, place in by_id.items()
     }
+
+
+def free_nodes(nodes: Sequence[Node], pods: Sequence[BrokerPod]) -> list[Node]:
+    """Ready, uncordoned nodes that carry none of these pods, by name."""
+    taken = {pod.node for pod in pods if pod.node is not None}
+    return [
+        node
+        for node in sorted(nodes, key=lambda node: node.name)
+        if node.is_ready and not node.is_cordoned and node.name not in taken
+    ]
 
 
 def _choice(place: BrokerPlace, node: Node | None) -> NodeChoice:

@@ -516,7 +516,8 @@ class World:
             and not self.pods_on(node.name)
             and all(claim.node is None or claim.node == node.name for claim in claims)
         ]
-        return min(fit, key=lambda node: (node.zone in zones, node.name), default=None)
+        # The scheduler doesn't know racks: it may choose what spreads worst.
+        return min(fit, key=lambda node: (node.zone not in zones, node.name), default=None)
 
     def _can_start(self, pod: WorldPod) -> bool:
         is_on_node = pod.node is not None and self.nodes[pod.node].is_ready

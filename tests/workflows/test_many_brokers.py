@@ -85,6 +85,18 @@ async def test_two_of_a_map_come_back_together_and_what_only_they_had_is_asked_f
     assert result.copied_bytes == result.lower_bound_bytes
 
 
+async def test_the_scheduler_is_kept_to_each_broker_s_rack(runbooks: Bench) -> None:
+    """It bound the pods to each other's racks: 1001 to the first node that it met."""
+    world = runbooks.world
+    for broker_id in (1001, 1002):
+        lose(world, broker_id)
+    world.add_node("a-in-b", "zone-b", "events")
+    world.add_node("b-in-a", "zone-a", "events")
+    world.add_node("c-in-c", "zone-c", "events")
+    is_done(await (await runbooks.start(**PAIR)).result(), world)
+    assert (world.pods["events-0"].node, world.pods["events-1"].node) == ("b-in-a", "a-in-b")
+
+
 async def test_a_broker_without_a_place_holds_up_nobody(runbooks: Bench) -> None:
     world = runbooks.world
     for broker_id in (1001, 1002):
