@@ -9,7 +9,8 @@ Two clusters, the clients, the mover, the throttle and the ledger are real in bo
 - **Sockets** (`benchmarks.sockets`): 300 brokers, 10,000 topics, 200,000 partitions in 3 copies, of which the last broker's
   2,000 leave, 100 of them in flight. Real requests over real sockets, answered by another process, so that
   `mover_look_cpu_seconds` (the worst of some looks, each of which also adapts the rates; all threads of the process) and
-  `peak_memory_bytes` are what a worker pays. `first_look_cpu_seconds` is the one that learns everything. How long brokers take
+  `peak_memory_bytes` are what a worker pays. `first_look_cpu_seconds` is the one that learns everything, `refresh_cpu_seconds`
+  what asking for the whole cluster costs, which happens once in some looks and is not in those measured. How long brokers take
   to answer is not real here.
 - **30 brokers**, by sockets as well: `rates_30_brokers_seconds` is the time to record, set and confirm both rates of 30, each of
   which reports a new rate `apply_seconds` after it has accepted it, as measured on the real cluster.
@@ -34,11 +35,12 @@ from confluent_kafka import Producer
 from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource, NewTopic, ResourceType
 from temporalio.testing import ActivityEnvironment
 
-from activities import ledgers
+from activities import ledgers, looks
 from activities.mover import Mover
 from activities.plan_store import save
 from activities.step import Access, Steps, step
 from benchmarks.sockets import FIRST_BROKER, IN_FLIGHT, Layout
+from kafka_runbooks.clients import snapshots
 from kafka_runbooks.clients.clusters import ClusterClients, ClusterSettings
 from kafka_runbooks.clients.kafka import KafkaAdmin
 from kafka_runbooks.models.cluster import ThrottleRates, TopicPartition
@@ -260,6 +262,17 @@ def sockets(brokers: int, topics: int, partitions: int, applies_in_seconds: floa
         process.communicate()
 
 
+@contextmanager
+def without_refresh() -> Iterator[None]:
+    """What is known of the whole cluster is never too old: on a busy machine each look would ask for it, a worker's do not."""
+    kept = snapshots.REFRESH_SECONDS, looks.LOOK_SECONDS, looks.ACT_SECONDS
+    snapshots.REFRESH_SECONDS = looks.LOOK_SECONDS = looks.ACT_SECONDS = float("inf")
+    try:
+        yield
+    finally:
+        snapshots.REFRESH_SECONDS, looks.LOOK_SECONDS, looks.ACT_SECONDS = kept
+
+
 def synthetic(applies_in_seconds: float) -> dict[str, Any]:
     """300 brokers and 200,000 partitions."""
     layout = Layout(BROKERS, TOPICS, PARTITIONS)
@@ -280,7 +293,10 @@ def synthetic(applies_in_seconds: float) -> dict[str, Any]:
         ledgers.write(site.kubernetes, ledger.model_copy(update={"reassignments": tuple(owned)}))
         at_first = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
         try:
-            first, others = site.looks(plan_of(moves, AdaptiveThrottle(), MoveLimits(), (leaving,)))
+            with without_refresh():
+                first, others = site.looks(plan_of(moves, AdaptiveThrottle(), MoveLimits(), (leaving,)))
+            refresh = Cost()
+            refresh.of(lambda: site.clients.snapshots.recent(0.001))
         finally:
             site.kafka.close()
     return {
@@ -290,6 +306,7 @@ def synthetic(applies_in_seconds: float) -> dict[str, Any]:
         "mover_look_median_cpu_seconds": statistics.median(others.cpu),
         "mover_look_sockets_wall_seconds": statistics.median(others.wall),
         "first_look_cpu_seconds": first.cpu[0],
+        "refresh_cpu_seconds": refresh.cpu[0],
         "memory_before_bytes": at_first,
         "peak_memory_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
     }

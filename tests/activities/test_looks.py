@@ -1,10 +1,15 @@
 """What a look of the mover asks of a cluster of 1,000 topics, of which three partitions move; and when it asks for more."""
 
+import random
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable
+from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from temporalio.testing import ActivityEnvironment
 
 from activities.looks import Look
@@ -18,12 +23,15 @@ from kafka_runbooks.models.inputs import MoveLimits
 from kafka_runbooks.models.messages import StepRequest, Token
 from kafka_runbooks.models.moves import Move, MovePlan
 from kafka_runbooks.models.throttles import FixedThrottle
-from kafka_runbooks.moves.window import WindowDecision
+from kafka_runbooks.moves.invariants import check_invariants
+from kafka_runbooks.moves.window import WindowDecision, decide
 from tests.fakes.kafka import FakeKafka
 from tests.fakes.kubernetes import FakeKubernetes
 from tests.fakes.link import FakeLink
 from tests.fakes.metrics import FakeMetrics
 from tests.fakes.world import World, WorldPartition
+from tests.moves.simulated import Simulated
+from tests.moves.test_window import problems
 
 TOKEN = Token(cluster="main", workflow_id="w", run_id="r", permit_run_id="p")
 TOPICS, MOVES, AT_ONCE = 1_000, 6, 3
@@ -289,6 +297,60 @@ def test_a_silent_broker_is_asked_once_a_look() -> None:
     assert {replica.broker_id for replica in site.kafka.replicas[-1]} == {1001, 1002}
     assert look.suffices(WindowDecision(submit=site.plan.moves[2:3]), site.plan.moves)
     assert look.sizes.unanswered_broker_ids == (1004,)
+
+
+class SimulatedKafka:
+    """`Simulated` as far as a look asks it; every broker has space."""
+
+    def __init__(self, world: Simulated) -> None:
+        self.world = world
+        self.whole = 0
+
+    def snapshot(self, topics: Collection[str] | None = None, *, minimum_in_sync_seconds: float = 0.0) -> ClusterSnapshot:
+        now = self.world.snapshot()
+        if topics is None:
+            self.whole += 1
+            return now
+        return replace(
+            now,
+            partitions=tuple(partition for partition in now.partitions if partition.topic in topics),
+            minimum_in_sync={topic: value for topic, value in now.minimum_in_sync.items() if topic in topics},
+            topic_ids={topic: value for topic, value in now.topic_ids.items() if topic in topics},
+        )
+
+    def sizes_of(self, replicas: Iterable[Replica]) -> ReplicaSizes:
+        return ReplicaSizes(size_bytes={})
+
+
+@given(problems(), st.integers(0, 2**32))
+def test_what_is_decided_is_what_a_look_at_everything_decides(problem: tuple[MovePlan, MoveLimits], seed: int) -> None:
+    """However the run is interrupted, and although the whole cluster is asked for at its beginning and at its end only."""
+    plan, limits = problem
+    # A topic for each move, so that most topics of the plan aren't looked at.
+    moves = tuple(replace(move, topic=f"t{move.partition}", partition=0) for move in plan.moves)
+    plan = plan.model_copy(update={"moves": moves, "partition_counts": {}, "topic_ids": {}})
+    world, dice, failovers = Simulated.before(plan), random.Random(seed), 2
+    kafka = SimulatedKafka(world)
+    clients: Any = SimpleNamespace(kafka=kafka, snapshots=snapshots.Snapshots(kafka))  # type: ignore[arg-type]
+    for _ in range(40 * len(plan.moves) + 40):
+        look = Look(clients, [move for move in plan.moves if move.name in world.moving or move.name in world.ledger])
+        while True:
+            observation = replace(world.observe(), snapshot=look.snapshot)
+            decision = decide(plan, observation, limits)
+            if look.suffices(decision, plan.moves):
+                break
+        check_invariants(plan, observation, limits, decision)
+        assert decision == decide(plan, world.observe(), limits)
+        if decision.is_done:
+            break
+        world.carry_out(decision, dice.choice([0, 1, 2, 10**9]))
+        for name in [one for one in world.moving if dice.random() < 0.5]:
+            world.end(name)
+        if failovers and dice.random() < 0.1:
+            failovers -= 1
+            for name in list(world.moving):
+                world.cancel(name)
+    assert decision.is_done and kafka.whole == 2
 
 
 def test_it_ends_whatever_is_decided() -> None:

@@ -83,12 +83,13 @@ class Simulated:
                     in_sync=tuple(in_sync),
                 )
             )
+        topics = {partition.topic for partition in self.replicas}
         return ClusterSnapshot(
             cluster_id="c",
             brokers=tuple(Broker(id=broker, host="h", port=1) for broker in sorted(self.live)),
             partitions=tuple(partitions),
-            minimum_in_sync={"t": self.minimum},
-            topic_ids={"t": self.topic_id},
+            minimum_in_sync=dict.fromkeys(topics, self.minimum),
+            topic_ids=dict.fromkeys(topics, self.topic_id),
         )
 
     def observe(self, dead: Iterable[int] = ()) -> Observation:
