@@ -110,18 +110,18 @@ def list_entries(kafka: Kafka, kubernetes: Kubernetes, fence: Fence, ledger: Led
     Raises:
         ThrottleRefused: Kafka refuses to change a topic's list.
     """
-    lists, owned, new = {}, dict(ledger.entries), {}
+    owned, new = dict(ledger.entries), {}
     for topic, observed in kafka.throttled_replicas(wanted).items():
-        together, added = leases.add_entries(observed, wanted[topic])
+        _, added = leases.add_entries(observed, wanted[topic])
         if not (added.leader or added.follower):
             continue
-        lists[topic], new[topic] = together, added
+        new[topic] = added
         held = owned.get(topic, EntryLease())
         owned[topic] = EntryLease(
             leader=tuple(dict.fromkeys([*held.leader, *added.leader])),
             follower=tuple(dict.fromkeys([*held.follower, *added.follower])),
         )
-    if not lists:
+    if not new:
         return ledger
     if owned != ledger.entries:
         ledger = write(kubernetes, ledger.model_copy(update={"entries": owned}))
@@ -129,7 +129,9 @@ def list_entries(kafka: Kafka, kubernetes: Kubernetes, fence: Fence, ledger: Led
 
     def add() -> None:
         fence.check_for_less()
-        refused.update(kafka.set_throttled_replicas(lists))
+        # Once more: writing the ledger takes a while, and others may have changed a list in between.
+        now = kafka.throttled_replicas(new)
+        refused.update(kafka.set_throttled_replicas({topic: leases.add_entries(now[topic], new[topic])[0] for topic in now}))
 
     def undo() -> None:
         now = kafka.throttled_replicas(new)
@@ -149,8 +151,8 @@ def remove_finished_entries(
     done = leases.entries_to_remove(ledger.entries, moving)
     if not done:
         return ledger
-    lists = kafka.throttled_replicas(done)
     fence.check()
+    lists = kafka.throttled_replicas(done)
     refused = kafka.set_throttled_replicas({topic: leases.remove_entries(lists[topic], done[topic]) for topic in lists})
     gone = {topic: lease for topic, lease in done.items() if topic not in refused}
     return write(kubernetes, ledger.model_copy(update={"entries": leases.without_entries(ledger.entries, gone)}))
@@ -166,13 +168,12 @@ def leave_out(kafka: Kafka, fence: Fence, ledger: Ledger, beside: Collection[tup
         The topics whose lists Kafka refuses to change, with its reason: they stay throttled.
     """
     own = leases.entries_beside(ledger.entries, beside)
+    if own:
+        fence.check()
     lists = kafka.throttled_replicas(own) if own else {}
     without = {topic: leases.remove_entries(found, own[topic]) for topic, found in lists.items()}
     changed = {topic: entries for topic, entries in without.items() if entries != lists[topic]}
-    if not changed:
-        return {}
-    fence.check()
-    return kafka.set_throttled_replicas(changed)
+    return kafka.set_throttled_replicas(changed) if changed else {}
 
 
 def set_rates(
@@ -187,7 +188,7 @@ def set_rates(
     """Set each broker's rates, where the run owns them. A broker that doesn't answer is left for the next poll.
 
     All are written ahead at once. Destinations come first, so that faster sources are already limited by what destinations may
-    receive.
+    receive. A rate that somebody has set since it was read stays, for the next poll to see.
     """
     found = kafka.rates(wanted)
     observed = {broker: rates.own for broker, rates in found.items()}
@@ -202,7 +203,8 @@ def set_rates(
 
     def set_one(broker: int) -> None:
         (fence.check_for_less if leases.is_lower(changes[broker], observed[broker]) else fence.check)()
-        kafka.set_throttle_rates(broker, changes[broker])
+        if kafka.throttle_rates([broker])[broker] == observed[broker]:
+            kafka.set_throttle_rates(broker, changes[broker])
 
     def set_all() -> None:
         destinations = {broker for broker in changes if wanted[broker].follower_bytes_per_s is not None}

@@ -178,8 +178,8 @@ def _remove_entries(
     if not done:
         return ledger
     try:
-        lists = kafka.throttled_replicas(done)
         fence.check()
+        lists = kafka.throttled_replicas(done)
         refused = kafka.set_throttled_replicas({topic: leases.remove_entries(lists[topic], done[topic]) for topic in lists})
     except ClientError as error:
         refused = dict.fromkeys(done, str(error))

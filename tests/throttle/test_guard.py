@@ -11,7 +11,7 @@ from activities.plan_store import save
 from activities.step import Access
 from activities.throttle import ThrottleActivities, Throttling
 from kafka_runbooks.clients.errors import Conflict
-from kafka_runbooks.models.cluster import ThrottleRates, TopicPartition
+from kafka_runbooks.models.cluster import ThrottledReplicas, ThrottleRates, TopicPartition
 from kafka_runbooks.models.kubernetes import BrokerPlace
 from kafka_runbooks.models.ledger import OwnedReassignment
 from kafka_runbooks.models.messages import StepRequest, Token
@@ -359,3 +359,36 @@ def test_a_source_that_sends_already_keeps_its_rate_when_another_broker_takes_it
     acts = CatchUpActivities(Access(WorldClusters(site.world, "main"), FakeLink()))  # type: ignore[arg-type]
     ActivityEnvironment().run(acts.take_throttle_leases, StepRequest(token=TOKEN, plan=reference, broker_ids=(1003,)))
     assert site.rates()[:2] == before[:2]
+
+
+def test_what_somebody_sets_between_a_look_and_its_act_stays(site: Guarded) -> None:
+    """A rate of 77 MB/s was overwritten while the ledger was written, and with it the other direction's; seen on the lab."""
+    throttling = site.risen()
+    theirs = ThrottleRates(leader_bytes_per_s=77 * MEGABYTE)
+    written: list[str] = []
+
+    def meanwhile(act: str) -> None:
+        if act == "write_record" and not written:
+            written.append(act)
+            site.world.rates[1001] = theirs
+            site.world.lists["events.a"] = ThrottledReplicas(leader="9:1001", follower="9:1002")
+
+    site.world.after_act = meanwhile
+    site.stall()
+    site.poll(throttling)
+    assert written and site.world.rates[1001] == theirs
+    for _ in range(3):
+        site.poll(throttling)
+    assert site.world.rates[1001] == theirs
+
+
+def test_entries_that_somebody_adds_while_the_ledger_is_written_stay(site: Guarded) -> None:
+    def meanwhile(act: str) -> None:
+        if act == "write_record" and "9:1001" not in site.world.lists["events.a"].leader:
+            site.world.lists["events.a"] = ThrottledReplicas(leader="9:1001", follower="9:1002")
+
+    site.world.after_act = meanwhile
+    throttling = site.throttling()
+    throttling.take(site.moves(), site.kafka.snapshot().live_broker_ids)
+    lists = site.world.lists["events.a"]
+    assert "9:1001" in lists.leader.split(",") and "9:1002" in lists.follower.split(",") and len(lists.leader.split(",")) > 1
