@@ -106,7 +106,7 @@ class Server:
             {"kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1", "metadata": one["metadata"]}
             for one in self.config_maps.values()
         ]
-        return {"kind": "PartialObjectMetadataList", "apiVersion": "meta.k8s.io/v1", "metadata": {}, "items": items}
+        return {"kind": "PartialObjectMetadataList", "apiVersion": "meta.k8s.io/v1", "metadata": {}, "items": items or None}
 
     def apply(self, patch: dict[str, Any]) -> int:
         self.patches.append(patch)
@@ -272,3 +272,8 @@ def test_a_stateful_set_s_ordinals_templates_and_retention() -> None:
     spec.persistent_volume_claim_retention_policy = V1StatefulSetPersistentVolumeClaimRetentionPolicy(when_scaled="Delete")
     found = objects.stateful_set(V1StatefulSet(metadata=V1ObjectMeta(name="events", resource_version="7"), spec=spec))
     assert (found.first_ordinal, found.end, found.deletes_claims) == (5, 8, True)
+
+
+def test_no_records_are_none(kubernetes: KubernetesApi) -> None:
+    """A list without items is null in the form that carries metadata only; seen on the lab, where no run could begin."""
+    assert kubernetes.records("plan") == {}

@@ -5,6 +5,7 @@ here watches: watches and idle connections can hang silently.
 """
 
 import base64
+import json
 import threading
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -172,7 +173,7 @@ class KubernetesApi:
         # A ConfigMap made with `kubectl create configmap --from-file plan.json` has its text under `data`.
         text = {key: value.encode() for key, value in (found.data or {}).items()}
         parts = text | {key: base64.b64decode(value) for key, value in (found.binary_data or {}).items()}
-        return Record(parts, found.metadata.resource_version, objects.own_annotations(found))
+        return Record(parts, found.metadata.resource_version, objects.own_annotations(found.metadata.annotations))
 
     def write_record(
         self,
@@ -214,12 +215,11 @@ class KubernetesApi:
                 label_selector=f"{labels.CLUSTER}={self._cluster},{RECORD_KIND}={kind}",
                 _headers={"Accept": METADATA_ONLY},
                 _request_timeout=TIMEOUT_SECONDS,
+                _preload_content=False,  # The library has no type for it, and an empty list is null.
             )
-        return {item.metadata.name: objects.own_annotations(item) for item in sorted(found.items, key=_name)}
-
-
-def _name(found: Any) -> str:
-    return str(found.metadata.name)
+            items = json.loads(found.read())["items"] or []
+        by_name = {str(item["metadata"]["name"]): item["metadata"].get("annotations") for item in items}
+        return {name: objects.own_annotations(annotations) for name, annotations in sorted(by_name.items())}
 
 
 def _precondition(uid: str) -> Any:

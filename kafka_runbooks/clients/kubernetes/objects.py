@@ -123,11 +123,10 @@ def claim(found: Any, volume: Any) -> Claim:
     )
 
 
-def own_annotations(found: Any) -> dict[str, str]:
-    """An object's annotations of ours, without the domain that their names begin with."""
+def own_annotations(annotations: Mapping[str, str] | None) -> dict[str, str]:
+    """Those of an object's annotations that are ours, without the domain that their names begin with."""
     prefix = f"{labels.DOMAIN}/"
-    annotations = found.metadata.annotations or {}
-    return {key.removeprefix(prefix): value for key, value in annotations.items() if key.startswith(prefix)}
+    return {key.removeprefix(prefix): value for key, value in (annotations or {}).items() if key.startswith(prefix)}
 
 
 def number(text: str | None, where: str) -> int | None:
