@@ -86,7 +86,11 @@ def hold(
         return Hold(f"{names} is not registered with the controller", f"{names} starts")
     if down := sorted(down_beside(late, live) - own):
         who = _named(down)
-        reason = f"{who} is down too, which holds replicas of the same partitions: recovery is no faster than needed"
+        shared = sum(1 for copy in late if set(down).intersection(copy.partition.replicas))
+        reason = (
+            f"{who} is down too, which holds replicas of {shared} of the {len(late)} partitions that are copied: "
+            "their brokers go no faster than needed, but for those that can't wait"
+        )
         stuck = [copy.partition.name for copy in late if not live.intersection(copy.partition.in_sync)]
         if stuck:
             reason += f"; {len(stuck)} partitions have no live source: {', '.join(map(str, stuck[:5]))}"

@@ -62,7 +62,10 @@ def test_another_broker_that_is_down_is_named_with_what_has_no_source_left() -> 
     late = part((1, 2), (2,))
     found = hold(cluster(late, minimum=1, live=(1, 3)), [1], onto(1, late), 0.0)
     assert found is not None and found.blocking == ("broker 2",)
-    why = "broker 2 is down too, which holds replicas of the same partitions: recovery is no faster than needed"
+    why = (
+        "broker 2 is down too, which holds replicas of 1 of the 1 partitions that are copied: "
+        "their brokers go no faster than needed, but for those that can't wait"
+    )
     assert found.reason == f"{why}; 1 partitions have no live source: t-0"
 
 

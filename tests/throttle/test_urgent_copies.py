@@ -4,13 +4,16 @@ import pytest
 from temporalio.exceptions import CancelledError
 from temporalio.testing import ActivityEnvironment
 
-from activities import ledgers, overrides, removal, throttle
+from activities import ledgers, mover, overrides, removal, throttle
 from activities.catch_up import CatchUpActivities
 from activities.overrides import OverrideActivities
-from activities.step import Access, Reporter
+from activities.plan_store import save
+from activities.step import Access, Reporter, Steps, step
 from activities.throttle import Throttling
 from kafka_runbooks.models.cluster import ThrottledReplicas, ThrottleRates, TopicPartition
-from kafka_runbooks.models.messages import OverrideRequest, RecoveryRequest, Token
+from kafka_runbooks.models.inputs import MoveLimits
+from kafka_runbooks.models.messages import OverrideRequest, RecoveryRequest, StepRequest, Token
+from kafka_runbooks.models.moves import Move, MovePlan
 from kafka_runbooks.models.operator import Override
 from kafka_runbooks.models.status import Progress
 from kafka_runbooks.models.throttles import AdaptiveThrottle, FixedThrottle
@@ -291,4 +294,47 @@ def test_a_recovery_that_a_runbook_only_throttles_has_it_too(site: TwoLost, monk
     with pytest.raises(CancelledError):
         environment.run(acts.follow_recovery, request)
     assert any("3 partitions refuse writes: copied first, 2 of them not throttled now" in found.note for found in reported)
+    assert site.refusing == 0
+
+
+def test_moves_have_it_too_and_those_that_refuse_writes_are_submitted_first(
+    site: TwoLost, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """1005 takes the place of 1002, which is gone. Four at a time, as limits are halved while `REST` lags at its minimum."""
+    monkeypatch.setattr(mover, "Fence", FakeFence)
+    site.world.revive_broker(1002)
+    site.world.lose_node("node-events-b")
+    moved = [(REST, 0, 0), (REST, 1, 0), *((URGENT, number, 5) for number in range(3))]
+    moves = []
+    for topic, number, batch in moved:
+        before = tuple(site.world.partitions[TopicPartition(topic, number)].replicas)
+        gone = 1002 if topic == URGENT else 1003
+        after = tuple(1005 if broker == gone else broker for broker in before)
+        moves.append(Move(topic=topic, partition=number, before=before, after=after, size_bytes=20 * MEGABYTE, batch=batch))
+    plan = MovePlan(
+        cluster="main",
+        kind="RunPlan",
+        title="",
+        moves=tuple(moves),
+        throttle=ADAPTIVE,
+        limits=MoveLimits(moves_in_per_broker=8, moves_out_per_broker=8, moves_at_once=8),
+        made_at="2026-01-01T00:00:00+00:00",
+    )
+    site.world.frozen.add(1003)
+    notes: list[str] = []
+
+    class Moves(Steps):
+        @step
+        def carry_out(self, request: StepRequest) -> None:
+            one = mover.Mover(site.clients, self._link, request, plan)
+            decision, _ = one.advance()
+            assert [found.topic for found in decision.submit] == [URGENT] * 3 + [REST]
+            for _ in range(4):
+                site.clock.now += 6.0
+                notes.append(one.advance()[1].note)
+                site.world.advance()
+
+    acts = Moves(Access(WorldClusters(site.world, "main"), FakeLink()))  # type: ignore[arg-type]
+    ActivityEnvironment().run(acts.carry_out, StepRequest(token=TOKEN, plan=save(site.kubernetes, plan, TOKEN)))
+    assert any("partitions refuse writes: copied first" in note for note in notes), notes
     assert site.refusing == 0
