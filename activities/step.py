@@ -163,8 +163,14 @@ class Reporter:
         self._signal(self._progress)
 
     def beat(self) -> None:
-        """Heartbeat the last report."""
-        activity.heartbeat(self._progress, self._signalled)
+        """Heartbeat the last report. One that a busy worker doesn't take in time is late, and another follows in seconds.
+
+        (The SDK waits 10 s for its event loop. As an error it ended the thread that heartbeats, and so the attempt.)
+        """
+        try:
+            activity.heartbeat(self._progress, self._signalled)
+        except TimeoutError:
+            activity.logger.warning("the worker is too busy to take a heartbeat")
 
     def failed(self, error: BaseException, began_at: datetime) -> None:
         """A look, or the whole attempt, has failed and will be made again; `began_at` is when it began."""

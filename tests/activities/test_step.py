@@ -1,8 +1,10 @@
 """How a step polls, waits and reports: what a failed look costs, what outlives an attempt, and how much it signals."""
 
+import threading
 import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
+from itertools import count
 from typing import Any
 
 import pytest
@@ -11,7 +13,7 @@ from temporalio.testing import ActivityEnvironment
 
 from activities import step as steps
 from activities.errors import NotYet, TemporalUnreachable
-from activities.step import Access, Link, Reporter, Steps, poll, step, wait
+from activities.step import Access, Link, Reporter, Steps, heartbeating, poll, step, wait
 from kafka_runbooks.clients.errors import Conflict, Refused, Unreachable
 from kafka_runbooks.models import history
 from kafka_runbooks.models.status import Progress, Signalled
@@ -102,6 +104,25 @@ def test_a_look_that_fails_is_not_the_end_of_the_attempt(runs: Runs, error: Exce
     assert runs.take(lambda: poll(answers(None, error, error, "there"))) == "there"
     assert runs.attempt == 1
     assert [reason for reason in runs.workflow.reasons if reason and "no look succeeds" in reason]
+
+
+@pytest.mark.parametrize("failures", [1, 3])
+def test_a_heartbeat_that_a_busy_worker_takes_late_is_not_the_last_one(monkeypatch: pytest.MonkeyPatch, failures: int) -> None:
+    """The thread that heartbeats died of it: no heartbeat came any more, and the server gave the attempt up."""
+    monkeypatch.setattr(steps, "HEARTBEAT_SECONDS", 0.01)
+    environment, arrived, tried = ActivityEnvironment(), threading.Event(), count(1)
+
+    def beat(*details: object) -> None:
+        if next(tried) <= failures:
+            raise TimeoutError
+        arrived.set()
+
+    def course() -> bool:
+        with heartbeating():
+            return arrived.wait(20)
+
+    environment.on_heartbeat = beat
+    assert environment.run(OneStep(Workflow(), course).take, "argument") == "True"
 
 
 def test_a_look_that_fails_for_a_moment_is_not_told(runs: Runs, monkeypatch: pytest.MonkeyPatch) -> None:
