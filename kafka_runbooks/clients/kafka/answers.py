@@ -2,13 +2,14 @@
 
 import base64
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
 from kafka.errors import NoError, for_code
 from kafka.protocol.metadata import MetadataResponse
 
+from kafka_runbooks.clients.kafka.metadata import Decoded, Topic
 from kafka_runbooks.models.cluster import (
     Broker,
     LogDirectory,
@@ -38,43 +39,39 @@ class Metadata(NamedTuple):
 def metadata(answer: Any, answered_by: int) -> Metadata:
     """Brokers and partitions. A topic that is being deleted or isn't ready has none.
 
-    The answer's topics are used up: of 200,000 partitions they take as much memory as all else, and nobody needs both.
+    Args:
+        answer: kafka-python's, or `Decoded`.
+        answered_by: the broker.
     """
-    brokers = tuple(
-        Broker(id=broker.node_id, host=broker.host, port=broker.port, rack=broker.rack)
-        for broker in sorted(answer.brokers, key=lambda broker: int(broker.node_id))
-    )
-    ids = {broker.id: broker.id for broker in brokers}  # One object for all places where it is mentioned.
-    by_topic: dict[str, list[Partition]] = {}
-    topic_ids: dict[str, str] = {}
-    while answer.topics:
-        topic = answer.topics.pop()
-        if for_code(topic.error_code) is not NoError:
-            continue
-        by_topic[topic.name] = sorted(_partition(topic.name, one, ids) for one in topic.partitions)
-        if topic.topic_id not in (None, NO_ID):
-            topic_ids[topic.name] = printed(topic.topic_id)
+    head = answer.head if isinstance(answer, Decoded) else answer
+    topics = answer.topics if isinstance(answer, Decoded) else [_topic(topic) for topic in answer.topics]
+    topics = sorted((topic for topic in topics if for_code(topic.error_code) is NoError), key=lambda topic: topic.name)
     return Metadata(
         answered_by=answered_by,
-        cluster_id=answer.cluster_id or "",
-        controller_id=answer.controller_id if answer.controller_id >= 0 else None,
-        brokers=brokers,
-        partitions=tuple(partition for topic in sorted(by_topic) for partition in by_topic[topic]),
-        topic_ids=topic_ids,
+        cluster_id=head.cluster_id or "",
+        controller_id=head.controller_id if head.controller_id >= 0 else None,
+        brokers=tuple(
+            Broker(id=broker.node_id, host=broker.host, port=broker.port, rack=broker.rack)
+            for broker in sorted(head.brokers, key=lambda broker: int(broker.node_id))
+        ),
+        partitions=tuple(partition for topic in topics for partition in topic.partitions),
+        topic_ids={topic.name: printed(topic.topic_id) for topic in topics if topic.topic_id not in (None, NO_ID)},
     )
 
 
-def _partition(topic: str, found: Any, ids: Mapping[int, int]) -> Partition:
-    replicas = tuple([ids.get(broker, broker) for broker in found.replica_nodes])
-    in_sync = tuple([ids.get(broker, broker) for broker in found.isr_nodes])
-    return Partition(
-        topic=topic,
-        partition=found.partition_index,
-        leader=ids.get(found.leader_id, found.leader_id) if found.leader_id >= 0 else None,
-        replicas=replicas,
-        in_sync=replicas if in_sync == replicas else in_sync,
-        offline=tuple(found.offline_replicas or ()),
-    )
+def _topic(found: Any) -> Topic:
+    partitions = [
+        Partition(
+            topic=found.name,
+            partition=one.partition_index,
+            leader=one.leader_id if one.leader_id >= 0 else None,
+            replicas=tuple(one.replica_nodes),
+            in_sync=tuple(one.isr_nodes),
+            offline=tuple(one.offline_replicas or ()),
+        )
+        for one in found.partitions
+    ]
+    return Topic(found.error_code, found.name, found.topic_id, sorted(partitions))
 
 
 def printed(topic_id: uuid.UUID) -> str:

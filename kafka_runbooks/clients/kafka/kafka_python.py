@@ -40,6 +40,7 @@ from tenacity import Retrying, retry_if_exception_type, stop_after_attempt
 
 from kafka_runbooks.clients.errors import ClientError, Refused, Unreachable
 from kafka_runbooks.clients.kafka import answers
+from kafka_runbooks.clients.kafka.metadata import CompactMetadataRequest, Decoded
 from kafka_runbooks.clients.kafka.refusals import is_refusal
 from kafka_runbooks.models.cluster import Broker, LogDirectory, MetadataQuorum, Reassignment, Replica, TopicPartition
 
@@ -98,9 +99,9 @@ class KafkaPythonAdmin:
         """
         row = MetadataRequest.MetadataRequestTopic
 
-        def request() -> MetadataRequest:
+        def request() -> CompactMetadataRequest:
             asked = None if topics is None else [row(name=topic) for topic in topics]
-            return MetadataRequest(topics=asked, allow_auto_topic_creation=False)
+            return CompactMetadataRequest(topics=asked, allow_auto_topic_creation=False)
 
         answer, answered_by = self.ask_any("metadata", request)
         return answers.metadata(answer, answered_by)
@@ -285,14 +286,14 @@ class KafkaPythonAdmin:
         """
         if not requests:
             return {}
-        manager = self._opened()._manager
+        client = self._opened()
 
         async def asked() -> dict[int, Any]:
             deadline = time.monotonic() + timeout_seconds
             sent: dict[int, Any] = {}
             for broker_id, request in requests.items():
                 try:
-                    sent[broker_id] = manager.send(request, broker_id)
+                    sent[broker_id] = client._manager.send(request, broker_id)
                 except KafkaError as error:
                     sent[broker_id] = error
             found: dict[int, Any] = {}
@@ -300,12 +301,12 @@ class KafkaPythonAdmin:
                 found[broker_id] = future
                 if not isinstance(future, KafkaError):
                     try:
-                        found[broker_id] = await manager.wait_for(future, max(1.0, (deadline - time.monotonic()) * 1000))
+                        found[broker_id] = await client._manager.wait_for(future, max(1.0, (deadline - time.monotonic()) * 1000))
                     except (KafkaError, TimeoutError, OSError) as error:
                         found[broker_id] = error
             return found
 
-        return {broker_id: self._judged(what, broker_id, found) for broker_id, found in manager.run(asked).items()}
+        return {broker_id: self._judged(what, broker_id, found) for broker_id, found in client._manager.run(asked).items()}
 
     def _judged(self, what: str, broker_id: int, found: Any) -> Any:
         """An answer, or the error by its kind."""
@@ -335,9 +336,10 @@ class KafkaPythonAdmin:
 
         async def asked() -> Any:
             answer = await client._manager.wait_for(client._manager.send(request, broker_id), timeout_seconds * 1000)
-            if isinstance(answer, MetadataResponse):
+            if isinstance(answer, MetadataResponse | Decoded):
                 # So that a broker which has joined or moved is known to the requests that follow.
-                client._manager.cluster.update_metadata(answers.brokers_only(answer))
+                head = answer.head if isinstance(answer, Decoded) else answers.brokers_only(answer)
+                client._manager.cluster.update_metadata(head)
             return answer
 
         try:
