@@ -127,6 +127,16 @@ def test_the_rest_gives_way_while_they_are_copied(site: TwoLost) -> None:
     assert "partitions that can't wait are copied first" in site.notes[-1]
 
 
+def test_only_those_that_share_partitions_with_the_broker_that_is_down_are_held(site: TwoLost) -> None:
+    """One held everybody at the floor, in recovery and in moves."""
+    site.grow(2_000 * MEGABYTE)
+    throttling = site.throttling()
+    for _ in range(6):
+        site.poll(throttling, knows=False)
+    assert site.world.rates[1001].leader_bytes_per_s == FLOOR, "1002 has replicas of what it sends"
+    assert (site.world.rates[1004].leader_bytes_per_s or 0) > FLOOR, site.notes[-1]
+
+
 def test_once_clients_suffer_they_are_throttled_and_rates_fall_as_usual(site: TwoLost) -> None:
     site.grow(3_000 * MEGABYTE)
     throttling = site.throttling()

@@ -77,7 +77,7 @@ class TwoLost:
         for broker in (LOST, GONE):
             self.kafka.kill(broker)
         shutil.rmtree(self.kafka.log_directory(LOST))
-        self._until(lambda found: found.live_broker_ids == {1001, 1004} and len(self._refusing(found)) == PARTITIONS)
+        self._until(lambda found: not {LOST, GONE} & found.live_broker_ids and len(self._refusing(found)) == PARTITIONS)
 
     def produce(self, topic: str, size_bytes: int) -> None:
         """Evenly, with acks=all."""
@@ -136,7 +136,7 @@ class TwoLost:
         ledgers.throttle(self.admin, self.kubernetes, FakeFence(), ledger, copies, live, rates)
 
     def _refusing(self, snapshot: ClusterSnapshot) -> list[str]:
-        return [str(name) for name in urgent_among(snapshot.partitions, snapshot)]
+        return [str(name) for name in urgent_among(snapshot.by_topic[URGENT], snapshot)]
 
     def _left(self, topic: str) -> int:
         sizes = self.admin.replica_sizes([1001, LOST]).size_bytes
