@@ -16,7 +16,7 @@ from benchmarks import placement as benchmark
 from benchmarks.placement_generator import FAMILIES, Problem, Shape, generate
 from kafka_runbooks.placement import snapshots
 from kafka_runbooks.placement.errors import NoAssignment
-from kafka_runbooks.placement.solver.solve import default_tolerance
+from kafka_runbooks.placement.solver.balance import default_tolerance
 from kafka_runbooks.placement.verify import rules
 
 TIMES_BOUND = 1.05

@@ -24,7 +24,8 @@ from kafka_runbooks.placement.planners.options import Request
 from kafka_runbooks.placement.planners.report import SolvedMap, report
 from kafka_runbooks.placement.planners.scope import bytes_out_of, regions_of
 from kafka_runbooks.placement.problem import pose
-from kafka_runbooks.placement.solver.solve import DEFAULT_SPREAD, Goal, is_balanced, solve
+from kafka_runbooks.placement.solver.balance import DEFAULT_SPREAD, Goal, is_balanced
+from kafka_runbooks.placement.solver.solve import solve
 
 ATTEMPTS = 5
 """Times that partitions are left out because they have no valid set: what they don't take, others may then get."""

@@ -24,7 +24,8 @@ from kafka_runbooks.placement.planners.options import DEFAULTS, Options, Request
 from kafka_runbooks.placement.planners.scope import brokers_of, prepare, regions_of
 from kafka_runbooks.placement.problem import Problem, pose
 from kafka_runbooks.placement.racks import RackRule
-from kafka_runbooks.placement.solver.solve import Goal, solve
+from kafka_runbooks.placement.solver.balance import Goal
+from kafka_runbooks.placement.solver.solve import solve
 
 
 def spread_topics(cluster: Cluster, options: Options = DEFAULTS, brokers: Iterable[int] | None = None) -> Plan:

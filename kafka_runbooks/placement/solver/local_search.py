@@ -27,6 +27,15 @@ class LoadLimits(NamedTuple):
     highest: dict[int, int]
 
 
+def load_limits(state: State, lowest: float, highest: float) -> LoadLimits:
+    """The window between two levels (load over width)."""
+    brokers = np.nonzero(state.problem.allowed)[0].tolist()
+    return LoadLimits(
+        {b: int(np.ceil(lowest * state.width[b])) for b in brokers},
+        {b: int(np.floor(highest * state.width[b])) for b in brokers},
+    )
+
+
 class Goal(NamedTuple):
     """The net load that a transfer from source to destination must carry, and the bytes it may copy (None: any)."""
 

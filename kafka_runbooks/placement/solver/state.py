@@ -5,8 +5,8 @@ Loads are Python integers in lists: the solver moves one replica at a time, and 
 
 import numpy as np
 
-from kafka_runbooks.placement.arrays import Flags, Indices, Ints, holds, loads, widen
-from kafka_runbooks.placement.problem import Problem
+from kafka_runbooks.placement.arrays import Flags, Indices, Ints, holds, loads, moved_bytes, widen
+from kafka_runbooks.placement.problem import Problem, spread_of
 from kafka_runbooks.placement.racks import RackRule, misplaced
 
 
@@ -40,6 +40,16 @@ class State:
         self.used: list[int] = (cluster.unexplained_bytes + loads(self.sets, cluster.size_bytes, count)).tolist()
         self._members: dict[int, Ints] = {}
         self._held: dict[int, Ints] = {}
+
+    @property
+    def spread(self) -> float:
+        """Highest minus lowest level of the allowed brokers."""
+        return spread_of(self.problem, np.array(self.load, dtype=np.int64))
+
+    @property
+    def copied_bytes(self) -> int:
+        """Bytes that must be copied to get from the observed sets to these."""
+        return moved_bytes(self.before, self.sets, self.problem.cluster.size_bytes)
 
     def has_room(self, partition: int, broker: int) -> bool:
         """Whether a replica fits on a broker, and into one of its log directories."""
