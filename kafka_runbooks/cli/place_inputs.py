@@ -120,6 +120,7 @@ def options(cluster: Cluster, common: Common) -> planners.Options:
         on_target=common.on_target,
         target_spread=common.target_spread,
         max_moved_bytes=common.max_moved_bytes,
+        max_utilisation=common.max_utilisation,
         within_racks=common.within_racks,
         smallest_moved_bytes=common.smallest_moved_bytes,
         prove=common.prove,

@@ -12,6 +12,8 @@ from typing import Annotated, Any
 
 import typer
 
+from kafka_runbooks.models.placement import MAX_UTILISATION
+
 
 class Level(StrEnum):
     UTILISATION = "utilisation"
@@ -52,6 +54,9 @@ class Common:
         int | None, typer.Option(min=0, help="Upper limit on bytes copied to balance, forced ones included.")
     ] = None
     target_spread: Annotated[float | None, typer.Option(min=0.0, help="Spread above the best possible one.")] = None
+    max_utilisation: Annotated[
+        float, typer.Option(help="How full a plan may make a disk, as a share of its capacity; a fuller one gets nothing.")
+    ] = MAX_UTILISATION
     within_racks: Annotated[bool, typer.Option(help="Moves stay inside a rack unless they must leave it.")] = False
     smallest_moved_bytes: Annotated[int, typer.Option(min=0, help="Smaller partitions are not moved to balance.")] = 0
     prove: Annotated[bool, typer.Option(help="Small clusters: compute the best possible spread exactly.")] = False

@@ -9,7 +9,7 @@ from pydantic import Field, StringConstraints, field_validator, model_validator
 from kafka_runbooks.models import patterns
 from kafka_runbooks.models.base import Name, OperatorInput
 from kafka_runbooks.models.change_windows import ChangeWindow
-from kafka_runbooks.models.placement import ReassignmentMap
+from kafka_runbooks.models.placement import MAX_UTILISATION, ReassignmentMap
 from kafka_runbooks.models.throttles import AdaptiveThrottle, Throttle
 
 Level = Literal["utilisation", "used bytes", "replica count"]
@@ -207,11 +207,22 @@ class MoveInput(PlannedInput):
     )
 
 
+class PlacementInput(MoveInput):
+    """Input common to runbooks that choose where replicas go."""
+
+    max_utilisation: float = Field(
+        default=MAX_UTILISATION,
+        gt=0,
+        le=1,
+        description="how full moves may make a disk, as a share of its capacity; a fuller one gets nothing",
+    )
+
+
 def _regexes(topics: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(patterns.check(topic) for topic in topics)
 
 
-class RebalanceInput(MoveInput):
+class RebalanceInput(PlacementInput):
     """Balance the brokers of a map, or of every map, by copying as few bytes as possible."""
 
     map: str | None = Field(default=None, max_length=200, description="only this map's brokers and topics; default: every map")
@@ -225,7 +236,7 @@ class RebalanceInput(MoveInput):
     _topics = field_validator("topics")(_regexes)
 
 
-class ScaleUpInput(MoveInput):
+class ScaleUpInput(PlacementInput):
     """Give brokers that have joined, and hold nothing yet, their share of the data of their map."""
 
     brokers: BrokerIds = Field(description="ids of the new brokers")
@@ -238,7 +249,7 @@ class ScaleUpInput(MoveInput):
     _brokers = field_validator("brokers")(_distinct)
 
 
-class DecommissionInput(MoveInput):
+class DecommissionInput(PlacementInput):
     """Empty brokers, or a rack, in one plan. With `remove_pods` their pods go too, where they are the highest ordinals."""
 
     brokers: tuple[Annotated[int, Field(ge=0)], ...] = Field(default=(), max_length=1000, description="ids; or give rack")
@@ -254,7 +265,7 @@ class DecommissionInput(MoveInput):
         return self
 
 
-class SetReplicationFactorInput(MoveInput):
+class SetReplicationFactorInput(PlacementInput):
     """Change the replication factor of topics. Lowering it copies nothing; raising it copies only the new replicas."""
 
     topics: Topics = Field(min_length=1, description="names, or regexes that match whole names")

@@ -54,6 +54,8 @@ class MovePlan(Plan):
     """Brokers that must lead nothing in the end."""
     limits: MoveLimits = Field(default_factory=MoveLimits)
     change_windows: tuple[ChangeWindow, ...] = ()
+    max_utilisation: float = 1.0
+    """How full moves may make a disk, as a share of its capacity."""
     is_given: bool = False
     """An operator brought the assignment."""
     checks_racks: bool = False
@@ -84,6 +86,7 @@ class MovePlan(Plan):
                 "leaving": (),
                 "leads_nothing": (),
                 "partition_counts": {},
+                "max_utilisation": 1.0,  # What was there before fits, however full that made a disk.
                 "moves": tuple(
                     replace(move, before=move.after, after=move.before, batch=last - move.batch) for move in reversed(self.moves)
                 ),

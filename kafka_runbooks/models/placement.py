@@ -17,6 +17,8 @@ Measure = Literal["utilisation", "used bytes", "replica count", "bytes in", "byt
 MOST_BYTES = 2**60
 """An exbibyte: sums of bytes, and of those times small factors, stay exact in 64 bits."""
 MOST_REPLICAS = 100
+MAX_UTILISATION = 0.85
+"""How full a plan may make a disk unless told otherwise: what is left takes growth until more brokers are there."""
 Bytes = Annotated[int, Field(ge=0, le=MOST_BYTES)]
 BrokerId = Annotated[int, Field(ge=0, lt=2**31)]
 PROBLEM_KEYS = frozenset({"name", "family", "target_brokers", "replication"})

@@ -226,7 +226,7 @@ class _Capacity:
         if leader is None:
             return "it has no leader: there is nothing to copy from"
         if full := [broker for broker in arriving if self._headroom.get(broker, move.size_bytes) < move.size_bytes]:
-            return f"broker {full[0]} has no space for it yet"
+            return f"broker {full[0]} has no space for it yet, or none below max_utilisation"
         if self._left_bytes is not None and move.size_bytes * len(arriving) > self._left_bytes:
             return TOO_LATE
         return None

@@ -74,6 +74,7 @@ def freeze(observed: ClusterObservation, request: MoveInput, kind: str, result: 
         throttle=request.throttle,
         limits=request.limits,
         change_windows=request.change_windows,
+        max_utilisation=result.plan.cluster.max_utilisation,
         is_given=result.is_given,
         checks_racks=result.is_given or result.plan.loses_racks,
         partition_counts=dict(sorted(Counter(name.topic for name in now if name.topic in topics).items())),

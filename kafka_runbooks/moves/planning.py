@@ -98,6 +98,7 @@ def rebalance(observed: ClusterObservation, request: RebalanceInput) -> PlannerR
         measure=request.level,
         target_spread=request.target_spread,
         max_moved_bytes=request.max_moved_bytes,
+        max_utilisation=request.max_utilisation,
     )
     what = f"map {request.map}" if request.map is not None else "every map" if options.regions is not None else "the cluster"
     plan = planners.rebalance(observed.cluster, options)
@@ -114,6 +115,7 @@ def scale_up(observed: ClusterObservation, request: ScaleUpInput) -> PlannerResu
         measure=request.level,
         target_spread=request.target_spread,
         max_moved_bytes=request.max_moved_bytes,
+        max_utilisation=request.max_utilisation,
     )
     if any(set(request.brokers) & set(partition.replicas) for partition in observed.snapshot.partitions):
         # An interrupted run has brought something already: what is left is to balance.
@@ -138,7 +140,7 @@ def decommission(
     leaving = leaving_brokers(observed, request, pods, racks)
     # One that is down and holds nothing isn't in the metadata any more; there may still be a pod to remove.
     known = sorted(set(leaving) & set(observed.cluster.broker_ids.tolist()))
-    options = Options(regions=observed.regions(observed.maps_of(known)), leaders="keep")
+    options = Options(regions=observed.regions(observed.maps_of(known)), leaders="keep", max_utilisation=request.max_utilisation)
     if known:
         plan = planners.decommission(observed.cluster, known, options)
     else:
@@ -184,7 +186,7 @@ def leaving_brokers(
 
 def replication_factor(observed: ClusterObservation, request: SetReplicationFactorInput) -> PlannerResult:
     """Another replication factor."""
-    options = Options(topics=request.topics, regions=observed.regions(), leaders="keep")
+    options = Options(topics=request.topics, regions=observed.regions(), leaders="keep", max_utilisation=request.max_utilisation)
     plan = planners.set_replication(observed.cluster, request.replication_factor, options)
     what = f"replication factor {request.replication_factor} for {', '.join(request.topics[:5])}"
     return PlannerResult(plan, what, f"{what}: it is so already", reasons=_left_as_they_are(observed, request, options))

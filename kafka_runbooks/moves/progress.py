@@ -150,8 +150,9 @@ def headroom(
     partitions: Mapping[TopicPartition, Partition],
     sizes: ReplicaSizes,
 ) -> dict[int, int]:
-    """Free bytes on the destinations that report them, less what is in flight to them and hasn't arrived."""
-    free = dict(sizes.usable_bytes)
+    """Free bytes on the destinations that report them, less what the plan leaves free, and what hasn't arrived yet."""
+    spare = 1.0 - plan.max_utilisation
+    free = {broker: usable - int(sizes.total_bytes.get(broker, 0) * spare) for broker, usable in sizes.usable_bytes.items()}
     for move in plan.moves:
         if move.name in reassignments:
             partition = partitions.get(move.name)

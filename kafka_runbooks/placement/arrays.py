@@ -5,8 +5,8 @@ are one row of a padded matrix, in preference order (the first is the preferred 
 floats depend on the order and the machine, and two machines must plan the same map.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -22,6 +22,8 @@ NONE = -1
 """Padding in a replica row: no replica in this slot."""
 OFFLINE = -2
 """A replica whose broker id is unknown (Kafka's -1): it counts towards the replication factor, but cannot be kept."""
+
+UNLIMITED = np.iinfo(np.int64).max
 
 OWN_RACK = "(broker {})"
 """Name of the rack that a broker without one gets."""
@@ -57,8 +59,10 @@ class Cluster:
     """P: who leads now; NONE: nobody. Where it isn't known, the first in-sync live replica is taken to lead."""
     takes: Flags | None = None
     """B: whether a broker may get replicas that it hasn't; None: every live one. With a failed log directory it may not."""
-    largest_bytes: Ints | None = None
-    """B: the largest replica that fits into one of its log directories; None: whatever its free space allows."""
+    volumes: Mapping[int, tuple[tuple[int, int], ...]] = field(default_factory=dict)
+    """(capacity, free bytes) of each volume of the brokers (by index) whose log directories are on several."""
+    max_utilisation: float = 1.0
+    """How full a plan may make a disk, as a share of its capacity."""
     remarks: tuple[str, ...] = ()
     """What an operator should know about the brokers' log directories."""
     adding: Flags | None = None
@@ -77,6 +81,23 @@ class Cluster:
     def leads(self) -> Indices:
         """P: who leads each partition now; NONE: nobody."""
         return would_lead(self.replicas, self.in_sync) if self.leader is None else self.leader
+
+    @cached_property
+    def limit_bytes(self) -> Ints:
+        """B: the most that a broker may hold after it has got a replica, as many as fit where its capacity isn't known."""
+        most = [usable(capacity, self.max_utilisation) for capacity in self.capacity_bytes.tolist()]
+        return np.where(self.capacity_bytes > 0, np.array(most, dtype=np.int64), UNLIMITED)
+
+    @cached_property
+    def largest_bytes(self) -> Ints | None:
+        """B: the largest replica that fits into one of its log directories; None: whatever its free space allows."""
+        if not self.volumes:
+            return None
+        largest = np.full(self.broker_count, UNLIMITED, dtype=np.int64)
+        for broker, volumes in self.volumes.items():
+            left = [free - (capacity - usable(capacity, self.max_utilisation)) for capacity, free in volumes]
+            largest[broker] = max(0, *left)
+        return largest
 
     @property
     def keeps_only(self) -> Flags:
@@ -118,6 +139,11 @@ class Cluster:
     def ids(self, row: "npt.NDArray[np.int32] | Sequence[int]") -> list[int]:
         """Broker ids of one replica row without padding; -1 for an offline replica."""
         return [int(self.broker_ids[b]) if b >= 0 else -1 for b in row if b != NONE]
+
+
+def usable(capacity_bytes: int, max_utilisation: float) -> int:
+    """What of a disk may be used."""
+    return capacity_bytes if max_utilisation == 1.0 else int(capacity_bytes * max_utilisation)
 
 
 def sum_by(index: npt.NDArray[Any], values: npt.NDArray[Any], length: int) -> Ints:

@@ -16,7 +16,8 @@ import numpy as np
 
 from kafka_runbooks.models.placement import PlacementReason, ReassignmentMap
 from kafka_runbooks.placement import snapshots
-from kafka_runbooks.placement.arrays import NONE, Cluster, Indices, Ints, loads, moved_bytes, widen
+from kafka_runbooks.placement.arrays import NONE, Cluster, Indices, Ints, added, loads, moved_bytes, widen
+from kafka_runbooks.placement.disks import below, or_raise
 from kafka_runbooks.placement.errors import NoAssignment
 
 
@@ -112,6 +113,9 @@ def phases(cluster: Cluster, before: Indices, after: Indices) -> list[Batch]:
 
     While copies run, the preferred leader is a broker that has the data (topicmappr's `--phased-reassignment`). Phase 0 may hold
     one replica more than wanted. Where no leader leaves its set there is a single phase.
+
+    Raises:
+        NoAssignment: a broker's disk doesn't hold everything that a phase copies to it, for all of it is copied at once.
     """
     width = max(before.shape[1], after.shape[1]) + 1
     before, after = widen(before, width), widen(after, width)
@@ -124,9 +128,29 @@ def phases(cluster: Cluster, before: Indices, after: Indices) -> list[Batch]:
     batches = []
     for old, new in ((before, between), (between, after)):
         rows = np.nonzero((old != new).any(axis=1))[0]
+        _require_room_for_all(cluster, old, new)
         if len(rows):
             batches.append(Batch(cluster, rows, old[rows], new[rows]))
     return batches
+
+
+def _require_room_for_all(cluster: Cluster, old: Indices, new: Indices) -> None:
+    used = cluster.unexplained_bytes + loads(old, cluster.size_bytes, cluster.broker_count)
+    arriving = loads(np.where(added(old, new), new, NONE), cluster.size_bytes, cluster.broker_count)
+    short = np.where(arriving > 0, used + arriving - cluster.limit_bytes, 0)
+    broker = int(short.argmax()) if len(short) else 0
+    if len(short) and short[broker] > 0:
+        raise NoAssignment(
+            [
+                PlacementReason(
+                    constraint="capacity",
+                    where=f"broker {int(cluster.broker_ids[broker])}",
+                    problem=f"{int(arriving[broker])} bytes are copied to it at once, {int(short[broker])} more than fit"
+                    f"{below(cluster)} before others have left",
+                    remedy="split into steps instead of phases" + or_raise(cluster, broker, int(used[broker] + arriving[broker])),
+                )
+            ]
+        )
 
 
 def _groups(cluster: Cluster, before: Indices, after: Indices, rows: Ints, size: int | None) -> Iterator[Ints]:
@@ -150,7 +174,7 @@ def _groups(cluster: Cluster, before: Indices, after: Indices, rows: Ints, size:
 def _fitting(cluster: Cluster, now: Indices, after: Indices, rows: Ints, limits: Limits) -> Ints:
     """Rows, in their order, that fit into one batch."""
     used = (cluster.unexplained_bytes + loads(now, cluster.size_bytes, cluster.broker_count)).tolist()
-    capacity = np.where(cluster.capacity_bytes > 0, cluster.capacity_bytes, np.iinfo(np.int64).max).tolist()
+    limit = cluster.limit_bytes.tolist()
     most_bytes, most_moves = limits.bytes_per_broker, limits.moves_per_broker
     arrived = [0] * cluster.broker_count
     left = [0] * cluster.broker_count
@@ -160,7 +184,7 @@ def _fitting(cluster: Cluster, now: Indices, after: Indices, rows: Ints, limits:
         size = int(cluster.size_bytes[row])
         new = [b for b in new_row if b >= 0 and b not in old_row]
         old = [b for b in old_row if b >= 0 and b not in new_row]
-        if any(used[b] + arrived[b] + size > capacity[b] for b in new):
+        if any(used[b] + arrived[b] + size > limit[b] for b in new):
             continue
         alone = not any(moves[b] for b in (*new, *old))
         if most_bytes is not None and not alone:
@@ -185,7 +209,7 @@ def _stuck(cluster: Cluster, now: Indices, after: Indices, rows: Ints) -> Placem
 
     def shortage(row: int) -> tuple[int, int, int]:
         short, broker = max(
-            (int(used[b] + cluster.size_bytes[row] - cluster.capacity_bytes[b]), b)
+            (int(used[b] + cluster.size_bytes[row] - cluster.limit_bytes[b]), b)
             for b in after[row].tolist()
             if b >= 0 and b not in now[row].tolist()
         )
@@ -197,5 +221,6 @@ def _stuck(cluster: Cluster, now: Indices, after: Indices, rows: Ints) -> Placem
         constraint="capacity",
         where=f"broker {int(cluster.broker_ids[broker])}",
         problem=f"{topic}-{number} fits only once other replicas have left, and those wait for space themselves",
-        remedy=f"free {short} bytes on it, or move one of its partitions to a third broker first",
+        remedy=f"free {short} bytes on it, or move one of its partitions to a third broker first"
+        + or_raise(cluster, broker, int(cluster.limit_bytes[broker]) + short),
     )

@@ -100,11 +100,13 @@ def _with_log_directories(cluster: Cluster, snapshot: Snapshot | Observed) -> Cl
             "before the others; a replica that fits into none is not placed there"
         )
     closed = np.isin(cluster.broker_ids, [*failed, *untold])
-    largest = np.full(cluster.broker_count, np.iinfo(np.int64).max, dtype=np.int64)
-    for index, broker in enumerate(cluster.broker_ids.tolist()):
-        if broker in several:
-            largest[index] = max((one.free for one in brokers[broker].volumes if one.capacity), default=largest[index])
-    return replace(cluster, takes=cluster.is_live & ~closed, largest_bytes=largest if several else None, remarks=tuple(remarks))
+    volumes = {
+        index: tuple((one.capacity, one.free) for one in brokers[broker].volumes if one.capacity)
+        for index, broker in enumerate(cluster.broker_ids.tolist())
+        if broker in several
+    }
+    sized = {index: found for index, found in volumes.items() if found}
+    return replace(cluster, takes=cluster.is_live & ~closed, volumes=sized, remarks=tuple(remarks))
 
 
 def _mask(cluster: Cluster, ids: Sequence[Sequence[int]]) -> Flags:

@@ -245,3 +245,11 @@ def test_help_imports_neither_numpy_nor_planners() -> None:
     )
     ran = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert ran.stdout.splitlines() == ["[]", "['kafka_runbooks.placement.errors']"]
+
+
+def test_a_limit_that_no_plan_keeps_names_the_broker_and_what_helps() -> None:
+    result = run("set-rf", "--replication", "3", "--max-utilisation", "0.5", "--snapshot", PROBLEMS / "rf_up-12x400.json.gz")
+    assert result.exit_code == 1
+    assert "below max_utilisation 0.5" in result.output and "raise max_utilisation to 0." in result.output
+    wrong = run("rebalance", "--max-utilisation", "85", "--snapshot", REBALANCE)
+    assert wrong.exit_code == 2 and "max_utilisation: 85 is no share of a disk" in wrong.output

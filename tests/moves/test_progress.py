@@ -70,6 +70,10 @@ def test_bytes_arrived_left_and_free() -> None:
     assert copied(first, partitions[first.name], sizes) == (200, 70), "what is on the disks, and what the source has more"
     assert copied(second, partitions[second.name], sizes) == (0, 50), "it isn't in flight: what lies there is something else"
     assert headroom(plan, world.moving, partitions, sizes) == {3: 930, 9: 7}
+    limited = plan.model_copy(update={"max_utilisation": 0.75})
+    told = sizes.model_copy(update={"total_bytes": {3: 2000}})
+    assert headroom(limited, world.moving, partitions, told) == {3: 430, 9: 7}, "a quarter of what it tells stays free"
+    assert headroom(limited.inverse(), {}, partitions, told)[3] == 1000, "what was there before may come back"
 
 
 def test_a_source_that_grows_leaves_more_to_copy_and_never_freezes_the_progress() -> None:

@@ -36,6 +36,8 @@ class Options:
     """Smaller partitions are not moved to balance (topicmappr's `--partition-size-threshold`)."""
     prove: bool = False
     """Compute the best possible spread exactly where the cluster is small enough, instead of bounding it."""
+    max_utilisation: float = 1.0
+    """How full a plan may make a disk, as a share of its capacity; a fuller one gets nothing until it is below."""
     size_factor: float = 1.0
     """Plan as if partitions were larger by this factor, for example ahead of a longer retention."""
 

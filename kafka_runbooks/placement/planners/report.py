@@ -7,6 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from kafka_runbooks.placement.arrays import Indices, distinct_racks
+from kafka_runbooks.placement.disks import already_above
 from kafka_runbooks.placement.leaders import by_bytes_out
 from kafka_runbooks.placement.plan import Plan, losing_racks
 from kafka_runbooks.placement.planners import left_alone
@@ -48,7 +49,7 @@ def report(request: Request, before: Indices, after: Indices, solved: Sequence[S
         best_possible_is_exact=all(s.best_is_exact for _, s in solved),
         lower_bound_bytes=sum(s.lower_bound_bytes for _, s in solved),
         forced_bytes=sum(s.forced_bytes for _, s in solved),
-        notices=tuple(_notices(request, before, after)),
+        notices=tuple(_notices(request, before, after, may_move=bool(solved))),
     )
     return _in_bytes_out(request, plan) if options.measure == "bytes out" else plan
 
@@ -73,11 +74,13 @@ def _in_bytes_out(request: Request, plan: Plan) -> Plan:
     )
 
 
-def _notices(request: Request, before: Indices, after: Indices) -> Iterable[str]:
+def _notices(request: Request, before: Indices, after: Indices, *, may_move: bool) -> Iterable[str]:
     cluster, options = request.cluster, request.options
     scope = scope_of(cluster, options)
     yield from left_alone.notices(request, scope)
     yield from cluster.remarks
+    if may_move and (full := already_above(cluster, request.allowed & cluster.is_live)):
+        yield full
     if request.without_set is not None and len(rows := np.nonzero(request.without_set)[0]):
         yield f"{left_alone.named(cluster, rows)} have no valid set and are left as they are: {'; '.join(request.refused)}"
     if len(rows := losing_racks(cluster, before, after)):

@@ -31,6 +31,9 @@ def prepare(cluster: Cluster, options: Options) -> Cluster:
                 "or plan on their target (on_target)"
             )
         cluster = cluster.on_target()
+    if not 0 < options.max_utilisation <= 1:
+        raise InvalidRequest(f"max_utilisation: {options.max_utilisation:g} is no share of a disk; give more than 0, at most 1")
+    cluster = replace(cluster, max_utilisation=options.max_utilisation)
     if options.size_factor == 1.0:
         return cluster
     total = float(cluster.size_bytes.sum()) * cluster.replicas.shape[1] * options.size_factor

@@ -156,6 +156,7 @@ class _Topic:
         self._before = [set(row) for row in problem.cluster.replicas.tolist()]
         self._size: list[int] = problem.cluster.size_bytes.tolist()
         self._capacity: list[int] = problem.cluster.capacity_bytes.tolist()
+        self._limit: list[int] = problem.cluster.limit_bytes.tolist()
         self._racks: list[int] = problem.cluster.racks.tolist()
         self._rack_rule = RackRule(problem.rack_rules)
         self._pinned: list[list[int]] = [] if problem.pinned is None else problem.pinned.tolist()
@@ -200,8 +201,8 @@ class _Topic:
         return None
 
     def _may_move(self, number: int, source: int, destination: int) -> bool:
-        row, size, capacity = self.rows[number], self._size[number], self._capacity[destination]
-        if destination in row or (capacity > 0 and self._used[destination] + size > capacity):
+        row, size = self.rows[number], self._size[number]
+        if destination in row or self._used[destination] + size > self._limit[destination]:
             return False
         largest = self._problem.cluster.largest_bytes
         if largest is not None and size > largest[destination] and destination not in self._before[number]:

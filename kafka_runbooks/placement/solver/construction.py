@@ -12,6 +12,7 @@ import numpy as np
 
 from kafka_runbooks.models.placement import PlacementReason
 from kafka_runbooks.placement.arrays import NONE
+from kafka_runbooks.placement.disks import below, or_raise
 from kafka_runbooks.placement.errors import NoAssignment
 from kafka_runbooks.placement.problem import open_slots
 from kafka_runbooks.placement.solver.state import State
@@ -129,10 +130,10 @@ def _choose_after_displacing(state: State, row: int, heaps: BrokerHeaps) -> int 
     members = [b for b in state.sets[row].tolist() if b >= 0]
     closed = state.rack_rule.closed(row, members)
     brokers = [b for b in np.nonzero(state.problem.allowed)[0].tolist() if b not in members and state.racks[b] not in closed]
-    for broker in sorted(brokers, key=lambda b: (state.used[b] - state.capacity[b], b)):
+    for broker in sorted(brokers, key=lambda b: (state.used[b] - state.limit[b], b)):
         if state.largest is not None and state.size[row] > state.largest[broker]:
             continue
-        short = state.used[broker] + state.size[row] - state.capacity[broker]
+        short = state.used[broker] + state.size[row] - state.limit[broker]
         rows = state.members(broker)
         rows = rows[(state.problem.cluster.size_bytes[rows] >= short) & (state.before[rows] != broker).all(axis=1)]
         for other in rows[np.argsort(state.problem.cluster.size_bytes[rows], kind="stable")].tolist():
@@ -181,18 +182,20 @@ def why_not(state: State, row: int) -> PlacementReason:
             constraint="capacity",
             where=f"broker {int(cluster.broker_ids[roomiest])}",
             problem=f"{topic}-{number} needs {state.size[row]} bytes in one log directory, "
-            f"the emptiest has {largest[roomiest]} free",
-            remedy="add a broker with a larger disk, or free that much in one directory",
+            f"the emptiest has {largest[roomiest]} free{below(cluster)}",
+            remedy="add a broker with a larger disk, or free that much in one directory"
+            + ("" if cluster.max_utilisation == 1.0 else ", or raise max_utilisation"),
         )
-    best = min(inside, key=lambda b: (state.used[b] - state.capacity[b], b))
-    short = state.used[best] + state.size[row] - state.capacity[best]
+    best = min(inside, key=lambda b: (state.used[b] - state.limit[b], b))
+    needed = state.used[best] + state.size[row]
     return PlacementReason(
         constraint="capacity",
         where=f"broker {int(cluster.broker_ids[best])}",
-        problem=f"{topic}-{number} needs {state.size[row]} bytes, {state.capacity[best] - state.used[best]} are free there, "
-        f"the most of any broker that the rack rule leaves",
-        remedy=f"free {short} bytes on it, add a broker"
+        problem=f"{topic}-{number} needs {state.size[row]} bytes, {max(0, state.limit[best] - state.used[best])} are free there"
+        f"{below(cluster)}, the most of any broker that the rack rule leaves",
+        remedy=f"free {needed - state.limit[best]} bytes on it, add a broker"
         + (f" in a rack other than {used}" if closed else "")
+        + or_raise(cluster, best, needed)
         + (", or allow fewer racks (min_racks)" if len(inside) < len(others) else ""),
     )
 
@@ -208,13 +211,14 @@ def rack_shortages(state: State) -> list[PlacementReason]:
     for name in names.tolist():
         inside = allowed[cluster.racks[allowed] == name].tolist()
         needed = int(cluster.size_bytes[everywhere & (rack != name).all(axis=1)].sum())
-        free = sum(max(0, state.capacity[b] - state.used[b]) for b in inside)
+        free = sum(max(0, state.limit[b] - state.used[b]) for b in inside)
         if needed > free:
             found.append(
                 PlacementReason(
                     constraint="capacity",
                     where=f"rack {cluster.rack_names[name]}",
-                    problem=f"sets that span every rack need {needed} more bytes there, its {len(inside)} brokers have {free}",
+                    problem=f"sets that span every rack need {needed} more bytes there, its {len(inside)} brokers have {free}"
+                    f"{below(cluster)}",
                     remedy=f"add {needed - free} bytes of disk to it, or allow sets to span {len(names) - 1} racks (min_racks)",
                 )
             )

@@ -195,7 +195,7 @@ def _best_pair(state: State, goal: Goal, out: _Candidates, back: _Candidates) ->
     fits: Flags = (at >= 0) & (at < len(out.partitions)) & (moved >= goal.least) & (moved <= goal.most)
     if goal.budget is not None:
         fits &= cost <= goal.budget
-    fits &= _within_capacity(state, goal, out.partitions[inside], moved)
+    fits &= _within_limits(state, goal, out.partitions[inside], back.partitions, moved)
     picks = np.nonzero(fits)[0]
     if not len(picks):
         return None
@@ -204,13 +204,19 @@ def _best_pair(state: State, goal: Goal, out: _Candidates, back: _Candidates) ->
     return int(rank[pick]), int(moved[pick]), int(cost[pick]), int(out.partitions[inside[pick]]), pick
 
 
-def _within_capacity(state: State, goal: Goal, out: Ints, moved: Ints) -> Flags:
-    """Whether both brokers stay within their capacity (where load isn't bytes, only the way out is checked)."""
-    destination, source = goal.destination, goal.source
+def _within_limits(state: State, goal: Goal, out: Ints, back: Ints, moved: Ints) -> Flags:
+    """Whether both brokers stay within what they may hold.
+
+    The source may go on holding more than that, as long as it gets nothing.
+    """
+    size, destination, source = state.problem.cluster.size_bytes, goal.destination, goal.source
+    swaps = back >= 0
     if state.problem.is_in_bytes:
-        fits: Flags = (state.used[destination] + moved <= state.capacity[destination]) & (
-            state.used[source] - moved <= state.capacity[source]
-        )
-        return fits
-    sizes: Flags = state.used[destination] + state.problem.cluster.size_bytes[out] <= state.capacity[destination]
-    return sizes
+        arrives = left = moved
+    else:
+        # The way back is not counted on: it leaves only once its copy is complete.
+        arrives, left = size[out], size[out] - np.where(swaps, size[np.maximum(back, 0)], 0)
+    fits: Flags = (state.used[destination] + arrives <= state.limit[destination]) & (
+        ~swaps | (state.used[source] - left <= state.limit[source])
+    )
+    return fits

@@ -29,7 +29,7 @@ class State:
         self.rack_rule = RackRule(problem.rack_rules)
         self.allowed: list[bool] = problem.allowed.tolist()
         self.width: list[float] = problem.width.tolist()
-        self.capacity: list[int] = np.where(cluster.capacity_bytes > 0, cluster.capacity_bytes, np.iinfo(np.int64).max).tolist()
+        self.limit: list[int] = cluster.limit_bytes.tolist()
         self.recount()
 
     def recount(self) -> None:
@@ -52,9 +52,9 @@ class State:
         return moved_bytes(self.before, self.sets, self.problem.cluster.size_bytes)
 
     def has_room(self, partition: int, broker: int) -> bool:
-        """Whether a replica fits on a broker, and into one of its log directories."""
+        """Whether a replica fits on a broker, and into one of its log directories, below `max_utilisation`."""
         size = self.size[partition]
-        if self.used[broker] + size > self.capacity[broker]:
+        if self.used[broker] + size > self.limit[broker]:
             return False
         return self.largest is None or size <= self.largest[broker] or broker in self.before[partition].tolist()
 

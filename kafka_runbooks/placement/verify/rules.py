@@ -24,6 +24,7 @@ class Facts:
     unexplained_bytes: Mapping[int, int]
     size_bytes: Mapping[Name, int]
     replicas: Sets
+    max_utilisation: float = 1.0
     closed: Collection[int] = ()
     """Live brokers that keep what they have and get nothing new."""
 
@@ -42,6 +43,7 @@ def facts(cluster: Cluster) -> Facts:
             name: [ids[b] if b >= 0 else -1 for b in row if b != -1]
             for name, row in zip(names, cluster.replicas.tolist(), strict=True)
         },
+        max_utilisation=cluster.max_utilisation,
         closed={ids[b] for b in cluster.keeps_only.nonzero()[0].tolist()},
     )
 
@@ -215,9 +217,12 @@ def _shift(known: Facts, used: dict[int, int], name: Name, old: Iterable[int], n
 
 
 def _over_capacity(known: Facts, used: Mapping[int, int], before: Mapping[int, int], when: str) -> list[str]:
-    """Brokers over capacity. One that already was over capacity is a finding only if it got more."""
-    return [
-        f"broker {broker}: {used[broker]} of {known.capacity_bytes[broker]} bytes {when}"
-        for broker in sorted(used)
-        if 0 < known.capacity_bytes.get(broker, 0) < used[broker] and used[broker] > before.get(broker, 0)
-    ]
+    """Brokers over what of their capacity may be used. One that already was over it is a finding only if it got more."""
+    findings = []
+    for broker in sorted(used):
+        capacity = known.capacity_bytes.get(broker, 0)
+        most = capacity if known.max_utilisation == 1.0 else int(capacity * known.max_utilisation)
+        if 0 < most < used[broker] and used[broker] > before.get(broker, 0):
+            share = "" if most == capacity else f" (max_utilisation {known.max_utilisation:g})"
+            findings.append(f"broker {broker}: {used[broker]} of {most} bytes{share} {when}")
+    return findings
