@@ -50,7 +50,7 @@ def test_rebalance(cluster: Cluster, target: float | None, budget: int | None) -
 @given(cluster=clusters(offline=False), target=st.sampled_from([0.01, 0.05, 0.2]))
 def test_no_move_can_be_left_out_of_a_plan_that_reaches_what_was_asked(cluster: Cluster, target: float) -> None:
     plan = planners.rebalance(cluster, Options(target_spread=target))
-    problem = pose(cluster, cluster.in_sync.any(axis=1), cluster.is_live)
+    problem = pose(cluster, np.asarray(cluster.in_sync.any(axis=1)), cluster.is_live)
     asked = load_ranges.best_spread(relax(problem, keep(problem), moves_allowed=True)) + target
     if plan.spread_after > asked or plan.forced_bytes:
         return

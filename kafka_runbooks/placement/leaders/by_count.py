@@ -14,23 +14,30 @@ from math import lcm
 
 import numpy as np
 
-from kafka_runbooks.placement.arrays import Flags, Indices, Ints, leader_counts, with_leaders, would_lead
+from kafka_runbooks.placement.arrays import NONE, Flags, Indices, Ints, leader_counts, with_leaders, would_lead
+from kafka_runbooks.placement.leaders.handovers import Leaderships, settle_at_the_mean
 
 
-def balance(sets: Indices, rows: Ints, eligible: Flags, brokers: int, others: Ints | None = None) -> Indices:
+def balance(
+    sets: Indices, rows: Ints, eligible: Flags, brokers: int, others: Ints | None = None, before: Indices | None = None
+) -> Indices:
     """Choose leaders so that leaderships are as even as the replica sets allow, with few changes.
 
     Args:
-        sets: P x W, the current leader first.
+        sets: P x W, in preference order.
         rows: the partitions whose leader may be chosen.
         eligible: P x W, replicas that may lead; a row without any keeps its first replica.
         brokers: number of brokers.
         others: B, leaderships that each broker has from other partitions.
+        before: P, the leader until now; None: the first of the set.
 
     Returns:
         One broker (index) per row of `rows`.
     """
-    return _balance(sets, rows, eligible, [0] * brokers if others is None else others.tolist(), 1)
+    load = [0] * brokers if others is None else others.tolist()
+    leaderships = _start(sets, rows, eligible, load, 1, None if before is None else before[rows])
+    settle_at_the_mean(leaderships, np.unique(leaderships.members[leaderships.may]))
+    return _proven(leaderships)
 
 
 def balance_by_share(sets: Indices, rows: Ints, eligible: Flags, brokers: int) -> Indices:
@@ -48,41 +55,26 @@ def balance_by_share(sets: Indices, rows: Ints, eligible: Flags, brokers: int) -
             if broker >= 0:
                 share[broker] += scale // size
     start = [-(2 * (s // scale) + (1 if s % scale else 0)) for s in share]
-    return _balance(sets, rows, eligible, start, 2)
+    leaderships = _start(sets, rows, eligible, start, 2, None)
+    leaderships.settle(-1, 1)
+    return _proven(leaderships)
 
 
-def _balance(sets: Indices, rows: Ints, eligible: Flags, load: list[int], step: int) -> Indices:
-    choices: list[list[int]] = []
-    leader: list[int] = []
-    for members, fine in zip(sets[rows].tolist(), eligible[rows].tolist(), strict=True):
-        may = [b for b, ok in zip(members, fine, strict=True) if ok and b >= 0]
-        may = may or [b for b in members if b >= 0][:1] or [members[0]]
-        choices.append(may)
-        # The current leader stays where it may; a lost one is replaced by the replica on the broker that leads fewest.
-        first = may[0] if may[0] == members[0] else min(may, key=lambda b: (load[b], b))
-        leader.append(first)
-        load[first] += step
-    _hand_over(choices, leader, load, step)
-    _follow_paths(choices, leader, load, step)
-    return np.array(leader, dtype=np.int32)
+def _start(sets: Indices, rows: Ints, eligible: Flags, load: list[int], step: int, before: Indices | None) -> Leaderships:
+    members = sets[rows]
+    may: Flags = eligible[rows] & (members >= 0)
+    may[~may.any(axis=1), 0] = True
+    stays = may[:, 0] if before is None else may[:, 0] & (members[:, 0] == before)
+    first: Indices = np.where(stays, members[:, 0], NONE).astype(np.int32)
+    return Leaderships(members, may, first, load, step)
 
 
-def _hand_over(choices: list[list[int]], leader: list[int], load: list[int], step: int) -> None:
-    changed = True
-    while changed:
-        changed = False
-        for partition, may in enumerate(choices):
-            current = leader[partition]
-            ceiling = load[current] - step - 1
-            best = current
-            for broker in may:
-                if load[broker] <= ceiling and (best == current or load[broker] < load[best]):
-                    best = broker
-            if best != current:
-                leader[partition] = best
-                load[current] -= step
-                load[best] += step
-                changed = True
+def _proven(leaderships: Leaderships) -> Indices:
+    """The leaders, once no alternating path is left that would make leaderships more even."""
+    members, may = leaderships.members.tolist(), leaderships.may.tolist()
+    choices = [[b for b, ok in zip(row, fine, strict=True) if ok] for row, fine in zip(members, may, strict=True)]
+    _follow_paths(choices, leaderships.leader, leaderships.load, leaderships.step)
+    return np.array(leaderships.leader, dtype=np.int32)
 
 
 def _follow_paths(choices: list[list[int]], leader: list[int], load: list[int], step: int) -> None:

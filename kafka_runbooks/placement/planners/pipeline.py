@@ -139,7 +139,7 @@ def finish(request: Request, sets: Indices, solved: list[SolvedMap]) -> Plan:
         keep = request.options.leaders == "keep"
         open_rows = ~holds(after, before[:, 0]) if keep else np.ones(len(after), dtype=np.bool_)
         for region in regions_of(request):
-            after = choose_leaders(request, after, region.scope & open_rows, may_lead(cluster, after))
+            after = choose_leaders(request, after, region.scope & open_rows, may_lead(cluster, after), before[:, 0])
     if (
         request.options.measure != "bytes out"
         and _all_lead(cluster, before, after)
@@ -176,7 +176,7 @@ def in_preference_order(before: Indices, sets: Indices, in_place: Flags | None =
     return np.take_along_axis(sets, order, axis=1)
 
 
-def choose_leaders(request: Request, sets: Indices, rows: Flags, eligible: Flags) -> Indices:
+def choose_leaders(request: Request, sets: Indices, rows: Flags, eligible: Flags, before: Indices | None = None) -> Indices:
     """The sets with chosen preferred leaders in the flagged rows, given those of the other rows.
 
     Args:
@@ -184,11 +184,12 @@ def choose_leaders(request: Request, sets: Indices, rows: Flags, eligible: Flags
         sets: P x W, in preference order.
         rows: P, partitions whose leader may change.
         eligible: P x W, replicas that may lead.
+        before: P, preferred leaders until now; None: the first of each set.
     """
     picked, count = np.nonzero(rows)[0], request.cluster.broker_count
     if request.options.measure == "bytes out":
         weight = bytes_out_of(request.cluster)
         others = by_bytes_out.served(sets[~rows], weight[~rows], count)
         return with_leaders(sets, picked, by_bytes_out.balance(sets, picked, eligible, weight, others))
-    leader = by_count.balance(sets, picked, eligible, count, leader_counts(sets[~rows], count))
+    leader = by_count.balance(sets, picked, eligible, count, leader_counts(sets[~rows], count), before)
     return with_leaders(sets, picked, leader)

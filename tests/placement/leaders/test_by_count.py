@@ -1,5 +1,6 @@
 """Leader balance compared with every possible choice of leaders, on clusters small enough to enumerate them."""
 
+from collections.abc import Sequence
 from itertools import product
 
 import numpy as np
@@ -26,6 +27,26 @@ def test_no_choice_of_leaders_is_more_even(sets: list[list[int]]) -> None:
     counts = sorted(np.bincount(chosen, minlength=4).tolist(), reverse=True)
     best = min(sorted(np.bincount(choice, minlength=4).tolist(), reverse=True) for choice in product(*sets))
     assert counts == best, "the lexicographically smallest vector of counts, largest first"
+
+
+@settings(max_examples=examples(150), deadline=None)
+@given(
+    sets=st.lists(
+        st.permutations(range(4)).flatmap(lambda p: st.integers(1, 3).map(lambda n: list(p[:n]))), min_size=1, max_size=6
+    ),
+    before=st.lists(st.integers(0, 3), min_size=6, max_size=6),
+)
+def test_as_even_a_choice_with_fewer_changes_does_not_exist(sets: list[list[int]], before: list[int]) -> None:
+    """`before` is the leader until now: where it isn't the first of its set any more, any choice is a change."""
+    width, old = max(map(len, sets)), np.array(before[: len(sets)], dtype=np.int32)
+    matrix = np.array([row + [-1] * (width - len(row)) for row in sets], dtype=np.int32)
+    chosen = by_count.balance(matrix, np.arange(len(sets)), matrix >= 0, 4, before=old)
+
+    def cost(choice: Sequence[int]) -> tuple[list[int], int]:
+        changes = sum(not leader == row[0] == now for leader, row, now in zip(choice, sets, before, strict=False))
+        return sorted((list(choice).count(broker) for broker in range(4)), reverse=True), changes
+
+    assert cost(chosen.tolist()) == min(cost(choice) for choice in product(*sets))
 
 
 def test_few_leaders_change() -> None:
