@@ -117,11 +117,9 @@ def scale_up(observed: ClusterObservation, request: ScaleUpInput) -> PlannerResu
         max_moved_bytes=request.max_moved_bytes,
         max_utilisation=request.max_utilisation,
     )
-    if any(set(request.brokers) & set(partition.replicas) for partition in observed.snapshot.partitions):
-        # An interrupted run has brought something already: what is left is to balance.
-        plan = planners.rebalance(observed.cluster, options)
-    else:
-        plan = planners.scale_up(observed.cluster, request.brokers, options)
+    # An interrupted run has brought something already.
+    resumed = any(set(request.brokers) & set(partition.replicas) for partition in observed.snapshot.partitions)
+    plan = planners.scale_up(observed.cluster, request.brokers, options, resumed=resumed)
     return PlannerResult(plan, f"scale up with brokers {new}", f"brokers {new} have their share")
 
 

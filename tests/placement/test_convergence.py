@@ -20,6 +20,7 @@ PLANNERS: dict[str, Callable[[Cluster], Plan]] = {
     "replica count": lambda observed: planners.rebalance(observed, Options(measure="replica count")),
     "rebuild": lambda observed: planners.rebuild(observed, [planners.ALL_KNOWN], force=True),
     "spread": planners.spread_topics,
+    "scale": lambda observed: planners.scale_up(observed, [1, 2], resumed=True),
     "set-rf": lambda observed: planners.set_replication(observed, 2),
     "decommission": lambda observed: planners.decommission(observed, [1]),
     "leaders": planners.balance_leaders,

@@ -13,6 +13,7 @@ from kafka_runbooks.placement import planners
 from kafka_runbooks.placement.arrays import Cluster
 from kafka_runbooks.placement.plan import Plan
 from kafka_runbooks.placement.planners import Options
+from kafka_runbooks.placement.planners.convergence import settled
 from tests.placement.test_problems import judge_rules, moved
 
 FOLDER = Path(__file__).parent / "problems"
@@ -66,3 +67,39 @@ def test_the_spread_that_cruise_control_reached_is_met_exactly_for_fewer_bytes(n
     assert plan.spread_after >= best + 0.85 * (spread - best), "and not overshot"
     assert our_bytes < their_bytes
     assert our_bytes <= 1.006 * plan.lower_bound_bytes
+
+
+def test_new_brokers_lead_their_share_and_what_that_costs_is_said() -> None:
+    """Balancing by bytes alone moves few heavy replicas, and left new brokers with 16 of 29 leaderships; it leaves 22 to 32."""
+    plan, our_bytes = planned("scale_up-12x400", None)
+    problem, cluster = benchmark.load(FOLDER / "scale_up-12x400.json.gz")
+    without = asked(cluster, problem["target_brokers"], Options(leaders="keep"))
+    figures = plan.summary()
+    assert figures.leaders_after == (28, 29)
+    assert our_bytes <= 1.006 * figures.lower_bound_bytes
+    (said,) = [notice for notice in plan.notices if notice.startswith("new brokers get")]
+    replicas = int(sum(b.replicas_after for b in figures.brokers if b.id in (1013, 1014)))
+    fewer = int(sum(b.replicas_after for b in without.summary().brokers if b.id in (1013, 1014)))
+    more = f"{replicas - fewer} more replicas, to lead their share: {our_bytes - without.moved_bytes} bytes more to copy"
+    assert said == f"new brokers get {more}"
+
+
+def test_a_scale_up_that_was_interrupted_ends_with_new_brokers_that_lead_their_share() -> None:
+    plan, _ = planned("scale_up-12x400", None)
+    halfway = plan.before.copy()
+    halfway[plan.changed[::2]] = plan.after[plan.changed[::2]]
+    resumed = planners.scale_up(settled(plan.cluster, halfway), [1013, 1014], resumed=True)
+    assert resumed.summary().leaders_after[0] >= 27
+    done = planners.scale_up(settled(resumed.cluster, resumed.after), [1013, 1014], resumed=True)
+    assert len(done.changed) == 0
+
+
+@pytest.mark.parametrize(
+    ("name", "fewest", "theirs"),
+    [("rebalance-12x400", 69, 65), ("rebalance_hetero-12x400", 61, 60), ("scale_up-12x400", 77, 71)],
+)
+def test_no_more_preferred_leaders_change_than_an_exact_balance_needs(name: str, fewest: int, theirs: int) -> None:
+    """`fewest` is the optimum of the integer program for the plan's sets; theirs leave leaderships up to ten percent apart."""
+    figures = planned(name, None)[0].summary()
+    assert figures.leaders_after[1] - figures.leaders_after[0] <= 1
+    assert figures.leader_changes <= fewest <= 1.1 * theirs

@@ -64,6 +64,20 @@ def test_no_move_can_be_left_out_of_a_plan_that_reaches_what_was_asked(cluster: 
                     assert spread(known, without) > asked * (1 - 1e-8), f"{name} may stay on {back}"
 
 
+@quick
+@given(cluster=clusters(), target=st.sampled_from([None, 0.05, 0.2]), budget=st.sampled_from([None, 0, 100]))
+def test_new_brokers_that_lead_their_share(cluster: Cluster, target: float | None, budget: int | None) -> None:
+    options = Options(target_spread=target, max_moved_bytes=budget)
+    plan = planners.scale_up(cluster, [1], options, resumed=True)
+    valid(plan, ids(cluster))
+    if budget is not None:
+        assert plan.moved_bytes <= max(budget, plan.forced_bytes)
+    without = planners.scale_up(cluster, [1], replace(options, leaders="keep"), resumed=True)
+    assert (
+        plan.spread_after <= max(without.spread_after, plan.best_possible_spread + (0.005 if target is None else target)) + 1e-9
+    )
+
+
 def spread(known: rules.Facts, sets: rules.Sets) -> float:
     """Highest minus lowest utilisation, counted by hand."""
     used = dict(known.unexplained_bytes)

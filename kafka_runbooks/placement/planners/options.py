@@ -66,6 +66,8 @@ class Request:
     """Index of a leaving broker -> the broker that takes over its replicas."""
     leaving: Flags | None = None
     """B: brokers to empty, dead or alive; None: every live one that isn't allowed."""
+    new: Flags | None = None
+    """B: brokers that should lead their share, and get the replicas for it."""
     levels: bool = False
     """Whether the plan balances: then partitions that aren't in sync stay where they are."""
     without_set: Flags | None = None

@@ -34,7 +34,7 @@ ATTEMPTS = 5
 def plan(request: Request) -> Plan:
     """Plan every map, so that planning again would change nothing (a budget of bytes is another one each time)."""
     made, is_done = _plan_once(request)
-    if is_done or not request.moves or request.options.max_moved_bytes is not None:
+    if (is_done and request.new is None) or not request.moves or request.options.max_moved_bytes is not None:
         return made
     return converge(lambda cluster: _plan_once(replace(request, cluster=cluster))[0], request.cluster, made)
 
@@ -96,6 +96,7 @@ def solve_maps(request: Request) -> tuple[Indices, list[SolvedMap]]:
     """Solve map after map, each starting where the one before it left the replicas; returns the final sets."""
     options = request.options
     goal = Goal(request.moves, options.target_spread, options.max_moved_bytes, options.prove)
+    leads = options.leaders == "balance" and options.measure != "bytes out"
     substitutes = dict(request.substitutes) if request.substitutes is not None else None
     sets: Indices | None = None
     solved = []
@@ -104,7 +105,7 @@ def solve_maps(request: Request) -> tuple[Indices, list[SolvedMap]]:
             continue
         _require_racks(request, region.brokers)
         problem = pose(request.cluster, region.scope, region.brokers, options.rules(request.replication))
-        solution = solve(problem, goal, sets, substitutes=substitutes)
+        solution = solve(problem, goal, sets, substitutes=substitutes, new=request.new if leads else None)
         if goal.max_moved_bytes is not None:
             goal = goal._replace(max_moved_bytes=goal.max_moved_bytes - solution.moved_bytes)
         sets = solution.sets

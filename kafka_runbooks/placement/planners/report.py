@@ -49,9 +49,16 @@ def report(request: Request, before: Indices, after: Indices, solved: Sequence[S
         best_possible_is_exact=all(s.best_is_exact for _, s in solved),
         lower_bound_bytes=sum(s.lower_bound_bytes for _, s in solved),
         forced_bytes=sum(s.forced_bytes for _, s in solved),
-        notices=tuple(_notices(request, before, after, may_move=bool(solved))),
+        notices=(*_notices(request, before, after, may_move=bool(solved)), *_to_lead(solved)),
     )
     return _in_bytes_out(request, plan) if options.measure == "bytes out" else plan
+
+
+def _to_lead(solved: Sequence[SolvedMap]) -> Iterable[str]:
+    """What it costs that new brokers lead their share."""
+    replicas, cost = (sum(getattr(s, name) for _, s in solved) for name in ("replicas_to_lead", "bytes_to_lead"))
+    if replicas:
+        yield f"new brokers get {replicas} more replicas, to lead their share: {max(0, cost)} bytes more to copy"
 
 
 def _in_bytes_out(request: Request, plan: Plan) -> Plan:

@@ -68,21 +68,25 @@ def is_balanced(problem: Problem, sets: Indices, goal: Goal) -> bool:
     return spread <= load_ranges.best_spread(relaxed) + _aim(problem, relaxed, goal, None).tolerance
 
 
-def balance(state: State, goal: Goal, budget: int | None) -> None:
+def balance(state: State, goal: Goal, budget: int | None) -> float:
     """Balance a solution as far as the goal asks.
 
     Args:
         state: the solution, changed in place.
         goal: how far above the best spread to end.
         budget: bytes that may be copied besides those that must; None: no limit.
+
+    Returns:
+        The spread that the solution may have: what was asked, or what was reached where that is more.
     """
     relaxed = relaxation.relax(state.problem, state.sets, moves_allowed=True)
     best = load_ranges.best_spread(relaxed)
     aim = _aim(state.problem, relaxed, goal, budget)
     enough = best + aim.tolerance
     observed = state.spread
+    asked = best + aim.tolerance * aim.shares[0]
     if observed <= enough:
-        return
+        return max(observed, asked)
     start = state.sets.copy()
     found = []
     if len(relaxed.heavy_holder):
@@ -97,7 +101,9 @@ def balance(state: State, goal: Goal, budget: int | None) -> None:
     reached, sets = min(near, key=lambda outcome: moved_bytes(state.before, outcome[1], size))
     # Moves that don't reduce the spread are not worth their bytes.
     _reset(state, sets if reached < observed else start)
-    undo_needless(state, max(state.spread, best + aim.tolerance * aim.shares[0]))
+    allowed = max(state.spread, asked)
+    undo_needless(state, allowed)
+    return allowed
 
 
 def _aim(problem: Problem, relaxed: Relaxation, goal: Goal, budget: int | None) -> _Aim:

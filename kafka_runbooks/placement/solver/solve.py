@@ -9,12 +9,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from kafka_runbooks.placement.arrays import Indices, moved_bytes
+from kafka_runbooks.placement.arrays import Flags, Indices, moved_bytes
 from kafka_runbooks.placement.bounds import load_ranges, relaxation
 from kafka_runbooks.placement.bounds.relaxation import Relaxation
 from kafka_runbooks.placement.problem import Problem, open_slots
 from kafka_runbooks.placement.solver.balance import Goal, balance, default_tolerance
 from kafka_runbooks.placement.solver.construction import fill
+from kafka_runbooks.placement.solver.lead_share import enough_to_lead
 from kafka_runbooks.placement.solver.local_search import improve, load_limits
 from kafka_runbooks.placement.solver.retention import keep
 from kafka_runbooks.placement.solver.state import State
@@ -35,9 +36,19 @@ class Solution:
     moved_bytes: int
     forced_bytes: int
     lower_bound_bytes: int
+    replicas_to_lead: int = 0
+    """Replicas that new brokers have got besides, to lead their share; and the bytes that they cost."""
+    bytes_to_lead: int = 0
 
 
-def solve(problem: Problem, goal: Goal, sets: Indices | None = None, *, substitutes: dict[int, int] | None = None) -> Solution:
+def solve(
+    problem: Problem,
+    goal: Goal,
+    sets: Indices | None = None,
+    *,
+    substitutes: dict[int, int] | None = None,
+    new: Flags | None = None,
+) -> Solution:
     """Solve one problem.
 
     Args:
@@ -45,6 +56,7 @@ def solve(problem: Problem, goal: Goal, sets: Indices | None = None, *, substitu
         goal: how far to balance.
         sets: where the plans of earlier maps left the replicas; None: as observed.
         substitutes: index of a leaving broker -> the broker that takes over its replicas.
+        new: B, brokers that should get enough replicas to lead their share.
 
     Raises:
         NoAssignment: a replica fits nowhere.
@@ -55,12 +67,18 @@ def solve(problem: Problem, goal: Goal, sets: Indices | None = None, *, substitu
     state = State(problem, kept)
     fill(state, substitutes)
     forced = _forced_bytes(problem, kept)
+    moved_by_earlier_maps = 0 if sets is None else moved_bytes(problem.cluster.replicas, sets, size)
+    more_replicas = more_bytes = 0
     if goal.moves:
-        balance(state, goal, None if goal.max_moved_bytes is None else goal.max_moved_bytes - forced)
+        allowed = balance(state, goal, None if goal.max_moved_bytes is None else goal.max_moved_bytes - forced)
+        if new is not None:
+            balanced = state.copied_bytes
+            left = None if goal.max_moved_bytes is None else max(0, goal.max_moved_bytes + moved_by_earlier_maps - balanced)
+            more_replicas = enough_to_lead(state, new, allowed, left)
+            more_bytes = state.copied_bytes - balanced
     else:
         _steer(state, relaxed)
     spread = state.spread
-    moved_by_earlier_maps = 0 if sets is None else moved_bytes(problem.cluster.replicas, sets, size)
     moved = moved_bytes(state.before, state.sets, size) - moved_by_earlier_maps
     best = load_ranges.best_spread(relaxed)
     tolerance = default_tolerance(best) if goal.target_spread is None else goal.target_spread
@@ -81,6 +99,8 @@ def solve(problem: Problem, goal: Goal, sets: Indices | None = None, *, substitu
         moved_bytes=moved,
         forced_bytes=forced,
         lower_bound_bytes=lower,
+        replicas_to_lead=more_replicas,
+        bytes_to_lead=more_bytes,
     )
 
 
