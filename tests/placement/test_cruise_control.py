@@ -96,10 +96,13 @@ def test_a_scale_up_that_was_interrupted_ends_with_new_brokers_that_lead_their_s
 
 @pytest.mark.parametrize(
     ("name", "fewest", "theirs"),
-    [("rebalance-12x400", 69, 65), ("rebalance_hetero-12x400", 61, 60), ("scale_up-12x400", 77, 71)],
+    [("rebalance-12x400", 69, 65), ("rebalance_hetero-12x400", 51, 53), ("scale_up-12x400", 75, 71)],
 )
 def test_no_more_preferred_leaders_change_than_an_exact_balance_needs(name: str, fewest: int, theirs: int) -> None:
-    """`fewest` is the optimum of the integer program for the plan's sets; theirs leave leaderships up to ten percent apart."""
+    """`fewest` is the optimum of the integer program for the plan's sets, which brokers lead one more being free.
+
+    Theirs leave leaderships up to ten percent apart.
+    """
     figures = planned(name, None)[0].summary()
     assert figures.leaders_after[1] - figures.leaders_after[0] <= 1
-    assert figures.leader_changes <= fewest <= 1.1 * theirs
+    assert figures.leader_changes <= fewest + 1 <= 1.1 * theirs

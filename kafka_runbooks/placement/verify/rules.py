@@ -56,6 +56,7 @@ def check_assignment(
     scope: Collection[Name] | None = None,
     replication: int | None = None,
     min_racks: int | None = None,
+    elsewhere: Sets | None = None,
 ) -> list[str]:
     """Check a final assignment; partitions missing from `after` stay unchanged.
 
@@ -66,6 +67,7 @@ def check_assignment(
         scope: partitions that may change; None: all.
         replication: the replication factor required; None: as observed.
         min_racks: racks that each set must span; None: as many as it can.
+        elsewhere: the final replicas of partitions that are checked separately, since they are on the same disks.
 
     Returns:
         One finding for each broken rule.
@@ -74,7 +76,8 @@ def check_assignment(
     homes = set(brokers) & set(known.live) - set(known.closed)
     stays = set(brokers) & set(known.closed)
     racks = {known.rack[broker] for broker in homes}
-    used = _used(known, known.replicas)
+    before = _used(known, known.replicas)
+    used = _used(known, {**known.replicas, **(elsewhere or {})})
     for name, replicas in after.items():
         if name not in known.replicas:
             wrong.append(f"{name}: unknown partition")
@@ -99,7 +102,7 @@ def check_assignment(
         elif can == min(wanted, len(racks)) and (uneven := _uneven(known, homes, replicas)):
             wrong.append(f"{name}: {replicas} is uneven over racks: {uneven}")
         _shift(known, used, name, old, replicas)
-    return wrong + _over_capacity(known, used, _used(known, known.replicas), "in the end")
+    return wrong + _over_capacity(known, used, before, "in the end")
 
 
 def check_batch(

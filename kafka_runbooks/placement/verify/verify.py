@@ -37,12 +37,14 @@ def _of_plan(plan: Plan, known: rules.Facts, after: rules.Sets) -> Iterator[str]
     for scope, brokers in plan.areas:
         names = _names(cluster, scope)
         inside.update(names)
+        here = set(names)
         yield from rules.check_assignment(
             known,
             {name: after[name] for name in names},
             brokers=cluster.broker_ids[brokers].tolist(),
             replication=plan.replication,
             min_racks=plan.min_racks,
+            elsewhere={name: row for name, row in after.items() if name not in here},
         )
     for name, replicas in after.items():
         if name not in inside and replicas != known.replicas[name]:
