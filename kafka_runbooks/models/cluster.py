@@ -200,7 +200,7 @@ class ClusterSnapshot:
             followers = {leader: Counter(among) for leader, among in self.followers.items()}
             _count(followers, chain.from_iterable(self.by_topic.get(topic, ()) for topic in renewed), -1)
             _count(followers, arrived, 1)
-            vars(made).update(followers={leader: +among for leader, among in followers.items() if +among})
+            vars(made).update(followers={leader: among for leader, among in followers.items() if among})
         return made
 
 
@@ -212,6 +212,8 @@ def _count(followers: dict[int, Counter[int]], partitions: Iterable[Partition], 
             for broker in partition.in_sync:
                 if broker != partition.leader:
                     among[broker] += times
+                    if not among[broker]:
+                        del among[broker]
 
 
 def _renewed(known: Mapping[str, T], newer: Mapping[str, T], topics: Collection[str]) -> dict[str, T]:
