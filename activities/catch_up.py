@@ -8,10 +8,11 @@ import time
 
 from activities import ledgers, plan_store
 from activities.errors import NoReplica
+from activities.looks import LOOK_SECONDS
 from activities.permits import Fence, ensure_held
 from activities.step import Reporter, Steps, heartbeating, poll, step
 from activities.throttle import Throttling
-from kafka_runbooks.models.cluster import Direction, Partition, ReplicaSizes, ThrottleRates
+from kafka_runbooks.models.cluster import Direction, Replica, ReplicaSizes, ThrottleRates
 from kafka_runbooks.models.messages import RecoveryRequest, StepRequest
 from kafka_runbooks.models.moves import Copy
 from kafka_runbooks.models.replacement import ReplacementPlan
@@ -67,24 +68,28 @@ class CatchUpActivities(Steps):
 
         def observe() -> Progress | None:
             nonlocal last
-            snapshot = clients.kafka.snapshot()
-            live = snapshot.live_broker_ids
+            known = leases.catching_up(clients.snapshots.recent(LOOK_SECONDS).partitions, broker_ids)
+            snapshot = clients.snapshots.with_topics({copy.partition.topic for copy in known}, LOOK_SECONDS)
             late = leases.catching_up(snapshot.partitions, broker_ids)
-            sources = {copy.partition.leader for copy in late if copy.partition.leader is not None}
-            asked = {*broker_ids, *sources} & live
-            sizes = clients.kafka.replica_sizes(sorted(asked)) if asked else ReplicaSizes(size_bytes={})
+            if not late:  # That is final, and so it is asked of everything as of now.
+                snapshot = clients.snapshots.now()
+                late = leases.catching_up(snapshot.partitions, broker_ids)
+            live = snapshot.live_broker_ids
+            asked = {
+                Replica(*copy.partition.name, broker)
+                for copy in late
+                for broker in live.intersection((*copy.partition.replicas, *copy.destinations))
+            }
+            sizes = clients.kafka.sizes_of(asked)
             last = sizes.filled_from(last)
-            assigned: dict[int, list[Partition]] = {broker_id: [] for broker_id in plan.broker_ids}
-            for partition in snapshot.partitions:
-                for broker_id in broker_ids.intersection(partition.replicas):
-                    assigned[broker_id].append(partition)
+            assigned = {broker_id: list(snapshot.on_broker(broker_id)) for broker_id in plan.broker_ids}
             brokers = tuple(copied_to(broker_id, planned_bytes, found, last) for broker_id, found in assigned.items())
             done, total = sum(one.done_bytes for one in brokers), sum(one.total_bytes for one in brokers)
             in_sync = sum(one.in_sync_partitions for one in brokers)
             now = time.monotonic()
             pace.observe(now, done + in_sync)
             urgency = urgent_among((copy.partition for copy in late), snapshot)
-            throttling.adapt(late, live, expected_down=broker_ids, followers=snapshot.followers, urgency=urgency)
+            throttling.adapt(late, live, expected_down=broker_ids, followers=snapshot.followers, urgency=urgency, sizes=sizes)
             held = hold(snapshot, broker_ids, late, pace.still_for_seconds(now), set(sizes.unanswered_broker_ids) & live)
             waiting = None if held is None else reporter.waiting(held.reason, held.resumes_when, held.blocking)
             note = f"throttle: {throttling.reason}"
