@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from temporalio.testing import ActivityEnvironment
 
+from activities.catch_up import CatchUpActivities
 from activities.looks import Look
 from activities.mover import Mover
 from activities.plan_store import save
@@ -20,8 +21,11 @@ from kafka_runbooks.clients import snapshots
 from kafka_runbooks.clients.clusters import ClusterClients, ClusterSettings
 from kafka_runbooks.models.cluster import ClusterSnapshot, Replica, ReplicaSizes, ThrottledReplicas, TopicPartition
 from kafka_runbooks.models.inputs import MoveLimits
+from kafka_runbooks.models.kubernetes import BrokerPlace
 from kafka_runbooks.models.messages import StepRequest, Token
 from kafka_runbooks.models.moves import Move, MovePlan
+from kafka_runbooks.models.plans import PlannedPartition
+from kafka_runbooks.models.replacement import ReplacementPlan
 from kafka_runbooks.models.throttles import FixedThrottle
 from kafka_runbooks.moves.invariants import check_invariants
 from kafka_runbooks.moves.window import WindowDecision, decide
@@ -297,6 +301,52 @@ def test_a_silent_broker_is_asked_once_a_look() -> None:
     assert {replica.broker_id for replica in site.kafka.replicas[-1]} == {1001, 1002}
     assert look.suffices(WindowDecision(submit=site.plan.moves[2:3]), site.plan.moves)
     assert look.sizes.unanswered_broker_ids == (1004,)
+
+
+def test_a_catch_up_asks_about_what_lags_and_ends_on_the_whole_cluster(monkeypatch: pytest.MonkeyPatch) -> None:
+    """1003 holds two of the thousand topics, and lags on one of them."""
+    site = Site()
+    late, there = TopicPartition("t0000", 0), TopicPartition("t0001", 0)
+    for name in (late, there):
+        site.world.partitions[name].replicas = [1001, 1002, 1003]
+    disk = site.world.disk_of(1003)
+    assert disk is not None
+    disk[there] = SIZE_BYTES
+    site.world.partitions[there].in_sync = {1001, 1002, 1003}
+    planned = tuple(
+        PlannedPartition(
+            topic=name.topic, partition=0, before=(1001, 1002, 1003), after=(1001, 1002, 1003), size_bytes=SIZE_BYTES
+        )
+        for name in (late, there)
+    )
+    plan = ReplacementPlan(
+        cluster="main",
+        kind="ReplaceBroker",
+        title="test",
+        steps=(),
+        made_at="",
+        throttle=FixedThrottle(rate_bytes_per_s=1_000_000),
+        places=(BrokerPlace(broker_id=1003, pod="events-2"),),
+        partitions=planned,
+    )
+    polls = 0
+
+    def pause(seconds: float) -> None:
+        nonlocal polls
+        polls += 1
+        if polls == 2:
+            disk[late] = SIZE_BYTES
+            site.world.settle()
+
+    monkeypatch.setattr("activities.step._pause", pause)
+    link: Any = FakeLink()
+    clusters: Any = SimpleNamespace(open=lambda name: site.clients)
+    request = StepRequest(token=TOKEN, plan=save(site.kubernetes, plan, TOKEN))
+    progress = ActivityEnvironment().run(CatchUpActivities(Access(clusters, link)).follow_catch_up, request)
+    assert (progress.done_partitions, progress.total_partitions) == (2, 2)
+    assert site.kafka.topics == [None, {"t0000"}, {"t0000"}, {"t0000"}, None]
+    assert site.kafka.replicas[0] == {Replica("t0000", 0, broker) for broker in (1001, 1002, 1003)}
+    assert not site.kafka.asked["replica_sizes"] - len(site.kafka.replicas), "no broker is asked about all it holds"
 
 
 class SimulatedKafka:
