@@ -71,16 +71,16 @@ def _start(sets: Indices, rows: Ints, eligible: Flags, load: list[int], step: in
 
 def _proven(leaderships: Leaderships) -> Indices:
     """The leaders, once no alternating path is left that would make leaderships more even."""
-    members, may = leaderships.members.tolist(), leaderships.may.tolist()
-    choices = [[b for b, ok in zip(row, fine, strict=True) if ok] for row, fine in zip(members, may, strict=True)]
-    _follow_paths(choices, leaderships.leader, leaderships.load, leaderships.step)
+    load, step = leaderships.load, leaderships.step
+    if max(load, default=0) - min(load, default=0) > step:
+        members, may = leaderships.members.tolist(), leaderships.may.tolist()
+        choices = [[b for b, ok in zip(row, fine, strict=True) if ok] for row, fine in zip(members, may, strict=True)]
+        _follow_paths(choices, leaderships.leader, load, step)
     return np.array(leaderships.leader, dtype=np.int32)
 
 
 def _follow_paths(choices: list[list[int]], leader: list[int], load: list[int], step: int) -> None:
     """Hand over along alternating paths until none goes to a broker that leads two fewer."""
-    if not leader or max(load) - min(load) <= step:
-        return
     led: list[set[int]] = [set() for _ in load]
     for partition, broker in enumerate(leader):
         led[broker].add(partition)

@@ -63,9 +63,10 @@ class Leaderships:
         rows, slots = np.nonzero(self.may & (self.members != leader[:, None]))
         source, target = leader[rows], self.members[rows, slots]
         first = self.first[rows]
-        cost = (source == first).astype(np.float64) - (target == first)
+        cost = (source == first).astype(np.int64) - (target == first)
         cheapest = np.full((count, count), np.inf)
-        np.minimum.at(cheapest, (source, target), cost)
+        for amount in (1, 0, -1):  # The cheapest last, since it overwrites.
+            cheapest[source[cost == amount], target[cost == amount]] = amount
         behind, ahead = _distances(cheapest, np.array(gives)), _distances(cheapest.T, np.array(takes))
         shortest = float((behind + ahead).min(initial=np.inf))
         if not np.isfinite(shortest):
