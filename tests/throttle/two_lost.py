@@ -156,5 +156,9 @@ class TwoLost:
 
 def started(folder: Path) -> LocalKafka:
     kafka = LocalKafka(folder, RACKS, exporter=True)
-    kafka.start()
+    try:
+        kafka.start()
+    except BaseException:
+        kafka.stop()
+        raise
     return kafka
