@@ -53,9 +53,12 @@ class Leaderships:
             if not arcs:
                 return
             dead: set[Broker] = set()
+            before = self.load.copy()
             for source in sorted(arcs, key=lambda broker: (-self.load[broker], broker)):
                 while gives(self.load[source]) and self._hand_over(source, arcs, takes, dead):
                     pass
+            if self.load == before:
+                return  # Alternating paths do the rest.
 
     def _on_shortest_paths(self, gives: list[bool], takes: list[bool]) -> dict[Broker, list[Arc]]:
         """By broker: what it may hand over along a path from a giver to a taker that changes the fewest leaders."""
