@@ -66,6 +66,8 @@ def _joined(first: Plan, then: Plan) -> Plan:
         spread_after=then.spread_after,
         best_possible_spread=min(first.best_possible_spread, then.spread_after),
         rack_violations=then.rack_violations,
+        # What had no valid set at first may have got one.
+        areas=(*first.areas, *then.areas),
     )
     return replace(
         joined,
