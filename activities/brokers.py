@@ -123,7 +123,9 @@ class BrokerActivities(Steps):
                 return True
             waiting = reporter.waiting(f"pod {place.pod} is not bound to a node yet", "the scheduler binds it", (place.pod,))
             reporter.report(Progress(waiting=waiting))
-            return True if (datetime.now(UTC) - waiting.since).total_seconds() > BINDING_PATIENCE_SECONDS else None
+            waited_seconds = (datetime.now(UTC) - waiting.since).total_seconds()
+            self._free_if_stuck(clients, request, place, pod, waited_seconds)
+            return True if waited_seconds > BINDING_PATIENCE_SECONDS else None
 
         wait(observe)
         with heartbeating():
@@ -217,14 +219,20 @@ class BrokerActivities(Steps):
                     _clear_labels(clients, nodes, node, place)
                     return Landing(node=node.name, rack=node.zone, in_other_rack=node.zone != place.rack)
             waiting = reporter.waiting(*_why_not_running(place, pod), (place.pod,))
-            waited_seconds = (datetime.now(UTC) - waiting.since).total_seconds()
-            if plan.copies_everything and pod is not None and _is_stuck(clients, place, pod, nodes, waited_seconds):
-                ensure_held(self._link, request.token)
-                clients.kubernetes.delete_pod(pod.name, pod.uid, force=True)
+            if plan.copies_everything:
+                self._free_if_stuck(clients, request, place, pod, (datetime.now(UTC) - waiting.since).total_seconds())
             reporter.report(Progress(waiting=waiting))
             return None
 
         return wait(observe)
+
+    def _free_if_stuck(
+        self, clients: ClusterClients, request: StepRequest, place: BrokerPlace, pod: BrokerPod | None, waited_seconds: float
+    ) -> None:
+        """Delete a pod that would never start, nor end."""
+        if pod is not None and _is_stuck(clients, place, pod, clients.kubernetes.nodes(), waited_seconds):
+            ensure_held(self._link, request.token)
+            clients.kubernetes.delete_pod(pod.name, pod.uid, force=True)
 
 
 def _why_not_release(
