@@ -55,6 +55,10 @@ print(sum(len(one.isrs) < 2 for one in found.partitions.values()))
     return None
 
 
+def note(run: str) -> str:
+    return str((runs.status(run).get("progress") or {}).get("note", ""))
+
+
 @pytest.mark.parametrize("throttle", [ADAPTS, FIXED], ids=["urgent first", "all alike"])
 def test_every_partition_takes_writes_again(lab: Lab, topics: tuple[str, str], throttle: dict[str, Any]) -> None:
     """Prints the seconds from the power cut, and from the beginning of the catch-up; without figures of its own to keep."""
@@ -74,10 +78,10 @@ def test_every_partition_takes_writes_again(lab: Lab, topics: tuple[str, str], t
             notes: list[str] = []
             while refusing(lab, name) != 0:
                 assert time.monotonic() - began < 600, notes[-3:]
-                progress = runs.status(run).get("progress") or {}
-                notes.append(progress.get("note", ""))
+                notes.append(note(run))
                 time.sleep(1)
             ended = time.monotonic()
+            notes.append(note(run))  # Of the look that has let them go; they may be in sync a second later.
             print(json.dumps({"from_the_power_cut_s": round(ended - cut_at, 1), "from_the_catch_up_s": round(ended - began, 1)}))
             runs.update(run, "set_throttle", rate_bytes_per_s=50_000_000)
             result = runs.outcome(run, seconds=600)
