@@ -36,6 +36,10 @@ def ask(**fields: Any) -> str:
     return json.dumps({"cluster": "lab", "requester": "test", "wait_for_approval": False, **fields})
 
 
+ANY_DISK = {"max_utilisation": 1}
+"""For plans of placement: the lab's disks are the machine's, however full it is with other things."""
+
+
 def result_of(done: subprocess.CompletedProcess[str]) -> dict[str, Any]:
     assert done.stdout.strip(), done.stderr[-3000:]
     found: dict[str, Any] = json.loads(done.stdout[done.stdout.index("{") :])

@@ -12,12 +12,12 @@ import pytest
 from kafka_runbooks_lab.lab import Lab
 
 from tests.lab import runs
-from tests.lab.runs import ask, checked_traffic, fourth_broker, fresh, holds, intact, leftovers, losing, place_of
+from tests.lab.runs import ANY_DISK, ask, checked_traffic, fourth_broker, fresh, holds, intact, leftovers, losing, place_of
 
 pytestmark = [pytest.mark.soak, pytest.mark.timeout(900)]
 
 RATE = {"throttle": {"mode": "fixed", "rate_bytes_per_s": 1_000_000}}
-LEVEL = {"level": "replica count", "target_spread": 1}
+LEVEL = {"level": "replica count", "target_spread": 1, **ANY_DISK}
 FEWEST_STEPS = 5
 """A survey, a plan, the work, the release, the proof: no runbook has fewer."""
 
@@ -72,13 +72,13 @@ def test_scale_up_and_decommission(lab: Lab, topic: str) -> None:
     with fourth_broker(lab) as fourth:
         killed_at_every_step(lab, topic, "ScaleUp", brokers=[fourth], **LEVEL, **RATE)
         assert runs.counts(lab, topic)[fourth] > 0
-        killed_at_every_step(lab, topic, "Decommission", brokers=[fourth], remove_pods=True, **RATE)
+        killed_at_every_step(lab, topic, "Decommission", brokers=[fourth], remove_pods=True, **RATE, **ANY_DISK)
         assert fourth not in runs.brokers(lab)
 
 
 def test_set_replication_factor(lab: Lab, topic: str) -> None:
     for factor in (3, 2):
-        killed_at_every_step(lab, topic, "SetReplicationFactor", topics=[topic], replication_factor=factor, **RATE)
+        killed_at_every_step(lab, topic, "SetReplicationFactor", topics=[topic], replication_factor=factor, **RATE, **ANY_DISK)
         assert sum(runs.counts(lab, topic).values()) == 12 * factor
 
 

@@ -10,13 +10,25 @@ import pytest
 from kafka_runbooks_lab.lab import Lab
 
 from tests.lab import runs
-from tests.lab.runs import ask, checked_traffic, counts, eventually, fourth_broker, fresh, holds, intact, leftovers, place_of
+from tests.lab.runs import (
+    ANY_DISK,
+    ask,
+    checked_traffic,
+    counts,
+    eventually,
+    fourth_broker,
+    fresh,
+    holds,
+    intact,
+    leftovers,
+    place_of,
+)
 
 pytestmark = pytest.mark.timeout(600)
 
 FAST = {"throttle": {"mode": "fixed", "rate_bytes_per_s": 50_000_000}}
 SLOW = {"throttle": {"mode": "fixed", "rate_bytes_per_s": 300_000}, "limits": {"moves_in_per_broker": 2}}
-LEVEL = {"level": "replica count", "target_spread": 1}
+LEVEL = {"level": "replica count", "target_spread": 1, **ANY_DISK}
 """By count: the brokers of the lab share one disk, whose use is the same for all of them."""
 EVENTS = (1001, 1002, 1003)
 
@@ -87,7 +99,7 @@ def test_the_replication_factor_goes_up_and_down(lab: Lab, topic: str) -> None:
     with checked_traffic(lab, f"{topic}.traffic") as traffic:
         for factor in (3, 2):
             run = fresh()
-            runs.start(run, ask(topics=[topic], replication_factor=factor, **FAST), "SetReplicationFactor")
+            runs.start(run, ask(topics=[topic], replication_factor=factor, **FAST, **ANY_DISK), "SetReplicationFactor")
             holds(runs.outcome(run))
             assert sum(counts(lab, topic).values()) == 12 * factor
     intact(traffic)
@@ -195,7 +207,7 @@ def test_two_of_six_are_decommissioned_at_once(lab: Lab, topic: str) -> None:
     runs.start(first, ask(plan={"version": 1, "partitions": spread}, **FAST), "RunPlan")
     holds(runs.outcome(first))
     with checked_traffic(lab, f"{topic}.traffic") as traffic:
-        runs.start(run, ask(brokers=[1003, other], **FAST), "Decommission")
+        runs.start(run, ask(brokers=[1003, other], **FAST, **ANY_DISK), "Decommission")
         result = runs.outcome(run)
         holds(result)
         assert not runs.replicas_on(lab, 1003) and not runs.replicas_on(lab, other)
@@ -241,7 +253,7 @@ def test_three_brokers_become_four_and_three_again(lab: Lab, topic: str, fourth:
         runs.start(up, ask(brokers=[fourth], **LEVEL, **FAST), "ScaleUp")
         holds(runs.outcome(up))
         assert counts(lab, topic)[fourth] > 0
-        runs.start(down, ask(brokers=[fourth], remove_pods=True, **FAST), "Decommission")
+        runs.start(down, ask(brokers=[fourth], remove_pods=True, **FAST, **ANY_DISK), "Decommission")
         holds(runs.outcome(down))
         assert lab.kubectl("-n", "kafka", "get", "statefulset", "kafka-events", "-o", "jsonpath={.spec.replicas}") == "3"
         assert fourth not in runs.brokers(lab)

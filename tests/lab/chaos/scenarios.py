@@ -12,9 +12,9 @@ from tests.lab import runs
 from tests.lab.chaos import observe
 from tests.lab.chaos.faults import Faults, has_no_home, pod_of
 from tests.lab.chaos.schedule import Round
-from tests.lab.runs import ask, eventually, fresh, place_of
+from tests.lab.runs import ANY_DISK, ask, eventually, fresh, place_of
 
-LEVEL = {"level": "replica count", "target_spread": 1}
+LEVEL = {"level": "replica count", "target_spread": 1, **ANY_DISK}
 """By count: the brokers of the lab share one disk, whose use is the same for all of them."""
 SLOW = {"throttle": {"mode": "fixed", "rate_bytes_per_s": 100_000}, "limits": {"moves_in_per_broker": 1}}
 EVENTS = {1001, 1002, 1003}
@@ -112,7 +112,7 @@ def _scaled(lab: Lab, drawn: Round, faults: Faults) -> Iterator[list[Start]]:
     with _fourth(lab) as extra:
         yield [
             Start("ScaleUp", {"brokers": [extra], **LEVEL, "throttle": drawn.throttle}),
-            Start("Decommission", {"brokers": [extra], "remove_pods": True, "throttle": drawn.throttle}),
+            Start("Decommission", {"brokers": [extra], "remove_pods": True, **ANY_DISK, "throttle": drawn.throttle}),
         ]
 
 
@@ -124,7 +124,7 @@ def _rebalanced(lab: Lab, drawn: Round, faults: Faults) -> Iterator[list[Start]]
 @contextmanager
 def _replication_factor(lab: Lab, drawn: Round, faults: Faults) -> Iterator[list[Start]]:
     fields = {"topics": [faults.topic], "throttle": drawn.throttle}
-    yield [Start("SetReplicationFactor", {**fields, "replication_factor": factor}) for factor in (3, 2)]
+    yield [Start("SetReplicationFactor", {**fields, **ANY_DISK, "replication_factor": factor}) for factor in (3, 2)]
 
 
 @contextmanager
