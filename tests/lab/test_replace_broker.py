@@ -281,13 +281,13 @@ def test_one_run_a_cluster_and_a_refused_approval(lab: Lab, topic: str) -> None:
 def test_bad_input_touches_nothing(lab: Lab) -> None:
     lab.wait_ready()
     unknown = runbook("start", "ReplaceBroker", "--input", ask(broker_id=77), "--wait", "-o", "json")
-    assert unknown.returncode == 2 and "broker_id: 77" in unknown.stdout + unknown.stderr
+    assert unknown.returncode == 2 and "broker_ids: 77" in unknown.stdout + unknown.stderr
     well = runbook("start", "ReplaceBroker", "--input", ask(broker_id=1001), "--wait", "-o", "json")
     assert well.returncode == 3 and "broker 1001 is up" in well.stdout + well.stderr
     malformed = runbook("start", "ReplaceBroker", "--input", '{"cluster": ')
     assert malformed.returncode == 2 and "JSON" in malformed.stderr + malformed.stdout
-    misspelt = runbook("start", "ReplaceBroker", "--input", ask(broker_ids=1001))
-    assert misspelt.returncode == 2 and "broker_ids" in misspelt.stderr + misspelt.stdout
+    misspelt = runbook("start", "ReplaceBroker", "--input", ask(brokr_id=1001))
+    assert misspelt.returncode == 2 and "brokr_id" in misspelt.stderr + misspelt.stdout
     elsewhere = runbook(
         "start", "ReplaceBroker", "--input", json.dumps({**json.loads(ask(broker_id=1)), "cluster": "nope"}), "--wait"
     )
