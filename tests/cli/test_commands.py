@@ -152,7 +152,7 @@ async def test_preflight_s_reasons_end_with_3_and_what_is_not_there_with_2(runbo
     assert "broker-is-up" in done.output and "remedy" in done.output
     done = await run(runbooks, "start", "ReplaceBroker", "--input", ask(runbooks, broker_id=7), "--wait")
     assert done.exit_code == 2
-    assert "broker_id: 7 has no pod" in done.output
+    assert "broker_ids: 7 has no pod" in done.output
     done = await run(runbooks, "start", "ReplaceBroker", "--input", ask(runbooks, cluster="nowhere"), "--wait")
     assert done.exit_code == 2
     assert "cluster: " in done.output
@@ -165,7 +165,7 @@ async def test_a_plan_changes_nothing(runbooks: Bench) -> None:
     done = await run(runbooks, "plan", "ReplaceBroker", "--input", ask(runbooks), "-o", "json")
     assert done.exit_code == 0, done.output
     preview = json.loads(done.stdout)
-    assert preview["plan"]["broker_id"] == 1001
+    assert [one["broker_id"] for one in preview["plan"]["returning"]] == [1001]
     assert preview["plan"]["bytes_to_copy"] == 24 * 30_000_000
     assert acts == []
     assert runbooks.world.records == {}
