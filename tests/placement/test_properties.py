@@ -49,7 +49,9 @@ def test_rebalance(cluster: Cluster, target: float | None, budget: int | None) -
 @quick
 @given(cluster=clusters(offline=False), target=st.sampled_from([0.01, 0.05, 0.2]))
 def test_no_move_can_be_left_out_of_a_plan_that_reaches_what_was_asked(cluster: Cluster, target: float) -> None:
-    plan = planners.rebalance(cluster, Options(target_spread=target))
+    # With a budget there is one round. What a later round adds to a plan that missed its target may make moves of an earlier one
+    # needless together; they aren't looked for.
+    plan = planners.rebalance(cluster, Options(target_spread=target, max_moved_bytes=10**6))
     problem = pose(cluster, np.asarray(cluster.in_sync.any(axis=1)), cluster.is_live)
     asked = load_ranges.best_spread(relax(problem, keep(problem), moves_allowed=True)) + target
     if plan.spread_after > asked or plan.forced_bytes:

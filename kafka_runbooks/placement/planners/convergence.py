@@ -1,7 +1,8 @@
 """Plan until there is nothing left to do: a second run right after the first one finds nothing.
 
 A heuristic that stops short of its goal would find more moves if it were asked again. So it is asked at once, on the cluster as
-the plan leaves it, until it changes nothing; what is planned is the way from the start to that end.
+the plan leaves it, until it changes nothing; what is planned is the way from the start to that end. Each round drops the moves
+that it doesn't need, but not those of earlier rounds: seen only where a few heavy replicas fit into no narrow window.
 """
 
 from collections.abc import Callable
