@@ -71,17 +71,23 @@ class Found:
 
 
 def _patiently(clients: ClusterClients, request: ReplaceBrokerInput, kept: Sequence[BrokerPlace]) -> Found:
-    """Preflight; a broker that counts as up but doesn't answer may have lost power, unnoticed so far."""
+    """Preflight; a broker that doesn't answer, or is down on a node that counts as up, may have lost power, unnoticed so far."""
     gives_up = time.monotonic() + SILENT_SECONDS
     while True:
-        found, up = _preflight(clients, request, kept)
-        if not up or time.monotonic() > gives_up or not clients.kafka.replica_sizes(sorted(up)).unanswered_broker_ids:
+        found, doubtful = _preflight(clients, request, kept)
+        if time.monotonic() > gives_up or not _may_be_lost(clients, doubtful, found.snapshot):
             return found
         time.sleep(POLL_SECONDS)
 
 
+def _may_be_lost(clients: ClusterClients, doubtful: frozenset[int], snapshot: ClusterSnapshot) -> bool:
+    """Whether one of these is down, or doesn't answer."""
+    up = doubtful & snapshot.live_broker_ids
+    return doubtful != up or bool(up and clients.kafka.replica_sizes(sorted(up)).unanswered_broker_ids)
+
+
 def _preflight(clients: ClusterClients, request: ReplaceBrokerInput, kept: Sequence[BrokerPlace]) -> tuple[Found, frozenset[int]]:
-    """What was found, and which of the brokers that are meant count as up although their disks are said to be lost.
+    """What was found, and the doubtful brokers: those that are meant and count as up, or whose node does, if disks are lost.
 
     Args:
         kept: brokers that are brought back already.
@@ -98,7 +104,7 @@ def _preflight(clients: ClusterClients, request: ReplaceBrokerInput, kept: Seque
         notes += [
             f"broker {place.broker_id} of {request.zone} is left alone: {_why_left(place, seen, snapshot)}" for place in left
         ]
-        up = frozenset(place.broker_id for place in left) & snapshot.live_broker_ids
+        doubtful = frozenset(place.broker_id for place in left)
     else:
         named: list[int | str] = [*request.broker_ids, *request.nodes]
         meant = [
@@ -109,15 +115,15 @@ def _preflight(clients: ClusterClients, request: ReplaceBrokerInput, kept: Seque
             return Found(snapshot, (), reasons=reasons), frozenset()
         ids = sorted({one for one in meant if isinstance(one, int)})
         places = [seen.place(broker_id, snapshot, request) for broker_id in ids]
-        up = frozenset(ids) & snapshot.live_broker_ids
+        doubtful = frozenset(ids) & snapshot.live_broker_ids
     again = {place.broker_id for place in kept}
     places = [place for place in places if place.broker_id not in again]
     is_lost = request.node_state is NodeState.LOST and request.replacement_broker_id is None
     if not places:
         nothing = "all of them are being brought back already" if again else f"no broker of zone {request.zone} has to come back"
-        return Found(snapshot, (), notes=tuple(notes[:NOTED]), nothing_to_do=nothing), up if is_lost else frozenset()
+        return Found(snapshot, (), notes=tuple(notes[:NOTED]), nothing_to_do=nothing), doubtful if is_lost else frozenset()
     found = _judged(clients, request, snapshot, places, also_lost=again)
-    return replace(found, notes=(*notes[:NOTED], *found.notes)), up if is_lost else frozenset()
+    return replace(found, notes=(*notes[:NOTED], *found.notes)), doubtful if is_lost else frozenset()
 
 
 class _Seen:

@@ -1,21 +1,22 @@
 """The lab, once for all tests that need it: brought up from the checkout under test, taken down at the end.
 
-A lab that was up
-before stays up, and so does any with `KAFKA_RUNBOOKS_LAB_KEEP=1`. Without root or Linux the tests are skipped, except under
-`CI=true`, where a skipped test would pass for a passed one.
+A lab that was up before stays up, and so does any with `KAFKA_RUNBOOKS_LAB_KEEP=1`. Without root or Linux the tests are skipped,
+except under `CI=true`, where a skipped test would pass for a passed one.
 """
 
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 
 import pytest
-from kafka_runbooks_lab.errors import Unsupported
+from kafka_runbooks_lab.errors import LabError, Unsupported
 from kafka_runbooks_lab.lab import Lab
 
 from tests.lab import runs
 from tests.lab.host import Host
 
+FAILED = pytest.StashKey[bool]()
+HEALTHY_SECONDS = 60
 KEEP = os.environ.get("KAFKA_RUNBOOKS_LAB_KEEP") == "1"
 
 
@@ -41,11 +42,28 @@ def host_before() -> Host | None:
     return None if Lab().is_up() else Host.now()
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    report = yield
+    item.stash[FAILED] = item.stash.get(FAILED, False) or report.failed
+    return report
+
+
 @pytest.fixture(autouse=True)
-def no_run_stays_open(request: pytest.FixtureRequest) -> Iterator[None]:
+def healthy_afterwards(request: pytest.FixtureRequest) -> Iterator[None]:
+    """No run stays open; where a test failed and left a lab that doesn't get healthy, the next one gets a new lab."""
     yield
-    if "lab" in request.fixturenames and Lab().is_up():
-        runs.end_open()
+    if "lab" not in request.fixturenames or not Lab().is_up():
+        return
+    runs.end_open()
+    if request.node.stash.get(FAILED, False):
+        lab = Lab(_say)
+        try:
+            lab.wait_ready(seconds=HEALTHY_SECONDS)
+        except LabError as error:
+            _say(f"the lab isn't healthy after {request.node.name}, so it is rebuilt: {error}")
+            lab.down()
+            lab.up()
 
 
 @pytest.fixture(scope="session")

@@ -50,6 +50,21 @@ async def test_a_zone_is_brought_back_in_one_run_whatever_the_maps_of_its_broker
     assert {time.broker_id for time in result.steps if time.step == "choose a node"} == {1001, 1004}
 
 
+async def test_a_zone_s_node_that_is_noticed_later_than_the_others_is_waited_for(runbooks: Bench) -> None:
+    """Nodes of a zone that lost power turn NotReady one after the other, and brokers are unregistered before that."""
+    world = runbooks.world
+    for node in ("node-events-a", "node-checks-a"):
+        world.lose_node(node)
+    world.unnoticed.add("node-checks-a")
+    handle = await runbooks.start(broker_id=None, zone="zone-a", node_is_gone=False, wait_for_approval=True)
+    await asyncio.sleep(1)
+    world.unnoticed.clear()
+    status = await until(handle, lambda status: status.phase == "gate" and status.waiting is not None)
+    assert status.plan is not None and [one.broker_id for one in status.plan.returning] == [1001, 1004]
+    await handle.execute_update(ReplaceBroker.reject, ME)
+    await failure(handle)
+
+
 async def test_of_a_zone_what_is_up_is_left_alone_and_one_that_lost_nothing_has_nothing_to_do(runbooks: Bench) -> None:
     world = runbooks.world
     nothing = await (await runbooks.start(broker_id=None, zone="zone-b")).result()
