@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Protocol
 
 from kafka_runbooks.clients.errors import Conflict, Refused, Unreachable
-from kafka_runbooks.clients.kubernetes.register import START, broker_ids
+from kafka_runbooks.clients.kubernetes.register import START, broker_ids, is_id
 from kafka_runbooks.models.kubernetes import LastStart
 
 ATTEMPTS = 100
@@ -57,7 +57,7 @@ def claim_id(register: Register, cluster: str, pod: str, first_broker_id: int, s
     for _ in range(ATTEMPTS):
         entries, version = register.entries(cluster)
         ids = broker_ids(entries)
-        unreadable = [f"{other} has {entries[other]!r}" for other in entries if other not in ids and not other.endswith(START)]
+        unreadable = [f"{other} has {entries[other]!r}" for other in entries if other not in ids and is_id(other)]
         if unreadable and pod not in ids:
             raise Refused(f"{', '.join(unreadable)}, which is not a broker ID; correct the ConfigMap")
         broker_id = choose_id(ids, pod, first_broker_id)

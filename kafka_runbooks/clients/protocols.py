@@ -8,6 +8,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
 from kafka_runbooks.models.cluster import (
+    BrokerConfig,
     BrokerRates,
     ClusterSnapshot,
     MetadataQuorum,
@@ -18,7 +19,17 @@ from kafka_runbooks.models.cluster import (
     ThrottleRates,
     TopicPartition,
 )
-from kafka_runbooks.models.kubernetes import BrokerPod, Claim, LastStart, Node, StatefulSet
+from kafka_runbooks.models.kubernetes import (
+    BrokerPod,
+    Claim,
+    ControllerPod,
+    DisruptionBudget,
+    FileChanges,
+    LastStart,
+    Node,
+    StatefulSet,
+)
+from kafka_runbooks.models.recovery import RecoveryReport
 from kafka_runbooks.models.traffic import TrafficReport
 
 
@@ -87,6 +98,24 @@ class Kafka(Protocol):
     def set_throttle_rates(self, broker_id: int, rates: ThrottleRates) -> None:
         """Set a broker's own rates (incremental; None deletes the key). Returns once the broker reports them."""
 
+    def broker_configs(
+        self, broker_ids: Iterable[int], names: Collection[str] | None = None
+    ) -> dict[int, dict[str, BrokerConfig]]:
+        """Configurations of each broker as it has them itself: those of these names that it knows, or all.
+
+        All are asked at once. One that doesn't answer is left out: so this also tells who answers.
+        """
+
+    def set_broker_configs(self, broker_id: int | None, values: Mapping[str, str | None]) -> dict[str, str]:
+        """Set a broker's own configurations, or (None) those for the whole cluster; a value of None deletes one.
+
+        Returns the refused names with Kafka's reason; the others are set, once the broker, or every broker that answers, reports
+        them. What is secret can't be read back.
+
+        Raises:
+            Unreachable: the broker doesn't answer, or accepts a value and doesn't report it.
+        """
+
     def throttled_replicas(self, topics: Iterable[str]) -> dict[str, ThrottledReplicas]:
         """The topics' own lists; a topic that no longer exists is left out."""
 
@@ -116,10 +145,13 @@ class Kubernetes(Protocol):
     """The Kubernetes API, for one cluster's namespace."""
 
     def broker_pods(self) -> tuple[BrokerPod, ...]:
-        """Every pod with the cluster's label and a map, and why it is pending if it is."""
+        """Every pod with the cluster's label and a map, combined nodes included, and why it is pending if it is."""
+
+    def controller_pods(self) -> tuple[ControllerPod, ...]:
+        """The pods of the cluster's KRaft controllers that are no brokers, by their label."""
 
     def stateful_sets(self) -> tuple[StatefulSet, ...]:
-        """The StatefulSets of the cluster's maps."""
+        """The StatefulSets of the cluster's maps and of its controllers."""
 
     def scale(self, stateful_set: StatefulSet, replicas: int) -> None:
         """Set a StatefulSet's number of pods, if it still has the observed version."""
@@ -129,6 +161,15 @@ class Kubernetes(Protocol):
 
     def last_starts(self) -> dict[str, LastStart]:
         """Pod name -> where its broker started last, as recorded by the agents; it stays when pod and node are gone."""
+
+    def file_changes(self) -> dict[str, FileChanges]:
+        """Pod name -> how the properties file of its broker has changed since it was started, as recorded by the agents.
+
+        An entry of another pod uid or start than the pod's is old. A pod without one hasn't told: its manifest may be older.
+        """
+
+    def disruption_budgets(self) -> tuple[DisruptionBudget, ...]:
+        """Every PodDisruptionBudget of the namespace."""
 
     def nodes(self) -> tuple[Node, ...]:
         """Every node. What several nodes report to identify their machine is left out: it identifies none of them."""
@@ -191,5 +232,12 @@ class BrokerMetrics(Protocol):
         Raises:
             Unreachable: the backend doesn't answer, or its answer can't be read.
             Refused: the backend rejects the query or the credentials.
+        """
+
+    def recovery(self, pods: Iterable[BrokerPod]) -> RecoveryReport:
+        """How far these pods' brokers are with their start, which they tell before they serve; why the others can't be asked.
+
+        Raises:
+            Unreachable, Refused: likewise. A backend whose brokers are all silent reports each of them instead.
         """
         ...

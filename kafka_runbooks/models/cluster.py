@@ -377,3 +377,20 @@ class ThrottledReplicas(Model):
 
     leader: str = ""
     follower: str = ""
+
+
+class BrokerConfig(NamedTuple):
+    """One configuration of one broker, at each level at which it can be set; None where it isn't set there, or is secret."""
+
+    in_force: str | None
+    """The first of the levels below that is set, else Kafka's default."""
+    own: str | None
+    """Set dynamically on the broker itself."""
+    for_all: str | None
+    """Set dynamically for the whole cluster (`--entity-default`)."""
+    in_file: str | None
+    """In the properties that the broker was started with."""
+    is_read_only: bool
+    """It can't be set dynamically: only a restart changes it."""
+    is_sensitive: bool
+    """Its values are secret, and Kafka tells none of them."""

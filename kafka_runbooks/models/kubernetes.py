@@ -6,6 +6,8 @@ machine's place. What identifies an object is its uid, and a machine what its fi
 
 from datetime import datetime
 
+from pydantic import Field
+
 from kafka_runbooks.models.base import Model
 
 
@@ -35,16 +37,12 @@ class Machine(Model):
         return True if known and not is_reinstalled else None
 
 
-class BrokerPod(Model):
-    """A broker's pod. `node` is None until it is scheduled; it is a name, as the scheduler binds pods to names."""
+class KafkaPod(Model):
+    """A pod in which Kafka runs. `node` is None until it is scheduled; it is a name, as the scheduler binds pods to names."""
 
     name: str
     uid: str
-    broker_id: int | None
-    map: str | None
     stateful_set: str
-    claims: tuple[str, ...] = ()
-    """The claims made from its StatefulSet's templates: its disks."""
     node: str | None = None
     scheduled_at: datetime | None = None
     pod_ip: str | None = None
@@ -53,8 +51,35 @@ class BrokerPod(Model):
     is_terminating: bool = False
     why_pending: str | None = None
     """The scheduler's or kubelet's message, where the pod is not running."""
+    revision: str | None = None
+    """Of its StatefulSet's template when it was made: outdated where it isn't the set's `update_revision`."""
+    started_at: datetime | None = None
+    """When Kafka's process started that runs now; None while it doesn't run. It may not serve yet."""
+    restarts: int = 0
+    """How often the kubelet has started Kafka again in this pod, whose uid stays the same meanwhile."""
+    stuck: str | None = None
+    """Why a container can't start or doesn't stay up, of the reasons that don't pass by themselves: `kafka: ErrImagePull: …`."""
+    is_controller: bool = False
+    """It is a KRaft controller, by its label; a combined node is a broker too."""
+
+
+class BrokerPod(KafkaPod):
+    """A broker's pod, or a combined node's, whose node id is its broker id."""
+
+    broker_id: int | None
+    map: str | None
+    claims: tuple[str, ...] = ()
+    """The claims made from its StatefulSet's templates: its disks."""
     force_ready: str | None = None
     """The break-glass annotation's raw JSON, where there is one."""
+
+
+class ControllerPod(KafkaPod):
+    """The pod of a KRaft controller that is no broker. Its zone is its node's."""
+
+    node_id: int | None
+    """In the quorum; None where the pod doesn't tell."""
+    is_controller: bool = True
 
 
 class Node(Model):
@@ -74,6 +99,8 @@ class Node(Model):
     """The broker that its label says it carries; the label stays when the pod is gone."""
     machine: Machine = Machine()
     created_at: datetime | None = None
+    taints: tuple[str, ...] = ()
+    """Keys of its taints: what drains, autoscalers and clouds announce (`ToBeDeletedByClusterAutoscaler`), and its own state."""
 
 
 class Claim(Model):
@@ -89,7 +116,7 @@ class Claim(Model):
 
 
 class StatefulSet(Model):
-    """A map's StatefulSet. It can lose only its highest ordinals."""
+    """A StatefulSet of brokers or controllers. It can lose only its highest ordinals."""
 
     name: str
     version: str
@@ -101,6 +128,10 @@ class StatefulSet(Model):
     """Each pod has a claim `<template>-<pod>` of each."""
     deletes_claims: bool = False
     """`whenScaled: Delete`: the claims of the pods that it loses are deleted by Kubernetes, whatever is on them."""
+    update_revision: str | None = None
+    """Of the template that new pods are made from; None until Kubernetes has taken note of the newest one."""
+    update_strategy: str = "RollingUpdate"
+    """Under any other than `OnDelete`, Kubernetes restarts pods whose template changes, whatever that does to partitions."""
 
     @property
     def end(self) -> int:
@@ -118,6 +149,28 @@ class LastStart(Model):
     node: str
     node_uid: str
     machine: Machine = Machine()
+
+
+class FileChanges(Model):
+    """How a broker's properties file differs from what it was started with, as the agent in its pod found.
+
+    The kubelet brings a changed ConfigMap into a running pod within a minute or two; a broker reads its file at its start only.
+    """
+
+    pod_uid: str
+    started_at: datetime
+    """When the broker read its file."""
+    changed: dict[str, str | None] = Field(default_factory=dict)
+    """Key -> its value in the file now, where Kafka can apply it without a restart. None where only a restart applies it: Kafka
+    calls it read-only or sensitive, or doesn't know it, or it is no longer in the file. So no secret is among the values."""
+
+
+class DisruptionBudget(Model):
+    """A PodDisruptionBudget: how many of the pods that it covers may be evicted now. It says nothing about deletions."""
+
+    name: str
+    selected_pods: int
+    allowed_disruptions: int
 
 
 class BrokerPlace(Model):

@@ -15,6 +15,15 @@ MAP = f"{DOMAIN}/map"
 BROKER_ID = f"{DOMAIN}/broker-id"
 """Label on a broker's pod and on the node it runs on: the id the pod keeps for life."""
 
+ROLES = f"{DOMAIN}/roles"
+"""Label on StatefulSets and pods of KRaft controllers: `controller`, or `broker-controller` on combined nodes."""
+
+CONTROLLER = "controller"
+BROKER_AND_CONTROLLER = "broker-controller"
+
+FIRST_CONTROLLER_ID = f"{DOMAIN}/first-controller-id"
+"""Annotation on controllers' pods: the node id of ordinal 0; the others follow."""
+
 BROKER_IDS_CONFIG_MAP_PREFIX = "kafka-broker-ids-"
 """ConfigMap `kafka-broker-ids-<cluster>`, the register: pod name -> broker id. The one place where ids are given out."""
 
@@ -28,3 +37,5 @@ ZONE = "topology.kubernetes.io/zone"
 INSTANCE_TYPE = "node.kubernetes.io/instance-type"
 HOSTNAME = "kubernetes.io/hostname"
 AGENT_PORT = 8099
+KAFKA_CONTAINER = "kafka"
+"""The container in which Kafka runs, in brokers' and controllers' pods."""

@@ -11,13 +11,13 @@ from typing import Any
 
 import pytest
 import yaml
-from kubernetes.client import AppsV1Api, CoreV1Api
+from kubernetes.client import AppsV1Api, CoreV1Api, PolicyV1Api
 
 from kafka_runbooks.clients.kubernetes import agent, api
 
 MANIFESTS = Path(__file__).parents[2] / "deploy" / "kubernetes"
 VERBS = {"read": "get", "list": "list", "create": "create", "replace": "update", "patch": "patch", "delete": "delete"}
-GROUPS = {"": CoreV1Api, "apps": AppsV1Api}
+GROUPS = {"": CoreV1Api, "apps": AppsV1Api, "policy": PolicyV1Api}
 Right = tuple[str, str, str, str]
 """Kind of role, API group, resource, verb."""
 

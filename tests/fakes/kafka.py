@@ -9,6 +9,7 @@ from kafka_runbooks.clients.errors import Unreachable
 from kafka_runbooks.clients.protocols import Kafka
 from kafka_runbooks.models.cluster import (
     Broker,
+    BrokerConfig,
     BrokerRates,
     ClusterSnapshot,
     LogDirectory,
@@ -23,6 +24,20 @@ from kafka_runbooks.models.cluster import (
     TopicPartition,
 )
 from tests.fakes.world import World
+
+DEFAULTS: dict[str, str | None] = {
+    "background.threads": "10",
+    "log.cleaner.threads": "1",
+    "log.dirs": None,
+    "log.retention.ms": None,
+    "num.io.threads": "8",
+    "num.network.threads": "3",
+    "queued.max.requests": "500",
+    "ssl.keystore.password": None,
+}
+"""The configurations that brokers of the world know, and Kafka's default of each."""
+DYNAMIC = DEFAULTS.keys() - {"log.dirs", "queued.max.requests"}
+SENSITIVE = {"ssl.keystore.password"}
 
 
 class FakeKafka:
@@ -101,22 +116,22 @@ class FakeKafka:
 
     def metadata_quorum(self) -> MetadataQuorum | None:
         self._ask()
-        if self.world.are_controllers_away:
+        if not self.world.has_quorum:
             raise Unreachable("no controller leads the quorum")
         self._note()
-        world, leader_id = self.world, 1
-        observers = tuple(
-            QuorumReplica(
-                id=broker_id,
-                log_end_offset=int(caught_up_at.timestamp()),
-                last_fetch_at=caught_up_at,
-                last_caught_up_at=caught_up_at,
-            )
-            for broker_id, caught_up_at in sorted(self._caught_up_at.items())
-        )
+        world, leader_id = self.world, self.world.active_controller
+        observers = tuple(_quorum_replica(*one) for one in sorted(self._caught_up_at.items()))
         end = int(world.now.timestamp())
         leader = QuorumReplica(id=leader_id, log_end_offset=end, last_fetch_at=None, last_caught_up_at=world.now)
-        return MetadataQuorum(leader_id=leader_id, leader_epoch=1, high_watermark=end, voters=(leader,), observers=observers)
+        others = {node_id: at for node_id, at in sorted(world.caught_up_at.items()) if node_id != leader_id}
+        voters = sorted((leader, *(_quorum_replica(*one) for one in others.items())), key=lambda voter: voter.id)
+        return MetadataQuorum(
+            leader_id=leader_id,
+            leader_epoch=world.controller_epoch,
+            high_watermark=end,
+            voters=tuple(voters),
+            observers=observers,
+        )
 
     def replica_sizes(self, broker_ids: Iterable[int]) -> ReplicaSizes:
         self._ask()
@@ -275,6 +290,43 @@ class FakeKafka:
         with self.world.act("set_throttle_rates"):
             self.world.rates[broker_id] = rates
 
+    def broker_configs(
+        self, broker_ids: Iterable[int], names: Collection[str] | None = None
+    ) -> dict[int, dict[str, BrokerConfig]]:
+        self._ask()
+        wanted = sorted(DEFAULTS if names is None else DEFAULTS.keys() & set(names))
+        return {
+            broker_id: {name: self._config(broker_id, name) for name in wanted}
+            for broker_id in broker_ids
+            if self.world.answers(broker_id)
+        }
+
+    def _config(self, broker_id: int, name: str) -> BrokerConfig:
+        pod = self.world.pod_of(broker_id)
+        own, for_all = (self.world.configs.get(at, {}).get(name) for at in (broker_id, None))
+        levels = (own, for_all, None if pod is None else pod.file.get(name))
+        if name in SENSITIVE:
+            return BrokerConfig(None, None, None, None, name not in DYNAMIC, True)
+        in_force = next((value for value in levels if value is not None), DEFAULTS[name])
+        return BrokerConfig(in_force, *levels, name not in DYNAMIC, False)
+
+    def set_broker_configs(self, broker_id: int | None, values: Mapping[str, str | None]) -> dict[str, str]:
+        self._ask_controller()
+        if broker_id is not None:
+            self._ask_broker(broker_id)
+        refused = {name: why for name, why in self.world.refused_configs.items() if name in values}
+        refused |= {
+            name: f"InvalidRequestError: Cannot update these configs dynamically: {name}" for name in values.keys() - DYNAMIC
+        }
+        with self.world.act("set_broker_configs"):
+            found = self.world.configs.setdefault(broker_id, {})
+            for name, value in values.items():
+                if name not in refused:
+                    found.pop(name, None)
+                    if value is not None:
+                        found[name] = value
+        return refused
+
     def throttled_replicas(self, topics: Iterable[str]) -> dict[str, ThrottledReplicas]:
         self._ask()
         return {topic: self.world.lists[topic] for topic in topics if topic in self.world.lists}
@@ -314,12 +366,18 @@ class FakeKafka:
 
     def _ask_controller(self) -> None:
         self._ask()
-        if self.world.are_controllers_away:
+        if not self.world.has_quorum:
             raise Unreachable("no controller answers")
 
     def _ask_broker(self, broker_id: int) -> None:
         if not self.world.answers(broker_id):
             raise Unreachable(f"broker {broker_id} doesn't answer")
+
+
+def _quorum_replica(node_id: int, caught_up_at: datetime) -> QuorumReplica:
+    return QuorumReplica(
+        id=node_id, log_end_offset=int(caught_up_at.timestamp()), last_fetch_at=caught_up_at, last_caught_up_at=caught_up_at
+    )
 
 
 def _conforms(world: World) -> Kafka:

@@ -1,11 +1,22 @@
 """`protocols.Kubernetes` on a `World`."""
 
 from collections.abc import Mapping
+from typing import Any
 
 from kafka_runbooks.clients.errors import Conflict, Refused, Unreachable
 from kafka_runbooks.clients.protocols import Kubernetes, Record
-from kafka_runbooks.models.kubernetes import BrokerPod, Claim, LastStart, Node, StatefulSet
-from tests.fakes.world import World, WorldPod
+from kafka_runbooks.models.kubernetes import (
+    BrokerPod,
+    Claim,
+    ControllerPod,
+    DisruptionBudget,
+    FileChanges,
+    LastStart,
+    Node,
+    StatefulSet,
+)
+from tests.fakes.kafka import DYNAMIC, SENSITIVE
+from tests.fakes.world import World, WorldNode, WorldPod
 
 CONFIG_MAP_BYTES = 1_048_576
 ANNOTATIONS_BYTES = 262_144
@@ -21,23 +32,41 @@ class FakeKubernetes:
         return tuple(self._pod(pod) for _, pod in sorted(self.world.pods.items()))
 
     def _pod(self, pod: WorldPod) -> BrokerPod:
-        world = self.world
         return BrokerPod(
-            name=pod.name,
-            uid=pod.uid,
+            **self._common(pod),
             broker_id=pod.broker_id,
             map=pod.map,
-            stateful_set=pod.stateful_set,
             claims=pod.claims,
-            node=pod.node,
-            scheduled_at=pod.scheduled_at,
-            pod_ip="10.0.0.1" if pod.has_started else None,
-            phase="Running" if pod.has_started else "Pending",
-            is_ready=world.is_ready(pod),
-            is_terminating=pod.is_terminating,
-            why_pending=None if pod.node else self._why_pending(pod),
+            is_ready=self.world.is_ready(pod),
             force_ready=pod.force_ready,
         )
+
+    def controller_pods(self) -> tuple[ControllerPod, ...]:
+        self._ask()
+        self.world.look()
+        return tuple(
+            ControllerPod(**self._common(pod), node_id=pod.broker_id, is_ready=self.world.runs(pod))
+            for _, pod in sorted(self.world.controllers.items())
+        )
+
+    def _common(self, pod: WorldPod) -> dict[str, Any]:
+        """Of every pod."""
+        stuck = self.world.why_stuck(pod) if pod.node and pod.started_at is None else None
+        return {
+            "name": pod.name,
+            "uid": pod.uid,
+            "stateful_set": pod.stateful_set,
+            "node": pod.node,
+            "scheduled_at": pod.scheduled_at,
+            "pod_ip": "10.0.0.1" if pod.started_at else None,
+            "phase": "Running" if pod.started_at else "Pending",
+            "is_terminating": pod.is_terminating,
+            "why_pending": stuck if pod.node else self._why_pending(pod),
+            "revision": pod.revision,
+            "started_at": None if pod.broker_id in self.world.killed else pod.started_at,
+            "restarts": pod.restarts,
+            "stuck": stuck and f"kafka: {stuck}",
+        }
 
     def _why_pending(self, pod: WorldPod) -> str:
         bound_to = self.world.claims[pod.claims[0]].node
@@ -58,6 +87,8 @@ class FakeKubernetes:
                 first_ordinal=self.world.first_ordinal,
                 claim_templates=self.world.claim_templates,
                 deletes_claims=self.world.deletes_claims,
+                update_revision=self.world.revision(name),
+                update_strategy=self.world.update_strategies.get(name, "OnDelete"),
             )
             for name, replicas in sorted(self.world.stateful_sets.items())
         )
@@ -77,6 +108,36 @@ class FakeKubernetes:
         self._ask()
         return dict(self.world.last_starts)
 
+    def file_changes(self) -> dict[str, FileChanges]:
+        self._ask()
+        now = self.world.file
+        return {
+            name: FileChanges(
+                pod_uid=pod.uid,
+                started_at=pod.started_at,
+                changed={
+                    key: now.get(key) if key in DYNAMIC and key not in SENSITIVE else None
+                    for key in sorted(now.keys() | pod.file.keys())
+                    if now.get(key) != pod.file.get(key)
+                },
+            )
+            for name, pod in sorted(self.world.pods.items())
+            if pod.started_at is not None and pod.broker_id not in self.world.killed
+        }
+
+    def disruption_budgets(self) -> tuple[DisruptionBudget, ...]:
+        """One for each StatefulSet, `maxUnavailable: 1`, as deployed."""
+        self._ask()
+        ready: dict[str, list[bool]] = {}
+        for pod in self.world.pods.values():
+            ready.setdefault(pod.stateful_set, []).append(self.world.is_ready(pod))
+        for pod in self.world.controllers.values():
+            ready.setdefault(pod.stateful_set, []).append(self.world.runs(pod))
+        return tuple(
+            DisruptionBudget(name=name, selected_pods=len(found), allowed_disruptions=max(0, 1 - found.count(False)))
+            for name, found in sorted(ready.items())
+        )
+
     def nodes(self) -> tuple[Node, ...]:
         self._ask()
         return tuple(
@@ -93,6 +154,7 @@ class FakeKubernetes:
                 broker_id=node.broker_id,
                 machine=node.machine,
                 created_at=node.created_at,
+                taints=(*node.taints, *_taints(node)),
             )
             for node in self.world.nodes.values()
         )
@@ -124,13 +186,13 @@ class FakeKubernetes:
     def delete_pod(self, name: str, uid: str, *, force: bool) -> None:
         self._ask()
         with self.world.act("delete_pod"):
-            pod = self.world.pods.get(name)
+            pod = self.world.pods.get(name) or self.world.controllers.get(name)
             if pod is None:
                 return
             if pod.uid != uid:
                 raise Conflict(f"pod {name} is another one by now")
             if force or pod.node is None or self.world.nodes[pod.node].is_ready:
-                self.world.remove_pod(pod)
+                self.world.end_pod(pod, is_killed=force)
             else:
                 pod.is_terminating = True
 
@@ -209,6 +271,12 @@ class FakeKubernetes:
     def _ask(self) -> None:
         if self.world.is_kubernetes_away:
             raise Unreachable("the Kubernetes API doesn't answer")
+
+
+def _taints(node: WorldNode) -> tuple[str, ...]:
+    """Those that Kubernetes sets by a node's state."""
+    away = () if node.is_ready else ("node.kubernetes.io/unreachable",)
+    return (*away, *(("node.kubernetes.io/unschedulable",) if node.is_cordoned else ()))
 
 
 def _conforms(world: World) -> Kubernetes:

@@ -15,7 +15,14 @@ somewhere without waiting. What the real parts do is kept where a runbook depend
   (`lose_node(..., noticed_after=...)`); a pod is Ready some probes after its broker is in sync (`readiness_lag`);
 - a reassignment ends when everything that arrives is in sync; leadership returns only by preferred election;
 - a reassignment isn't cancelled where only arriving replicas are in sync (Kafka would need an unclean election);
-- a record is replaced only in the version that was read (optimistic locking).
+- a record is replaced only in the version that was read (optimistic locking);
+- a pod that is deleted stops in `shutdown_steps`, at the first of which a broker's leaders and places in ISRs go to others; a new
+  one of the template as it is then comes to the same claims, and takes `start_steps`; after an unclean stop its broker recovers
+  its logs for `recovery_steps` before it serves;
+- a pod stays where it gets `stuck`, by its name or by its template's revision;
+- a broker reads its properties file (`file`) at its start only; what is set dynamically outlives every start;
+- controllers (`World(controllers=3)`) have an active one by majority, and another when it goes; one that is back lags for
+  `controller_catch_up_steps`; without a majority nothing is answered that needs a controller.
 """
 
 from collections.abc import Callable, Iterator
@@ -44,6 +51,8 @@ class WorldNode:
     broker_id: int | None = None
     machine: Machine = field(default_factory=Machine)
     created_at: datetime | None = None
+    taints: tuple[str, ...] = ()
+    """Beside those that follow from its state."""
 
 
 @dataclass
@@ -64,10 +73,23 @@ class WorldPod:
     stateful_set: str
     map: str
     broker_id: int
+    """A controller's is its node id."""
     claims: tuple[str, ...]
+    revision: str
     node: str | None = None
     scheduled_at: datetime | None = None
     has_started: bool = False
+    """Kafka serves, if nothing has killed it since."""
+    started_at: datetime | None = None
+    """When its Kafka process started, which may not serve yet."""
+    starts_in: int = 0
+    """Steps until it serves, of which the last `recovers_in` are its logs' recovery."""
+    recovers_in: int = 0
+    restarts: int = 0
+    file: dict[str, str] = field(default_factory=dict)
+    """The properties that it was started with."""
+    ends_in: int | None = None
+    """Steps until it has stopped, since it was deleted."""
     in_sync_steps: int = 0
     is_terminating: bool = False
     force_ready: str | None = None
@@ -97,6 +119,7 @@ class World:
         advance_at_look: bool = True,
         step_s: float = 1.0,
         link_bytes_per_s: int = 10 * MEGABYTE,
+        controllers: int = 0,
     ) -> None:
         self.now = datetime(2026, 1, 1, tzinfo=UTC)
         self.advance_at_look = advance_at_look
@@ -171,6 +194,35 @@ class World:
         """By so many looks the brokers' metadata are behind the controller, which alone knows reassignments at once."""
         self.not_elected: set[TopicPartition] = set()
         """Partitions that the controller leaves without a leader, once theirs is gone, until somebody asks for an unclean one."""
+        self.shutdown_steps = 0
+        """Of a controlled shutdown; 0: a pod that is deleted has stopped at once."""
+        self.start_steps = 0
+        """More steps than one that a pod needs from its node to its serving."""
+        self.recovery_steps = 0
+        """How long a broker recovers its logs after an unclean stop."""
+        self.unclean: set[str] = set()
+        """Pods whose broker has stopped without closing its logs, and hasn't started since."""
+        self.stuck: dict[str, str] = {}
+        """Pod, or revision of a template -> why Kafka's container doesn't start."""
+        self.revisions: dict[str, str] = {}
+        """StatefulSet -> its template's revision."""
+        self.update_strategies: dict[str, str] = {}
+        """Of StatefulSets that are not `OnDelete`."""
+        self.file: dict[str, str] = {"num.io.threads": "8", "log.dirs": "/data/kafka"}
+        """Every broker's properties file as it is mounted now."""
+        self.configs: dict[int | None, dict[str, str]] = {}
+        """Set dynamically on a broker, or (None) for all."""
+        self.refused_configs: dict[str, str] = {}
+        """Name -> why Kafka refuses to set it."""
+        self.controllers: dict[str, WorldPod] = {}
+        """Pods of KRaft controllers; none: there is a quorum that never changes."""
+        self.active_controller = 1
+        self.controller_epoch = 1
+        self.controller_catch_up_steps = 0
+        self.caught_up_at: dict[int, datetime] = {}
+        """Controller -> when it last had everything that the active one has."""
+        self._controllers_back: dict[str, int] = {}
+        """Controllers that have started again -> steps until they have caught up."""
         self.is_kafka_away = False
         self.is_kubernetes_away = False
         self.acts: list[str] = []
@@ -184,6 +236,8 @@ class World:
                 self.add_node(f"node-{map_name}-{zone[-1]}", zone, map_name)
                 name = f"{map_name}-{ordinal}"
                 self._create_pod(name, map_name, map_name, next(ids))
+        for ordinal in range(controllers):
+            self._create_controller(ordinal, zones[ordinal % len(zones)])
         self.advance()
 
     # what a test does to the world
@@ -228,7 +282,7 @@ class World:
         node = self.nodes[name]
         node.is_ready, node.not_ready_since = True, None
         for pod in self.pods_on(name):
-            pod.has_started = False
+            self._stop_process(pod)
             if pod.is_terminating:
                 self.remove_pod(pod)
         self.settle()
@@ -248,7 +302,7 @@ class World:
         for claim in self.claims.values():
             claim.is_lost = claim.is_lost or claim.node == name
         for pod in self.pods_on(name):
-            pod.has_started = False
+            self._stop_process(pod)
         self.settle()
 
     def register_again(self, name: str) -> None:
@@ -260,11 +314,25 @@ class World:
     def kill_broker(self, broker_id: int) -> None:
         """The process is down and stays down; pod, node and disk remain."""
         self.killed.add(broker_id)
+        pod = self.pod_of(broker_id)
+        if pod is not None:
+            self.unclean.add(pod.name)
         self.settle()
 
     def revive_broker(self, broker_id: int) -> None:
+        """The kubelet starts the process again, in the same pod."""
+        pod = self.pod_of(broker_id)
         self.killed.discard(broker_id)
+        if pod is not None and pod.started_at is not None:
+            pod.restarts += 1
+            self._start_process(pod)
         self.settle()
+
+    def change_template(self, stateful_set: str) -> str:
+        """A new template, such as an image: pods that are made from now on have its revision, which is returned."""
+        number = int(self.revision(stateful_set).rsplit("-", 1)[1])
+        self.revisions[stateful_set] = f"{stateful_set}-{number + 1}"
+        return self.revisions[stateful_set]
 
     def lose_reassignments(self) -> None:
         """A controller failover that loses what was in progress: as if every reassignment had been cancelled."""
@@ -333,11 +401,11 @@ class World:
         for _ in range(steps):
             self.now += timedelta(seconds=self.step_s)
             self._notice()
+            self._end()
             self._schedule()
-            for pod in self.pods.values():
-                if self._can_start(pod):
-                    pod.has_started = True
-                    self._record_start(pod)
+            for pod in [*self.pods.values(), *self.controllers.values()]:
+                self._start(pod)
+            self._lead()
             self._copy()
             self.settle()
             for pod in self.pods.values():
@@ -357,9 +425,32 @@ class World:
     def _rate(self, broker_id: int, direction: Direction) -> int | None:
         return self.rates.get(broker_id, ThrottleRates()).over(self.inherited_rates).of(direction)
 
+    def revision(self, stateful_set: str) -> str:
+        """Of the template as it is now."""
+        return self.revisions.get(stateful_set, f"{stateful_set}-1")
+
+    @property
+    def has_quorum(self) -> bool:
+        """Whether a controller leads: a majority of them is up."""
+        up = sum(1 for pod in self.controllers.values() if self.runs(pod))
+        return not self.are_controllers_away and (not self.controllers or 2 * up > len(self.controllers))
+
+    def is_active(self, node_id: int) -> bool:
+        return self.has_quorum and node_id == self.active_controller
+
+    def why_stuck(self, pod: WorldPod) -> str | None:
+        return self.stuck.get(pod.name) or self.stuck.get(pod.revision)
+
+    def runs(self, pod: WorldPod) -> bool:
+        """Kafka serves in this pod, as far as pod and node go."""
+        return pod.has_started and self.is_on_node(pod)
+
+    def is_on_node(self, pod: WorldPod) -> bool:
+        return pod.node in self.nodes and self.nodes[pod.node].is_ready
+
     def is_up(self, broker_id: int) -> bool:
         pod = self.pod_of(broker_id)
-        return pod is not None and self._runs(pod) and broker_id not in self.killed
+        return pod is not None and self.runs(pod) and broker_id not in self.killed
 
     def answers(self, broker_id: int) -> bool:
         return self.is_up(broker_id) and broker_id not in self.silent
@@ -374,7 +465,7 @@ class World:
         return next((pod for pod in self.pods.values() if pod.broker_id == broker_id), None)
 
     def pods_on(self, node: str) -> list[WorldPod]:
-        return [pod for pod in self.pods.values() if pod.node == node]
+        return [pod for pod in [*self.pods.values(), *self.controllers.values()] if pod.node == node]
 
     def disk_of(self, broker_id: int) -> dict[TopicPartition, int] | None:
         pod = self.pod_of(broker_id)
@@ -399,8 +490,23 @@ class World:
         self.acts.append(name)
         self.after_act(name)
 
+    def end_pod(self, pod: WorldPod, *, is_killed: bool) -> None:
+        """The kubelet ends a pod that was deleted: after its controlled shutdown, unless it is killed."""
+        runs = self.runs(pod) and pod.broker_id not in self.killed
+        if not is_killed and runs and self.shutdown_steps:
+            pod.is_terminating = True
+            pod.ends_in = self.shutdown_steps if pod.ends_in is None else pod.ends_in
+            return
+        if pod.name in self.pods and (is_killed or not runs) and pod.started_at is not None:
+            self.unclean.add(pod.name)
+        self.remove_pod(pod)
+
     def remove_pod(self, pod: WorldPod) -> None:
         """The pod ends, its terminating claim too (nothing uses it any more), and the StatefulSet makes both anew."""
+        if pod.name in self.controllers:
+            made = replace(_anew(pod), uid=self.new_uid(), revision=self.revision(pod.stateful_set), scheduled_at=self.now)
+            self.controllers[pod.name] = made
+            return
         del self.pods[pod.name]
         for claim in [self.claims[name] for name in pod.claims]:
             if claim.is_terminating:
@@ -428,13 +534,18 @@ class World:
 
     def settle(self) -> None:
         """Bring ISRs, leaders and reassignments to where they must be now that brokers went, came or copied."""
+        shutting_down = {
+            pod.broker_id for pod in self.pods.values() if pod.ends_in is not None and pod.ends_in < self.shutdown_steps
+        }
         for name, partition in list(self.partitions.items()):
             up = {
                 broker_id
                 for broker_id in partition.replicas
                 if self.is_up(broker_id) and name not in self.failed_replicas.get(broker_id, ())
             }
-            whole = {broker_id for broker_id in up if (self.disk_of(broker_id) or {}).get(name, -1) >= partition.size_bytes}
+            # One that shuts down has told the controller, which takes it out of the ISRs where others are in them.
+            stays = up - shutting_down
+            whole = {broker_id for broker_id in stays if (self.disk_of(broker_id) or {}).get(name, -1) >= partition.size_bytes}
             partition.in_sync = partition.in_sync & whole or partition.in_sync
             self._elect(partition, up)
             if name in self.not_elected and (partition.leader is None or not (self.disk_of(partition.leader) or {}).get(name)):
@@ -486,8 +597,77 @@ class World:
         self.stateful_sets[stateful_set] = max(ordinal + 1 - self.first_ordinal, self.stateful_sets.get(stateful_set, 0))
         for claim in claims:
             self.claims.setdefault(claim, WorldClaim(claim, self.new_uid()))
-        self.pods[name] = WorldPod(name, self.new_uid(), stateful_set, map_name, broker_id, claims)
+        self.pods[name] = WorldPod(name, self.new_uid(), stateful_set, map_name, broker_id, claims, self.revision(stateful_set))
         self._schedule()
+
+    def _create_controller(self, ordinal: int, zone: str) -> None:
+        name, node = f"controller-{ordinal}", f"node-controller-{ordinal}"
+        self.add_node(node, zone, "controllers")
+        self.stateful_sets["controller"] = ordinal + 1
+        self.controllers[name] = WorldPod(
+            name, self.new_uid(), "controller", "", ordinal + 1, (), self.revision("controller"), node, self.now
+        )
+
+    def _end(self) -> None:
+        for pod in [*self.pods.values(), *self.controllers.values()]:
+            if pod.ends_in is not None and self.is_on_node(pod):
+                pod.ends_in -= 1
+                if pod.ends_in <= 0:
+                    self.remove_pod(pod)
+
+    def _start(self, pod: WorldPod) -> None:
+        """A step of a pod on its way to serving."""
+        if not self._can_start(pod):
+            return
+        if pod.has_started:
+            self._serve(pod)
+            return
+        if pod.started_at is None:
+            if self.why_stuck(pod) is not None:
+                return
+            self._start_process(pod)
+        else:
+            pod.starts_in -= 1
+            pod.recovers_in = min(pod.recovers_in, pod.starts_in)
+        if pod.starts_in <= 0:
+            self._serve(pod)
+
+    def _stop_process(self, pod: WorldPod) -> None:
+        """Its power went; the kubelet starts it again once it can."""
+        if pod.started_at is not None:
+            pod.has_started, pod.started_at, pod.restarts = False, None, pod.restarts + 1
+            self.unclean.add(pod.name)
+
+    def _start_process(self, pod: WorldPod) -> None:
+        """Kafka's process starts in its container: it reads its file, and recovers its logs if they weren't closed."""
+        pod.started_at, pod.file, pod.has_started = self.now, dict(self.file), False
+        pod.recovers_in = self.recovery_steps if pod.name in self.unclean and self.disk_of(pod.broker_id) else 0
+        self.unclean.discard(pod.name)
+        pod.starts_in = self.start_steps + pod.recovers_in
+        if pod.starts_in <= 0:
+            self._serve(pod)
+
+    def _serve(self, pod: WorldPod) -> None:
+        is_new, pod.has_started, pod.starts_in, pod.recovers_in = not pod.has_started, True, 0, 0
+        if pod.name in self.pods:
+            self._record_start(pod)
+        elif is_new and self.caught_up_at:
+            self._controllers_back[pod.name] = self.controller_catch_up_steps
+
+    def _lead(self) -> None:
+        """Controllers catch up, and choose the active one out of those that have."""
+        up = {pod.broker_id: pod for pod in self.controllers.values() if self.runs(pod)}
+        for pod in up.values():
+            left = self._controllers_back.get(pod.name, 0)
+            if left > 0:
+                self._controllers_back[pod.name] = left - 1
+            elif self.has_quorum:
+                self._controllers_back.pop(pod.name, None)
+                self.caught_up_at[pod.broker_id] = self.now
+        if self.has_quorum and up and self.active_controller not in up:
+            self.active_controller = max(up, key=lambda node_id: (self.caught_up_at.get(node_id, self.now), -node_id))
+            self.controller_epoch += 1
+            self.caught_up_at[self.active_controller] = self.now
 
     def _schedule(self) -> None:
         for pod in self.pods.values():
@@ -520,16 +700,12 @@ class World:
         return min(fit, key=lambda node: (node.zone not in zones, node.name), default=None)
 
     def _can_start(self, pod: WorldPod) -> bool:
-        is_on_node = pod.node is not None and self.nodes[pod.node].is_ready
-        return is_on_node and not any(self.claims[name].is_lost for name in pod.claims)
+        return self.is_on_node(pod) and pod.ends_in is None and not any(self.claims[name].is_lost for name in pod.claims)
 
     def _record_start(self, pod: WorldPod) -> None:
         node = self.nodes[pod.node or ""]
         self.registered_racks[pod.broker_id] = node.zone
         self.last_starts[pod.name] = LastStart(rack=node.zone, node=node.name, node_uid=node.uid, machine=node.machine)
-
-    def _runs(self, pod: WorldPod) -> bool:
-        return pod.has_started and pod.node is not None and self.nodes[pod.node].is_ready
 
     def _copy(self) -> None:
         """One step of replication: each link and each throttle (KIP-73) gives what it has for that long."""
@@ -559,6 +735,13 @@ class World:
                 disk[name] = disk.get(name, 0) + copied
                 for budget, key in limits:
                     budget[key] -= copied
+
+
+def _anew(pod: WorldPod) -> WorldPod:
+    """Its successor before it has started, at the same place."""
+    return WorldPod(
+        pod.name, pod.uid, pod.stateful_set, pod.map, pod.broker_id, pod.claims, pod.revision, pod.node, pod.scheduled_at
+    )
 
 
 def _lists(entries: str, partition: int, broker_id: int) -> bool:

@@ -6,12 +6,13 @@ from typing import NamedTuple
 
 from confluent_kafka import ElectionType
 
-from kafka_runbooks.clients.errors import Unreachable
+from kafka_runbooks.clients.errors import ClientError, Unreachable
 from kafka_runbooks.clients.kafka.answers import Metadata
-from kafka_runbooks.clients.kafka.configs import BrokerValues, Configs, until
+from kafka_runbooks.clients.kafka.configs import Configs, until
 from kafka_runbooks.clients.kafka.confluent import ConfluentAdmin
 from kafka_runbooks.clients.kafka.kafka_python import KafkaPythonAdmin
 from kafka_runbooks.models.cluster import (
+    BrokerConfig,
     BrokerRates,
     ClusterSnapshot,
     LogDirectory,
@@ -124,16 +125,16 @@ class KafkaAdmin:
 
     def rates(self, broker_ids: Iterable[int]) -> dict[int, BrokerRates]:
         found = self._configs.of_brokers(broker_ids, RATES)
-        return {broker_id: _both_rates(values) for broker_id, values in found.items() if isinstance(values, BrokerValues)}
+        return {broker_id: _both_rates(values) for broker_id, values in found.items() if isinstance(values, dict)}
 
     def throttle_rates(self, broker_ids: Iterable[int]) -> dict[int, ThrottleRates]:
-        return {broker_id: _rates(values.own) for broker_id, values in self._values_of(broker_ids, RATES).items()}
+        return {broker_id: _both_rates(values).own for broker_id, values in self._values_of(broker_ids, RATES).items()}
 
-    def _values_of(self, broker_ids: Iterable[int], keys: Sequence[str]) -> dict[int, BrokerValues]:
+    def _values_of(self, broker_ids: Iterable[int], keys: Sequence[str]) -> dict[int, dict[str, BrokerConfig]]:
         """Raises for a broker that doesn't answer."""
         found = {}
         for broker_id, values in self._configs.of_brokers(broker_ids, keys).items():
-            if not isinstance(values, BrokerValues):
+            if not isinstance(values, dict):
                 raise values
             found[broker_id] = values
         return found
@@ -143,6 +144,36 @@ class KafkaAdmin:
         self._configs.alter_broker(broker_id, {key: str(value) if value is not None else None for key, value in wanted.items()})
         if not until(lambda: self.throttle_rates([broker_id])[broker_id] == rates, APPLY_TIMEOUT_SECONDS, APPLY_POLL_SECONDS):
             raise Unreachable(f"broker {broker_id} accepted new throttle rates but doesn't report them")
+
+    def broker_configs(
+        self, broker_ids: Iterable[int], names: Collection[str] | None = None
+    ) -> dict[int, dict[str, BrokerConfig]]:
+        found = self._configs.of_brokers(broker_ids, names)
+        return {broker_id: configs for broker_id, configs in found.items() if isinstance(configs, dict)}
+
+    def set_broker_configs(self, broker_id: int | None, values: Mapping[str, str | None]) -> dict[str, str]:
+        if not values:
+            return {}
+        refused = self._configs.alter_broker_each(broker_id, values)
+        wanted = {name: value for name, value in values.items() if name not in refused}
+        waiting = {broker_id} if broker_id is not None else set(self._kafka_python.known_broker_ids())
+
+        def applied() -> bool:
+            found = self._configs.of_brokers(waiting, list(wanted))
+            # For all: nobody reads from one that is down or silent.
+            waiting.difference_update(
+                one
+                for one, configs in found.items()
+                if _reports(configs, wanted, is_own=broker_id is not None)
+                or (broker_id is None and isinstance(configs, Unreachable))
+            )
+            return not waiting
+
+        if wanted and not until(applied, APPLY_TIMEOUT_SECONDS, APPLY_POLL_SECONDS):
+            raise Unreachable(
+                f"broker {', '.join(map(str, sorted(waiting)))} doesn't report what it accepted: {', '.join(wanted)}"
+            )
+        return refused
 
     def throttled_replicas(self, topics: Iterable[str]) -> dict[str, ThrottledReplicas]:
         found = self._configs.of_topics(sorted(topics), (LEADER_REPLICAS, FOLLOWER_REPLICAS))
@@ -186,7 +217,7 @@ class KafkaAdmin:
 
     def log_directory_cordons(self, broker_ids: Iterable[int]) -> dict[int, str | None]:
         return {
-            broker_id: found.own.get(CORDONED_LOG_DIRECTORIES, "") if CORDONED_LOG_DIRECTORIES in found.known else None
+            broker_id: found[CORDONED_LOG_DIRECTORIES].own or "" if CORDONED_LOG_DIRECTORIES in found else None
             for broker_id, found in self._values_of(broker_ids, (CORDONED_LOG_DIRECTORIES,)).items()
         }
 
@@ -211,15 +242,25 @@ def _volumes(directories: Iterable[LogDirectory]) -> list[tuple[int, int]]:
     return known if len(known) == len(found) else []
 
 
-def _both_rates(values: BrokerValues) -> BrokerRates:
-    return BrokerRates(_rates(values.own), _rates(values.inherited))
+def _both_rates(values: Mapping[str, BrokerConfig]) -> BrokerRates:
+    own = {key: value.own for key, value in values.items()}
+    inherited = {key: value.in_file if value.for_all is None else value.for_all for key, value in values.items()}
+    return BrokerRates(_rates(own), _rates(inherited))
 
 
-def _rates(values: Mapping[str, str]) -> ThrottleRates:
+def _rates(values: Mapping[str, str | None]) -> ThrottleRates:
     leader, follower = values.get(LEADER_RATE), values.get(FOLLOWER_RATE)
     return ThrottleRates(
         leader_bytes_per_s=int(leader) if leader else None, follower_bytes_per_s=int(follower) if follower else None
     )
+
+
+def _reports(found: Mapping[str, BrokerConfig] | ClientError, wanted: Mapping[str, str | None], *, is_own: bool) -> bool:
+    """Whether a broker has these values, set on itself or for all; what is secret can't be told."""
+    if isinstance(found, ClientError):
+        return False
+    known = {name: one.own if is_own else one.for_all for name, one in found.items() if not one.is_sensitive}
+    return all(known[name] == value for name, value in wanted.items() if name in known)
 
 
 def _throttled_replicas(values: Mapping[str, str | None]) -> ThrottledReplicas:

@@ -1,4 +1,4 @@
-"""Dynamic configurations: topics' from any broker, a broker's own from itself; only the keys that are asked for.
+"""Configurations: topics' from any broker, a broker's own from itself; only the keys that are asked for.
 
 Not all keys of a resource, since a broker has some hundred: on 300 brokers their answers would cost more than all else of a look.
 What is set is read back from the brokers, for the controller answers before they have applied it.
@@ -6,7 +6,7 @@ What is set is read back from the brokers, for the controller answers before the
 
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 from kafka.admin import AlterConfigOp, ConfigResourceType
 from kafka.errors import NoError, UnknownTopicOrPartitionError, for_code
@@ -15,26 +15,11 @@ from kafka.protocol.admin import DescribeConfigsRequest, IncrementalAlterConfigs
 from kafka_runbooks.clients.errors import ClientError, Refused, Unreachable
 from kafka_runbooks.clients.kafka.kafka_python import BROKER_SECONDS, CONTROLLER_SECONDS, KafkaPythonAdmin
 from kafka_runbooks.clients.kafka.refusals import is_refusal
+from kafka_runbooks.models.cluster import BrokerConfig
 
 TOPICS_PER_REQUEST = 200
-OWN_SOURCE = 2
-"""Of a configuration value: set dynamically on this broker (`ConfigSource` of DescribeConfigs)."""
-INHERITED_SOURCES = (3, 4)
-"""Dynamic for the whole cluster, and the broker's file."""
-
-
-class BrokerValues(NamedTuple):
-    """Some keys of one broker; those that have no value at a level are left out.
-
-    Attributes:
-        own: set dynamically on the broker itself.
-        inherited: what holds where it has none of its own: set for the whole cluster, else in its file.
-        known: the keys that this version of Kafka has.
-    """
-
-    own: Mapping[str, str]
-    inherited: Mapping[str, str]
-    known: frozenset[str]
+OWN, FOR_ALL, IN_FILE = 2, 3, 4
+"""Where a value is set: dynamically on the broker or for the whole cluster, in its file (`ConfigSource` of DescribeConfigs)."""
 
 
 class Configs:
@@ -63,29 +48,45 @@ class Configs:
             found[broker_id] = answer if isinstance(answer, Unreachable) else _values(answer)
         return found
 
-    def of_brokers(self, broker_ids: Iterable[int], keys: Sequence[str]) -> dict[int, BrokerValues | ClientError]:
-        """Each broker's values, all asked at once, or why one can't be had: it is down, unknown or silent, or refuses."""
+    def of_brokers(
+        self, broker_ids: Iterable[int], keys: Collection[str] | None
+    ) -> dict[int, dict[str, BrokerConfig] | ClientError]:
+        """These keys of each broker that it knows, or (None) all; asked at once. Or why one can't be had: it is down, unknown or
+        silent, or refuses."""
         requests = {broker_id: _describe_broker(broker_id, keys) for broker_id in sorted(set(broker_ids))}
         found = self._admin.ask_each("configs", requests, BROKER_SECONDS)
         return {
-            broker_id: answer if isinstance(answer, ClientError) else _broker_values(broker_id, answer)
+            broker_id: answer if isinstance(answer, ClientError) else _broker_configs(broker_id, answer)
             for broker_id, answer in found.items()
         }
 
-    def alter_broker(self, broker_id: int, changes: Mapping[str, str | None]) -> None:
-        """Change a broker's dynamic values; None deletes a key.
+    def alter_broker(self, broker_id: int | None, changes: Mapping[str, str | None]) -> None:
+        """Change the dynamic values of a broker, or (None) those for the whole cluster; None deletes a key.
 
         Raises:
-            Refused: the broker rejects the change.
-            Unreachable: it doesn't answer.
+            Refused: Kafka rejects the change, all of it.
+            Unreachable: the broker doesn't answer.
         """
-        what = f"configs of broker {broker_id}"
-        request = _alter({(ConfigResourceType.BROKER, str(broker_id)): changes})
-        answer = self._admin.ask(what, request, broker_id, BROKER_SECONDS)
+        what = "configs for all brokers" if broker_id is None else f"configs of broker {broker_id}"
+        request = _alter({(ConfigResourceType.BROKER, "" if broker_id is None else str(broker_id)): changes})
+        if broker_id is None:
+            answer, _ = self._admin.ask_any(what, lambda: request, CONTROLLER_SECONDS, error_of=lambda _: 0)
+        else:
+            answer = self._admin.ask(what, request, broker_id, BROKER_SECONDS)
         errors = [_error(what, result) for result in answer.responses]
         for error in errors or [Unreachable(f"{what}: the answer doesn't mention it")]:
             if error is not None:
                 raise error
+
+    def alter_broker_each(self, broker_id: int | None, changes: Mapping[str, str | None]) -> dict[str, str]:
+        """The same; where Kafka rejects it, each key by itself, since one makes it reject all. Returns the refused keys."""
+        try:
+            self.alter_broker(broker_id, changes)
+        except Refused as refused:
+            if len(changes) == 1:
+                return dict.fromkeys(changes, str(refused))
+            return {key: why for one in changes.items() for key, why in self.alter_broker_each(broker_id, dict([one])).items()}
+        return {}
 
     def alter_topics(self, changes: Mapping[str, Mapping[str, str | None]]) -> dict[str, str]:
         """Change topics' values; None deletes a key. Returns the topics that were not changed, with the reason.
@@ -130,28 +131,32 @@ def _describe_topics(topics: Collection[str], keys: Sequence[str]) -> DescribeCo
     return DescribeConfigsRequest(resources=resources, include_synonyms=False)
 
 
-def _describe_broker(broker_id: int, keys: Sequence[str]) -> DescribeConfigsRequest:
+def _describe_broker(broker_id: int, keys: Collection[str] | None) -> DescribeConfigsRequest:
     resource = DescribeConfigsRequest.DescribeConfigsResource(
-        resource_type=ConfigResourceType.BROKER, resource_name=str(broker_id), configuration_keys=list(keys)
+        resource_type=ConfigResourceType.BROKER,
+        resource_name=str(broker_id),
+        configuration_keys=None if keys is None else list(keys),
     )
     return DescribeConfigsRequest(resources=[resource], include_synonyms=True)
 
 
-def _broker_values(broker_id: int, answer: Any) -> BrokerValues | ClientError:
-    own: dict[str, str] = {}
-    inherited: dict[str, str] = {}
-    known = set()
+def _broker_configs(broker_id: int, answer: Any) -> dict[str, BrokerConfig] | ClientError:
+    found = {}
     for result in answer.results:
         if error := _error(f"configs of broker {broker_id}", result):
             return error
         for config in result.configs:
-            known.add(config.name)
-            # Kafka lists every level at which a key is set, highest first.
-            levels = [(one.source, one.value) for one in config.synonyms or () if one.value is not None]
-            for found, sources in ((own, (OWN_SOURCE,)), (inherited, INHERITED_SOURCES)):
-                if values := [value for source, value in levels if source in sources]:
-                    found[config.name] = values[0]
-    return BrokerValues(own, inherited, frozenset(known))
+            # Kafka lists every level at which a key is set, and other keys that mean the same in another unit.
+            levels = {one.source: one.value for one in config.synonyms or () if one.name == config.name}
+            found[config.name] = BrokerConfig(
+                in_force=config.value,
+                own=levels.get(OWN),
+                for_all=levels.get(FOR_ALL),
+                in_file=levels.get(IN_FILE),
+                is_read_only=config.read_only,
+                is_sensitive=config.is_sensitive,
+            )
+    return found
 
 
 def _alter(changes: Mapping[tuple[int, str], Mapping[str, str | None]]) -> IncrementalAlterConfigsRequest:

@@ -17,7 +17,16 @@ from kafka_runbooks.clients.kubernetes import objects, register
 from kafka_runbooks.clients.kubernetes.connection import connect, mapped
 from kafka_runbooks.clients.protocols import Record
 from kafka_runbooks.models import labels
-from kafka_runbooks.models.kubernetes import BrokerPod, Claim, LastStart, Node, StatefulSet
+from kafka_runbooks.models.kubernetes import (
+    BrokerPod,
+    Claim,
+    ControllerPod,
+    DisruptionBudget,
+    FileChanges,
+    LastStart,
+    Node,
+    StatefulSet,
+)
 
 TIMEOUT_SECONDS = 10
 RECORD_KIND = f"{labels.DOMAIN}/record"
@@ -42,6 +51,10 @@ class KubernetesApi:
     def _apps(self) -> Any:
         return client.AppsV1Api(self._connected())
 
+    @property
+    def _policy(self) -> Any:
+        return client.PolicyV1Api(self._connected())
+
     def _connected(self) -> Any:
         with self._lock:
             if self._api is None:
@@ -51,18 +64,25 @@ class KubernetesApi:
 
     def broker_pods(self) -> tuple[BrokerPod, ...]:
         ids = self.broker_ids()
+        return tuple(objects.broker_pod(pod, ids) for pod in self._pods(f"{labels.MAP},{labels.ROLES}!={labels.CONTROLLER}"))
+
+    def controller_pods(self) -> tuple[ControllerPod, ...]:
+        return tuple(objects.controller_pod(pod) for pod in self._pods(f"{labels.ROLES}={labels.CONTROLLER}"))
+
+    def _pods(self, selector: str) -> list[Any]:
         with mapped("list pods"):
             found = self._core.list_namespaced_pod(
-                self._namespace, label_selector=f"{labels.CLUSTER}={self._cluster},{labels.MAP}", _request_timeout=TIMEOUT_SECONDS
+                self._namespace, label_selector=f"{labels.CLUSTER}={self._cluster},{selector}", _request_timeout=TIMEOUT_SECONDS
             )
-        return tuple(objects.broker_pod(pod, ids) for pod in sorted(found.items, key=lambda pod: pod.metadata.name))
+        return sorted(found.items, key=lambda pod: str(pod.metadata.name))
 
     def stateful_sets(self) -> tuple[StatefulSet, ...]:
         with mapped("list StatefulSets"):
             found = self._apps.list_namespaced_stateful_set(
-                self._namespace, label_selector=f"{labels.CLUSTER}={self._cluster},{labels.MAP}", _request_timeout=TIMEOUT_SECONDS
+                self._namespace, label_selector=f"{labels.CLUSTER}={self._cluster}", _request_timeout=TIMEOUT_SECONDS
             )
-        return tuple(objects.stateful_set(item) for item in sorted(found.items, key=lambda item: str(item.metadata.name)))
+        items = [item for item in found.items if {labels.MAP, labels.ROLES} & (item.metadata.labels or {}).keys()]
+        return tuple(objects.stateful_set(item) for item in sorted(items, key=lambda item: str(item.metadata.name)))
 
     def scale(self, stateful_set: StatefulSet, replicas: int) -> None:
         body = {"metadata": {"resourceVersion": stateful_set.version}, "spec": {"replicas": replicas}}
@@ -78,6 +98,14 @@ class KubernetesApi:
 
     def last_starts(self) -> dict[str, LastStart]:
         return register.last_starts(self._register())
+
+    def file_changes(self) -> dict[str, FileChanges]:
+        return register.file_changes(self._register())
+
+    def disruption_budgets(self) -> tuple[DisruptionBudget, ...]:
+        with mapped("list PodDisruptionBudgets"):
+            found = self._policy.list_namespaced_pod_disruption_budget(self._namespace, _request_timeout=TIMEOUT_SECONDS)
+        return tuple(objects.disruption_budget(item) for item in sorted(found.items, key=lambda item: str(item.metadata.name)))
 
     def _register(self) -> Mapping[str, str]:
         name = register.name_of(self._cluster)

@@ -9,9 +9,26 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from kafka_runbooks.models import labels
-from kafka_runbooks.models.kubernetes import BrokerPod, Claim, Machine, Node, StatefulSet
+from kafka_runbooks.models.kubernetes import BrokerPod, Claim, ControllerPod, DisruptionBudget, Machine, Node, StatefulSet
 
 log = logging.getLogger(__name__)
+
+REVISION = "controller-revision-hash"
+"""Kubernetes' label on a StatefulSet's pods: the revision of the template that they were made from."""
+
+
+STUCK = {
+    "CrashLoopBackOff",
+    "CreateContainerConfigError",
+    "CreateContainerError",
+    "ErrImageNeverPull",
+    "ErrImagePull",
+    "ImageInspectError",
+    "ImagePullBackOff",
+    "InvalidImageName",
+    "RunContainerError",
+}
+"""What a container waits for that doesn't pass by itself, in the kubelet's words."""
 
 
 def broker_pod(pod: Any, ids: Mapping[str, int]) -> BrokerPod:
@@ -21,33 +38,56 @@ def broker_pod(pod: Any, ids: Mapping[str, int]) -> BrokerPod:
         pod: a V1Pod.
         ids: the broker ID of each pod name, for a pod that isn't labelled yet.
     """
-    meta, spec, status = pod.metadata, pod.spec, pod.status
+    meta = pod.metadata
     label = number((meta.labels or {}).get(labels.BROKER_ID), f"pod {meta.name}: label {labels.BROKER_ID}")
-    owner = next((owner.name for owner in meta.owner_references or [] if owner.kind == "StatefulSet"), "")
-    scheduled = _condition(status.conditions, "PodScheduled")
-    ready = _condition(status.conditions, "Ready")
     return BrokerPod(
-        name=meta.name,
-        uid=meta.uid,
+        **_kafka_pod(pod),
         broker_id=label if label is not None else ids.get(meta.name),
         map=(meta.labels or {}).get(labels.MAP),
-        stateful_set=owner,
         # The StatefulSet controller names a template's volume like the template, and its claim `<template>-<pod>`.
         claims=tuple(
             volume.persistent_volume_claim.claim_name
-            for volume in spec.volumes or []
+            for volume in pod.spec.volumes or []
             if volume.persistent_volume_claim is not None
             and volume.persistent_volume_claim.claim_name == f"{volume.name}-{meta.name}"
         ),
-        node=spec.node_name,
-        scheduled_at=scheduled.last_transition_time if scheduled is not None and scheduled.status == "True" else None,
-        pod_ip=status.pod_ip,
-        phase=status.phase or "Pending",
-        is_ready=ready is not None and ready.status == "True",
-        is_terminating=meta.deletion_timestamp is not None,
-        why_pending=_why_pending(spec, status),
         force_ready=(meta.annotations or {}).get(labels.FORCE_READY),
     )
+
+
+def controller_pod(pod: Any) -> ControllerPod:
+    """The pod of a controller that is no broker, from a V1Pod. Its id is that of ordinal 0 plus its own ordinal."""
+    meta = pod.metadata
+    where = f"pod {meta.name}: annotation {labels.FIRST_CONTROLLER_ID}"
+    first = number((meta.annotations or {}).get(labels.FIRST_CONTROLLER_ID), where)
+    ordinal = meta.name.rpartition("-")[2]
+    return ControllerPod(**_kafka_pod(pod), node_id=first + int(ordinal) if first is not None and ordinal.isdecimal() else None)
+
+
+def _kafka_pod(pod: Any) -> dict[str, Any]:
+    """What every pod of Kafka's has."""
+    meta, spec, status = pod.metadata, pod.spec, pod.status
+    scheduled = _condition(status.conditions, "PodScheduled")
+    ready = _condition(status.conditions, "Ready")
+    kafka = next((one for one in status.container_statuses or [] if one.name == labels.KAFKA_CONTAINER), None)
+    running = kafka.state.running if kafka is not None and kafka.state is not None else None
+    return {
+        "name": meta.name,
+        "uid": meta.uid,
+        "stateful_set": next((owner.name for owner in meta.owner_references or [] if owner.kind == "StatefulSet"), ""),
+        "node": spec.node_name,
+        "scheduled_at": scheduled.last_transition_time if scheduled is not None and scheduled.status == "True" else None,
+        "pod_ip": status.pod_ip,
+        "phase": status.phase or "Pending",
+        "is_ready": ready is not None and ready.status == "True",
+        "is_terminating": meta.deletion_timestamp is not None,
+        "why_pending": _why_pending(spec, status),
+        "revision": (meta.labels or {}).get(REVISION),
+        "started_at": running.started_at if running is not None else None,
+        "restarts": kafka.restart_count if kafka is not None else 0,
+        "stuck": _why_stuck(status),
+        "is_controller": (meta.labels or {}).get(labels.ROLES) in (labels.CONTROLLER, labels.BROKER_AND_CONTROLLER),
+    }
 
 
 def node(found: Any) -> Node:
@@ -74,6 +114,7 @@ def node(found: Any) -> Node:
             provider_id=found.spec.provider_id or None,
         ),
         created_at=meta.creation_timestamp,
+        taints=tuple(taint.key for taint in found.spec.taints or []),
     )
 
 
@@ -107,6 +148,27 @@ def stateful_set(found: Any) -> StatefulSet:
         first_ordinal=(spec.ordinals.start or 0) if spec.ordinals else 0,
         claim_templates=tuple(template.metadata.name for template in spec.volume_claim_templates or []),
         deletes_claims=policy is not None and policy.when_scaled == "Delete",
+        update_revision=_update_revision(found),
+        update_strategy=(spec.update_strategy.type if spec.update_strategy is not None else None) or "RollingUpdate",
+    )
+
+
+def _update_revision(found: Any) -> str | None:
+    """Of the newest template, unless the StatefulSet controller hasn't observed it yet: then it is an older one's."""
+    status = found.status
+    if status is None or (status.observed_generation or 0) < (found.metadata.generation or 0):
+        return None
+    revision: str | None = status.update_revision
+    return revision
+
+
+def disruption_budget(found: Any) -> DisruptionBudget:
+    """A PodDisruptionBudget, from a V1PodDisruptionBudget. One that Kubernetes hasn't looked at yet allows none."""
+    status = found.status
+    return DisruptionBudget(
+        name=found.metadata.name,
+        selected_pods=status.expected_pods if status is not None else 0,
+        allowed_disruptions=status.disruptions_allowed if status is not None else 0,
     )
 
 
@@ -136,7 +198,7 @@ def number(text: str | None, where: str) -> int | None:
     try:
         return int(text)
     except ValueError:
-        log.warning("%s is %r, which is no broker ID", where, text)
+        log.warning("%s is %r, which is no number", where, text)
         return None
 
 
@@ -172,6 +234,17 @@ def _why_pending(spec: Any, status: Any) -> str | None:
     containers = [*(status.init_container_statuses or []), *(status.container_statuses or [])]
     waiting = (one.state.waiting for one in containers if one.state)
     return next((f"{state.reason}: {state.message or ''}".rstrip(": ") for state in waiting if state is not None), None)
+
+
+def _why_stuck(status: Any) -> str | None:
+    """The first container that waits for what doesn't come by itself, and how its last process ended."""
+    for one in [*(status.init_container_statuses or []), *(status.container_statuses or [])]:
+        waiting = one.state.waiting if one.state is not None else None
+        if waiting is not None and waiting.reason in STUCK:
+            ended = one.last_state.terminated if one.last_state is not None else None
+            last = "" if ended is None else f"; it ended with exit code {ended.exit_code} ({ended.reason})"
+            return f"{one.name}: {waiting.reason}: {waiting.message or ''}".rstrip(": ") + last
+    return None
 
 
 def _condition(conditions: Any, kind: str) -> Any:

@@ -1,19 +1,24 @@
-"""The register of brokers, one ConfigMap a cluster: pod name -> broker ID, and where each broker started last.
+"""The register of brokers, one ConfigMap a cluster: pod name -> broker ID, and what must outlive the pods.
 
 Agents write it, runbooks read it. It is what remains known of a broker when its pod and its node are gone: which rack it was in,
-and on which machine. Under `<pod>` it has the ID, under `<pod>.start` the last start as JSON.
+and on which machine. Under `<pod>` it has the ID, under `<pod>.start` the last start as JSON, and under `<pod>.file` how the
+broker's properties file has changed since.
 """
 
 import logging
 from collections.abc import Mapping
+from typing import TypeVar
 
 from pydantic import ValidationError
 
 from kafka_runbooks.models import labels
-from kafka_runbooks.models.kubernetes import LastStart
+from kafka_runbooks.models.base import Model
+from kafka_runbooks.models.kubernetes import FileChanges, LastStart
 
-START = ".start"
+START, FILE = ".start", ".file"
 """No pod of a StatefulSet is called so: its name ends with its ordinal."""
+
+M = TypeVar("M", bound=Model)
 
 log = logging.getLogger(__name__)
 
@@ -22,11 +27,16 @@ def name_of(cluster: str) -> str:
     return labels.BROKER_IDS_CONFIG_MAP_PREFIX + cluster
 
 
+def is_id(key: str) -> bool:
+    """Whether an entry is a pod's broker ID."""
+    return not key.endswith((START, FILE))
+
+
 def broker_ids(data: Mapping[str, str]) -> dict[str, int]:
     """The assigned IDs. An entry that isn't a number is its pod's problem: the pod counts as not assigned, and it is logged."""
     ids = {}
     for pod, value in sorted(data.items()):
-        if pod.endswith(START):
+        if not is_id(pod):
             continue
         try:
             ids[pod] = int(value)
@@ -37,11 +47,20 @@ def broker_ids(data: Mapping[str, str]) -> dict[str, int]:
 
 def last_starts(data: Mapping[str, str]) -> dict[str, LastStart]:
     """Where brokers started last; an entry that can't be read counts as absent."""
+    return _entries(data, START, LastStart)
+
+
+def file_changes(data: Mapping[str, str]) -> dict[str, FileChanges]:
+    """How brokers' files have changed since their start; likewise."""
+    return _entries(data, FILE, FileChanges)
+
+
+def _entries(data: Mapping[str, str], ending: str, model: type[M]) -> dict[str, M]:
     found = {}
     for key, value in sorted(data.items()):
-        if key.endswith(START):
+        if key.endswith(ending):
             try:
-                found[key.removesuffix(START)] = LastStart.model_validate_json(value)
+                found[key.removesuffix(ending)] = model.model_validate_json(value)
             except ValidationError:
                 log.warning("broker IDs: %s can't be read", key)
     return found

@@ -14,9 +14,10 @@ import httpx
 
 from kafka_runbooks.clients.errors import Refused, Unreachable
 from kafka_runbooks.clients.metrics.http import TIMEOUT_SECONDS, get_json
-from kafka_runbooks.clients.metrics.report import Sample, Samples, broker_ids_of, parse_broker_id, parse_time, report
+from kafka_runbooks.clients.metrics.report import Sample, Samples, broker_ids_of, no_recovery, parse_broker_id, parse_time, report
 from kafka_runbooks.clients.metrics.settings import DatadogSource, with_defaults
 from kafka_runbooks.models.kubernetes import BrokerPod
+from kafka_runbooks.models.recovery import RecoveryReport
 from kafka_runbooks.models.traffic import Figure, TrafficReport
 
 METRICS: dict[Figure, str] = {
@@ -55,6 +56,9 @@ class DatadogMetrics:
         except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
             raise Unreachable(f"{self._server} answers something that isn't Datadog's format: {error!r}") from error
         return report(broker_ids, self._queries, samples, now, self._settings.max_age_seconds)
+
+    def recovery(self, pods: Iterable[BrokerPod]) -> RecoveryReport:
+        return no_recovery(pods, "datadog")
 
     def _client(self) -> httpx.Client:
         """Keys are read on each poll, so that they can be rotated without restarting the worker."""

@@ -12,9 +12,10 @@ from typing import Any
 from pydantic import AwareDatetime, TypeAdapter, ValidationError
 
 from kafka_runbooks.clients.errors import Unreachable
-from kafka_runbooks.clients.metrics.report import Sample, Samples, broker_ids_of, report
+from kafka_runbooks.clients.metrics.report import Sample, Samples, broker_ids_of, no_recovery, report
 from kafka_runbooks.clients.metrics.settings import FileSource
 from kafka_runbooks.models.kubernetes import BrokerPod
+from kafka_runbooks.models.recovery import RecoveryReport
 from kafka_runbooks.models.traffic import FIGURES, TOTALS, TrafficReport
 
 _TIME = TypeAdapter(AwareDatetime)
@@ -42,6 +43,9 @@ class FileMetrics:
         reported = {broker_id: why for broker_id, why in reported.items() if broker_id in broker_ids}
         good = {broker_id: traffic for broker_id, traffic in found.by_broker.items() if broker_id not in reported}
         return TrafficReport(by_broker=good, problems=found.problems | reported)
+
+    def recovery(self, pods: Iterable[BrokerPod]) -> RecoveryReport:
+        return no_recovery(pods, "file")
 
 
 def read_traffic(by_broker: Mapping[str, Mapping[str, Any]]) -> Samples:

@@ -4,6 +4,7 @@ An instant query returns a sample of up to five minutes ago (`--query.lookback-d
 sample. So each query runs ambiguous: for the value, and wrapped in `timestamp()` for the time of the scrape.
 """
 
+import json
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
@@ -12,11 +13,12 @@ from typing import Any, NamedTuple
 import httpx
 
 from kafka_runbooks.clients.errors import Refused, Unreachable
-from kafka_runbooks.clients.metrics.exporter import METRICS
+from kafka_runbooks.clients.metrics.exporter import METRICS, REMAINING_LOGS, REMAINING_SEGMENTS, STATE
 from kafka_runbooks.clients.metrics.http import TIMEOUT_SECONDS, get_json
 from kafka_runbooks.clients.metrics.report import Sample, Samples, broker_ids_of, parse_broker_id, parse_time, report
 from kafka_runbooks.clients.metrics.settings import PrometheusSource, with_defaults
 from kafka_runbooks.models.kubernetes import BrokerPod
+from kafka_runbooks.models.recovery import BrokerProgress, BrokerState, RecoveryReport
 from kafka_runbooks.models.traffic import TrafficReport
 
 QUERIES_AT_ONCE = 6
@@ -61,6 +63,33 @@ class PrometheusMetrics:
         now = max(clocks, default=datetime.now(UTC))
         return report(broker_ids, self._queries, samples, now, self._settings.max_age_seconds)
 
+    def recovery(self, pods: Iterable[BrokerPod]) -> RecoveryReport:
+        broker_ids = broker_ids_of(pods)
+        series = {name: self._selector(name) for name in (STATE, REMAINING_LOGS, REMAINING_SEGMENTS)}
+        # All three are of one scrape; the remains of a log are known by directory and thread, and end with the recovery.
+        queries = [series[STATE], f"timestamp({series[STATE]})"]
+        queries += [f"sum by ({self._settings.broker_label}) ({series[name]})" for name in (REMAINING_LOGS, REMAINING_SEGMENTS)]
+        with self._client() as client, ThreadPoolExecutor(QUERIES_AT_ONCE) as threads:
+            states, times, logs, segments = threads.map(lambda query: self._vector(client, query, is_narrow=True), queries)
+        now = states.evaluated_at or datetime.now(UTC)
+        by_broker, problems = {}, {}
+        for broker_id in broker_ids:
+            sample = self._sample(broker_id, states, times)
+            if isinstance(sample, str):
+                problems[broker_id] = f"{STATE}: {sample}"
+            elif (age_seconds := (now - sample.measured_at).total_seconds()) > self._settings.max_age_seconds:
+                problems[broker_id] = f"{STATE}: stale, {age_seconds:.0f} s old"
+            else:
+                by_broker[broker_id] = BrokerProgress(
+                    state=BrokerState(int(sample.value)),
+                    remaining_logs=int(logs.values.get(broker_id, 0)),
+                    remaining_segments=int(segments.values.get(broker_id, 0)),
+                )
+        return RecoveryReport(by_broker=by_broker, problems=problems)
+
+    def _selector(self, metric: str) -> str:
+        return metric + "{" + ",".join(f"{name}={json.dumps(value)}" for name, value in self._settings.labels.items()) + "}"
+
     def _sample(self, broker_id: int, values: Vector, times: Vector) -> Sample | str:
         label = self._settings.broker_label
         for vector, what in ((values, "series"), (times, "times")):
@@ -73,12 +102,14 @@ class PrometheusMetrics:
         measured_at = parse_time(times.values[broker_id])
         return "its time is out of range" if measured_at is None else Sample(values.values[broker_id], measured_at)
 
-    def _vector(self, client: httpx.Client, query: str) -> Vector:
+    def _vector(self, client: httpx.Client, query: str, *, is_narrow: bool = False) -> Vector:
+        """The answer to a query, of the series with our labels; `is_narrow`: the query itself asks for no others."""
         try:
             answer = get_json(client, "api/v1/query", {"query": query, "timeout": f"{TIMEOUT_SECONDS:g}s"}, self._server)
         except Refused as error:
             raise Refused(f"{error} (query: {query})") from error
-        return read_vector(answer, self._is_wanted, self._settings.broker_label, f"{self._server}, query {query},")
+        is_wanted = (lambda _: True) if is_narrow else self._is_wanted
+        return read_vector(answer, is_wanted, self._settings.broker_label, f"{self._server}, query {query},")
 
     def _is_wanted(self, labels: Mapping[str, str]) -> bool:
         return all(labels.get(name) == value for name, value in self._settings.labels.items())

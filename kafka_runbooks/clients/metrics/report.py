@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from typing import NamedTuple
 
 from kafka_runbooks.models.kubernetes import BrokerPod
+from kafka_runbooks.models.recovery import RecoveryReport
 from kafka_runbooks.models.traffic import BrokerTraffic, Figure, TrafficReport
 
 HIGHEST: dict[Figure, float] = {
@@ -76,6 +77,12 @@ def report(
 def broker_ids_of(pods: Iterable[BrokerPod]) -> list[int]:
     """The broker IDs of these pods; a pod that has none yet is left out."""
     return sorted({pod.broker_id for pod in pods if pod.broker_id is not None})
+
+
+def no_recovery(pods: Iterable[BrokerPod], source: str) -> RecoveryReport:
+    """The answer of a backend that has only the figures of traffic."""
+    why = f"metrics.source {source} has no state of brokers; exporter and prometheus have"
+    return RecoveryReport(problems=dict.fromkeys(broker_ids_of(pods), why))
 
 
 def parse_broker_id(text: str | None) -> int | None:

@@ -20,9 +20,10 @@ from kazoo.handlers.threading import KazooTimeoutError
 
 from kafka_runbooks.clients.errors import Refused, Unreachable
 from kafka_runbooks.clients.metrics.file import read_traffic
-from kafka_runbooks.clients.metrics.report import broker_ids_of, report
+from kafka_runbooks.clients.metrics.report import broker_ids_of, no_recovery, report
 from kafka_runbooks.clients.metrics.settings import ZookeeperSource
 from kafka_runbooks.models.kubernetes import BrokerPod
+from kafka_runbooks.models.recovery import RecoveryReport
 from kafka_runbooks.models.traffic import FIGURES, TOTALS, TrafficReport
 
 CONNECT_SECONDS = 5.0
@@ -56,6 +57,9 @@ class ZnodeMetrics:
         names = {figure: f"{self._path} Traffic.{figure}" for figure in FIGURES}
         optional = {total: f"{self._path} Traffic.{total}" for total in TOTALS}
         return report(broker_ids_of(pods), names, samples, datetime.now(UTC), self._settings.max_age_seconds, optional)
+
+    def recovery(self, pods: Iterable[BrokerPod]) -> RecoveryReport:
+        return no_recovery(pods, "zookeeper")
 
     @contextmanager
     def _connected(self) -> Iterator[KazooClient]:

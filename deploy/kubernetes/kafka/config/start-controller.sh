@@ -1,10 +1,10 @@
-# Starts a controller; its id is its ordinal plus one.
+# Starts a controller; its id is the first one plus its ordinal.
 set -eu
 java="${JAVA_HOME:+$JAVA_HOME/bin/}java"
 here=/etc/kafka-config
 {
   cat "$here/controller.properties"
-  echo "node.id=$((${POD_NAME##*-} + 1))"
+  echo "node.id=$((${POD_NAME##*-} + FIRST_CONTROLLER_ID))"
   [ ! -f "$here/override.properties" ] || cat "$here/override.properties"
 } > /tmp/server.properties
 options="-Dlog4j2.configurationFile=$here/log4j2.yaml ${KAFKA_JVM_PERFORMANCE_OPTS:-}"
