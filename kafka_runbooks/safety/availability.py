@@ -7,12 +7,14 @@ is less (Kafka 3.7 and later). The margin is how many in-sync replicas a partiti
 `may_go_down` follows Strimzi's `KafkaAvailability.canRoll`, partition by partition, and names what Strimzi passes over:
 
 1. A partition with no more replicas than `min.insync.replicas` can't spare one even when all are in sync. Strimzi ignores it;
-   here it is a risk for an operator to acknowledge.
-2. An in-sync replica may go only if the margin stays at 0 or above.
+   here it is a risk for an operator to acknowledge, for one replica at a time.
+2. An in-sync replica may go only if enough others stay in sync (`in_sync_to_keep`): the minimum, and the headroom above it, but
+   never more than all others, or nothing could ever be restarted.
 3. A replica that is not in sync can't lower the margin. On a partition that is below its minimum it might still be the next to
    catch up, so Strimzi never restarts its broker, not even where that broker is the broken one; here an operator can acknowledge.
 
-Unlike Strimzi's rule it is asked of several brokers at once, and a replica counts as in sync only while its broker is live.
+Unlike Strimzi's rule it is asked of several brokers at once, and a replica counts as in sync only while its broker is live. What
+it allows to several at once it also allows to one after the other while those before it are still down.
 """
 
 from collections import defaultdict
@@ -33,6 +35,18 @@ def effective_min_isr(replicas: Collection[int], minimum: int) -> int:
     return min(minimum, len(replicas))
 
 
+def in_sync_to_keep(replicas: int, minimum: int, headroom: int | None = 0) -> int:
+    """How many in-sync replicas must be left when some go down; the voters of the metadata quorum are no different.
+
+    Args:
+        replicas: how many there are.
+        minimum: `min.insync.replicas`; of voters, their majority.
+        headroom: in-sync replicas to keep above the minimum, in case another broker fails meanwhile; None: all others.
+    """
+    others = replicas - 1
+    return others if headroom is None else min(minimum + headroom, others)
+
+
 def min_isr_margin(partition: Partition, minimum: int, live: Collection[int], without: Collection[int] = ()) -> int:
     """In-sync live replicas above the effective minimum, once the brokers of `without` are down too; below 0, writes are refused.
 
@@ -51,14 +65,14 @@ def min_isr_of(snapshot: ClusterSnapshot, topic: str) -> int:
     return snapshot.minimum_in_sync.get(topic, 1)
 
 
-def may_go_down(snapshot: ClusterSnapshot, brokers: Collection[int], *, headroom: int = 0) -> list[Reason]:
+def may_go_down(snapshot: ClusterSnapshot, brokers: Collection[int], *, headroom: int | None = 0) -> list[Reason]:
     """Why these brokers may not all be down at the same time; empty: they may.
 
     Args:
         snapshot: the cluster now.
         brokers: those to take down together.
-        headroom: in-sync replicas to keep above the minimum, in case another broker fails meanwhile. Where a partition hasn't
-            that many replicas, all that remain must be in sync; so a large number asks for no under-replicated partition.
+        headroom: in-sync replicas to keep above the minimum, as far as a partition has that many with one replica gone. None:
+            every other replica, so nothing that these brokers hold is under-replicated and no two of them share a partition.
 
     Returns:
         One reason for each rule and topic, topics in order. Only those of rules 1 and 3 can be acknowledged.
@@ -70,21 +84,19 @@ def may_go_down(snapshot: ClusterSnapshot, brokers: Collection[int], *, headroom
         if not affected:
             continue
         minimum = min_isr_of(snapshot, partition.topic)
-        margin = min_isr_margin(partition, minimum, live, going)
         if not affected.intersection(partition.in_sync, live):
-            if margin < 0:
+            if min_isr_margin(partition, minimum, live, going) < 0:
                 already_below.append(partition)
-        elif len(partition.replicas) <= minimum:
+            continue
+        if len(partition.replicas) <= minimum:
             no_spare.append(partition)
-        else:
-            # One that isn't in sync leaves no gap: counted here, naming it too would clear others of blame.
-            spare = len(partition.replicas) - len(affected.intersection(partition.in_sync, live)) - minimum
-            if margin < max(0, min(headroom, spare)):
-                below.append(partition)
+        left = live.intersection(partition.in_sync) - going
+        if len(left) < in_sync_to_keep(len(partition.replicas), minimum, headroom):
+            below.append(partition)
     return [
         *_no_spare_replica(snapshot, no_spare),
         *_below_min_isr(snapshot, below, going, headroom),
-        *_already_below_min_isr(snapshot, already_below, going),
+        *_already_below_min_isr(snapshot, already_below, going, headroom),
     ]
 
 
@@ -102,45 +114,75 @@ def _no_spare_replica(snapshot: ClusterSnapshot, partitions: Iterable[Partition]
     ]
 
 
-def _below_min_isr(snapshot: ClusterSnapshot, partitions: Iterable[Partition], going: set[int], headroom: int) -> list[Reason]:
-    blocked: dict[str, list[Partition]] = defaultdict(list)
-    for partition in partitions:
-        blocked[partition.topic].append(partition)
-    live, kept = snapshot.live_broker_ids, f", and {headroom} more to be kept" if headroom else ""
-    reasons = []
-    for topic, found in sorted(blocked.items()):
-        lagging = {
-            broker
-            for partition in found
-            for broker in partition.replicas
-            if broker not in going and not (broker in live and broker in partition.in_sync)
-        }
-        remedies = [f"wait until broker {listed(sorted(lagging))} is in sync again"] if lagging else []
-        if any(len(going.intersection(partition.replicas)) > 1 for partition in found):
-            remedies.append(f"take brokers {listed(sorted(going))} down one at a time")
+def _below_min_isr(
+    snapshot: ClusterSnapshot, partitions: Iterable[Partition], going: set[int], headroom: int | None
+) -> list[Reason]:
+    live, reasons = snapshot.live_broker_ids, []
+    kept = ", and every other replica to be kept in sync" if headroom is None else ""
+    kept = f", and {headroom} more to be kept" if headroom else kept
+    for topic, found in _of_topics(partitions):
+        minimum = min_isr_of(snapshot, topic)
+        remedy = _until_enough_are_in_sync(snapshot, found, going, headroom)
+        spare = min(len(live.intersection(partition.in_sync) - going) - minimum for partition in found)
+        if spare >= 0:
+            remedy += f", or set headroom to {spare}"
         reasons.append(
             Reason(
                 name=f"below-min-isr:{topic}",
                 message=f"topic {topic}, partition {listed(sorted(partition.partition for partition in found))}: too few in-sync "
-                f"replicas without broker {listed(sorted(going))} (min.insync.replicas {min_isr_of(snapshot, topic)}{kept})",
-                remedy="; ".join(remedies),
+                f"replicas without broker {listed(sorted(going))} (min.insync.replicas {minimum}{kept})",
+                remedy=remedy,
             )
         )
     return reasons
 
 
-def _already_below_min_isr(snapshot: ClusterSnapshot, partitions: Iterable[Partition], going: set[int]) -> list[Reason]:
-    return [
-        Reason(
-            name=f"already-below-min-isr:{topic}",
-            message=f"topic {topic}, partition {listed(numbers)}: already below min.insync.replicas "
-            f"({min_isr_of(snapshot, topic)}), and the replica on broker {listed(sorted(going))} may be the next "
-            "to catch up",
-            remedy=f'wait until it is in sync, or acknowledge with acknowledged_risks ["already-below-min-isr:{topic}"]',
-            can_be_acknowledged=True,
+def _already_below_min_isr(
+    snapshot: ClusterSnapshot, partitions: Iterable[Partition], going: set[int], headroom: int | None
+) -> list[Reason]:
+    reasons = []
+    for topic, found in _of_topics(partitions):
+        minimum = min_isr_of(snapshot, topic)
+        can_recover = all(len(partition.replicas) > minimum for partition in found)
+        wait = f"{_until_enough_are_in_sync(snapshot, found, going, headroom)}, or " if can_recover else ""
+        reasons.append(
+            Reason(
+                name=f"already-below-min-isr:{topic}",
+                message=f"topic {topic}, partition {listed(sorted(partition.partition for partition in found))}: already below "
+                f"min.insync.replicas ({minimum}), and the replica on broker {listed(sorted(going))} may be the next to catch up",
+                remedy=f'{wait}acknowledge with acknowledged_risks ["already-below-min-isr:{topic}"]',
+                can_be_acknowledged=True,
+            )
         )
-        for topic, numbers in by_topic(partitions).items()
-    ]
+    return reasons
+
+
+def _until_enough_are_in_sync(
+    snapshot: ClusterSnapshot, partitions: Collection[Partition], going: set[int], headroom: int | None
+) -> str:
+    """What an operator waits for, and what even then is too much at once."""
+    live, topic = snapshot.live_broker_ids, next(iter(partitions)).topic
+    one_at_a_time = any(
+        len(partition.replicas) - len(going.intersection(partition.replicas))
+        < in_sync_to_keep(len(partition.replicas), min_isr_of(snapshot, topic), headroom)
+        for partition in partitions
+    )
+    lagging = {
+        broker
+        for partition in partitions
+        for broker in partition.replicas
+        if not (broker in live and broker in partition.in_sync) and (one_at_a_time or broker not in going)
+    }
+    parts = [f"wait until broker {listed(sorted(lagging))} is in sync again"] if lagging else []
+    parts += [f"take brokers {listed(sorted(going))} down one at a time"] if one_at_a_time else []
+    return " and ".join(parts)
+
+
+def _of_topics(partitions: Iterable[Partition]) -> list[tuple[str, list[Partition]]]:
+    found: dict[str, list[Partition]] = defaultdict(list)
+    for partition in partitions:
+        found[partition.topic].append(partition)
+    return sorted(found.items())
 
 
 def under_min_isr(snapshot: ClusterSnapshot, without: Collection[int] = ()) -> list[Partition]:

@@ -1,6 +1,7 @@
 """May brokers go down: against Kafka's rule for acks=all writes, stated again here, on every small cluster."""
 
 from collections.abc import Collection, Iterator
+from dataclasses import replace
 from itertools import chain, combinations
 
 from hypothesis import given
@@ -30,21 +31,18 @@ def verdict(
     minimum: int,
     live: Collection[int],
     going: Collection[int],
-    headroom: int,
-) -> str | None:
-    """The name of the reason that must be given, by cases."""
+    headroom: int | None,
+) -> list[str]:
+    """The names of the reasons that must be given, by cases."""
     now_up, then_up = set(live), set(live) - set(going)
     if not set(replicas) & set(going):
-        return None
+        return []
     if not set(replicas) & set(going) & set(in_sync) & now_up:
-        return None if takes_writes(replicas, in_sync, minimum, then_up) else "already-below-min-isr:t"
-    if not takes_writes(replicas, replicas, minimum, set(replicas) - {next(iter(replicas))}):
-        return "no-spare-replica:t"
-    if not takes_writes(replicas, in_sync, minimum, then_up):
-        return "below-min-isr:t"
-    left = set(replicas) & set(in_sync) & then_up
-    lost = set(replicas) & set(in_sync) & now_up & set(going)
-    return None if len(left) >= minimum + headroom or left == set(replicas) - lost else "below-min-isr:t"
+        return [] if takes_writes(replicas, in_sync, minimum, then_up) else ["already-below-min-isr:t"]
+    can_spare_one = takes_writes(replicas, replicas, minimum, set(replicas) - {next(iter(replicas))})
+    left, others = set(replicas) & set(in_sync) & then_up, len(replicas) - 1
+    enough = len(left) >= others or (headroom is not None and len(left) >= minimum + headroom)
+    return [*([] if can_spare_one else ["no-spare-replica:t"]), *([] if enough else ["below-min-isr:t"])]
 
 
 def every_partition() -> Iterator[tuple[tuple[int, ...], tuple[int, ...], int]]:
@@ -71,11 +69,11 @@ def test_the_answer_is_right_on_every_small_cluster() -> None:
         for live in subsets(BROKERS):
             snapshot = cluster(part(replicas, in_sync), minimum=minimum, live=live)
             for going in subsets(BROKERS):
-                for headroom in (0, 1, 2):
+                for headroom in (0, 1, 2, None):
                     found = may_go_down(snapshot, going, headroom=headroom)
                     wanted = verdict(replicas, in_sync, minimum, live, going, headroom)
                     case = (replicas, in_sync, minimum, live, going, headroom)
-                    assert [reason.name for reason in found] == ([] if wanted is None else [wanted]), case
+                    assert [reason.name for reason in found] == wanted, case
                     assert all(reason.message and reason.remedy for reason in found), case
 
 
@@ -84,7 +82,7 @@ def test_each_topic_s_reasons_are_those_of_its_partitions(snapshot: ClusterSnaps
     wanted = set()
     for one in snapshot.partitions:
         found = verdict(one.replicas, one.in_sync, snapshot.minimum_in_sync[one.topic], snapshot.live_broker_ids, going, headroom)
-        wanted |= {found.replace(":t", f":{one.topic}")} if found else set()
+        wanted |= {name.replace(":t", f":{one.topic}") for name in found}
     names = [reason.name for reason in may_go_down(snapshot, going, headroom=headroom)]
     assert set(names) == wanted and len(names) == len(wanted)
 
@@ -123,7 +121,7 @@ def test_the_lists_follow_their_definitions(snapshot: ClusterSnapshot, broker: i
 def test_a_healthy_cluster_may_lose_one_broker_with_nothing_to_say() -> None:
     snapshot = cluster(*(part((1, 2, 3), (1, 2, 3), number) for number in range(5)), minimum=2)
     assert may_go_down(snapshot, [1]) == []
-    assert may_go_down(snapshot, [1], headroom=9) == [], "as much as three replicas can keep"
+    assert may_go_down(snapshot, [1], headroom=9) == may_go_down(snapshot, [1], headroom=None) == [], "all that three can keep"
     assert may_go_down(snapshot, [4]) == [] and may_go_down(snapshot, []) == []
 
 
@@ -152,7 +150,7 @@ def test_headroom_asks_for_more_than_the_minimum() -> None:
     assert may_go_down(snapshot, [1]) == []
     (reason,) = may_go_down(snapshot, [1], headroom=1)
     assert (
-        reason.remedy == "wait until broker 3 is in sync again"
+        reason.remedy == "wait until broker 3 is in sync again, or set headroom to 0"
         and "(min.insync.replicas 1, and 1 more to be kept)" in reason.message
     )
 
@@ -179,7 +177,7 @@ def test_the_broken_broker_itself_may_restart_once_somebody_says_so() -> None:
         name="already-below-min-isr:t",
         message="topic t, partition 0: already below min.insync.replicas (2), and the replica on broker 1 may be "
         "the next to catch up",
-        remedy='wait until it is in sync, or acknowledge with acknowledged_risks ["already-below-min-isr:t"]',
+        remedy='wait until broker 3 is in sync again, or acknowledge with acknowledged_risks ["already-below-min-isr:t"]',
         can_be_acknowledged=True,
     )
     (reason,) = may_go_down(snapshot, [2])
@@ -189,3 +187,27 @@ def test_the_broken_broker_itself_may_restart_once_somebody_says_so() -> None:
 def test_a_replica_in_sync_on_a_broker_that_just_died_does_not_count() -> None:
     snapshot = cluster(part((1, 2, 3), (1, 2, 3)), minimum=2, live=(1, 2))
     assert [reason.name for reason in may_go_down(snapshot, [1])] == ["below-min-isr:t"]
+
+
+def test_five_replicas_let_three_go_at_once_less_the_headroom() -> None:
+    snapshot = cluster(part((1, 2, 3, 4, 5), (1, 2, 3, 4, 5)), minimum=2, live=(1, 2, 3, 4, 5))
+    for headroom, most in ((0, 3), (1, 2), (2, 1), (3, 1), (None, 1)):
+        allowed = [size for size in range(1, 6) if may_go_down(snapshot, range(1, size + 1), headroom=headroom) == []]
+        assert allowed == list(range(1, most + 1)), headroom
+
+
+@given(clusters(), st.lists(st.integers(1, 9), min_size=2, max_size=4, unique=True), st.sampled_from((0, 1, 2, None)))
+def test_several_at_once_is_one_after_the_other_while_those_before_are_down(
+    snapshot: ClusterSnapshot, going: list[int], headroom: int | None
+) -> None:
+    if may_go_down(snapshot, going, headroom=headroom) == []:
+        for broker in going:
+            assert may_go_down(snapshot, [broker], headroom=headroom) == []
+            left = tuple(one for one in snapshot.brokers if one.id != broker)
+            snapshot = replace(snapshot, brokers=left)
+
+
+def test_an_acknowledged_topic_without_a_spare_replica_still_goes_one_replica_at_a_time() -> None:
+    snapshot = cluster(part((1, 2), (1, 2)), minimum=2)
+    assert [reason.name for reason in may_go_down(snapshot, [1])] == ["no-spare-replica:t"]
+    assert [reason.name for reason in may_go_down(snapshot, [1, 2])] == ["no-spare-replica:t", "below-min-isr:t"]

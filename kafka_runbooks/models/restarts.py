@@ -1,0 +1,52 @@
+"""Nodes of a cluster that restart together, within which limits, and in which rounds."""
+
+from pydantic import Field
+
+from kafka_runbooks.models.base import Model
+from kafka_runbooks.models.results import Reason, Reasons
+
+
+class KafkaNode(Model):
+    """One Kafka process: a broker, a controller, or both (KRaft's combined mode)."""
+
+    id: int
+    is_broker: bool = True
+    is_controller: bool = False
+    rack: str | None = None
+    map: str | None = None
+    is_ready: bool = True
+    """A node that isn't is sick: sick ones restart first."""
+
+
+class RestartLimits(Model):
+    """How much may be down at once, besides what in-sync replicas and the quorum allow."""
+
+    at_once: int | None = Field(default=None, gt=0)
+    """Nodes of a round; None: as many as the rules allow."""
+    one_rack_at_a_time: bool = True
+    at_once_per_map: int | None = Field(default=None, gt=0)
+    headroom: int | None = Field(default=None, ge=0)
+    """In-sync replicas to keep above `min.insync.replicas`, and voters above the majority; None: all others."""
+
+
+class BlockedNode(Model):
+    """A node that can't restart in any round of a plan, and why."""
+
+    id: int
+    reasons: Reasons
+
+
+class RestartRounds(Model):
+    """What restarts together, in order: each round is back and in sync before the next one begins."""
+
+    rounds: tuple[tuple[int, ...], ...]
+    blocked: tuple[BlockedNode, ...] = ()
+    lower_bound_rounds: int = 0
+    """No order of the same nodes within the same limits has fewer."""
+    makespan_seconds: float = 0.0
+    lower_bound_seconds: float = 0.0
+
+    @property
+    def reasons(self) -> tuple[Reason, ...]:
+        """Of all that is blocked, each once."""
+        return tuple(dict.fromkeys(reason for node in self.blocked for reason in node.reasons))

@@ -1,0 +1,192 @@
+"""May these nodes restart together now? Every reason why not, each with the partitions that block and what unblocks them.
+
+Brokers go by in-sync replicas (`availability.may_go_down`), controllers by the quorum (`quorum.controllers_may_go_down`), a node
+that is both by both. Beyond Strimzi's roller: any number of nodes at once, racks and maps, and reassignments, which take replicas
+away and need the ones that they copy from.
+
+An answer holds for what was seen. Between the look and the stop one more broker may die, so the caller looks again before each
+stop, and an old look, or one by a broker that doesn't follow the controllers, is refused. What passes on a fresh look is at worst
+one failure away from its margin, and the next look refuses.
+"""
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+from kafka_runbooks.models.cluster import ClusterSnapshot, MetadataQuorum, Reassignment
+from kafka_runbooks.models.restarts import KafkaNode, RestartLimits
+from kafka_runbooks.models.results import Reason
+from kafka_runbooks.safety.availability import by_topic, listed, may_go_down
+from kafka_runbooks.safety.freshness import LONGEST_LAG_SECONDS, stale_brokers
+from kafka_runbooks.safety.moves import unacknowledged
+from kafka_runbooks.safety.quorum import FETCH_TIMEOUT_SECONDS, controllers_may_go_down
+
+OLDEST_LOOK_SECONDS = LONGEST_LAG_SECONDS
+"""A broker that dies is fenced after `broker.session.timeout.ms`, 9 s by default: an older look may know none of it."""
+
+
+@dataclass(frozen=True)
+class RestartObservation:
+    """What was seen of a cluster, and how long ago."""
+
+    snapshot: ClusterSnapshot
+    quorum: MetadataQuorum | None
+    """None in ZooKeeper mode only."""
+    reassignments: Sequence[Reassignment]
+    age_seconds: float
+    """Since the first of the questions was asked."""
+    fetch_timeout_seconds: float = FETCH_TIMEOUT_SECONDS
+    """The controllers' `controller.quorum.fetch.timeout.ms`."""
+
+    @property
+    def active_controller(self) -> int | None:
+        """In KRaft the quorum's leader: any broker that is asked for metadata names another one."""
+        return self.snapshot.controller_id if self.quorum is None else self.quorum.leader_id
+
+    @cached_property
+    def cut_off(self) -> dict[int, str]:
+        """Brokers that are registered as live but don't follow the controllers -> why; they will be fenced."""
+        return {} if self.quorum is None else stale_brokers(self.quorum, self.snapshot.live_broker_ids)
+
+    def without_cut_off(self, going: Collection[int]) -> ClusterSnapshot:
+        """The snapshot in which a broker that is cut off counts as down; one that is to restart doesn't, it may still serve."""
+        gone = self.cut_off.keys() - set(going)
+        if not gone:
+            return self.snapshot
+        return replace(self.snapshot, brokers=tuple(broker for broker in self.snapshot.brokers if broker.id not in gone))
+
+
+def reasons_not_to_restart(
+    observation: RestartObservation,
+    going: Collection[KafkaNode],
+    limits: RestartLimits,
+    *,
+    later: Collection[KafkaNode] = (),
+    acknowledged_risks: Collection[str] = (),
+) -> list[Reason]:
+    """Why these nodes may not all be down at the same time now; empty: they may.
+
+    Args:
+        observation: made just now.
+        going: all that are to be down together, those that are down already for this included.
+        limits: as the operator gave them.
+        later: nodes that are to restart after these: the active controller waits for them.
+        acknowledged_risks: names of reasons that an operator has accepted.
+    """
+    brokers = [node.id for node in going if node.is_broker]
+    controllers = [node.id for node in going if node.is_controller]
+    found = [
+        *_stale(observation),
+        *_too_many(going, limits),
+        *_several_racks(going, limits),
+        *_of_the_quorum(observation, controllers, limits),
+        *_active_not_last(observation, going, later),
+        *_being_reassigned(observation, brokers),
+    ]
+    if brokers:
+        found += _of_the_replicas(observation, brokers, limits)
+    return unacknowledged(found, acknowledged_risks)
+
+
+def _stale(observation: RestartObservation) -> list[Reason]:
+    """What was seen may not be so any more."""
+    found, asked = [], observation.snapshot.answered_by
+    if observation.age_seconds > OLDEST_LOOK_SECONDS:
+        found.append(f"the cluster was looked at {observation.age_seconds:.0f} s ago")
+    if asked is not None and asked in observation.cut_off:
+        found.append(f"the metadata are those of broker {asked}: {observation.cut_off[asked]}")
+    return [Reason(name="stale-observation", message=why, remedy="look again, at another broker") for why in found]
+
+
+def _too_many(going: Collection[KafkaNode], limits: RestartLimits) -> list[Reason]:
+    reasons, ids = [], sorted(node.id for node in going)
+    if limits.at_once is not None and len(ids) > limits.at_once:
+        reasons.append(
+            Reason(
+                name="too-many-at-once",
+                message=f"nodes {listed(ids)} together are {len(ids)}; at_once is {limits.at_once}",
+                remedy=f"restart at most {limits.at_once} together, or raise at_once",
+            )
+        )
+    for name in sorted({node.map for node in going if node.map is not None}):
+        own = sorted(node.id for node in going if node.map == name)
+        if limits.at_once_per_map is not None and len(own) > limits.at_once_per_map:
+            reasons.append(
+                Reason(
+                    name=f"too-many-of-map:{name}",
+                    message=f"nodes {listed(own)} of map {name} are {len(own)}; at_once_per_map is {limits.at_once_per_map}",
+                    remedy=f"restart at most {limits.at_once_per_map} of a map together, or raise at_once_per_map",
+                )
+            )
+    return reasons
+
+
+def _several_racks(going: Collection[KafkaNode], limits: RestartLimits) -> list[Reason]:
+    """A node whose rack isn't known may be in any."""
+    racks = {node.rack for node in going}
+    if not limits.one_rack_at_a_time or len(going) < 2 or (len(racks) == 1 and None not in racks):
+        return []
+    listing = ", ".join(f"{node.id} in {node.rack or 'an unknown one'}" for node in sorted(going, key=lambda node: node.id)[:10])
+    return [
+        Reason(
+            name="several-racks",
+            message=f"nodes of more than one rack: {listing}",
+            remedy="restart nodes of one rack together, or turn one_rack_at_a_time off",
+        )
+    ]
+
+
+def _of_the_quorum(observation: RestartObservation, controllers: Collection[int], limits: RestartLimits) -> list[Reason]:
+    if observation.quorum is None or not controllers:
+        return []
+    return controllers_may_go_down(
+        observation.quorum,
+        controllers,
+        headroom=limits.headroom,
+        fetch_timeout_seconds=observation.fetch_timeout_seconds,
+    )
+
+
+def _active_not_last(observation: RestartObservation, going: Collection[KafkaNode], later: Collection[KafkaNode]) -> list[Reason]:
+    """Each controller that restarts before it saves an election; a new one may be elected at any time, so ask before each."""
+    active, in_zookeeper = observation.active_controller, observation.quorum is None
+    before = [node for node in (*going, *later) if node.id != active and (in_zookeeper or node.is_controller)]
+    if active is None or not before or active not in {node.id for node in going}:
+        return []
+    return [
+        Reason(
+            name="active-controller-last",
+            message=f"node {active} is the active controller",
+            remedy=f"restart node {listed(sorted(node.id for node in before))} first",
+        )
+    ]
+
+
+def _being_reassigned(observation: RestartObservation, brokers: Collection[int]) -> list[Reason]:
+    going = set(brokers)
+    moving = [one for one in observation.reassignments if going.intersection(one.replicas)]
+    return [
+        Reason(
+            name=f"being-reassigned:{topic}",
+            message=f"topic {topic}, partition {listed(numbers)}: being reassigned, to or from broker {listed(sorted(going))}",
+            remedy="wait until the reassignment ends, or cancel it where it was started",
+        )
+        for topic, numbers in by_topic(moving).items()
+    ]
+
+
+def _of_the_replicas(observation: RestartObservation, brokers: Collection[int], limits: RestartLimits) -> list[Reason]:
+    snapshot = observation.without_cut_off(brokers)
+    found = may_go_down(snapshot, brokers, headroom=limits.headroom)
+    if all(reason.can_be_acknowledged for reason in found):
+        return found
+    not_counted = [why for broker_id, why in observation.cut_off.items() if broker_id not in snapshot.live_broker_ids]
+    if not_counted:
+        found.append(
+            Reason(
+                name="cut-off-brokers",
+                message=f"not counted as in sync: {'; '.join(not_counted[:10])}",
+                remedy="wait until they follow the controllers again, or restart them first",
+            )
+        )
+    return found
