@@ -1,9 +1,35 @@
 """Nodes of a cluster that restart together, within which limits, and in which rounds."""
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+
 from pydantic import Field
 
 from kafka_runbooks.models.base import Model
+from kafka_runbooks.models.cluster import ClusterSnapshot, MetadataQuorum, Reassignment
 from kafka_runbooks.models.results import Reason, Reasons
+
+FETCH_TIMEOUT_SECONDS = 2.0
+"""Kafka's default of `controller.quorum.fetch.timeout.ms`: a voter that is further behind starts an election."""
+
+
+@dataclass(frozen=True)
+class RestartObservation:
+    """What was seen of a cluster, and how long ago."""
+
+    snapshot: ClusterSnapshot
+    quorum: MetadataQuorum | None
+    """None in ZooKeeper mode only."""
+    reassignments: Sequence[Reassignment]
+    age_seconds: float
+    """Since the first of the questions was asked."""
+    fetch_timeout_seconds: float = FETCH_TIMEOUT_SECONDS
+    """The controllers' `controller.quorum.fetch.timeout.ms`."""
+
+    @property
+    def active_controller(self) -> int | None:
+        """In KRaft the quorum's leader: a broker that is asked for metadata names any live broker."""
+        return self.snapshot.controller_id if self.quorum is None else self.quorum.leader_id
 
 
 class KafkaNode(Model):

@@ -10,10 +10,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from kafka_runbooks.models.restarts import KafkaNode, RestartLimits
+from kafka_runbooks.models.restarts import KafkaNode, RestartLimits, RestartObservation
 from kafka_runbooks.safety.availability import effective_min_isr, in_sync_to_keep, min_isr_of
 from kafka_runbooks.safety.quorum import ALREADY_NO_MAJORITY, caught_up_voters, majority
-from kafka_runbooks.safety.restarts import RestartObservation
+from kafka_runbooks.safety.restarts import cut_off_brokers
 
 
 class _Row(NamedTuple):
@@ -65,7 +65,7 @@ class Capacities:
         rows = [*_quorum_row(observation, nodes, limits, acknowledged_risks)]
         quorum_rows = len(rows)
         rows += _partition_rows(observation, limits, acknowledged_risks)
-        cut_off = observation.cut_off.keys()
+        cut_off = cut_off_brokers(observation).keys()
         index_of = {node.id: index for index, node in enumerate(nodes)}
         places: list[list[tuple[int, bool, bool]]] = [[] for _ in nodes]
         counted = np.zeros(len(rows), dtype=np.int64)

@@ -11,11 +11,10 @@ vote is still that of the disk it lost.
 from collections.abc import Collection
 
 from kafka_runbooks.models.cluster import MetadataQuorum
+from kafka_runbooks.models.restarts import FETCH_TIMEOUT_SECONDS
 from kafka_runbooks.models.results import Reason
 from kafka_runbooks.safety.availability import in_sync_to_keep, listed
 
-FETCH_TIMEOUT_SECONDS = 2.0
-"""Kafka's default of `controller.quorum.fetch.timeout.ms`: a voter that is further behind starts an election."""
 ALREADY_NO_MAJORITY = "already-no-majority"
 
 

@@ -9,51 +9,25 @@ stop, and an old look, or one by a broker that doesn't follow the controllers, i
 one failure away from its margin, and the next look refuses.
 """
 
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass, replace
-from functools import cached_property
+from collections.abc import Collection, Mapping
+from dataclasses import replace
 
-from kafka_runbooks.models.cluster import ClusterSnapshot, MetadataQuorum, Reassignment
-from kafka_runbooks.models.restarts import KafkaNode, RestartLimits
+from kafka_runbooks.models.cluster import ClusterSnapshot
+from kafka_runbooks.models.restarts import KafkaNode, RestartLimits, RestartObservation
 from kafka_runbooks.models.results import Reason
 from kafka_runbooks.safety.availability import by_topic, listed, may_go_down
 from kafka_runbooks.safety.freshness import LONGEST_LAG_SECONDS, stale_brokers
 from kafka_runbooks.safety.moves import unacknowledged
-from kafka_runbooks.safety.quorum import FETCH_TIMEOUT_SECONDS, controllers_may_go_down
+from kafka_runbooks.safety.quorum import controllers_may_go_down
 
 OLDEST_LOOK_SECONDS = LONGEST_LAG_SECONDS
 """A broker that dies is fenced after `broker.session.timeout.ms`, 9 s by default: an older look may know none of it."""
 
 
-@dataclass(frozen=True)
-class RestartObservation:
-    """What was seen of a cluster, and how long ago."""
-
-    snapshot: ClusterSnapshot
-    quorum: MetadataQuorum | None
-    """None in ZooKeeper mode only."""
-    reassignments: Sequence[Reassignment]
-    age_seconds: float
-    """Since the first of the questions was asked."""
-    fetch_timeout_seconds: float = FETCH_TIMEOUT_SECONDS
-    """The controllers' `controller.quorum.fetch.timeout.ms`."""
-
-    @property
-    def active_controller(self) -> int | None:
-        """In KRaft the quorum's leader: any broker that is asked for metadata names another one."""
-        return self.snapshot.controller_id if self.quorum is None else self.quorum.leader_id
-
-    @cached_property
-    def cut_off(self) -> dict[int, str]:
-        """Brokers that are registered as live but don't follow the controllers -> why; they will be fenced."""
-        return {} if self.quorum is None else stale_brokers(self.quorum, self.snapshot.live_broker_ids)
-
-    def without_cut_off(self, going: Collection[int]) -> ClusterSnapshot:
-        """The snapshot in which a broker that is cut off counts as down; one that is to restart doesn't, it may still serve."""
-        gone = self.cut_off.keys() - set(going)
-        if not gone:
-            return self.snapshot
-        return replace(self.snapshot, brokers=tuple(broker for broker in self.snapshot.brokers if broker.id not in gone))
+def cut_off_brokers(observation: RestartObservation) -> dict[int, str]:
+    """Brokers that are registered as live but don't follow the controllers -> why; they will be fenced."""
+    quorum, live = observation.quorum, observation.snapshot.live_broker_ids
+    return {} if quorum is None else stale_brokers(quorum, live)
 
 
 def reasons_not_to_restart(
@@ -75,26 +49,26 @@ def reasons_not_to_restart(
     """
     brokers = [node.id for node in going if node.is_broker]
     controllers = [node.id for node in going if node.is_controller]
+    cut_off = cut_off_brokers(observation)
     found = [
-        *_stale(observation),
+        *_stale(observation, cut_off),
         *_too_many(going, limits),
         *_several_racks(going, limits),
         *_of_the_quorum(observation, controllers, limits),
         *_active_not_last(observation, going, later),
         *_being_reassigned(observation, brokers),
+        *_of_the_replicas(observation.snapshot, cut_off, brokers, limits),
     ]
-    if brokers:
-        found += _of_the_replicas(observation, brokers, limits)
     return unacknowledged(found, acknowledged_risks)
 
 
-def _stale(observation: RestartObservation) -> list[Reason]:
+def _stale(observation: RestartObservation, cut_off: Mapping[int, str]) -> list[Reason]:
     """What was seen may not be so any more."""
     found, asked = [], observation.snapshot.answered_by
     if observation.age_seconds > OLDEST_LOOK_SECONDS:
         found.append(f"the cluster was looked at {observation.age_seconds:.0f} s ago")
-    if asked is not None and asked in observation.cut_off:
-        found.append(f"the metadata are those of broker {asked}: {observation.cut_off[asked]}")
+    if asked is not None and asked in cut_off:
+        found.append(f"the metadata are those of broker {asked}: {cut_off[asked]}")
     return [Reason(name="stale-observation", message=why, remedy="look again, at another broker") for why in found]
 
 
@@ -175,17 +149,19 @@ def _being_reassigned(observation: RestartObservation, brokers: Collection[int])
     ]
 
 
-def _of_the_replicas(observation: RestartObservation, brokers: Collection[int], limits: RestartLimits) -> list[Reason]:
-    snapshot = observation.without_cut_off(brokers)
+def _of_the_replicas(
+    snapshot: ClusterSnapshot, cut_off: Mapping[int, str], brokers: Collection[int], limits: RestartLimits
+) -> list[Reason]:
+    """A broker that is cut off counts as down. One that is to restart doesn't: it may still serve, and so be missed."""
+    gone = cut_off.keys() - set(brokers)
+    if gone:
+        snapshot = replace(snapshot, brokers=tuple(broker for broker in snapshot.brokers if broker.id not in gone))
     found = may_go_down(snapshot, brokers, headroom=limits.headroom)
-    if all(reason.can_be_acknowledged for reason in found):
-        return found
-    not_counted = [why for broker_id, why in observation.cut_off.items() if broker_id not in snapshot.live_broker_ids]
-    if not_counted:
+    if gone and not all(reason.can_be_acknowledged for reason in found):
         found.append(
             Reason(
                 name="cut-off-brokers",
-                message=f"not counted as in sync: {'; '.join(not_counted[:10])}",
+                message=f"not counted as in sync: {'; '.join([cut_off[broker] for broker in sorted(gone)][:10])}",
                 remedy="wait until they follow the controllers again, or restart them first",
             )
         )

@@ -17,9 +17,9 @@ from dataclasses import replace
 import numpy as np
 
 from kafka_runbooks.models.cluster import Broker, MetadataQuorum, Partition, QuorumReplica
-from kafka_runbooks.models.restarts import BlockedNode, KafkaNode, RestartLimits, RestartRounds
+from kafka_runbooks.models.restarts import BlockedNode, KafkaNode, RestartLimits, RestartObservation, RestartRounds
 from kafka_runbooks.safety.capacities import Capacities
-from kafka_runbooks.safety.restarts import RestartObservation, reasons_not_to_restart
+from kafka_runbooks.safety.restarts import reasons_not_to_restart
 from kafka_runbooks.safety.rounds_bound import lower_bound
 
 RESTART_SECONDS = 120.0

@@ -8,8 +8,7 @@ from collections import Counter, defaultdict
 from collections.abc import Collection, Iterator, Sequence
 
 from kafka_runbooks.models.cluster import Partition
-from kafka_runbooks.models.restarts import KafkaNode, RestartLimits, RestartRounds
-from kafka_runbooks.safety.restarts import RestartObservation
+from kafka_runbooks.models.restarts import KafkaNode, RestartLimits, RestartObservation, RestartRounds
 
 METADATA_LAG_SECONDS = 10.0
 

@@ -7,8 +7,7 @@ from datetime import UTC, datetime, timedelta
 from hypothesis import strategies as st
 
 from kafka_runbooks.models.cluster import MetadataQuorum, Partition, QuorumReplica, Reassignment
-from kafka_runbooks.models.restarts import KafkaNode, RestartLimits
-from kafka_runbooks.safety.restarts import RestartObservation
+from kafka_runbooks.models.restarts import KafkaNode, RestartLimits, RestartObservation
 from tests.safety.builders import cluster, part
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)

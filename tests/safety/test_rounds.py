@@ -3,8 +3,8 @@
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kafka_runbooks.models.restarts import KafkaNode, RestartLimits
-from kafka_runbooks.safety.restarts import RestartObservation, reasons_not_to_restart
+from kafka_runbooks.models.restarts import KafkaNode, RestartLimits, RestartObservation
+from kafka_runbooks.safety.restarts import reasons_not_to_restart
 from kafka_runbooks.safety.rounds import after_restart, plan_rounds
 from kafka_runbooks.safety.rounds_checker import check_rounds
 from tests.safety.restart_strategies import RISKS, limits, sites
