@@ -13,12 +13,17 @@ from kafka_runbooks.agent.identity import claim_id, read_broker_id, write_identi
 from kafka_runbooks.agent.settings import AgentSettings
 from kafka_runbooks.clients.errors import ClientError, Conflict, Refused, Unreachable
 from kafka_runbooks.clients.kubernetes.agent import AgentKubernetes
+from kafka_runbooks.clients.security.settings import Security, read_security
 from kafka_runbooks.models import labels
 
 log = structlog.get_logger()
 
 API_PATIENCE_S = 120
 """How long `identify` retries while the API server doesn't answer, before it exits and the kubelet restarts it."""
+
+
+class BadSettings(Exception):
+    """What a setting names can't be used."""
 
 
 def identify(settings: AgentSettings) -> None:
@@ -39,10 +44,14 @@ def identify(settings: AgentSettings) -> None:
 
 
 def serve(settings: AgentSettings) -> None:
-    """Watch and answer probes until SIGTERM."""
+    """Watch and answer probes until SIGTERM.
+
+    Raises:
+        BadSettings: the Kafka configuration can't be used.
+    """
     from kafka_runbooks.agent import serving, watching
 
-    readiness = watching.ReadinessWatch(settings.kafka_bootstrap, read_broker_id(settings.identity_file))
+    readiness = watching.ReadinessWatch(settings.kafka_bootstrap, read_broker_id(settings.identity_file), _security(settings))
     glass = watching.GlassWatch(AgentKubernetes(settings.pod_namespace, settings.pod_name))
     stop = threading.Event()
     for watch in (readiness, glass):
@@ -52,6 +61,13 @@ def serve(settings: AgentSettings) -> None:
     log.info("serving", broker_id=readiness.broker_id, port=labels.AGENT_PORT)
     server.serve_forever(poll_interval=1.0)
     stop.set()
+
+
+def _security(settings: AgentSettings) -> Security | None:
+    try:
+        return None if settings.kafka_config is None else read_security(settings.kafka_config)
+    except Refused as error:
+        raise BadSettings(f"KAFKA_CONFIG: {error}") from error
 
 
 def main() -> None:
@@ -67,6 +83,9 @@ def main() -> None:
         sys.exit(2)
     try:
         commands[sys.argv[1]](settings)
+    except BadSettings as error:
+        print(error, file=sys.stderr)
+        sys.exit(2)
     except ClientError as error:
         print(error, file=sys.stderr)
         sys.exit(1)

@@ -17,3 +17,5 @@ class AgentSettings(BaseSettings):
     identity_file: Path = Path("/identity/broker.properties")
     kafka_bootstrap: str = Field(default="localhost:9092", min_length=1)
     """This broker. It lists the others, and those are asked."""
+    kafka_config: Path | None = None
+    """A file that says how to connect, with the fields of `clients.security.settings.Security`; without it by plain TCP."""

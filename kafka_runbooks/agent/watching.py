@@ -12,6 +12,7 @@ from kafka_runbooks.agent.readiness import Verdict, judge
 from kafka_runbooks.clients.errors import ClientError
 from kafka_runbooks.clients.kubernetes.agent import AgentKubernetes
 from kafka_runbooks.clients.own_replicas import OwnReplicasClient
+from kafka_runbooks.clients.security.settings import Security
 from kafka_runbooks.models.force_ready import ForceReady
 
 log = structlog.get_logger()
@@ -42,10 +43,10 @@ def is_open(address: str) -> bool:
 class ReadinessWatch:
     """Asks the cluster every few seconds and keeps the newest verdict."""
 
-    def __init__(self, kafka_bootstrap: str, broker_id: int) -> None:
+    def __init__(self, kafka_bootstrap: str, broker_id: int, security: Security | None = None) -> None:
         self.broker_id = broker_id
         self.local = kafka_bootstrap.split(",")[0]
-        self._client = OwnReplicasClient(kafka_bootstrap, broker_id)
+        self._client = OwnReplicasClient(kafka_bootstrap, broker_id, security)
         self._verdict = Verdict(False, "the cluster has not been asked yet")
         self._judged_at_s = time.monotonic()
         self.period_s = PERIOD_S

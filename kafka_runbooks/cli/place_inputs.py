@@ -15,6 +15,7 @@ from pydantic import BaseModel, Field, ValidationError
 from pydantic_core import ErrorDetails
 
 from kafka_runbooks.cli.place_options import Common, Level
+from kafka_runbooks.clients.errors import Refused
 from kafka_runbooks.clients.protocols import Kafka
 from kafka_runbooks.models.base import OperatorInput
 from kafka_runbooks.models.maps import TopicMap
@@ -50,16 +51,23 @@ def observe(common: Common) -> Cluster:
     Raises:
         InvalidRequest: neither source or both, or a file that can't be read; the message names the field.
     """
+    if common.kafka_config is not None and common.bootstrap is None:
+        raise InvalidRequest("--kafka-config: only with --bootstrap SERVERS")
     if common.snapshot is not None and common.bootstrap is None:
         return snapshots.from_snapshot(read_snapshot(common.snapshot))
     if common.bootstrap is None or common.snapshot is not None:
         raise InvalidRequest("give either --snapshot FILE or --bootstrap SERVERS")
     from kafka_runbooks.clients.kafka import KafkaAdmin
+    from kafka_runbooks.clients.security.settings import read_security
 
+    try:
+        security = None if common.kafka_config is None else read_security(common.kafka_config)
+    except Refused as error:
+        raise InvalidRequest(f"--kafka-config: {error}") from error
     # What a library logs about a cluster that is away would bury the one line that says so.
     logging.getLogger("kafka").addHandler(logging.NullHandler())
     logging.getLogger("kafka").propagate = False
-    kafka = KafkaAdmin(common.bootstrap)
+    kafka = KafkaAdmin(common.bootstrap, security)
     try:
         return snapshots.from_snapshot(live_snapshot(kafka, common.capacity_bytes))
     finally:

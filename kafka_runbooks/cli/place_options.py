@@ -39,6 +39,9 @@ class Common:
 
     snapshot: Annotated[Path | None, typer.Option(help="Cluster snapshot, JSON or gzipped JSON; - for standard input.")] = None
     bootstrap: Annotated[str | None, typer.Option(help="Bootstrap servers of a live cluster, instead of --snapshot.")] = None
+    kafka_config: Annotated[
+        Path | None, typer.Option(help="With --bootstrap: YAML that says how to connect, as `security` of a clusters file.")
+    ] = None
     capacity_bytes: Annotated[
         int, typer.Option(min=0, help="With --bootstrap: disk capacity of every broker. 0: as brokers report (Kafka >= 3.3).")
     ] = 0

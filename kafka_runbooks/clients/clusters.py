@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
@@ -23,6 +22,7 @@ from kafka_runbooks.clients.metrics.settings import (
     ZookeeperSource,
 )
 from kafka_runbooks.clients.protocols import BrokerMetrics, Kafka, Kubernetes
+from kafka_runbooks.clients.security.settings import Security, read_yaml
 from kafka_runbooks.clients.snapshots import Snapshots
 
 
@@ -33,6 +33,8 @@ class ClusterSettings(BaseModel):
 
     bootstrap_servers: str = Field(min_length=1)
     namespace: str = Field(min_length=1)
+    security: Security = Field(default_factory=Security)
+    """How brokers are connected to."""
     capacity_bytes_per_s: dict[str, int] = Field(default_factory=dict)
     """Network capacity by instance type of the nodes."""
     metrics_port: int = Field(default=9404, ge=1, le=65535)
@@ -110,16 +112,7 @@ class ConfiguredClusters:
             path = path or ClustersFileSetting().clusters_file
         except ValidationError as error:
             raise Refused("no clusters file: set KAFKA_RUNBOOKS_CLUSTERS_FILE to its path") from error
-        try:
-            return cls(ClustersFile.model_validate(yaml.safe_load(path.read_text())).clusters)
-        except (OSError, UnicodeDecodeError) as error:
-            raise Refused(f"clusters file {path}: can't be read: {error}") from error
-        except yaml.YAMLError as error:
-            mark = getattr(error, "problem_mark", None)
-            where = "" if mark is None else f" in line {mark.line + 1}"
-            raise Refused(f"clusters file {path}: isn't YAML: {getattr(error, 'problem', 'unreadable')}{where}") from None
-        except ValidationError as error:
-            raise Refused(f"clusters file {path}: {faults(error)}") from error
+        return cls(read_yaml(path, ClustersFile, "clusters file").clusters)
 
     def names(self) -> tuple[str, ...]:
         return tuple(sorted(self._settings))
@@ -133,18 +126,13 @@ class ConfiguredClusters:
             return self._opened[name]
 
 
-def faults(error: ValidationError) -> str:
-    """Every fault with its field. The values are left out: one may be a secret in the wrong place."""
-    return "; ".join(f"{'.'.join(map(str, fault['loc'])) or 'the file'}: {fault['msg']}" for fault in error.errors())
-
-
 def open_clients(name: str, settings: ClusterSettings) -> ClusterClients:
     """Make one cluster's clients; nothing connects yet."""
     from kafka_runbooks.clients.kafka import KafkaAdmin
     from kafka_runbooks.clients.kubernetes import KubernetesApi
 
     return ClusterClients(
-        kafka=KafkaAdmin(settings.bootstrap_servers),
+        kafka=KafkaAdmin(settings.bootstrap_servers, settings.security),
         kubernetes=KubernetesApi(name, settings.namespace),
         metrics=open_metrics(settings),
         settings=settings,

@@ -12,7 +12,11 @@ from typing import NamedTuple
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient, ClusterMetadata
 
-from kafka_runbooks.clients.errors import Unreachable
+from kafka_runbooks.clients.errors import ClientError, Unreachable
+from kafka_runbooks.clients.security.connection import Connection
+from kafka_runbooks.clients.security.files import Version
+from kafka_runbooks.clients.security.probe import probe
+from kafka_runbooks.clients.security.settings import Security
 from kafka_runbooks.models.cluster import TopicPartition
 
 PEERS = 3
@@ -40,8 +44,9 @@ class OwnReplicas(NamedTuple):
 class OwnReplicasClient:
     """One persistent librdkafka client, for use by one thread."""
 
-    def __init__(self, bootstrap_servers: str, broker_id: int) -> None:
-        self._bootstrap_servers = bootstrap_servers
+    def __init__(self, bootstrap_servers: str, broker_id: int, security: Security | None = None) -> None:
+        self._connection = Connection(bootstrap_servers, security)
+        self._made_of: Version = ()
         self._broker_id = broker_id
         self._client: AdminClient | None = None
         self._asks_peers = False
@@ -52,15 +57,14 @@ class OwnReplicasClient:
 
         Raises:
             Unreachable: no answer in time, or only from this broker although there are others.
+            Refused: the broker doesn't take the connection, or a file of it can't be used.
         """
         for _ in range(ATTEMPTS):
             try:
-                if self._client is None or time.monotonic() - self._chosen_at > PEER_SECONDS:
-                    self._client, self._asks_peers = self._choose(timeout_s)
-                    self._chosen_at = time.monotonic()
-                metadata = self._client.list_topics(timeout=timeout_s)
+                metadata = self._renewed(timeout_s).list_topics(timeout=timeout_s)
             except KafkaException as error:
                 self._client = None
+                probe(self._connection)  # It says why, where librdkafka says that the time is over.
                 raise Unreachable(f"no metadata: {error.args[0].str()}") from error
             live = frozenset(metadata.brokers)
             # To librdkafka, a bootstrap address has no ID (-1) until its first answer.
@@ -69,6 +73,19 @@ class OwnReplicasClient:
                 return self._own_replicas(metadata)
             self._client = None
         raise Unreachable("no other broker answers; this broker's own metadata may be stale")
+
+    def _renewed(self, timeout_s: float) -> AdminClient:
+        """The client, or another one if it has asked the same peers for long or its files have changed."""
+        version = self._connection.version()
+        if self._client is None or version != self._made_of or time.monotonic() - self._chosen_at > PEER_SECONDS:
+            try:
+                self._client, self._asks_peers = self._choose(timeout_s)
+            except ClientError:  # Files are replaced one after the other: until they fit, the client that there is goes on.
+                if self._client is None:
+                    raise
+                return self._client
+            self._chosen_at, self._made_of = time.monotonic(), version
+        return self._client
 
     def _own_replicas(self, metadata: ClusterMetadata) -> OwnReplicas:
         me = self._broker_id
@@ -83,22 +100,23 @@ class OwnReplicasClient:
 
     def _choose(self, timeout_s: float) -> tuple[AdminClient, bool]:
         """A client for a few peers and True, or for the bootstrap address and False if there are no peers."""
-        first = _client(self._bootstrap_servers)
+        probe(self._connection)
+        first = self._open(",".join(self._connection.servers))
         brokers = first.list_topics(timeout=timeout_s).brokers.values()
         peers = [f"{broker.host}:{broker.port}" for broker in brokers if broker.id != self._broker_id]
         if not peers:
             return first, False
-        return _client(",".join(random.sample(peers, min(PEERS, len(peers))))), True
+        return self._open(",".join(random.sample(peers, min(PEERS, len(peers))))), True
 
-
-def _client(servers: str) -> AdminClient:
-    return AdminClient(
-        {
-            "bootstrap.servers": servers,
-            "client.id": "kafka-runbooks-agent",
-            "socket.timeout.ms": 10_000,
-            # Every poll asks for metadata; librdkafka's own refresh would only add load.
-            "topic.metadata.refresh.interval.ms": -1,
-            "log_level": 0,
-        }
-    )
+    def _open(self, servers: str) -> AdminClient:
+        return AdminClient(
+            {
+                **self._connection.for_librdkafka(),
+                "bootstrap.servers": servers,
+                "client.id": "kafka-runbooks-agent",
+                "socket.timeout.ms": 10_000,
+                # Every poll asks for metadata; librdkafka's own refresh would only add load.
+                "topic.metadata.refresh.interval.ms": -1,
+                "log_level": 0,
+            }
+        )

@@ -9,7 +9,7 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import pytest
@@ -21,6 +21,7 @@ ROOT = Path(__file__).parents[2]
 CLUSTER_ID = "bG9jYWwta2Fma2EtdGVzdA"
 JAVA = "java -Xms64m -XX:+UseSerialGC -XX:TieredStopAtLevel=1 -XX:MaxMetaspaceSize=128m -XX:-UsePerfData"
 RACKS = {1001: "zone-a", 1002: "zone-b", 1003: "zone-c"}
+AUTHORIZER = "authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer\nsuper.users=User:ANONYMOUS\n"
 JMX_RULES = ROOT / "deploy" / "kubernetes" / "kafka" / "config" / "jmx.yaml"
 
 
@@ -52,6 +53,9 @@ class LocalKafka:
     Args:
         log_directories: of each broker, all on the same volume; `log_directory` is the path of one.
         properties: more lines of each broker's server.properties.
+        listeners: of each broker beside the plain one: name -> security protocol.
+        java_options: of each process.
+        authorizer: who isn't `ANONYMOUS`, as on the plain listener, may do only what ACLs allow.
         heap_megabytes: the most of each process.
     """
 
@@ -63,6 +67,9 @@ class LocalKafka:
         exporter: bool = False,
         log_directories: int = 1,
         properties: str = "",
+        listeners: Mapping[str, str] | None = None,
+        java_options: Sequence[str] = (),
+        authorizer: bool = False,
         heap_megabytes: int = 192,
     ) -> None:
         self.folder = folder
@@ -70,10 +77,15 @@ class LocalKafka:
         self.racks = racks
         self.log_directories = log_directories
         self.properties = properties
+        self.listeners = dict(listeners or {})
+        self.java_options = tuple(java_options)
+        self.authorizer = AUTHORIZER if authorizer else ""
         self.libraries = jars()
-        controller, metrics, *brokers = free_ports(2 + len(racks))
+        controller, metrics, *brokers = free_ports(2 + len(racks) * (1 + len(self.listeners)))
         self.controller_port = controller
-        self.ports = dict(zip(racks, brokers, strict=True))
+        self.ports = dict(zip(racks, brokers, strict=False))
+        others = iter(brokers[len(racks) :])
+        self.listener_ports = {broker_id: {name: next(others) for name in self.listeners} for broker_id in racks}
         self.metrics_port = metrics
         self.metrics_hosts = {broker_id: f"127.0.9.{n}" for n, broker_id in enumerate(racks, 1)} if exporter else {}
         self.processes: dict[int, subprocess.Popen[bytes]] = {}
@@ -81,6 +93,10 @@ class LocalKafka:
     @property
     def bootstrap_servers(self) -> str:
         return ",".join(f"127.0.0.1:{port}" for port in self.ports.values())
+
+    def bootstrap_of(self, listener: str) -> str:
+        """The bootstrap servers of one of `listeners`."""
+        return ",".join(f"127.0.0.1:{ports[listener]}" for ports in self.listener_ports.values())
 
     def start(self) -> None:
         self._start_node(1, "controller", self.controller_port, "")
@@ -122,17 +138,19 @@ class LocalKafka:
         directories = self.log_directories if role == "broker" else 1
         data = [self.log_directory(node_id, number + 1) for number in range(directories)]
         properties = self.folder / f"{node_id}.properties"
-        listener = "CONTROLLER" if role == "controller" else "PLAINTEXT"
+        listeners = {"CONTROLLER": port} if role == "controller" else {"PLAINTEXT": port, **self.listener_ports[node_id]}
+        addresses = ",".join(f"{name}://127.0.0.1:{its_port}" for name, its_port in listeners.items())
+        protocols = {"CONTROLLER": "PLAINTEXT", "PLAINTEXT": "PLAINTEXT", **self.listeners}
         properties.write_text(
             f"process.roles={role}\nnode.id={node_id}\nlog.dirs={','.join(map(str, data))}\n"
-            f"listeners={listener}://127.0.0.1:{port}\ncontroller.listener.names=CONTROLLER\n"
-            "listener.security.protocol.map=CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT\n"
+            f"listeners={addresses}\ncontroller.listener.names=CONTROLLER\n"
+            f"listener.security.protocol.map={','.join(map(':'.join, protocols.items()))}\n"
             f"controller.quorum.voters=1@127.0.0.1:{self.controller_port}\n"
             "broker.session.timeout.ms=6000\nbroker.heartbeat.interval.ms=1000\nauto.leader.rebalance.enable=false\n"
             "offsets.topic.num.partitions=1\nlog.cleaner.dedupe.buffer.size=2097152\nauto.create.topics.enable=false\n"
-            "unstable.api.versions.enable=false\n" + more
+            "unstable.api.versions.enable=false\n" + self.authorizer + more
         )
-        java = [*JAVA.split(), f"-Xmx{self.heap_megabytes}m", "-cp", f"{self.libraries}/*"]
+        java = [*JAVA.split(), f"-Xmx{self.heap_megabytes}m", *self.java_options, "-cp", f"{self.libraries}/*"]
         with (self.folder / f"{node_id}.log").open("ab") as log:
             if not data[0].exists():
                 tool = ["kafka.tools.StorageTool", "format", "-t", CLUSTER_ID, "-c", str(properties)]

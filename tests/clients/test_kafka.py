@@ -198,11 +198,11 @@ def test_a_broker_that_comes_back_after_it_was_forgotten_tells_its_sizes(admin: 
 
     kafka_python = admin._kafka_python
     assert 1003 not in kafka_python.known_broker_ids(), "each snapshot renews what the client knows"
-    client = kafka_python._opened()
+    client = kafka_python._client.get()
     kafka.start_broker(1003)
     until(lambda: len(admin.snapshot().live_broker_ids) == 3)
     assert admin.replica_sizes([1003]).unanswered_broker_ids == ()
-    assert kafka_python._opened() is client, "no new connection was necessary"
+    assert kafka_python._client.get() is client, "no new connection was necessary"
 
 
 def test_the_quorum_says_who_has_the_newest_metadata(admin: KafkaAdmin) -> None:

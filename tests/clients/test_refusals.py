@@ -11,6 +11,7 @@ from kafka_runbooks.clients.errors import Refused, Unreachable
 from kafka_runbooks.clients.kafka import confluent
 from kafka_runbooks.clients.kafka.kafka_python import KafkaPythonAdmin
 from kafka_runbooks.clients.kafka.refusals import is_refusal
+from kafka_runbooks.clients.security.connection import Connection
 
 REFUSALS = [
     errors.ClusterAuthorizationFailedError,
@@ -65,7 +66,7 @@ def test_a_code_that_the_library_does_not_know_is_tried_again() -> None:
 )
 def test_kafka_pythons_errors_become_public_classes(error: Exception | None, expected: type[Exception] | None) -> None:
     """Temporal knows an error by its exact class name, so a subclass would be retried for ever."""
-    admin = KafkaPythonAdmin("127.0.0.1:1", check_reachable=lambda: None)
+    admin = KafkaPythonAdmin(Connection("127.0.0.1:1"))
     raised = pytest.raises(expected) if expected else nullcontext()
     with raised as found, admin._mapped("ask"):
         if error is not None:

@@ -11,6 +11,8 @@ from kafka_runbooks.clients.kafka.answers import Metadata
 from kafka_runbooks.clients.kafka.configs import Configs, until
 from kafka_runbooks.clients.kafka.confluent import ConfluentAdmin
 from kafka_runbooks.clients.kafka.kafka_python import KafkaPythonAdmin
+from kafka_runbooks.clients.security.connection import Connection
+from kafka_runbooks.clients.security.settings import Security
 from kafka_runbooks.models.cluster import (
     BrokerConfig,
     BrokerRates,
@@ -51,9 +53,10 @@ class _Minimum(NamedTuple):
 class KafkaAdmin:
     """`protocols.Kafka` for one cluster; may be used by several threads. Clients are opened on first use and kept."""
 
-    def __init__(self, bootstrap_servers: str) -> None:
-        self._confluent = ConfluentAdmin(bootstrap_servers)
-        self._kafka_python = KafkaPythonAdmin(bootstrap_servers, check_reachable=self._confluent.check_reachable)
+    def __init__(self, bootstrap_servers: str, security: Security | None = None) -> None:
+        connection = Connection(bootstrap_servers, security)
+        self._confluent = ConfluentAdmin(connection)
+        self._kafka_python = KafkaPythonAdmin(connection)
         self._configs = Configs(self._kafka_python)
         self._known_minimum: dict[str, _Minimum] = {}
 

@@ -1,22 +1,21 @@
-"""What confluent-kafka does for us: leader elections, and whether anybody answers.
+"""What confluent-kafka does for us: leader elections.
 
 Its AdminClient is kept once opened: one that is garbage-collected fails its own futures. librdkafka sends to the controller of
 its cached metadata and to a hanging broker until a timeout; the constants and the refreshes here keep both short.
 """
 
-import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 
 from confluent_kafka import ElectionType, KafkaError, KafkaException
 from confluent_kafka import TopicPartition as ConfluentPartition
-from confluent_kafka.admin import (
-    AdminClient,
-)
+from confluent_kafka.admin import AdminClient
 from tenacity import Retrying, retry_if_exception_type, stop_after_attempt
 
 from kafka_runbooks.clients.errors import Refused, Unreachable
 from kafka_runbooks.clients.kafka.refusals import is_refusal_of_librdkafka
+from kafka_runbooks.clients.security.connection import CLIENT_ID, Connection, Renewed
+from kafka_runbooks.clients.security.probe import probe
 from kafka_runbooks.models.cluster import TopicPartition
 
 TIMEOUT_SECONDS = 15.0
@@ -30,22 +29,10 @@ METADATA_ATTEMPTS = 3
 class ConfluentAdmin:
     """One AdminClient, opened on first use; may be used by several threads."""
 
-    def __init__(self, bootstrap_servers: str) -> None:
-        self._bootstrap_servers = bootstrap_servers
-        self._lock = threading.Lock()
-        self._client: AdminClient | None = None
-
-    def check_reachable(self) -> None:
-        """Return if some broker answers.
-
-        librdkafka asks one broker and waits. It drops a hanging one after the socket timeout, and the next attempt asks another.
-
-        Raises:
-            Unreachable: none does.
-        """
-        self._attempt(
-            "describe cluster", lambda: self._opened().describe_cluster(request_timeout=BROKER_TIMEOUT_SECONDS).result()
-        )
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        # Dropping the last reference closes one.
+        self._client = Renewed(connection, self._open, close=lambda _: None)
 
     def elect_leaders(self, kind: ElectionType, partitions: Iterable[TopicPartition]) -> dict[TopicPartition, str]:
         """Elect leaders; returns the refused partitions with Kafka's reason."""
@@ -54,9 +41,14 @@ class ConfluentAdmin:
             return {}
         # librdkafka sends this to the controller of its newest metadata, and waits in vain if that broker is gone: so they are
         # renewed first, those of one topic, for they always name the controller.
-        self._attempt("metadata", lambda: self._opened().list_topics(asked[0].topic, timeout=BROKER_TIMEOUT_SECONDS))
-        with mapped(f"elect {kind.name.lower()} leaders"):
-            answers = self._opened().elect_leaders(kind, asked).result(2 * TIMEOUT_SECONDS)
+        client = self._client.get()
+        try:
+            self._attempt("metadata", lambda: client.list_topics(asked[0].topic, timeout=BROKER_TIMEOUT_SECONDS))
+            with mapped(f"elect {kind.name.lower()} leaders"):
+                answers = client.elect_leaders(kind, asked).result(2 * TIMEOUT_SECONDS)
+        except Unreachable:
+            probe(self._connection)  # librdkafka says that the time is over; this says why.
+            raise
         return {
             TopicPartition(name.topic, name.partition): error.str()
             for name, error in answers.items()
@@ -65,22 +57,21 @@ class ConfluentAdmin:
 
     def close(self) -> None:
         """Drop the client."""
-        with self._lock:
-            self._client = None
+        self._client.close()
 
-    def _opened(self) -> AdminClient:
-        with self._lock:
-            if self._client is None:
-                self._client = AdminClient(
-                    {
-                        "bootstrap.servers": self._bootstrap_servers,
-                        "socket.timeout.ms": SOCKET_TIMEOUT_MS,
-                        "client.id": "kafka-runbooks",
-                        # A cluster that is away is told by the error of a call; librdkafka would log it twenty times a second.
-                        "log_level": 0,
-                    },
-                )
-            return self._client
+    def _open(self) -> AdminClient:
+        probe(self._connection)
+        with mapped("connect"):
+            return AdminClient(
+                {
+                    **self._connection.for_librdkafka(),
+                    "bootstrap.servers": ",".join(self._connection.servers),
+                    "socket.timeout.ms": SOCKET_TIMEOUT_MS,
+                    "client.id": CLIENT_ID,
+                    # A cluster that is away is told by the error of a call; librdkafka would log it twenty times a second.
+                    "log_level": 0,
+                },
+            )
 
     def _attempt(self, what: str, call: Callable[[], object]) -> None:
         with mapped(what):

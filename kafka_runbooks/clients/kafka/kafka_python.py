@@ -9,9 +9,7 @@ of our choice to a broker of our choice nor shows which brokers it knows. `pypro
 each attribute that a new version has dropped.
 """
 
-import itertools
 import random
-import threading
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -42,6 +40,8 @@ from kafka_runbooks.clients.errors import ClientError, Refused, Unreachable
 from kafka_runbooks.clients.kafka import answers
 from kafka_runbooks.clients.kafka.metadata import CompactMetadataRequest, Decoded
 from kafka_runbooks.clients.kafka.refusals import is_refusal
+from kafka_runbooks.clients.security.connection import CLIENT_ID, Connection, Renewed
+from kafka_runbooks.clients.security.probe import probe
 from kafka_runbooks.models.cluster import Broker, LogDirectory, MetadataQuorum, Reassignment, Replica, TopicPartition
 
 PRIVATE_API = (
@@ -80,16 +80,12 @@ class KafkaPythonAdmin:
     """One `KafkaAdminClient`, opened on first use; several threads may call it, since it has an I/O thread of its own.
 
     Args:
-        bootstrap_servers: `host:port,host:port`.
-        check_reachable: raises `Unreachable` unless some broker answers. A `KafkaAdminClient` that can't connect leaves its I/O
-            thread behind, so this is asked first.
+        connection: addresses and security.
     """
 
-    def __init__(self, bootstrap_servers: str, check_reachable: Callable[[], object]) -> None:
-        self._bootstrap_servers = bootstrap_servers
-        self._check_reachable = check_reachable
-        self._lock = threading.Lock()
-        self._client: Any = None
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._client: Renewed[Any] = Renewed(connection, self._open, close=lambda client: client.close())
         self._silent_since: dict[int, float] = {}
 
     def metadata(self, topics: Collection[str] | None = None) -> answers.Metadata:
@@ -223,14 +219,11 @@ class KafkaPythonAdmin:
 
     def known_broker_ids(self) -> frozenset[int]:
         """Brokers in the client's cached metadata, which every `metadata` renews."""
-        return frozenset(broker.node_id for broker in self._opened()._manager.cluster.brokers())
+        return frozenset(broker.node_id for broker in self._client.get()._manager.cluster.brokers())
 
     def close(self) -> None:
         """Close the client; the next call opens another."""
-        with self._lock:
-            client, self._client = self._client, None
-        if client is not None:
-            client.close()
+        self._client.close()
 
     def ask_any(
         self,
@@ -262,6 +255,7 @@ class KafkaPythonAdmin:
             except Unreachable:
                 if not brokers:
                     self.close()
+                    probe(self._connection)  # Credentials or a certificate may be refused by all: then it says so.
                     raise
             else:
                 self._silent_since.pop(broker_id, None)
@@ -286,7 +280,7 @@ class KafkaPythonAdmin:
         """
         if not requests:
             return {}
-        client = self._opened()
+        client = self._client.get()
 
         async def asked() -> dict[int, Any]:
             deadline = time.monotonic() + timeout_seconds
@@ -332,7 +326,7 @@ class KafkaPythonAdmin:
 
     def _send(self, request: Any, broker_id: int | None, timeout_seconds: float) -> Any:
         """One broker's answer, in bounded time: the library's own limit doesn't cover the time to connect."""
-        client = self._opened()
+        client = self._client.get()
 
         async def asked() -> Any:
             answer = await client._manager.wait_for(client._manager.send(request, broker_id), timeout_seconds * 1000)
@@ -360,24 +354,22 @@ class KafkaPythonAdmin:
             message = f"{what}: {error}" if isinstance(error, KafkaError) else f"{what}: {type(error).__name__}: {error}"
             raise (Refused if is_refusal(error) else Unreachable)(message) from error
 
-    def _opened(self) -> Any:
-        """The client. One bootstrap server per attempt: given several, it would spend the whole timeout on one that hangs."""
-        servers = itertools.cycle(self._bootstrap_servers.split(","))
-        with self._lock:
-            if self._client is None:
-                self._check_reachable()
-                with self._mapped("connect"):
-                    for attempt in Retrying(
-                        stop=stop_after_attempt(CONNECT_ATTEMPTS), retry=retry_if_exception_type(KafkaError), reraise=True
-                    ):
-                        with attempt:
-                            self._client = KafkaAdminClient(
-                                bootstrap_servers=[next(servers)],
-                                client_id="kafka-runbooks",
-                                request_timeout_ms=REQUEST_TIMEOUT_MS,
-                                bootstrap_timeout_ms=BOOTSTRAP_TIMEOUT_MS,
-                            )
-            return self._client
+    def _open(self) -> Any:
+        """A client. Given all bootstrap servers, it would spend the whole timeout on one that hangs."""
+        settings = self._connection.for_kafka_python()
+        with self._mapped("connect"):
+            for attempt in Retrying(
+                stop=stop_after_attempt(CONNECT_ATTEMPTS), retry=retry_if_exception_type(KafkaError), reraise=True
+            ):
+                with attempt:
+                    # One that can't connect doesn't say why, and leaves its I/O thread behind: so a server is probed first.
+                    return KafkaAdminClient(
+                        **settings,
+                        bootstrap_servers=[probe(self._connection)],
+                        client_id=CLIENT_ID,
+                        request_timeout_ms=REQUEST_TIMEOUT_MS,
+                        bootstrap_timeout_ms=BOOTSTRAP_TIMEOUT_MS,
+                    )
 
 
 def _raise_for(error_code: int) -> None:
