@@ -49,12 +49,24 @@ def serve(settings: AgentSettings) -> None:
     Raises:
         BadSettings: the Kafka configuration can't be used.
     """
-    from kafka_runbooks.agent import serving, watching
+    from kafka_runbooks.agent import properties_file, serving, watching
+    from kafka_runbooks.clients.own_configs import OwnConfigsClient
 
-    readiness = watching.ReadinessWatch(settings.kafka_bootstrap, read_broker_id(settings.identity_file), _security(settings))
-    glass = watching.GlassWatch(AgentKubernetes(settings.pod_namespace, settings.pod_name))
+    security, broker_id = _security(settings), read_broker_id(settings.identity_file)
+    readiness = watching.ReadinessWatch(settings.kafka_bootstrap, broker_id, security)
+    kubernetes = AgentKubernetes(settings.pod_namespace, settings.pod_name)
+    glass = watching.GlassWatch(kubernetes)
+    watches: list[watching.Watch] = [readiness, glass]
+    if settings.properties_files:
+        own = OwnConfigsClient(settings.kafka_bootstrap, broker_id, security)
+        files, started = settings.properties_files, settings.started_properties
+        watches.append(
+            properties_file.FileWatch(
+                kubernetes, settings.cluster, settings.pod_name, files=files, started=started, updatable=own.updatable
+            )
+        )
     stop = threading.Event()
-    for watch in (readiness, glass):
+    for watch in watches:
         threading.Thread(target=watch.run, args=(stop,), name=type(watch).__name__, daemon=True).start()
     server = serving.serve(labels.AGENT_PORT, readiness, glass)
     signal.signal(signal.SIGTERM, lambda *_: threading.Thread(target=server.shutdown).start())

@@ -1,9 +1,10 @@
 """The agent's environment, as the pod's manifest sets it."""
 
 from pathlib import Path
+from typing import Annotated
 
-from pydantic import Field
-from pydantic_settings import BaseSettings
+from pydantic import BeforeValidator, Field
+from pydantic_settings import BaseSettings, NoDecode
 
 
 class AgentSettings(BaseSettings):
@@ -19,3 +20,7 @@ class AgentSettings(BaseSettings):
     """This broker. It lists the others, and those are asked."""
     kafka_config: Path | None = None
     """A file that says how to connect, with the fields of `clients.security.settings.Security`; without it by plain TCP."""
+    properties_files: Annotated[tuple[Path, ...], NoDecode, BeforeValidator(lambda text: text.split(",") if text else ())] = ()
+    """What the start script makes the broker's properties of, in its order, separated by commas; empty: no changes are seen."""
+    started_properties: Path = Path("/identity/started.properties")
+    """Where the start script keeps what they were together when it started the broker."""

@@ -1,9 +1,10 @@
-"""The agent's two watches, one thread each: the cluster's metadata, and the pod's break-glass annotation."""
+"""The agent's watches, one thread each: the cluster's metadata, and the pod's break-glass annotation."""
 
 import threading
 import time
 from datetime import UTC, datetime
 from socket import create_connection
+from typing import Protocol
 
 import structlog
 
@@ -38,6 +39,12 @@ def is_open(address: str) -> bool:
             return True
     except OSError:
         return False
+
+
+class Watch(Protocol):
+    """What runs in a thread until it is told to stop."""
+
+    def run(self, stop: threading.Event) -> None: ...
 
 
 class ReadinessWatch:

@@ -101,22 +101,24 @@ class OwnReplicasClient:
     def _choose(self, timeout_s: float) -> tuple[AdminClient, bool]:
         """A client for a few peers and True, or for the bootstrap address and False if there are no peers."""
         probe(self._connection)
-        first = self._open(",".join(self._connection.servers))
+        first = admin_client(self._connection, ",".join(self._connection.servers))
         brokers = first.list_topics(timeout=timeout_s).brokers.values()
         peers = [f"{broker.host}:{broker.port}" for broker in brokers if broker.id != self._broker_id]
         if not peers:
             return first, False
-        return self._open(",".join(random.sample(peers, min(PEERS, len(peers))))), True
+        return admin_client(self._connection, ",".join(random.sample(peers, min(PEERS, len(peers))))), True
 
-    def _open(self, servers: str) -> AdminClient:
-        return AdminClient(
-            {
-                **self._connection.for_librdkafka(),
-                "bootstrap.servers": servers,
-                "client.id": "kafka-runbooks-agent",
-                "socket.timeout.ms": 10_000,
-                # Every poll asks for metadata; librdkafka's own refresh would only add load.
-                "topic.metadata.refresh.interval.ms": -1,
-                "log_level": 0,
-            }
-        )
+
+def admin_client(connection: Connection, servers: str) -> AdminClient:
+    """A client of the agent's for some of the brokers."""
+    return AdminClient(
+        {
+            **connection.for_librdkafka(),
+            "bootstrap.servers": servers,
+            "client.id": "kafka-runbooks-agent",
+            "socket.timeout.ms": 10_000,
+            # Every poll asks for metadata; librdkafka's own refresh would only add load.
+            "topic.metadata.refresh.interval.ms": -1,
+            "log_level": 0,
+        }
+    )

@@ -383,7 +383,8 @@ class BrokerConfig(NamedTuple):
     """One configuration of one broker, at each level at which it can be set; None where it isn't set there, or is secret."""
 
     in_force: str | None
-    """The first of the levels below that is set, else Kafka's default."""
+    """The first of the levels below that is set, else Kafka's default. A key of the same meaning in another unit counts for
+    itself alone: `log.retention.hours` in the file leaves `log.retention.ms` unset."""
     own: str | None
     """Set dynamically on the broker itself."""
     for_all: str | None

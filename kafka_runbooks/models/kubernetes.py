@@ -164,6 +164,10 @@ class FileChanges(Model):
     """Key -> its value in the file now, where Kafka can apply it without a restart. None where only a restart applies it: Kafka
     calls it read-only or sensitive, or doesn't know it, or it is no longer in the file. So no secret is among the values."""
 
+    def is_of(self, pod: KafkaPod) -> bool:
+        """Whether it is about the process that runs in the pod now; what an earlier one was started with says nothing."""
+        return self.pod_uid == pod.uid and pod.started_at is not None and self.started_at >= pod.started_at
+
 
 class DisruptionBudget(Model):
     """A PodDisruptionBudget: how many of the pods that it covers may be evicted now. It says nothing about deletions."""

@@ -31,11 +31,19 @@ class AgentKubernetes:
 
     def force_ready(self) -> str | None:
         """The break-glass annotation on this pod, or None."""
-        with mapped(f"pod {self._pod}"):
-            pod = _json(self._core.read_namespaced_pod(self._pod, self._namespace, **_RAW))
-        self._pod_uid = pod["metadata"]["uid"]
-        annotation: str | None = pod["metadata"].get("annotations", {}).get(labels.FORCE_READY)
+        annotation: str | None = self._read_pod().get("annotations", {}).get(labels.FORCE_READY)
         return annotation
+
+    def pod_uid(self) -> str:
+        """This pod's; asked for once, for the agent lives in it."""
+        return str(self._pod_uid or self._read_pod()["uid"])
+
+    def _read_pod(self) -> dict[str, Any]:
+        """The pod's metadata."""
+        with mapped(f"pod {self._pod}"):
+            metadata: dict[str, Any] = _json(self._core.read_namespaced_pod(self._pod, self._namespace, **_RAW))["metadata"]
+        self._pod_uid = metadata["uid"]
+        return metadata
 
     def event(self, name: str, reason: str, message: str, *, warning: bool) -> None:
         """Emit an event on this pod under the given name; a second one of the same name is dropped."""
@@ -98,15 +106,15 @@ class AgentKubernetes:
             raise Refused(f"ConfigMap {name} doesn't exist in namespace {self._namespace}: create it, empty")
         return found.get("data") or {}, found["metadata"]["resourceVersion"]
 
-    def add_entries(self, cluster: str, entries: Mapping[str, str], version: str) -> None:
-        """Add or change entries of the register if it still has this version.
+    def add_entries(self, cluster: str, entries: Mapping[str, str], version: str | None) -> None:
+        """Add or change entries of the register if it still has this version, or (None) those that nobody else writes.
 
         Raises:
             Conflict: another pod was faster; read again.
         """
         name = register.name_of(cluster)
         with mapped(f"ConfigMap {name}"):
-            body = {"metadata": {"resourceVersion": version}, "data": dict(entries)}
+            body = {"metadata": {} if version is None else {"resourceVersion": version}, "data": dict(entries)}
             self._core.patch_namespaced_config_map(name, self._namespace, body, **_RAW)
 
 

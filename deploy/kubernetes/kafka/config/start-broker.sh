@@ -2,6 +2,11 @@
 set -eu
 java="${JAVA_HOME:+$JAVA_HOME/bin/}java"
 here=/etc/kafka-config
+# runbooks: the agent compares this with what is mounted later. First, so that a change meanwhile is rather seen than missed.
+{
+  cat "$here/broker.properties"
+  [ ! -f "$here/override.properties" ] || cat "$here/override.properties"
+} > /identity/started.properties
 {
   cat "$here/broker.properties" /identity/broker.properties
   echo "advertised.listeners=PLAINTEXT://$POD_NAME.${POD_NAME%-*}.$POD_NAMESPACE.svc.cluster.local:9092"
