@@ -1,0 +1,207 @@
+"""What the API says of pods that restart, through the real API library: revisions, process starts, what is stuck, and budgets."""
+
+import json
+import threading
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+from kubernetes.client import ApiClient, Configuration
+
+from kafka_runbooks.clients.kubernetes import KubernetesApi, api
+from kafka_runbooks.models import labels
+from kafka_runbooks.models.kubernetes import BrokerPod, DisruptionBudget, FileChanges
+
+STARTED = "2026-01-01T00:00:05Z"
+KINDS = {"pods": ("PodList", "v1"), "statefulsets": ("StatefulSetList", "apps/v1"), "nodes": ("NodeList", "v1")}
+KINDS["poddisruptionbudgets"] = ("PodDisruptionBudgetList", "policy/v1")
+RUNNING = {"running": {"startedAt": STARTED}}
+REGISTER = {"kafka-events-0.file": FileChanges(pod_uid="u", started_at=datetime(2026, 1, 1, tzinfo=UTC)).model_dump_json()}
+
+
+def matches(found: dict[str, str], selector: str) -> bool:
+    """As the API server selects by label: `a=b`, `a!=b`, `a`."""
+    for term in filter(None, selector.split(",")):
+        name, is_not, value = term.partition("!=")
+        if is_not:
+            if found.get(name) == value:
+                return False
+            continue
+        name, is_equal, value = term.partition("=")
+        if name not in found or (is_equal and found[name] != value):
+            return False
+    return True
+
+
+class Lists:
+    """Serves lists of objects, selected by label, and the register."""
+
+    def __init__(self) -> None:
+        self.items: dict[str, list[dict[str, Any]]] = {kind: [] for kind in KINDS}
+        lists = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                url = urlsplit(self.path)
+                name = url.path.rpartition("/")[2]
+                found: dict[str, Any]
+                if name in KINDS:
+                    kind, version = KINDS[name]
+                    selector = parse_qs(url.query).get("labelSelector", [""])[0]
+                    items = [one for one in lists.items[name] if matches(one["metadata"].get("labels", {}), selector)]
+                    found = {"kind": kind, "apiVersion": version, "metadata": {}, "items": items}
+                else:
+                    found = {"kind": "ConfigMap", "apiVersion": "v1", "metadata": {"name": name}, "data": REGISTER}
+                body = json.dumps(found).encode()
+                self.send_response(200)
+                self.send_header("Content-Type", "application/json")
+                self.send_header("Content-Length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body)
+
+            def log_message(self, *_: object) -> None: ...
+
+        self.http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        threading.Thread(target=self.http.serve_forever, args=(0.02,), daemon=True).start()
+
+    def pod(self, name: str, marks: dict[str, str], states: dict[str, dict[str, Any]], **changed: Any) -> None:
+        """A pod with containers in these states."""
+        common = {"image": "i", "imageID": "", "ready": True, "restartCount": 2, **changed.pop("last", {})}
+        containers = [{"name": one, "state": state, **common} for one, state in states.items()]
+        owner = {"kind": "StatefulSet", "name": name.rpartition("-")[0], "apiVersion": "apps/v1", "uid": "s"}
+        metadata = {
+            "name": name,
+            "uid": "u",
+            "labels": {labels.CLUSTER: "main", "controller-revision-hash": "kafka-7d9f", **marks},
+            "annotations": changed.pop("annotations", {}),
+            "ownerReferences": [owner],
+        }
+        spec = {"containers": [{"name": one} for one in states], "nodeName": "node-1"}
+        status = {"phase": "Running", "containerStatuses": containers, "podIP": "10.0.0.1", **changed}
+        self.items["pods"].append({"metadata": metadata, "spec": spec, "status": status})
+
+    def stateful_set(self, name: str, marks: dict[str, str], *, strategy: str = "OnDelete", observed: int = 3) -> None:
+        spec = {"replicas": 3, "serviceName": "s", "selector": {}, "template": {}, "updateStrategy": {"type": strategy}}
+        status = {
+            "replicas": 3,
+            "observedGeneration": observed,
+            "updateRevision": f"{name}-new",
+            "currentRevision": f"{name}-old",
+        }
+        metadata = {"name": name, "generation": 3, "resourceVersion": "1", "labels": {labels.CLUSTER: "main", **marks}}
+        self.items["statefulsets"].append({"metadata": metadata, "spec": spec, "status": status})
+
+
+@pytest.fixture
+def lists() -> Iterator[Lists]:
+    lists = Lists()
+    yield lists
+    lists.http.shutdown()
+    lists.http.server_close()
+
+
+@pytest.fixture
+def kubernetes(lists: Lists, monkeypatch: pytest.MonkeyPatch) -> Iterator[KubernetesApi]:
+    configuration = Configuration(host=f"http://127.0.0.1:{lists.http.server_port}")
+    configuration.retries = False
+    with ApiClient(configuration) as client:
+        monkeypatch.setattr(api, "connect", lambda: client)
+        yield KubernetesApi("main", "kafka")
+
+
+EVENTS = {labels.MAP: "events", labels.BROKER_ID: "1001"}
+
+
+def test_brokers_controllers_and_combined_nodes_are_told_by_their_labels(lists: Lists, kubernetes: KubernetesApi) -> None:
+    first = {labels.FIRST_CONTROLLER_ID: "100"}
+    lists.pod("kafka-events-0", EVENTS, {"agent": RUNNING, "kafka": RUNNING})
+    lists.pod(
+        "kafka-combined-0", {labels.MAP: "small", labels.ROLES: "broker-controller", labels.BROKER_ID: "1"}, {"kafka": RUNNING}
+    )
+    lists.pod("kafka-controller-2", {labels.ROLES: "controller"}, {"kafka": RUNNING}, annotations=first)
+    lists.pod("kafka-controller-1", {labels.ROLES: "controller"}, {"kafka": RUNNING})
+    lists.pod("another", {}, {"kafka": RUNNING})
+    lists.pod("other-events-0", {**EVENTS, labels.CLUSTER: "other"}, {"kafka": RUNNING})
+    combined, events = kubernetes.broker_pods()
+    assert (combined.name, combined.broker_id, combined.is_controller) == ("kafka-combined-0", 1, True)
+    assert (events.name, events.broker_id, events.is_controller) == ("kafka-events-0", 1001, False)
+    assert (events.revision, events.started_at, events.restarts) == ("kafka-7d9f", datetime(2026, 1, 1, 0, 0, 5, tzinfo=UTC), 2)
+    assert events.stuck is None and events.why_pending is None
+    second, third = kubernetes.controller_pods()
+    assert (second.name, second.node_id) == ("kafka-controller-1", None), "it doesn't tell its id"
+    assert (third.name, third.node_id, third.node, third.stateful_set) == (
+        "kafka-controller-2",
+        102,
+        "node-1",
+        "kafka-controller",
+    )
+    assert third.is_controller and third.revision == "kafka-7d9f"
+
+
+def only(kubernetes: KubernetesApi) -> BrokerPod:
+    (pod,) = kubernetes.broker_pods()
+    return pod
+
+
+def test_a_container_that_ends_again_and_again_is_stuck_with_how_it_ended(lists: Lists, kubernetes: KubernetesApi) -> None:
+    waiting = {"waiting": {"reason": "CrashLoopBackOff", "message": "back-off 5m0s"}}
+    ended = {"lastState": {"terminated": {"exitCode": 137, "reason": "OOMKilled"}}}
+    lists.pod("kafka-events-0", EVENTS, {"kafka": waiting}, last=ended)
+    pod = only(kubernetes)
+    assert (
+        pod.stuck == "kafka: CrashLoopBackOff: back-off 5m0s; it ended with exit code 137 (OOMKilled)" and pod.started_at is None
+    )
+
+
+@pytest.mark.parametrize(
+    "reason", ["ErrImagePull", "ImagePullBackOff", "InvalidImageName", "CreateContainerConfigError", "RunContainerError"]
+)
+def test_what_does_not_pass_by_itself_is_stuck_in_any_container(lists: Lists, kubernetes: KubernetesApi, reason: str) -> None:
+    lists.pod("kafka-events-0", EVENTS, {"kafka": RUNNING, "agent": {"waiting": {"reason": reason, "message": "why"}}})
+    assert only(kubernetes).stuck == f"agent: {reason}: why"
+
+
+@pytest.mark.parametrize("reason", ["ContainerCreating", "PodInitializing"])
+def test_a_pod_on_its_way_is_not_stuck(lists: Lists, kubernetes: KubernetesApi, reason: str) -> None:
+    lists.pod("kafka-events-0", EVENTS, {"kafka": {"waiting": {"reason": reason}}}, phase="Pending")
+    pod = only(kubernetes)
+    assert pod.stuck is None and pod.why_pending == reason and pod.started_at is None
+
+
+def test_an_identity_that_is_not_found_is_told_by_its_init_container(lists: Lists, kubernetes: KubernetesApi) -> None:
+    waiting = {"waiting": {"reason": "CrashLoopBackOff"}}
+    init = [{"name": "identify", "image": "i", "imageID": "", "ready": False, "restartCount": 4, "state": waiting}]
+    lists.pod("kafka-events-0", EVENTS, {"kafka": {"waiting": {"reason": "PodInitializing"}}}, initContainerStatuses=init)
+    assert only(kubernetes).stuck == "identify: CrashLoopBackOff"
+
+
+def test_stateful_sets_of_maps_and_controllers_with_the_newest_revision(lists: Lists, kubernetes: KubernetesApi) -> None:
+    lists.stateful_set("kafka-events", {labels.MAP: "events"})
+    lists.stateful_set("kafka-controller", {labels.ROLES: "controller"}, strategy="RollingUpdate")
+    lists.stateful_set("kafka-checks", {labels.MAP: "checks"}, observed=2)
+    lists.stateful_set("zookeeper", {})
+    found = {one.name: (one.update_revision, one.update_strategy) for one in kubernetes.stateful_sets()}
+    assert found == {
+        "kafka-checks": (None, "OnDelete"),  # Kubernetes hasn't taken note of its newest template.
+        "kafka-controller": ("kafka-controller-new", "RollingUpdate"),
+        "kafka-events": ("kafka-events-new", "OnDelete"),
+    }
+
+
+def test_budgets_taints_and_changes_of_files(lists: Lists, kubernetes: KubernetesApi) -> None:
+    counts = {"currentHealthy": 2, "desiredHealthy": 2, "disruptionsAllowed": 0, "expectedPods": 3}
+    lists.items["poddisruptionbudgets"] = [
+        {"metadata": {"name": "kafka-events"}, "spec": {}, "status": counts},
+        {"metadata": {"name": "fresh"}, "spec": {}},
+    ]
+    assert kubernetes.disruption_budgets() == (
+        DisruptionBudget(name="fresh", selected_pods=0, allowed_disruptions=0),
+        DisruptionBudget(name="kafka-events", selected_pods=3, allowed_disruptions=0),
+    )
+    taints = [{"key": "ToBeDeletedByClusterAutoscaler", "effect": "NoSchedule"}]
+    lists.items["nodes"] = [{"metadata": {"name": "a", "uid": "a"}, "spec": {"taints": taints}, "status": {}}]
+    assert kubernetes.nodes()[0].taints == ("ToBeDeletedByClusterAutoscaler",)
+    assert kubernetes.file_changes()["kafka-events-0"].changed == {}
