@@ -111,7 +111,7 @@ class Wire:
 @pytest.fixture
 def wire(monkeypatch: pytest.MonkeyPatch) -> Iterator[Wire]:
     wire = Wire()
-    monkeypatch.setattr(KafkaPythonAdmin, "_opened", lambda self: SimpleNamespace(_manager=wire))
+    monkeypatch.setattr(KafkaPythonAdmin, "_open", lambda self: SimpleNamespace(_manager=wire))
     yield wire
 
 
