@@ -157,11 +157,15 @@ def _of_the_replicas(
     if gone:
         snapshot = replace(snapshot, brokers=tuple(broker for broker in snapshot.brokers if broker.id not in gone))
     found = may_go_down(snapshot, brokers, headroom=limits.headroom)
-    if gone and not all(reason.can_be_acknowledged for reason in found):
+    if all(reason.can_be_acknowledged for reason in found):
+        return found
+    shared = [partition for partition in snapshot.partitions if not set(brokers).isdisjoint(partition.replicas)]
+    missed = sorted(broker for broker in gone if any(broker in partition.in_sync for partition in shared))
+    if missed:
         found.append(
             Reason(
                 name="cut-off-brokers",
-                message=f"not counted as in sync: {'; '.join([cut_off[broker] for broker in sorted(gone)][:10])}",
+                message=f"not counted as in sync: {'; '.join(cut_off[broker] for broker in missed[:10])}",
                 remedy="wait until they follow the controllers again, or restart them first",
             )
         )
