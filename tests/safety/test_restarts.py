@@ -151,8 +151,8 @@ class Remedies:
     def carry_out(self, reason: Reason) -> None:
         offered = re.split(r",? or (?=set headroom|acknowledge|cancel|raise|turn|restart them)", reason.remedy)
         chosen = offered[-1 if self.alternative and reason.name.partition("-")[0] in ("below", "already", "no") else 0]
-        done = [self._part(one, reason) for one in chosen.split(" and ")]
-        assert done
+        for part_ in chosen.split(" and "):
+            self._part(part_, reason)
 
     def _part(self, text: str, reason: Reason) -> None:
         ids = {int(one) for one in re.findall(r"\d+", text)}
