@@ -25,7 +25,7 @@ def group(nodeid: str) -> str:
     path = PurePosixPath(nodeid.split("::")[0])
     if path.parent.name == "lab":
         return "lab"
-    if path.parent.name in ("agent", "clients") or path.name.endswith("on_kafka.py"):
+    if path.parent.name in ("agent", "clients", "security") or path.name.endswith("on_kafka.py"):
         return "brokers"
     return nodeid
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
-from kafka.errors import NoError, for_code
+from kafka.errors import NoError, TopicAuthorizationFailedError, for_code
 from kafka.protocol.metadata import MetadataResponse
 
 from kafka_runbooks.clients.kafka.metadata import Decoded, Topic
@@ -57,6 +57,12 @@ def metadata(answer: Any, answered_by: int) -> Metadata:
         partitions=tuple(partition for topic in topics for partition in topic.partitions),
         topic_ids={topic.name: printed(topic.topic_id) for topic in topics if topic.topic_id not in (None, NO_ID)},
     )
+
+
+def metadata_error(answer: Any) -> int:
+    """The error code of an answer to Metadata: its own, or that of a topic which may not be described."""
+    refused = TopicAuthorizationFailedError.errno
+    return int(getattr(answer, "error_code", 0) or next((refused for one in answer.topics if one.error_code == refused), 0))
 
 
 def _topic(found: Any) -> Topic:

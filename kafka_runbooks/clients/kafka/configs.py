@@ -15,6 +15,7 @@ from kafka.protocol.admin import DescribeConfigsRequest, IncrementalAlterConfigs
 from kafka_runbooks.clients.errors import ClientError, Refused, Unreachable
 from kafka_runbooks.clients.kafka.kafka_python import BROKER_SECONDS, CONTROLLER_SECONDS, KafkaPythonAdmin
 from kafka_runbooks.clients.kafka.refusals import is_refusal
+from kafka_runbooks.clients.security.acls import ALTER_CONFIGS, DESCRIBE_CONFIGS, lacks
 from kafka_runbooks.models.cluster import BrokerConfig
 
 TOPICS_PER_REQUEST = 200
@@ -50,15 +51,20 @@ class Configs:
 
     def of_brokers(
         self, broker_ids: Iterable[int], keys: Collection[str] | None
-    ) -> dict[int, dict[str, BrokerConfig] | ClientError]:
-        """These keys of each broker that it knows, or (None) all; asked at once. Or why one can't be had: it is down, unknown or
-        silent, or refuses."""
+    ) -> dict[int, dict[str, BrokerConfig] | Unreachable]:
+        """Of each broker these keys, or all, asked at once; or that it can't be had: it is down, unknown or silent.
+
+        Raises:
+            Refused: the account may not ask. That a broker doesn't answer would be another thing.
+        """
         requests = {broker_id: _describe_broker(broker_id, keys) for broker_id in sorted(set(broker_ids))}
-        found = self._admin.ask_each("configs", requests, BROKER_SECONDS)
-        return {
-            broker_id: answer if isinstance(answer, ClientError) else _broker_configs(broker_id, answer)
-            for broker_id, answer in found.items()
-        }
+        found: dict[int, dict[str, BrokerConfig] | Unreachable] = {}
+        for broker_id, answer in self._admin.ask_each("configs", requests, BROKER_SECONDS).items():
+            configs = answer if isinstance(answer, ClientError) else _broker_configs(broker_id, answer)
+            if isinstance(configs, ClientError) and not isinstance(configs, Unreachable):
+                raise configs
+            found[broker_id] = configs
+        return found
 
     def alter_broker(self, broker_id: int | None, changes: Mapping[str, str | None]) -> None:
         """Change the dynamic values of a broker, or (None) those for the whole cluster; None deletes a key.
@@ -73,7 +79,7 @@ class Configs:
             answer, _ = self._admin.ask_any(what, lambda: request, CONTROLLER_SECONDS, error_of=lambda _: 0)
         else:
             answer = self._admin.ask(what, request, broker_id, BROKER_SECONDS)
-        errors = [_error(what, result) for result in answer.responses]
+        errors = [_error(what, result, ALTER_CONFIGS) for result in answer.responses]
         for error in errors or [Unreachable(f"{what}: the answer doesn't mention it")]:
             if error is not None:
                 raise error
@@ -102,7 +108,7 @@ class Configs:
                 error_of=lambda _: 0,
             )
             for result in answer.responses:
-                topic, error = result.resource_name, _error(f"configs of {result.resource_name}", result)
+                topic, error = result.resource_name, _error(f"configs of {result.resource_name}", result, ALTER_CONFIGS)
                 failed.pop(topic, None)
                 if error is not None and for_code(result.error_code) is not UnknownTopicOrPartitionError:
                     failed[topic] = str(error)
@@ -143,7 +149,7 @@ def _describe_broker(broker_id: int, keys: Collection[str] | None) -> DescribeCo
 def _broker_configs(broker_id: int, answer: Any) -> dict[str, BrokerConfig] | ClientError:
     found = {}
     for result in answer.results:
-        if error := _error(f"configs of broker {broker_id}", result):
+        if error := _error(f"configs of broker {broker_id}", result, DESCRIBE_CONFIGS):
             return error
         for config in result.configs:
             # Kafka lists every level at which a key is set, and other keys that mean the same in another unit.
@@ -185,16 +191,17 @@ def _values(answer: Any) -> dict[str, dict[str, str | None]]:
     for result in answer.results:
         if for_code(result.error_code) is UnknownTopicOrPartitionError:
             continue
-        if error := _error(f"configs of {result.resource_name}", result):
+        if error := _error(f"configs of {result.resource_name}", result, DESCRIBE_CONFIGS):
             raise error
         found[result.resource_name] = {config.name: config.value for config in result.configs}
     return found
 
 
-def _error(what: str, result: Any) -> ClientError | None:
-    """What one resource's part of an answer says is wrong."""
+def _error(what: str, result: Any, operation: str) -> ClientError | None:
+    """What one resource's part of an answer says is wrong; `operation` is what the request needs the right to."""
     kind = for_code(result.error_code)
     if kind is NoError:
         return None
-    message = f"{what}: {kind.__name__}" + (f": {result.error_message}" if result.error_message else "")
+    more = lacks(kind, operation) or result.error_message
+    message = f"{what}: {kind.__name__}" + (f": {more}" if more else "")
     return (Refused if is_refusal(kind()) else Unreachable)(message)

@@ -10,10 +10,12 @@ from contextlib import contextmanager
 from confluent_kafka import ElectionType, KafkaError, KafkaException
 from confluent_kafka import TopicPartition as ConfluentPartition
 from confluent_kafka.admin import AdminClient
+from kafka.errors import for_code
 from tenacity import Retrying, retry_if_exception_type, stop_after_attempt
 
 from kafka_runbooks.clients.errors import Refused, Unreachable
 from kafka_runbooks.clients.kafka.refusals import is_refusal_of_librdkafka
+from kafka_runbooks.clients.security.acls import ALTER, lacks
 from kafka_runbooks.clients.security.connection import CLIENT_ID, Connection, Renewed
 from kafka_runbooks.clients.security.probe import probe
 from kafka_runbooks.models.cluster import TopicPartition
@@ -89,7 +91,8 @@ def mapped(what: str) -> Iterator[None]:
         yield
     except KafkaException as error:
         kafka_error = error.args[0]
-        message = f"{what}: {kafka_error.str()}"
+        missing = lacks(for_code(kafka_error.code()), ALTER) if kafka_error.code() > 0 else None
+        message = f"{what}: {missing or kafka_error.str()}"
         if is_refusal_of_librdkafka(kafka_error):
             raise Refused(message) from error
         raise Unreachable(message) from error

@@ -40,6 +40,7 @@ from kafka_runbooks.clients.errors import ClientError, Refused, Unreachable
 from kafka_runbooks.clients.kafka import answers
 from kafka_runbooks.clients.kafka.metadata import CompactMetadataRequest, Decoded
 from kafka_runbooks.clients.kafka.refusals import is_refusal
+from kafka_runbooks.clients.security import acls
 from kafka_runbooks.clients.security.connection import CLIENT_ID, Connection, Renewed
 from kafka_runbooks.clients.security.probe import probe
 from kafka_runbooks.models.cluster import Broker, LogDirectory, MetadataQuorum, Reassignment, Replica, TopicPartition
@@ -99,7 +100,13 @@ class KafkaPythonAdmin:
             asked = None if topics is None else [row(name=topic) for topic in topics]
             return CompactMetadataRequest(topics=asked, allow_auto_topic_creation=False)
 
-        answer, answered_by = self.ask_any("metadata", request)
+        answer, answered_by = self.ask_any("metadata", request, error_of=answers.metadata_error)
+        if topics is None:
+            self.ask_any(
+                "metadata",
+                lambda: MetadataRequest(topics=[row(name=acls.NO_TOPIC)], allow_auto_topic_creation=False),
+                error_of=answers.metadata_error,
+            )
         return answers.metadata(answer, answered_by)
 
     def fenced_brokers(self, answered_by: int | None) -> tuple[Broker, ...]:
@@ -159,7 +166,7 @@ class KafkaPythonAdmin:
             if isinstance(answer, ClientError):
                 raise answer
             with self._mapped(f"log directories of broker {broker_id}"):
-                _raise_for(getattr(answer, "error_code", 0) or 0)
+                acls.raise_for(getattr(answer, "error_code", 0) or 0, acls.DESCRIBE)
             found[broker_id] = answers.log_directories(broker_id, answer)
         return found
 
@@ -247,11 +254,12 @@ class KafkaPythonAdmin:
             broker_id = brokers.pop(0)
             try:
                 with self._mapped(what, passes):
-                    answer = self._send(request(), broker_id, timeout_seconds)
+                    message = request()
+                    answer = self._send(message, broker_id, timeout_seconds)
                     if for_code(error_of(answer)) is NotControllerError:  # ZooKeeper mode: brokers don't pass it on.
                         known = self._send(MetadataRequest(topics=[], allow_auto_topic_creation=False), broker_id, ANSWER_SECONDS)
                         answer = self._send(request(), known.controller_id, timeout_seconds)
-                    _raise_for(error_of(answer))
+                    acls.raise_for(error_of(answer), acls.operation_of(message))
             except Unreachable:
                 if not brokers:
                     self.close()
@@ -370,9 +378,3 @@ class KafkaPythonAdmin:
                         request_timeout_ms=REQUEST_TIMEOUT_MS,
                         bootstrap_timeout_ms=BOOTSTRAP_TIMEOUT_MS,
                     )
-
-
-def _raise_for(error_code: int) -> None:
-    error = for_code(error_code)
-    if error is not NoError:
-        raise error

@@ -1,19 +1,18 @@
 """Connections by TLS and SASL to a real Kafka, each through both libraries: what works, and what says why it doesn't."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from confluent_kafka.admin import NewTopic
 
 from kafka_runbooks.clients.errors import ClientError, Refused, Unreachable
 from kafka_runbooks.clients.kafka import KafkaAdmin
 from kafka_runbooks.clients.own_replicas import OwnReplicasClient
 from kafka_runbooks.clients.security.settings import Security
 from kafka_runbooks.models.cluster import TopicPartition
-from tests.clients.certificates import Authority, Leaf, written
-from tests.clients.secure_kafka import BROKER_ID, PLAIN_PASSWORD, PLAIN_USER, SecureKafka, secure_kafka
+from tests.clients.security.certificates import Authority, Leaf, written
+from tests.clients.security.secure_kafka import BROKER_ID, PLAIN_PASSWORD, PLAIN_USER, SecureKafka
 
 # kafka-python leaves sockets to brokers that went away for the garbage collector.
 pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
@@ -22,15 +21,10 @@ USER, PASSWORD = "worker", "worker-secret"
 TOPIC = TopicPartition("events", 0)
 
 
-@pytest.fixture(scope="module")
-def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SecureKafka]:
-    with secure_kafka(tmp_path_factory.mktemp("secure")) as cluster:
-        admin = cluster.administrator()
-        for future in admin.create_topics([NewTopic(TOPIC.topic, num_partitions=1, replication_factor=1)]).values():
-            future.result(20)
-        cluster.set_password(USER, PASSWORD)
-        cluster.allow_everything(f"User:{USER}", f"User:{PLAIN_USER}", f"User:{cluster.endpoint.client_id}", "User:CN=worker")
-        yield cluster
+@pytest.fixture(scope="module", autouse=True)
+def users(kafka: SecureKafka) -> None:
+    kafka.set_password(USER, PASSWORD)
+    kafka.allow_everything(f"User:{USER}", f"User:{PLAIN_USER}", f"User:{kafka.endpoint.client_id}", "User:CN=worker")
 
 
 def tls(kafka: SecureKafka, folder: Path, leaf: Leaf | None = None, **more: Any) -> dict[str, Any]:

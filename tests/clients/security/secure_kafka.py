@@ -5,6 +5,7 @@ The plain listener's principal is a superuser, for what an administrator does. E
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from functools import cached_property
 from pathlib import Path
 
 from confluent_kafka.admin import (
@@ -19,9 +20,9 @@ from confluent_kafka.admin import (
     UserScramCredentialUpsertion,
 )
 
-from tests.clients.certificates import Authority, Leaf, written
 from tests.clients.local_kafka import LocalKafka
-from tests.clients.token_endpoint import AUDIENCE, TokenEndpoint, token_endpoint
+from tests.clients.security.certificates import Authority, Leaf, written
+from tests.clients.security.token_endpoint import AUDIENCE, TokenEndpoint, token_endpoint
 
 BROKER_ID = 1001
 LOGIN = "org.apache.kafka.common.security"
@@ -77,6 +78,7 @@ class SecureKafka(LocalKafka):
             f"{prefix}.truststore.type=PEM\n{prefix}.truststore.location={self.ca_file}\n"
         )
 
+    @cached_property
     def administrator(self) -> AdminClient:
         return AdminClient({"bootstrap.servers": self.bootstrap_servers, "log_level": 0})
 
@@ -88,16 +90,14 @@ class SecureKafka(LocalKafka):
         )
 
     def allow(self, acls: Iterable[AclBinding]) -> None:
-        admin = self.administrator()
-        for future in admin.create_acls(list(acls)).values():
+        for future in self.administrator.create_acls(list(acls)).values():
             future.result(20)
 
     def set_password(self, user: str, password: str) -> None:
         """Of a SCRAM user."""
-        admin = self.administrator()
         for mechanism in (ScramMechanism.SCRAM_SHA_256, ScramMechanism.SCRAM_SHA_512):
             change = UserScramCredentialUpsertion(user, ScramCredentialInfo(mechanism, 4096), password.encode())
-            for future in admin.alter_user_scram_credentials([change]).values():
+            for future in self.administrator.alter_user_scram_credentials([change]).values():
                 future.result(20)
 
 

@@ -1,0 +1,203 @@
+"""Exactly the ACLs of `acls.sh`, on a real Kafka with an authorizer: everything works, and without one the error names it."""
+
+import inspect
+import os
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from confluent_kafka.admin import (
+    AclBinding,
+    AclBindingFilter,
+    AclOperation,
+    AclPermissionType,
+    ResourcePatternType,
+    ResourceType,
+)
+
+from kafka_runbooks.cli.place_inputs import live_snapshot
+from kafka_runbooks.clients.errors import ClientError, Refused
+from kafka_runbooks.clients.kafka import KafkaAdmin
+from kafka_runbooks.clients.own_replicas import OwnReplicasClient
+from kafka_runbooks.clients.protocols import Kafka
+from kafka_runbooks.clients.security.settings import Security
+from kafka_runbooks.models.cluster import Replica, ThrottledReplicas, ThrottleRates, TopicPartition
+from tests.clients.local_kafka import JAVA, ROOT
+from tests.clients.security.certificates import written
+from tests.clients.security.secure_kafka import BROKER_ID, SecureKafka
+
+# kafka-python leaves sockets to brokers that went away for the garbage collector.
+pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+
+USERS = {"a-worker": "WORKER", "a-planner": "PLANNER", "an-agent": "AGENT"}
+"""User -> its variable in the script."""
+TOPIC = TopicPartition("events", 0)
+CLUSTER, TOPICS = ResourceType.BROKER, ResourceType.TOPIC
+
+Needed = tuple[AclOperation, ResourceType]
+DESCRIBE, ALTER = (AclOperation.DESCRIBE, CLUSTER), (AclOperation.ALTER, CLUSTER)
+DESCRIBE_CONFIGS, ALTER_CONFIGS = (AclOperation.DESCRIBE_CONFIGS, CLUSTER), (AclOperation.ALTER_CONFIGS, CLUSTER)
+DESCRIBE_TOPICS, DESCRIBE_TOPIC_CONFIGS = (AclOperation.DESCRIBE, TOPICS), (AclOperation.DESCRIBE_CONFIGS, TOPICS)
+ALTER_TOPIC_CONFIGS = (AclOperation.ALTER_CONFIGS, TOPICS)
+INCLUDES = {ALTER: DESCRIBE, ALTER_CONFIGS: DESCRIBE_CONFIGS, ALTER_TOPIC_CONFIGS: DESCRIBE_TOPIC_CONFIGS}
+SPELLED = {
+    AclOperation.DESCRIBE: "Describe",
+    AclOperation.ALTER: "Alter",
+    AclOperation.DESCRIBE_CONFIGS: "DescribeConfigs",
+    AclOperation.ALTER_CONFIGS: "AlterConfigs",
+}
+
+LISTS = ThrottledReplicas(leader="0:1001", follower="")
+METHODS: dict[str, tuple[Callable[[KafkaAdmin], Any], tuple[Needed, ...]]] = {
+    "snapshot": (lambda kafka: kafka.snapshot(), (DESCRIBE_TOPICS, DESCRIBE_TOPIC_CONFIGS)),
+    "metadata_quorum": (lambda kafka: kafka.metadata_quorum(), (DESCRIBE,)),
+    "replica_sizes": (lambda kafka: kafka.replica_sizes([BROKER_ID]), (DESCRIBE,)),
+    "sizes_of": (lambda kafka: kafka.sizes_of([Replica(*TOPIC, BROKER_ID)]), (DESCRIBE,)),
+    "reassignments": (lambda kafka: kafka.reassignments(), (DESCRIBE,)),
+    "alter_reassignments": (lambda kafka: kafka.alter_reassignments({TOPIC: [BROKER_ID]}), (ALTER,)),
+    "elect_preferred_leaders": (lambda kafka: kafka.elect_preferred_leaders([TOPIC]), (ALTER,)),
+    "elect_unclean_leaders": (lambda kafka: kafka.elect_unclean_leaders([TOPIC]), (ALTER,)),
+    "rates": (lambda kafka: kafka.rates([BROKER_ID]), (DESCRIBE_CONFIGS,)),
+    "throttle_rates": (lambda kafka: kafka.throttle_rates([BROKER_ID]), (DESCRIBE_CONFIGS,)),
+    "set_throttle_rates": (lambda kafka: kafka.set_throttle_rates(BROKER_ID, ThrottleRates()), (ALTER_CONFIGS,)),
+    "broker_configs": (lambda kafka: kafka.broker_configs([BROKER_ID]), (DESCRIBE_CONFIGS,)),
+    "set_broker_configs": (
+        lambda kafka: kafka.set_broker_configs(None, {"leader.replication.throttled.rate": None}),
+        (ALTER_CONFIGS,),
+    ),
+    "throttled_replicas": (lambda kafka: kafka.throttled_replicas([TOPIC.topic]), (DESCRIBE_TOPIC_CONFIGS,)),
+    "set_throttled_replicas": (lambda kafka: kafka.set_throttled_replicas({TOPIC.topic: LISTS}), (ALTER_TOPIC_CONFIGS,)),
+    "log_directory_cordons": (lambda kafka: kafka.log_directory_cordons([BROKER_ID]), (DESCRIBE_CONFIGS,)),
+    "cordon_log_directories": (lambda kafka: kafka.cordon_log_directories(BROKER_ID, ""), (ALTER_CONFIGS,)),
+    "unregister_broker": (lambda kafka: kafka.unregister_broker(4711), (ALTER,)),
+}
+"""Each method of the Protocol, and what it needs."""
+
+
+@pytest.fixture(scope="module")
+def folder(kafka: SecureKafka, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """With the users' passwords; they have what the script gives."""
+    found = tmp_path_factory.mktemp("acls")
+    for user in USERS:
+        kafka.set_password(user, f"{user}-secret")
+        written(found / user, f"{user}-secret")
+    tool = found / "kafka-acls.sh"
+    tool.write_text(f'#!/bin/sh\nexec {JAVA} -cp "{kafka.libraries}/*" org.apache.kafka.tools.AclCommand "$@"\n')
+    tool.chmod(0o755)
+    environment = os.environ | {
+        "PATH": f"{found}:{os.environ['PATH']}",
+        "ADMIN": f"--bootstrap-server {kafka.bootstrap_servers}",
+        **{variable: f"User:{user}" for user, variable in USERS.items()},
+    }
+    script = ROOT / "deploy" / "kubernetes" / "kafka" / "acls.sh"
+    subprocess.run([script], check=True, env=environment, stdin=subprocess.DEVNULL, capture_output=True, timeout=120)
+    return found
+
+
+def security(kafka: SecureKafka, folder: Path, user: str) -> Security:
+    sasl = {"mechanism": "SCRAM-SHA-512", "username": user, "password_file": folder / user}
+    return Security.model_validate({"protocol": "SASL_SSL", "ca_file": kafka.ca_file, "sasl": sasl})
+
+
+@pytest.fixture(scope="module")
+def admins(kafka: SecureKafka, folder: Path) -> Iterator[dict[str, KafkaAdmin]]:
+    found = {user: KafkaAdmin(kafka.bootstrap_of("SASLTLS"), security(kafka, folder, user)) for user in USERS}
+    yield found
+    for admin in found.values():
+        admin.close()
+
+
+def acls_of(kafka: SecureKafka, user: str) -> dict[Needed, AclBinding]:
+    anything = AclBindingFilter(
+        ResourceType.ANY, None, ResourcePatternType.ANY, f"User:{user}", None, AclOperation.ANY, AclPermissionType.ANY
+    )
+    return {(acl.operation, acl.restype): acl for acl in kafka.administrator.describe_acls(anything).result(20)}
+
+
+@contextmanager
+def without(kafka: SecureKafka, acl: AclBinding) -> Iterator[None]:
+    exactly = AclBindingFilter(
+        acl.restype, acl.name, acl.resource_pattern_type, acl.principal, acl.host, acl.operation, acl.permission_type
+    )
+    (future,) = kafka.administrator.delete_acls([exactly]).values()
+    assert len(future.result(20)) == 1
+    try:
+        yield
+    finally:
+        kafka.allow([acl])
+
+
+def outcome(call: Callable[[], Any]) -> str:
+    """What a call says is wrong, raised or returned by item; empty if nothing is."""
+    try:
+        found = call()
+    except ClientError as error:
+        assert type(error) is Refused, error
+        return str(error)
+    return (
+        " ".join(map(str, found.values()))
+        if isinstance(found, dict) and all(isinstance(one, str) for one in found.values())
+        else ""
+    )
+
+
+def becomes(call: Callable[[], str], condition: Callable[[str], bool]) -> None:
+    """Brokers learn of a changed ACL a moment after the controller has answered."""
+    deadline = time.monotonic() + 10
+    while not condition(found := call()):
+        assert time.monotonic() < deadline, found
+        time.sleep(0.1)
+
+
+def named(needed: Needed) -> str:
+    return f"needs the ACL {SPELLED[needed[0]]} on {'the cluster' if needed[1] is CLUSTER else 'every topic'} (docs/security.md)"
+
+
+def test_every_method_is_here() -> None:
+    public = {name for name, _ in inspect.getmembers(Kafka, inspect.isfunction) if not name.startswith("_")}
+    assert public - {"close"} == set(METHODS)
+
+
+def test_the_script_gives_exactly_these(kafka: SecureKafka, folder: Path) -> None:
+    assert set(acls_of(kafka, "a-worker")) == {ALTER, ALTER_CONFIGS, DESCRIBE_TOPICS, ALTER_TOPIC_CONFIGS}
+    assert set(acls_of(kafka, "a-planner")) == {DESCRIBE, DESCRIBE_TOPICS, DESCRIBE_TOPIC_CONFIGS}
+    assert set(acls_of(kafka, "an-agent")) == {DESCRIBE_TOPICS}
+
+
+def test_the_worker_may_do_all_with_them(admins: dict[str, KafkaAdmin]) -> None:
+    assert {name: outcome(lambda: call(admins["a-worker"])) for name, (call, _) in METHODS.items()} == dict.fromkeys(METHODS, "")  # noqa: B023
+
+
+@pytest.mark.parametrize("acl", [ALTER, ALTER_CONFIGS, DESCRIBE_TOPICS, ALTER_TOPIC_CONFIGS], ids=named)
+def test_without_one_each_method_that_needs_it_names_it(kafka: SecureKafka, admins: dict[str, KafkaAdmin], acl: Needed) -> None:
+    lost = {acl, INCLUDES.get(acl)}
+    with without(kafka, acls_of(kafka, "a-worker")[acl]):
+        for name, (call, needed) in METHODS.items():
+            missing = [one for one in needed if one in lost]
+            if missing:
+                becomes(lambda: outcome(lambda: call(admins["a-worker"])), lambda said: named(missing[0]) in said)  # noqa: B023
+            elif acl != DESCRIBE_TOPICS:  # Who may not know of a topic may not do anything with it.
+                assert outcome(lambda: call(admins["a-worker"])) == "", name  # noqa: B023
+    becomes(lambda: outcome(admins["a-worker"].snapshot), lambda said: said == "")
+
+
+@pytest.mark.parametrize("acl", [DESCRIBE, DESCRIBE_TOPICS, DESCRIBE_TOPIC_CONFIGS], ids=named)
+def test_place_needs_no_more_than_the_planners(kafka: SecureKafka, admins: dict[str, KafkaAdmin], acl: Needed) -> None:
+    def place() -> str:
+        return outcome(lambda: live_snapshot(admins["a-planner"], 0))
+
+    becomes(place, lambda said: said == "")
+    with without(kafka, acls_of(kafka, "a-planner")[acl]):
+        becomes(place, lambda said: named(acl) in said)
+    becomes(place, lambda said: said == "")
+
+
+def test_the_agent_says_that_it_may_not_describe_topics(kafka: SecureKafka, folder: Path) -> None:
+    client = OwnReplicasClient(kafka.bootstrap_of("SASLTLS"), BROKER_ID, security(kafka, folder, "an-agent"))
+    assert client.poll(10).assigned >= 1
+    with without(kafka, acls_of(kafka, "an-agent")[DESCRIBE_TOPICS]):
+        becomes(lambda: outcome(lambda: client.poll(10)), lambda said: named(DESCRIBE_TOPICS) in said)
