@@ -16,8 +16,20 @@ LONGEST_LAG_SECONDS = 10.0
 """The leader appends to the metadata log twice a second, and every broker fetches at once: who is this far behind is cut off."""
 
 
-def metadata_lag_seconds(quorum: MetadataQuorum, broker_id: int) -> float | None:
-    """How long a broker has been behind the metadata log, by the leader's clock; None where that isn't known.
+def stale_brokers(quorum: MetadataQuorum, broker_ids: Collection[int]) -> dict[int, str]:
+    """Those brokers whose metadata isn't known to be new -> why."""
+    known, found = _caught_up_at(quorum), {}
+    for broker_id in sorted(broker_ids):
+        lag = _lag_seconds(known, quorum.leader_id, broker_id)
+        if lag is None:
+            found[broker_id] = f"the controllers' leader doesn't know how far broker {broker_id} follows"
+        elif lag > LONGEST_LAG_SECONDS:
+            found[broker_id] = f"broker {broker_id} has been behind the controllers for {lag:.0f} s"
+    return found
+
+
+def _caught_up_at(quorum: MetadataQuorum) -> dict[int, datetime]:
+    """By the leader's clock.
 
     A broker that came back on a new disk is listed twice for some minutes, by the directories' ids (KIP-853): the newest counts.
     """
@@ -25,20 +37,12 @@ def metadata_lag_seconds(quorum: MetadataQuorum, broker_id: int) -> float | None
     for replica in (*quorum.observers, *quorum.voters):
         if replica.last_caught_up_at is not None:
             known[replica.id] = max(replica.last_caught_up_at, known.get(replica.id, replica.last_caught_up_at))
-    leader_at, broker_at = known.get(quorum.leader_id), known.get(broker_id)
+    return known
+
+
+def _lag_seconds(known: dict[int, datetime], leader_id: int, broker_id: int) -> float | None:
+    leader_at, broker_at = known.get(leader_id), known.get(broker_id)
     return None if leader_at is None or broker_at is None else max(0.0, (leader_at - broker_at).total_seconds())
-
-
-def stale_brokers(quorum: MetadataQuorum, broker_ids: Collection[int]) -> dict[int, str]:
-    """Those brokers whose metadata isn't known to be new -> why."""
-    found = {}
-    for broker_id in sorted(broker_ids):
-        lag = metadata_lag_seconds(quorum, broker_id)
-        if lag is None:
-            found[broker_id] = f"the controllers' leader doesn't know how far broker {broker_id} follows"
-        elif lag > LONGEST_LAG_SECONDS:
-            found[broker_id] = f"broker {broker_id} has been behind the controllers for {lag:.0f} s"
-    return found
 
 
 def copies_to_ask(snapshot: ClusterSnapshot, without: int) -> frozenset[int]:

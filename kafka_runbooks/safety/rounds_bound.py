@@ -4,7 +4,7 @@ What forces rounds apart: nodes of which any two conflict (a clique of the confl
 s of its k brokers go at once, which takes k/s rounds; limits of how many nodes go at once. And where a set splits into parts such
 that every node of one conflicts with every node of the others, no round has nodes of two parts, so their bounds add up: zones
 whose brokers hold each other's replicas are such parts. A part that splits into sets without conflicts between them takes as long
-as the longest. Seconds are bounded likewise, a round being as long as its slowest node.
+as the longest. Seconds are bounded likewise, a round being as long as its slowest node and no round shorter than the fastest.
 """
 
 from collections.abc import Sequence
@@ -97,8 +97,10 @@ class _Bounds:
             at_once.append(self._limits.at_once_per_map)
         most = min((limit for limit in at_once if limit is not None), default=None)
         if most is not None:
-            bound |= Bound(ceil(len(members) / most), float(seconds.sum()) / most)
-        return bound | self._of_rows(members)
+            # Without other limits nothing is shorter than the slowest ones together, then the next slowest ones.
+            bound |= Bound(ceil(len(members) / most), float(np.sort(seconds)[::-1][::most].sum()))
+        bound |= self._of_rows(members)
+        return bound | Bound(0, bound.rounds * float(seconds.min()))
 
     def _of_rows(self, members: np.ndarray) -> Bound:
         capacities = self._capacities
