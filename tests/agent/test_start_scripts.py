@@ -1,0 +1,61 @@
+"""The deployed start scripts give agent and runbooks what they count on: run by a shell, with a `java` that does nothing."""
+
+import os
+import re
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from javaproperties import loads
+
+KAFKA = Path(__file__).parents[2] / "deploy" / "kubernetes" / "kafka"
+
+
+def run(script: str, folder: Path, **environment: str) -> dict[str, str]:
+    """Run a script with its absolute paths under a folder; returns the properties that Kafka is started with."""
+    text = re.sub(r"(?<![\w}])/(etc|identity|tmp|data|opt)/", rf"{folder}/\1/", (KAFKA / "config" / script).read_text())
+    for path in ("etc/kafka-config", "identity", "tmp"):
+        (folder / path).mkdir(parents=True, exist_ok=True)
+    java = folder / "java"
+    java.write_text("#!/bin/sh\n")
+    java.chmod(0o755)
+    for file in (KAFKA / "config").iterdir():
+        (folder / "etc/kafka-config" / file.name).write_bytes(file.read_bytes())
+    environment |= {"PATH": f"{folder}:{os.environ['PATH']}", "KAFKA_HEAP_OPTS": ""}
+    subprocess.run(["bash", "-c", text], env=environment, check=True)
+    return loads((folder / "tmp/server.properties").read_text())
+
+
+def container(manifest: str, kind: str, name: str) -> dict[str, Any]:
+    documents = yaml.safe_load_all((KAFKA / manifest).read_text())
+    (found,) = (one for one in documents if one["kind"] == kind)
+    (container,) = (one for one in found["spec"]["template"]["spec"]["containers"] if one["name"] == name)
+    return dict(container)
+
+
+@pytest.mark.parametrize("has_override", [False, True])
+def test_what_a_broker_is_started_with_is_kept_as_the_agent_finds_it_mounted(tmp_path: Path, has_override: bool) -> None:
+    (tmp_path / "etc/kafka-config").mkdir(parents=True)
+    (tmp_path / "identity").mkdir()
+    (tmp_path / "identity/broker.properties").write_text("node.id=1001\nbroker.rack=zone-a\n")
+    if has_override:
+        (tmp_path / "etc/kafka-config/override.properties").write_text("min.insync.replicas=1\n")
+    started = run("start-broker.sh", tmp_path, POD_NAME="kafka-events-0", POD_NAMESPACE="kafka")
+    kept = loads((tmp_path / "identity/started.properties").read_text())
+    agent = container("broker/broker.yaml", "StatefulSet", "agent")
+    (files,) = (one["value"].split(",") for one in agent["env"] if one["name"] == "PROPERTIES_FILES")
+    mounted = [tmp_path / file[1:] for file in files]
+    assert kept == loads("\n".join(file.read_text() for file in mounted if file.exists()))
+    assert kept.items() <= started.items() and started["node.id"] == "1001"
+    assert kept["min.insync.replicas"] == ("1" if has_override else "2")
+    assert {file.rpartition("/")[0] for file in files} <= {mount["mountPath"] for mount in agent["volumeMounts"]}
+
+
+def test_a_controller_s_id_is_the_first_one_plus_its_ordinal(tmp_path: Path) -> None:
+    started = run("start-controller.sh", tmp_path, POD_NAME="kafka-controller-2", FIRST_CONTROLLER_ID="101")
+    assert started["node.id"] == "103" and started["process.roles"] == "controller"
+    environment = {one["name"]: one for one in container("controllers.yaml", "StatefulSet", "kafka")["env"]}
+    source = environment["FIRST_CONTROLLER_ID"]["valueFrom"]["fieldRef"]["fieldPath"]
+    assert source == "metadata.annotations['kafka-runbooks.io/first-controller-id']"
