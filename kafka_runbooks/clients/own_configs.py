@@ -2,11 +2,11 @@
 
 from collections.abc import Collection
 
-from confluent_kafka import KafkaException
 from confluent_kafka.admin import ConfigResource
 
-from kafka_runbooks.clients.errors import Unreachable
+from kafka_runbooks.clients.kafka.confluent import mapped
 from kafka_runbooks.clients.own_replicas import admin_client
+from kafka_runbooks.clients.security.acls import DESCRIBE_CONFIGS
 from kafka_runbooks.clients.security.connection import Connection
 from kafka_runbooks.clients.security.settings import Security
 
@@ -25,17 +25,12 @@ class OwnConfigsClient:
 
         Raises:
             Unreachable: the broker doesn't answer.
-            Refused: a file of the connection can't be used.
+            Refused: it may not be asked, or a file of the connection can't be used.
         """
         broker = ConfigResource(ConfigResource.Type.BROKER, str(self._broker_id))
-        try:
-            client = admin_client(
-                self._connection, ",".join(self._connection.servers)
-            )  # Kept: a client that is collected fails its own futures.
+        with mapped("own configurations", DESCRIBE_CONFIGS):
+            # In a variable, since a client that is collected fails its own futures.
+            client = admin_client(self._connection, ",".join(self._connection.servers))
             (answer,) = client.describe_configs([broker], request_timeout=TIMEOUT_S).values()
             found = answer.result(2 * TIMEOUT_S)
-        except KafkaException as error:
-            raise Unreachable(f"no configurations: {error.args[0].str()}") from error
-        except TimeoutError as error:
-            raise Unreachable("no configurations in time") from error
         return frozenset(name for name in names if name in found and not (found[name].is_read_only or found[name].is_sensitive))

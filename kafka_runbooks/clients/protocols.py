@@ -110,7 +110,8 @@ class Kafka(Protocol):
         """Set a broker's own configurations, or (None) those for the whole cluster; a value of None deletes one.
 
         Returns the refused names with Kafka's reason; the others are set, once the broker, or every broker that answers, reports
-        them. What is secret can't be read back.
+        them. What is secret can't be read back. A broker's own value holds over its file's at every start to come, until it is
+        deleted: one that was set in the file's stead has to go once the broker was started with that file.
 
         Raises:
             Unreachable: the broker doesn't answer, or accepts a value and doesn't report it.
@@ -237,7 +238,10 @@ class BrokerMetrics(Protocol):
     def recovery(self, pods: Iterable[BrokerPod]) -> RecoveryReport:
         """How far these pods' brokers are with their start, which they tell before they serve; why the others can't be asked.
 
+        Silent brokers are told one by one, even if all are.
+
         Raises:
-            Unreachable, Refused: likewise. A backend whose brokers are all silent reports each of them instead.
+            Unreachable: a server in between doesn't answer, or its answer can't be read.
+            Refused: it rejects the query or the credentials.
         """
         ...

@@ -27,5 +27,6 @@ if [ -n "${PLANNER:-}" ]; then
 fi
 # The agent beside each broker.
 if [ -n "${AGENT:-}" ]; then
+    add "$AGENT" --operation DescribeConfigs --cluster
     add "$AGENT" --operation Describe --topic '*'
 fi

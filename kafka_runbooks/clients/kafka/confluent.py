@@ -85,13 +85,13 @@ class ConfluentAdmin:
 
 
 @contextmanager
-def mapped(what: str) -> Iterator[None]:
-    """Map confluent-kafka's errors to `clients.errors`."""
+def mapped(what: str, operation: str = ALTER) -> Iterator[None]:
+    """Map confluent-kafka's errors to `clients.errors`; `operation` is what the principal needs."""
     try:
         yield
     except KafkaException as error:
         kafka_error = error.args[0]
-        missing = lacks(for_code(kafka_error.code()), ALTER) if kafka_error.code() > 0 else None
+        missing = lacks(for_code(kafka_error.code()), operation) if kafka_error.code() > 0 else None
         message = f"{what}: {missing or kafka_error.str()}"
         if is_refusal_of_librdkafka(kafka_error):
             raise Refused(message) from error

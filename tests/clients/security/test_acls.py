@@ -22,6 +22,7 @@ from confluent_kafka.admin import (
 from kafka_runbooks.cli.place_inputs import live_snapshot
 from kafka_runbooks.clients.errors import ClientError, Refused
 from kafka_runbooks.clients.kafka import KafkaAdmin
+from kafka_runbooks.clients.own_configs import OwnConfigsClient
 from kafka_runbooks.clients.own_replicas import OwnReplicasClient
 from kafka_runbooks.clients.protocols import Kafka
 from kafka_runbooks.clients.security.settings import Security
@@ -165,7 +166,7 @@ def test_every_method_is_here() -> None:
 def test_the_script_gives_exactly_these(kafka: SecureKafka, folder: Path) -> None:
     assert set(acls_of(kafka, "a-worker")) == {ALTER, ALTER_CONFIGS, DESCRIBE_TOPICS, ALTER_TOPIC_CONFIGS}
     assert set(acls_of(kafka, "a-planner")) == {DESCRIBE, DESCRIBE_TOPICS, DESCRIBE_TOPIC_CONFIGS}
-    assert set(acls_of(kafka, "an-agent")) == {DESCRIBE_TOPICS}
+    assert set(acls_of(kafka, "an-agent")) == {DESCRIBE_CONFIGS, DESCRIBE_TOPICS}
 
 
 def test_the_worker_may_do_all_with_them(admins: dict[str, KafkaAdmin]) -> None:
@@ -201,3 +202,10 @@ def test_the_agent_says_that_it_may_not_describe_topics(kafka: SecureKafka, fold
     assert client.poll(10).assigned >= 1
     with without(kafka, acls_of(kafka, "an-agent")[DESCRIBE_TOPICS]):
         becomes(lambda: outcome(lambda: client.poll(10)), lambda said: named(DESCRIBE_TOPICS) in said)
+
+
+def test_the_agent_says_that_it_may_not_ask_what_its_broker_can_apply(kafka: SecureKafka, folder: Path) -> None:
+    client = OwnConfigsClient(kafka.bootstrap_of("SASLTLS"), BROKER_ID, security(kafka, folder, "an-agent"))
+    assert client.updatable(["num.io.threads", "log.dirs"]) == {"num.io.threads"}
+    with without(kafka, acls_of(kafka, "an-agent")[DESCRIBE_CONFIGS]):
+        becomes(lambda: outcome(lambda: client.updatable(["log.dirs"])), lambda said: named(DESCRIBE_CONFIGS) in said)
