@@ -16,7 +16,7 @@ from kafka_runbooks.clients.kubernetes.register import START, broker_ids, is_id
 from kafka_runbooks.models.kubernetes import LastStart
 
 ATTEMPTS = 100
-"""Each lost race means that another pod got its id: as many as pods may start at once, with some to spare."""
+"""Each lost race means that another pod has written: as often as pods may start at once, with some to spare."""
 
 
 class Register(Protocol):

@@ -5,6 +5,7 @@ start script keeps what is mounted when it starts the broker (`started_propertie
 is published in the register: the names of changed keys, and the values of those that Kafka calls neither secret nor read-only.
 """
 
+import json
 import threading
 from collections.abc import Callable, Collection, Iterable, Mapping
 from datetime import UTC, datetime
@@ -21,6 +22,8 @@ from kafka_runbooks.models.kubernetes import FileChanges
 log = structlog.get_logger()
 
 PERIOD_S = 10.0
+MOST_BYTES = 1500
+"""Of what one broker publishes: 300 of them share a ConfigMap of 1 MiB, without which no new broker gets an ID."""
 
 
 class Register(Protocol):
@@ -34,6 +37,16 @@ class Register(Protocol):
 def differences(before: Mapping[str, str], now: Mapping[str, str]) -> frozenset[str]:
     """Keys that were added, removed or given another value."""
     return frozenset(key for key in before.keys() | now.keys() if before.get(key) != now.get(key))
+
+
+def fitting(values: Mapping[str, str | None]) -> dict[str, str | None]:
+    """Without values, and then without the last keys, where they are too many to publish: a restart applies them all."""
+    found = dict(values)
+    if len(json.dumps(found)) > MOST_BYTES:
+        found = dict.fromkeys(found)
+    while len(json.dumps(found)) > MOST_BYTES:
+        found.popitem()
+    return found
 
 
 class FileWatch:
@@ -80,7 +93,7 @@ class FileWatch:
             if known is not None and known.started_at == started_at and known.changed.keys() == changed:
                 return
             told = frozenset()
-        values = {key: now.get(key) if key in told else None for key in sorted(changed)}
+        values = fitting({key: now.get(key) if key in told else None for key in sorted(changed)})
         found = FileChanges(pod_uid=self._register.pod_uid(), started_at=started_at, changed=values)
         if found != known:
             self._register.add_entries(self._cluster, {self._entry: found.model_dump_json()}, None)

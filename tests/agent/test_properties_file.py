@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kafka_runbooks.agent.properties_file import FileWatch, differences
+from kafka_runbooks.agent.properties_file import MOST_BYTES, FileWatch, differences
 from kafka_runbooks.agent.settings import AgentSettings
 from kafka_runbooks.clients.errors import Unreachable
 from kafka_runbooks.clients.kubernetes import register
@@ -86,6 +86,15 @@ def test_keys_are_named_and_only_values_that_may_be_told(pod: Pod) -> None:
     pod.mounted.write_text(BEFORE)
     pod.watch.poll()
     assert pod.changes.changed == {}
+
+
+def test_what_is_published_is_bounded_however_much_has_changed(pod: Pod) -> None:
+    pod.mounted.write_text(BEFORE.replace("8", "9") + f"log.retention.ms={'1' * 2 * MOST_BYTES}\n")
+    pod.watch.poll()
+    assert pod.changes.changed == {"log.retention.ms": None, "num.io.threads": None}, "all values or none"
+    pod.mounted.write_text("".join(f"listener.name.number.{number}={number}\n" for number in range(1000)))
+    pod.watch.poll()
+    assert pod.changes.changed and len(*pod.data.values()) < MOST_BYTES + 200
 
 
 def test_a_broker_that_does_not_say_what_it_can_apply_has_its_keys_named(pod: Pod) -> None:

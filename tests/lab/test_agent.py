@@ -11,7 +11,7 @@ import pytest
 from kafka_runbooks_lab import paths
 from kafka_runbooks_lab.lab import Lab
 
-from kafka_runbooks.clients.kubernetes.register import START
+from kafka_runbooks.clients.kubernetes.register import is_id
 from kafka_runbooks.models import labels
 
 BOOTSTRAP = "kafka-bootstrap.kafka.svc.cluster.local:9092"
@@ -80,7 +80,7 @@ def pod(lab: Lab, name: str) -> dict[str, object]:
 def given_ids(lab: Lab) -> dict[str, str]:
     name = labels.BROKER_IDS_CONFIG_MAP_PREFIX + "lab"
     ids: dict[str, str] = json.loads(kubectl(lab, "get", "configmap", name, "-o", "json"))["data"]
-    return {pod: broker_id for pod, broker_id in ids.items() if not pod.endswith(START)}
+    return {pod: broker_id for pod, broker_id in ids.items() if is_id(pod)}
 
 
 def node_labels(lab: Lab) -> dict[str, str | None]:
