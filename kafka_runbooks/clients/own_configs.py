@@ -8,6 +8,7 @@ from kafka_runbooks.clients.kafka.confluent import mapped
 from kafka_runbooks.clients.own_replicas import admin_client
 from kafka_runbooks.clients.security.acls import DESCRIBE_CONFIGS
 from kafka_runbooks.clients.security.connection import Connection
+from kafka_runbooks.clients.security.probe import probe
 from kafka_runbooks.clients.security.settings import Security
 
 TIMEOUT_S = 5.0
@@ -25,11 +26,12 @@ class OwnConfigsClient:
 
         Raises:
             Unreachable: the broker doesn't answer.
-            Refused: it may not be asked, or a file of the connection can't be used.
+            Refused: it doesn't take the connection, or the principal may not ask.
         """
         broker = ConfigResource(ConfigResource.Type.BROKER, str(self._broker_id))
-        with mapped("own configurations", DESCRIBE_CONFIGS):
-            # In a variable, since a client that is collected fails its own futures.
+        probe(self._connection)
+        with mapped("configurations", DESCRIBE_CONFIGS):
+            # Kept: a client that is collected fails its own futures.
             client = admin_client(self._connection, ",".join(self._connection.servers))
             (answer,) = client.describe_configs([broker], request_timeout=TIMEOUT_S).values()
             found = answer.result(2 * TIMEOUT_S)

@@ -11,10 +11,10 @@ from typing import NamedTuple
 
 from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka.admin import AdminClient, ClusterMetadata
-from kafka.errors import TopicAuthorizationFailedError
 
-from kafka_runbooks.clients.errors import ClientError, Refused, Unreachable
-from kafka_runbooks.clients.security.acls import DESCRIBE, NO_TOPIC, lacks
+from kafka_runbooks.clients.errors import ClientError, Unreachable
+from kafka_runbooks.clients.kafka.confluent import mapped
+from kafka_runbooks.clients.security.acls import DESCRIBE, NO_TOPIC
 from kafka_runbooks.clients.security.connection import Connection
 from kafka_runbooks.clients.security.files import Version
 from kafka_runbooks.clients.security.probe import probe
@@ -63,15 +63,16 @@ class OwnReplicasClient:
         """
         for _ in range(ATTEMPTS):
             try:
-                client = self._renewed(timeout_s)
-                metadata = client.list_topics(timeout=timeout_s)
-                refusal = client.list_topics(NO_TOPIC, timeout=timeout_s).topics[NO_TOPIC].error
-            except KafkaException as error:
+                with mapped("no metadata", DESCRIBE):
+                    client = self._renewed(timeout_s)
+                    metadata = client.list_topics(timeout=timeout_s)
+                    refusal = client.list_topics(NO_TOPIC, timeout=timeout_s).topics[NO_TOPIC].error
+                    if refusal is not None and refusal.code() == KafkaError.TOPIC_AUTHORIZATION_FAILED:
+                        raise KafkaException(refusal)
+            except Unreachable:
                 self._client = None
                 probe(self._connection)  # It says why, where librdkafka says that the time is over.
-                raise Unreachable(f"no metadata: {error.args[0].str()}") from error
-            if refusal is not None and refusal.code() == KafkaError.TOPIC_AUTHORIZATION_FAILED:
-                raise Refused(f"metadata: {lacks(TopicAuthorizationFailedError, DESCRIBE)}")
+                raise
             live = frozenset(metadata.brokers)
             # To librdkafka, a bootstrap address has no ID (-1) until its first answer.
             is_own = metadata.orig_broker_id == self._broker_id or not self._asks_peers

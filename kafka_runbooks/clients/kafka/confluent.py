@@ -86,7 +86,12 @@ class ConfluentAdmin:
 
 @contextmanager
 def mapped(what: str, operation: str = ALTER) -> Iterator[None]:
-    """Map confluent-kafka's errors to `clients.errors`; `operation` is what the principal needs."""
+    """Map confluent-kafka's errors to `clients.errors`.
+
+    Args:
+        what: what is being done, for messages.
+        operation: what the principal needs the right to.
+    """
     try:
         yield
     except KafkaException as error:

@@ -9,12 +9,14 @@ import ssl
 import threading
 import time
 from collections.abc import Callable
-from typing import Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from kafka_runbooks.clients.errors import ClientError
 from kafka_runbooks.clients.security import files
 from kafka_runbooks.clients.security.settings import OAuthSasl, PasswordSasl, Security
-from kafka_runbooks.clients.security.tokens import TokenSource
+
+if TYPE_CHECKING:
+    from kafka_runbooks.clients.security.tokens import TokenSource
 
 log = logging.getLogger(__name__)
 
@@ -44,7 +46,7 @@ class Connection:
         self.servers = tuple(server.strip() for server in bootstrap_servers.split(","))
         self.security = security or Security()
         sasl = self.security.sasl
-        self._tokens = TokenSource(sasl) if isinstance(sasl, OAuthSasl) else None
+        self._tokens = _token_source(sasl) if isinstance(sasl, OAuthSasl) else None
         paths = (
             *(self.security.ca_file, self.security.certificate_file, self.security.key_file, self.security.key_password_file),
             sasl.password_file if isinstance(sasl, PasswordSasl) else None,
@@ -84,9 +86,6 @@ class Connection:
             found["sasl_plain_username"] = self.security.sasl.username
             found["sasl_plain_password"] = _Masked(self._password(self.security.sasl))
         if self._tokens is not None:
-            from kafka.net.sasl.oauth import AbstractTokenProvider
-
-            AbstractTokenProvider.register(TokenSource)
             self._tokens.token()
             found["sasl_oauth_token_provider"] = self._tokens
         return found
@@ -119,6 +118,16 @@ class Connection:
 
     def _password(self, sasl: PasswordSasl) -> str:
         return files.read_secret(sasl.password_file, "sasl.password_file")
+
+
+def _token_source(sasl: OAuthSasl) -> "TokenSource":
+    """Known to kafka-python as a token provider. The HTTP library is imported only where there are tokens."""
+    from kafka.net.sasl.oauth import AbstractTokenProvider
+
+    from kafka_runbooks.clients.security.tokens import TokenSource
+
+    AbstractTokenProvider.register(TokenSource)
+    return TokenSource(sasl)
 
 
 Client = TypeVar("Client")
