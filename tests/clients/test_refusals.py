@@ -16,7 +16,6 @@ from kafka_runbooks.clients.security.connection import Connection
 REFUSALS = [
     errors.ClusterAuthorizationFailedError,
     errors.TopicAuthorizationFailedError,
-    errors.SaslAuthenticationFailedError,
     errors.UnsupportedVersionError,
     errors.IncompatibleBrokerVersion,
     errors.PolicyViolationError,
@@ -38,6 +37,7 @@ PASSING = [
     errors.BrokerNotAvailableError,
     errors.UnknownError,
     errors.KafkaProtocolError,
+    errors.SaslAuthenticationFailedError,  # maybe of one broker, maybe in a rotation: `security.probe` judges
 ]
 
 
@@ -79,10 +79,10 @@ def test_kafka_pythons_errors_become_public_classes(error: Exception | None, exp
     ("code", "expected"),
     [
         (ConfluentError.CLUSTER_AUTHORIZATION_FAILED, Refused),
-        (ConfluentError.SASL_AUTHENTICATION_FAILED, Refused),
         (ConfluentError.UNSUPPORTED_VERSION, Refused),
         (ConfluentError.POLICY_VIOLATION, Refused),
-        (ConfluentError._AUTHENTICATION, Refused),
+        (ConfluentError.SASL_AUTHENTICATION_FAILED, Unreachable),
+        (ConfluentError._AUTHENTICATION, Unreachable),
         (ConfluentError.REQUEST_TIMED_OUT, Unreachable),
         (ConfluentError._TRANSPORT, Unreachable),
     ],

@@ -23,6 +23,7 @@ from kafka.errors import (
     NoError,
     NoReassignmentInProgressError,
     NotControllerError,
+    SaslAuthenticationFailedError,
     for_code,
 )
 from kafka.protocol.admin import (
@@ -359,6 +360,8 @@ class KafkaPythonAdmin:
         except (KafkaError, TimeoutError, OSError) as error:
             if passes is not None and isinstance(error, passes):
                 raise
+            if isinstance(error, SaslAuthenticationFailedError):
+                probe(self._connection)
             message = f"{what}: {error}" if isinstance(error, KafkaError) else f"{what}: {type(error).__name__}: {error}"
             raise (Refused if is_refusal(error) else Unreachable)(message) from error
 

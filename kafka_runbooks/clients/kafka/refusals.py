@@ -14,16 +14,24 @@ from kafka.errors import (
     KafkaError,
     OperationNotAttemptedError,
     ReassignmentInProgressError,
+    SaslAuthenticationFailedError,
     StaleBrokerEpochError,
     UnknownError,
     for_code,
 )
 
-PASSING = (UnknownError, BrokerNotAvailableError, OperationNotAttemptedError, ReassignmentInProgressError, StaleBrokerEpochError)
+PASSING = (
+    UnknownError,
+    BrokerNotAvailableError,
+    OperationNotAttemptedError,
+    ReassignmentInProgressError,
+    StaleBrokerEpochError,
+    SaslAuthenticationFailedError,
+)
 """Not `retriable` for a client that sent one message; for a runbook they are over a moment later. `UnknownError` is also what an
-error code is called that this version of the library doesn't know."""
+error code is called that this version of the library doesn't know. Credentials may be in a rotation: `security.probe` judges."""
 
-LOCAL_REFUSALS = {"_AUTHENTICATION", "_UNSUPPORTED_FEATURE", "_INVALID_ARG"}
+LOCAL_REFUSALS = {"_UNSUPPORTED_FEATURE", "_INVALID_ARG"}
 
 
 def is_refusal(error: BaseException) -> bool:
@@ -36,7 +44,7 @@ def is_refusal(error: BaseException) -> bool:
 
 
 def is_refusal_of_librdkafka(error: ConfluentError) -> bool:
-    """The same for confluent-kafka: a broker's error code by the same table, or librdkafka's own about credentials."""
+    """The same for confluent-kafka: a broker's error code by the same table, or librdkafka's own."""
     if error.code() < 0:
         return error.name() in LOCAL_REFUSALS
     return is_refusal(for_code(error.code())())

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from kafka_runbooks.clients.errors import ClientError
+from kafka_runbooks.clients.errors import ClientError, Refused, Unreachable
 from kafka_runbooks.clients.security import files
 from kafka_runbooks.clients.security.settings import OAuthSasl, PasswordSasl, Security
 
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 CLIENT_ID = "kafka-runbooks"
+ROTATION_SECONDS = 180.0
+"""How long brokers and our files may differ in a rotation: the kubelet brings a changed Secret within two minutes."""
 RETIRED_SECONDS = 60.0
 """How long a replaced client stays open: longer than any request that may be under way on it."""
 VERBOSE_LOGGERS = ("kafka.protocol.parser", "kafka.net.connection")
@@ -52,10 +54,25 @@ class Connection:
             sasl.password_file if isinstance(sasl, PasswordSasl) else None,
         )
         self._paths = [path for path in paths if path is not None]
+        self._was_accepted = False
+        self._refused_at: float | None = None
 
     def version(self) -> files.Version:
         """A value that changes when a file does that a library loads."""
         return files.version(self._paths)
+
+    def accepted(self) -> None:
+        """Brokers take the connection."""
+        self._was_accepted, self._refused_at = True, None
+
+    def refused(self, error: Refused) -> ClientError:
+        """A refusal as it counts. In a rotation, what was taken may be refused for a while, which must not end a run of days."""
+        now = time.monotonic()
+        if self._refused_at is None:
+            self._refused_at = now
+        if self._was_accepted and now - self._refused_at < ROTATION_SECONDS:
+            return Unreachable(f"{error} (taken before: waits {ROTATION_SECONDS:.0f} s for the end of a rotation)")
+        return error
 
     def tls_context(self) -> ssl.SSLContext:
         """As the files are now.

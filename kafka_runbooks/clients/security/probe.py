@@ -30,8 +30,17 @@ def probe(connection: Connection) -> str:
 
     Raises:
         Refused: those that answer refuse it, or a file can't be used.
-        Unreachable: none answers.
+        Unreachable: none answers, or those that refuse it took it a moment ago.
     """
+    try:
+        server = _first_that_accepts(connection)
+    except Refused as error:
+        raise connection.refused(error) from error.__cause__
+    connection.accepted()
+    return server
+
+
+def _first_that_accepts(connection: Connection) -> str:
     settings = connection.for_kafka_python()
     failures: list[ClientError] = []
     for server in random.sample(connection.servers, len(connection.servers)):

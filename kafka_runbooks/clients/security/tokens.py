@@ -25,7 +25,8 @@ class _Token:
     ends_at: float
     """Unix seconds."""
     renewed_at: float
-    """By a monotonic clock."""
+    """By a monotonic clock, as is the next."""
+    useless_at: float
 
 
 class TokenSource:
@@ -57,7 +58,11 @@ class TokenSource:
     def _current(self) -> _Token:
         with self._lock:
             if self._token is None or time.monotonic() >= self._token.renewed_at:
-                self._token = self._ask()
+                try:
+                    self._token = self._ask()
+                except Unreachable:
+                    if self._token is None or time.monotonic() >= self._token.useless_at:
+                        raise
             return self._token
 
     def _ask(self) -> _Token:
@@ -82,7 +87,8 @@ class TokenSource:
             text, seconds = str(answer.json()["access_token"]), float(answer.json().get("expires_in", 0)) or 60.0
         except (ValueError, KeyError, TypeError, AttributeError):
             raise Unreachable(f"the token endpoint {url} answers without a token: is this its address?") from None
-        return _Token(text, time.time() + seconds, time.monotonic() + USED_FOR * seconds)
+        now = time.monotonic()
+        return _Token(text, time.time() + seconds, now + USED_FOR * seconds, now + seconds)
 
 
 def _error_code(answer: httpx.Response) -> str:

@@ -111,6 +111,8 @@ def _sasl(listener: str, keys: Path) -> str:
     }
     return (
         f"{prefix}.sasl.enabled.mechanisms={','.join(MECHANISMS)}\n"
+        # A connection ends with its token unless the client sends another one (KIP-368).
+        f"{prefix}.connections.max.reauth.ms=3600000\n"
         + "".join(f"{prefix}.{mechanism}.sasl.jaas.config={module};\n" for mechanism, module in modules.items())
         + f"{prefix}.oauthbearer.sasl.server.callback.handler.class={LOGIN}.oauthbearer.OAuthBearerValidatorCallbackHandler\n"
         + f"{prefix}.oauthbearer.sasl.oauthbearer.jwks.endpoint.url={keys.as_uri()}\n"
