@@ -18,6 +18,7 @@ from kafka_runbooks import placement
 from kafka_runbooks.cli.exits import BAD_INPUT, FAILED, fail
 from kafka_runbooks.cli.place_options import Common, with_common
 from kafka_runbooks.clients.errors import ClientError
+from kafka_runbooks.clients.security.files import BadFile
 from kafka_runbooks.placement.errors import InvalidRequest, PlacementError, PlannerDefect
 
 MOST_BROKER_ID = 2**31 - 1
@@ -51,6 +52,8 @@ def _command(name: str) -> Callable[[Callable[..., "placement.Plan"]], Callable[
                 fail(BAD_INPUT, str(error))
             except PlacementError as error:
                 fail(FAILED, str(error))
+            except BadFile as error:
+                fail(BAD_INPUT, f"--kafka-config {common.kafka_config}: {error}")
             except ClientError as error:
                 fail(FAILED, f"--bootstrap {common.bootstrap}: the cluster can't be read: {error}")
             except PlannerDefect as error:

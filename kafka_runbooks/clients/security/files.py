@@ -22,14 +22,18 @@ def _version(path: Path) -> tuple[int, ...] | None:
     return (found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
 
 
+class BadFile(Refused):
+    """A file can't be used."""
+
+
 def read_secret(path: Path, field: str) -> str:
     """The first line of a file, since editors end it with a newline."""
     try:
         secret = path.read_text().split("\n", 1)[0].rstrip("\r")
     except (OSError, UnicodeDecodeError) as error:
-        raise Refused(f"{field} {path}: can't be read: {reason(error)}") from None
+        raise BadFile(f"{field} {path}: can't be read: {reason(error)}") from None
     if not secret:
-        raise Refused(f"{field} {path}: is empty; write the secret into it")
+        raise BadFile(f"{field} {path}: is empty; write the secret into it")
     return secret
 
 
@@ -47,9 +51,9 @@ def tls_context(ca_file: Path | None, field: str) -> ssl.SSLContext:
     try:
         context.load_verify_locations(ca_file)
     except ssl.SSLError:
-        raise Refused(f"{field} {ca_file}: holds no certificate in PEM") from None
+        raise BadFile(f"{field} {ca_file}: holds no certificate in PEM") from None
     except OSError as error:
-        raise Refused(f"{field} {ca_file}: can't be read: {reason(error)}") from None
+        raise BadFile(f"{field} {ca_file}: can't be read: {reason(error)}") from None
     return context
 
 
@@ -59,14 +63,14 @@ def load_client_certificate(context: ssl.SSLContext, certificate: Path, key: Pat
         try:
             path.read_bytes()
         except OSError as error:
-            raise Refused(f"{field} {path}: can't be read: {reason(error)}") from None
+            raise BadFile(f"{field} {path}: can't be read: {reason(error)}") from None
     try:
         # Without a password of its own, OpenSSL would ask the terminal for that of an encrypted key.
         context.load_cert_chain(certificate, key, password or (lambda: b""))
     except ssl.SSLError as error:
         if error.reason == "KEY_VALUES_MISMATCH":
-            raise Refused(f"key_file {key}: isn't the key of certificate_file {certificate}") from None
+            raise BadFile(f"key_file {key}: isn't the key of certificate_file {certificate}") from None
         if "ENCRYPTED" in key.read_text(errors="replace"):
             fix = "is wrong" if password else "is missing: the key is encrypted"
-            raise Refused(f"key_password_file: {fix} (key_file {key})") from None
-        raise Refused(f"certificate_file {certificate}, key_file {key}: no certificate and key in PEM") from None
+            raise BadFile(f"key_password_file: {fix} (key_file {key})") from None
+        raise BadFile(f"certificate_file {certificate}, key_file {key}: no certificate and key in PEM") from None

@@ -8,16 +8,17 @@ answers before anything else, and which says whether it has SASL and which mecha
 import random
 import socket
 import ssl
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, NamedTuple
 
 from kafka_runbooks.clients.errors import ClientError, Refused, Unreachable
 from kafka_runbooks.clients.security import files
 from kafka_runbooks.clients.security.connection import CLIENT_ID, Connection
 from kafka_runbooks.clients.security.settings import OAuthSasl
 
-TIMEOUT_SECONDS = 5.0
+TIMEOUT_SECONDS = 4.0
+ADDRESSES_TO_TRY = 4
 EXPIRED, NOT_YET_VALID, OTHER_NAME, OTHER_ADDRESS = 10, 9, 62, 64
 """OpenSSL's results of a verification. (Not in Python's `ssl`.)"""
 UNKNOWN_ISSUER = (2, 18, 19, 20, 21)
@@ -42,28 +43,56 @@ def probe(connection: Connection) -> str:
 
 def _first_that_accepts(connection: Connection) -> str:
     settings = connection.for_kafka_python()
-    failures: list[ClientError] = []
-    for server in random.sample(connection.servers, len(connection.servers)):
+    failures: dict[_Address, ClientError] = {}
+    for address in _in_turn(connection.servers):
+        if isinstance(failures.get(address), Refused):
+            continue
         try:
-            _Probe(connection, settings, server).run()
+            _Probe(connection, settings, address).run()
         except ClientError as error:
-            failures.append(error)
+            failures[address] = error
         else:
-            return server
-    raise next((error for error in failures if isinstance(error, Refused)), failures[0])
+            return address.server
+    raise next((error for error in failures.values() if isinstance(error, Refused)), next(iter(failures.values())))
+
+
+class _Address(NamedTuple):
+    """One of those behind a bootstrap server's name."""
+
+    server: str
+    host: str
+    ip: str
+    port: int
+
+
+def _in_turn(servers: Sequence[str]) -> list[_Address]:
+    """Some addresses in random order. What is behind one may change with each connection, so few are tried again."""
+    found, unknown = [], None
+    for server in servers:
+        host, _, port = server.rpartition(":")
+        if not port.isdecimal():
+            raise Refused(f"bootstrap_servers: {server!r} is no host:port")
+        host = host.strip("[]")
+        try:
+            resolved = socket.getaddrinfo(host, int(port), type=socket.SOCK_STREAM)
+        except OSError as error:
+            unknown = Unreachable(f"{server} doesn't answer: {files.reason(error)}")
+            continue
+        found += [_Address(server, host, str(at[0]), int(port)) for *_, at in resolved]
+    if unknown is not None and not found:
+        raise unknown
+    return (random.sample(found, len(found)) * ADDRESSES_TO_TRY)[:ADDRESSES_TO_TRY]
 
 
 class _Probe:
-    """Of one server."""
+    """Of one address."""
 
-    def __init__(self, connection: Connection, settings: dict[str, Any], server: str) -> None:
+    def __init__(self, connection: Connection, settings: dict[str, Any], address: _Address) -> None:
         self._security = connection.security
         self._settings = settings
-        self._server = server
-        host, _, port = server.rpartition(":")
-        if not host or not port.isdecimal():
-            raise Refused(f"bootstrap_servers: {server!r} is no host:port")
-        self._address = (host.strip("[]"), int(port))
+        self._server = address.server
+        self._host = address.host
+        self._where = (address.ip, address.port)
 
     def run(self) -> None:
         """Connect, and leave again."""
@@ -86,7 +115,7 @@ class _Probe:
     @contextmanager
     def _connected(self) -> Iterator[socket.socket]:
         try:
-            with socket.create_connection(self._address, TIMEOUT_SECONDS) as plain:
+            with socket.create_connection(self._where, TIMEOUT_SECONDS) as plain:
                 yield plain
         except OSError as error:
             raise Unreachable(f"{self._server} doesn't answer: {files.reason(error)}") from error
@@ -97,7 +126,7 @@ class _Probe:
             yield plain
             return
         try:
-            link = self._settings["ssl_context"].wrap_socket(plain, server_hostname=self._address[0])
+            link = self._settings["ssl_context"].wrap_socket(plain, server_hostname=self._host)
         except ssl.SSLCertVerificationError as error:
             raise Refused(f"{self._server}: {self._distrust(error)}") from error
         except (ssl.SSLError, ConnectionError) as error:
@@ -113,7 +142,7 @@ class _Probe:
         if error.verify_code == NOT_YET_VALID:
             return "the broker's certificate, or its CA's, isn't valid yet: is a clock wrong?"
         if error.verify_code in (OTHER_NAME, OTHER_ADDRESS):
-            return f"the broker's certificate is for other names than {self._address[0]}"
+            return f"the broker's certificate is for other names than {self._host}"
         if error.verify_code in UNKNOWN_ISSUER:
             return f"the broker's certificate isn't of a CA in ca_file ({self._security.ca_file or 'by default the system'})"
         return f"the broker's certificate can't be verified: {error.verify_message}"
@@ -136,7 +165,8 @@ class _Probe:
             )
             raise Refused(f"{self._server}: the broker {why} ({_named(error)})") from error
         except (OSError, ValueError) as error:
-            if not self._security.has_tls and self._speaks_tls():
+            is_silent = isinstance(error, TimeoutError)
+            if not is_silent and not self._security.has_tls and self._speaks_tls():
                 self._refuse(f"the listener speaks TLS: protocol {self._security.protocol} doesn't fit")
             raise Unreachable(f"{self._server} doesn't answer as Kafka does: {files.reason(error)}") from error
         return None if for_code(answer.error_code) is IllegalSaslStateError else list(answer.mechanisms)
@@ -152,7 +182,7 @@ class _Probe:
         refusal = f"refuses {who} ({sasl.mechanism}): check user and password"
         if isinstance(sasl, OAuthSasl):
             refusal = f"refuses the token of {who} ({sasl.mechanism})"
-        mechanism = get_sasl_mechanism(sasl.mechanism)(host=self._address[0], **self._settings)
+        mechanism = get_sasl_mechanism(sasl.mechanism)(host=self._host, **self._settings)
         try:
             while not mechanism.is_done():
                 answer = _ask(link, SaslAuthenticateRequest(mechanism.auth_bytes(), version=1))

@@ -1,5 +1,7 @@
 """Connections by TLS and SASL to a real Kafka, each through both libraries: what works, and what says why it doesn't."""
 
+import random
+import socket
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -9,6 +11,8 @@ import pytest
 from kafka_runbooks.clients.errors import ClientError, Refused, Unreachable
 from kafka_runbooks.clients.kafka import KafkaAdmin
 from kafka_runbooks.clients.own_replicas import OwnReplicasClient
+from kafka_runbooks.clients.security import probe
+from kafka_runbooks.clients.security.connection import Connection
 from kafka_runbooks.clients.security.settings import Security
 from kafka_runbooks.models.cluster import TopicPartition
 from tests.clients.security.certificates import Authority, Leaf, written
@@ -165,3 +169,28 @@ def test_what_is_wrong_is_said_by_type_in_one_line_without_the_secret(kafka: Sec
             ask()
         assert type(raised.value) is kind
         assert "\n" not in str(raised.value) and "XYZZY" not in repr((raised.value, security))
+
+
+def test_a_broker_that_hangs_behind_the_same_name_is_passed_over(kafka: SecureKafka, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As behind a Service: the kernel takes connections for a process that is stopped."""
+    resolve, behind = socket.getaddrinfo, ["127.0.0.2", "127.0.0.1"]
+
+    def resolved(host: str, port: int) -> list[Any]:
+        hosts = behind if host == "kafka.test" else [host]
+        return [found for one in hosts for found in resolve(one, port, type=socket.SOCK_STREAM)]
+
+    monkeypatch.setattr(probe, "TIMEOUT_SECONDS", 0.5)
+    monkeypatch.setattr(socket, "getaddrinfo", lambda host, port, *_, **__: resolved(host, port))
+    monkeypatch.setattr(random, "sample", lambda found, _: list(found))
+    name = f"kafka.test:{kafka.ports[BROKER_ID]}"
+    with socket.create_server(("127.0.0.2", kafka.ports[BROKER_ID])):
+        assert probe.probe(Connection(name)) == name
+        behind.pop()
+        with pytest.raises(Unreachable, match=f"{name} doesn't answer as Kafka does: TimeoutError"):
+            probe.probe(Connection(name))
+
+
+@pytest.mark.parametrize("server", ["kafka", "kafka:port", "SSL://kafka"])
+def test_an_address_without_a_port_is_named(server: str) -> None:
+    with pytest.raises(Refused, match=f"bootstrap_servers: '{server}' is no host:port"):
+        probe.probe(Connection(f"127.0.0.1:1, {server}"))
