@@ -2,8 +2,10 @@
 
 import logging
 import os
+import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -85,6 +87,30 @@ def test_between_the_writes_of_certificate_and_key_the_open_connections_go_on(
     written(tmp_path / "tls.crt", leaf.certificate)
     clients.ask()
     assert all(new is not old for new, old in zip(clients.open_clients(), opened, strict=True))
+
+
+def test_six_rotations_among_the_requests_of_three_threads_disturb_nobody(kafka: SecureKafka, tmp_path: Path) -> None:
+    clients = Clients(kafka.bootstrap_of("TLS"), with_certificate(kafka, tmp_path, kafka.authority.leaf("rotated")))
+    clients.ask()
+    done = threading.Event()
+
+    def ask() -> int:
+        count = 0
+        while not done.is_set():
+            clients.admin.snapshot()
+            assert clients.admin.elect_preferred_leaders([TOPIC]) == {}
+            count += 1
+        return count
+
+    opened = set()
+    with ThreadPoolExecutor(3) as threads:
+        asking = [threads.submit(ask) for _ in range(3)]
+        for _ in range(6):
+            time.sleep(0.2)
+            with_certificate(kafka, tmp_path, kafka.authority.leaf("rotated"))
+            opened.add(clients.open_clients())
+        done.set()
+        assert all(one.result() > 1 for one in asking) and len(opened) == 6
 
 
 def test_another_ca_is_trusted_once_it_is_in_the_file(kafka: SecureKafka, tmp_path: Path) -> None:
