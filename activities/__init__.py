@@ -14,6 +14,8 @@ from activities.overrides import OverrideActivities
 from activities.permits import PermitActivities
 from activities.release import ReleaseActivities
 from activities.replacement import ReplacementActivities
+from activities.restart_plans import RestartPlanActivities
+from activities.restarts import RestartActivities
 from activities.step import Access, Steps
 from activities.throttle import ThrottleActivities
 
@@ -29,6 +31,8 @@ ACTIVITIES: tuple[type[Steps], ...] = (
     PermitActivities,
     ReleaseActivities,
     ReplacementActivities,
+    RestartActivities,
+    RestartPlanActivities,
     ThrottleActivities,
 )
 

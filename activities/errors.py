@@ -10,6 +10,7 @@ StepError
  │    ├── TemporalUnreachable   Temporal doesn't answer an activity's question
  │    └── WorkerShutdown        this worker ends; the next one continues
  └── Final                   another attempt would end the same way
+      ├── ConfigRefused         Kafka refuses a configuration's value
       ├── ThrottleRefused       Kafka refuses to change a topic's throttled replica list
       ├── PlanDrift             the cluster no longer fits the plan: plan the rest again
       ├── PlanGone              the plan is not in the store, or is not the one that was approved
@@ -89,6 +90,10 @@ class PlannerDefect(Final):
 
 class PermitLost(Final):
     """The permit is held by another run, or by none."""
+
+
+class ConfigRefused(Final):
+    """Kafka refuses a configuration's value."""
 
 
 class ThrottleRefused(Final):

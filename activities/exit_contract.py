@@ -32,7 +32,11 @@ class ExitContractActivities(Steps):
             checks = _checks(clients, plan, proof)
             looked_at.append(time.monotonic())
             broken = {check.name for check in checks if not check.passed}
-            patience = READY_PATIENCE_SECONDS if broken == {exit_contract.ONE_READY_POD} else PROOF_PATIENCE_SECONDS
+            patience = (
+                READY_PATIENCE_SECONDS
+                if broken <= {exit_contract.ONE_READY_POD, exit_contract.MADE_ANEW}
+                else PROOF_PATIENCE_SECONDS
+            )
             # From the end of the first look: on a large cluster one look takes longer than metadata may lag.
             return checks if not broken or looked_at[-1] - looked_at[0] > patience else None
 
@@ -54,6 +58,9 @@ def _checks(clients: ClusterClients, plan: Plan, proof: ProofRequest) -> tuple[C
     ]
     checks += [exit_contract.is_empty(snapshot, broker) for broker in promises.empty_brokers]
     checks += [exit_contract.leads_nothing(snapshot, broker) for broker in promises.leaderless_brokers]
+    if promises.restarted_pods:
+        found = (*clients.kubernetes.broker_pods(), *clients.kubernetes.controller_pods())
+        checks.append(exit_contract.made_anew(found, clients.kubernetes.stateful_sets(), promises.restarted_pods))
     pods, nodes = (clients.kubernetes.broker_pods(), clients.kubernetes.nodes()) if promises.places else ((), ())
     for place in promises.places:
         checks += exit_contract.one_ready_pod(pods, nodes, place)

@@ -31,11 +31,13 @@ class LeaderActivities(Steps):
     def elect_leaders(self, request: StepRequest) -> int:
         """Make the first replicas of the plan's partitions their leaders; returns how many lead now.
 
-        Fewer than all where the controller goes on refusing the rest: the exit contract names those.
+        With `broker_ids` only what these brokers should lead. Fewer than all where the controller goes on refusing the rest: the
+        exit contract names those.
         """
         clients = self._open(request.token.cluster)
         plan = plan_store.load_for(clients.kubernetes, request)
-        names = {partition.name for partition in plan.planned}
+        only = set(request.broker_ids)
+        names = {one.name for one in plan.planned if not only or (one.after and one.after[0] in only)}
         # To be led by others whatever their order is: they may be led by another one than the preferred replica now.
         emptied = set(plan.promises.leaderless_brokers)
         reporter, fence, polls = Reporter.current(), Fence(self._link, request.token), count()

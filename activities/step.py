@@ -158,9 +158,16 @@ class Reporter:
 
     def report(self, progress: Progress) -> None:
         """Heartbeat, and signal a significant change. A failed signal is repeated at the next report."""
-        self._progress = progress.model_copy(update={"broker_id": self._broker_id})
+        is_news = _figures(progress) != _figures(self._progress)
+        changed_at = datetime.now(UTC) if is_news or self._progress.changed_at is None else self._progress.changed_at
+        self._progress = progress.model_copy(update={"broker_id": self._broker_id, "changed_at": changed_at})
         self.beat()
         self._signal(self._progress)
+
+    def unchanged_seconds(self) -> float:
+        """For how long every report has been the same: patience is for progress, not for the whole."""
+        changed_at = self._progress.changed_at
+        return 0.0 if changed_at is None else (datetime.now(UTC) - changed_at).total_seconds()
 
     def beat(self) -> None:
         """Heartbeat the last report. One that a busy worker doesn't take in time is late, and another follows in seconds.
@@ -221,6 +228,11 @@ class Reporter:
         more_bytes = progress.done_bytes - before.done_bytes >= SIGNAL_SHARE * max(1, progress.total_bytes)
         more_partitions = progress.done_partitions - before.done_partitions >= SIGNAL_SHARE * max(1, progress.total_partitions)
         return more_bytes or more_partitions
+
+
+def _figures(progress: Progress) -> tuple[object, ...]:
+    blocking = () if progress.waiting is None else progress.waiting.blocking
+    return progress.done_bytes, progress.done_partitions, progress.total_partitions, blocking
 
 
 def _left_by_last_attempt(position: int, model: type[M]) -> M:

@@ -57,6 +57,9 @@ RUNBOOKS: dict[str, Runbook] = {
     ),
     "SetReplicationFactor": Runbook("inputs.SetReplicationFactorInput", "moves.MovePlan", "Add or remove replicas of topics."),
     "EvacuateLeaders": Runbook("inputs.EvacuateLeadersInput", "moves.MovePlan", "Move leadership off brokers, or back."),
+    "RollingRestart": Runbook(
+        "inputs.RollingRestartInput", "restart_plan.RestartPlan", "Restart brokers and controllers, as many at once as is safe."
+    ),
     "RunPlan": Runbook("inputs.RunPlanInput", "moves.MovePlan", "Execute a reassignment JSON."),
     "ThrottleRecovery": Runbook("inputs.ThrottleRecoveryInput", None, "Throttle brokers that are catching up to a safe rate."),
     "ClearLeftovers": Runbook("inputs.ClearLeftoversInput", None, "Remove what terminated runs left on a cluster."),

@@ -16,6 +16,7 @@ from typing import Any
 from temporalio.client import Client, WorkflowHandle
 from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.testing import WorkflowEnvironment
+from tenacity import retry, retry_if_exception_type, stop_after_attempt
 
 from activities.pools import Pool
 from kafka_runbooks import search_attributes
@@ -33,8 +34,9 @@ from worker.wiring import working
 from workflows.replace_broker import ReplaceBroker
 
 
+@retry(retry=retry_if_exception_type(RuntimeError), stop=stop_after_attempt(4), reraise=True)
 async def start_server(*, with_search_attributes: bool = False) -> WorkflowEnvironment:
-    """A whole development server."""
+    """A whole development server. The SDK gives it 5 s to answer, which a machine that starts a lab beside it may not have."""
     path = os.environ.get("TEMPORAL_CLI_PATH") or shutil.which("temporal")
     assert path is not None, "no `temporal` on PATH: run the tests with `uv run`, or set TEMPORAL_CLI_PATH"
     return await WorkflowEnvironment.start_local(
@@ -45,6 +47,7 @@ async def start_server(*, with_search_attributes: bool = False) -> WorkflowEnvir
     )
 
 
+@retry(retry=retry_if_exception_type(RuntimeError), stop=stop_after_attempt(4), reraise=True)
 async def start_time_skipping_server() -> WorkflowEnvironment:
     """The small server whose clock jumps over timers."""
     return await WorkflowEnvironment.start_time_skipping(

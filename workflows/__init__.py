@@ -7,6 +7,7 @@ from workflows.permit import ClusterPermit
 from workflows.preview import Preview
 from workflows.rebalance import Rebalance
 from workflows.replace_broker import ReplaceBroker
+from workflows.rolling_restart import RollingRestart
 from workflows.run_plan import RunPlan
 from workflows.scale_up import ScaleUp
 from workflows.set_replication_factor import SetReplicationFactor
@@ -20,6 +21,7 @@ WORKFLOWS: tuple[type, ...] = (
     Preview,
     Rebalance,
     ReplaceBroker,
+    RollingRestart,
     RunPlan,
     ScaleUp,
     SetReplicationFactor,

@@ -99,9 +99,17 @@ class PlannedRunbook(Runbook):
         self._plan = plan
         if self._waits_for_approval and (survey.reasons or not plan.is_within_approved):
             with self.timed(StepName.APPROVAL, phase="gate"):
-                self.note_approval(await self.gate(question(plan)))
+                self.note_approval(await self.gate(self.question(plan)))
         self._reasons = ()
         return plan, ""
+
+    def question(self, plan: PlanSummary) -> str:
+        """What is asked at the gate."""
+        batches = f" in {plan.batches} batches" if plan.batches else ""
+        return (
+            f"the plan waits: {plan.title}: {plan.partitions} partitions{batches}, {size(plan.bytes_to_copy)} to copy, "
+            f"about {duration(plan.eta_seconds)} at up to {size(plan.throttle_bytes_per_s)}/s from each source"
+        )
 
     def note_approval(self, approval: Approval) -> None:
         """Record what an approval allows."""
@@ -221,12 +229,3 @@ class PlannedRunbook(Runbook):
 def broken(checks: Iterable[Check]) -> str:
     """The checks that failed, for a summary."""
     return "; ".join([f"{check.name}: {check.detail}" for check in checks if not check.passed][:10])
-
-
-def question(plan: PlanSummary) -> str:
-    """The question at the gate."""
-    batches = f" in {plan.batches} batches" if plan.batches else ""
-    return (
-        f"the plan waits: {plan.title}: {plan.partitions} partitions{batches}, {size(plan.bytes_to_copy)} to copy, "
-        f"about {duration(plan.eta_seconds)} at up to {size(plan.throttle_bytes_per_s)}/s from each source"
-    )

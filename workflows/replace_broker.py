@@ -40,7 +40,7 @@ with workflow.unsafe.imports_passed_through():
 
 from workflows import calls
 from workflows.operator import Ended
-from workflows.planned import PlannedRunbook, question
+from workflows.planned import PlannedRunbook
 from workflows.way_back import WayBack
 
 NODE_CHECK_FIRST = timedelta(seconds=30)
@@ -282,7 +282,7 @@ class ReplaceBroker(PlannedRunbook):
             return None
         if more.wait_for_approval:
             try:
-                self.note_approval(await self.gate(f"{more.by} adds brokers: {question(plan)}", survey, more.by))
+                self.note_approval(await self.gate(f"{more.by} adds brokers: {self.question(plan)}", survey, more.by))
             except Ended as rejected:
                 self._not_added(more, rejected.result.summary)
                 return None

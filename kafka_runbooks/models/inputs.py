@@ -1,15 +1,16 @@
 """What an operator asks of a runbook: one input model each."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from typing import Annotated, Any, Literal, Self, TypeVar
 
-from pydantic import Field, StringConstraints, field_validator, model_validator
+from pydantic import AwareDatetime, Field, StringConstraints, field_validator, model_validator
 
 from kafka_runbooks.models import patterns
 from kafka_runbooks.models.base import Name, OperatorInput
 from kafka_runbooks.models.change_windows import ChangeWindow
 from kafka_runbooks.models.placement import MAX_UTILISATION, ReassignmentMap
+from kafka_runbooks.models.restarts import RestartLimits
 from kafka_runbooks.models.throttles import AdaptiveThrottle, Throttle
 
 Level = Literal["utilisation", "used bytes", "replica count"]
@@ -29,6 +30,11 @@ def _distinct(named: tuple[T, ...]) -> tuple[T, ...]:
     if len(set(named)) != len(named):
         raise ValueError("one appears twice")
     return named
+
+
+def _shown(named: Sequence[object]) -> str:
+    more = len(named) - SHOWN_TARGETS
+    return "+".join(map(str, named[:SHOWN_TARGETS])) + (f"+{more}" if more > 0 else "")
 
 
 class NodeState(StrEnum):
@@ -59,9 +65,14 @@ class RunbookInput(OperatorInput):
 class PlannedInput(RunbookInput):
     """Input common to runbooks that carry out a plan."""
 
-    throttle: Throttle = Field(default_factory=AdaptiveThrottle)
     wait_for_approval: bool = Field(default=True, description="wait with the plan until someone approves it")
     acknowledged_risks: tuple[str, ...] = Field(default=(), max_length=1000, description="names of risks that preflight reports")
+
+
+class CopyInput(PlannedInput):
+    """Input common to runbooks whose plan copies data."""
+
+    throttle: Throttle = Field(default_factory=AdaptiveThrottle)
 
 
 class BrokerSelection(OperatorInput):
@@ -121,7 +132,7 @@ class BrokerSelection(OperatorInput):
         return self
 
 
-class ReplaceBrokerInput(PlannedInput, BrokerSelection):
+class ReplaceBrokerInput(CopyInput, BrokerSelection):
     """Bring brokers back whose nodes were lost, drained or restarted; or put another broker in the place of one.
 
     Name them by `broker_ids`, by the `nodes` they ran on, or by the `zone` that was lost. With `replacement_broker_id` the
@@ -147,10 +158,7 @@ class ReplaceBrokerInput(PlannedInput, BrokerSelection):
     @property
     def target(self) -> str:
         """The brokers, the nodes they ran on, or the zone."""
-        named = [str(one) for one in (*self.broker_ids, *self.nodes)]
-        return "+".join(named[:SHOWN_TARGETS]) + (f"+{len(named) - SHOWN_TARGETS}" if len(named) > SHOWN_TARGETS else "") or str(
-            self.zone
-        )
+        return _shown((*self.broker_ids, *self.nodes)) or str(self.zone)
 
 
 class ClearLeftoversInput(RunbookInput):
@@ -196,7 +204,7 @@ def _half(limit: int | None) -> int | None:
     return None if limit is None else max(1, limit // 2)
 
 
-class MoveInput(PlannedInput):
+class MoveInput(CopyInput):
     """Input common to runbooks that move data."""
 
     limits: MoveLimits = Field(default_factory=MoveLimits, description="how much may be in flight at once")
@@ -306,3 +314,39 @@ class RunPlanInput(MoveInput):
         if (self.plan is None) == (self.config_map is None):
             raise ValueError("give exactly one of plan and config_map")
         return self
+
+
+class RollingRestartInput(PlannedInput):
+    """Restart brokers and controllers in rounds, each as large as safety allows.
+
+    What to restart is everything, or a `map`, or `node_ids`; of these, with `only_outdated` or `started_before`, those that need
+    it.
+    """
+
+    reason: str = Field(min_length=1, max_length=500, description="why; recorded in the history")
+    node_ids: tuple[Annotated[int, Field(ge=0)], ...] = Field(
+        default=(), max_length=1000, description="ids of brokers and controllers; default: all of them"
+    )
+    map: str | None = Field(default=None, max_length=200, description="only this map's brokers; default: every node")
+    only_outdated: bool = Field(
+        default=False, description="only those whose pod template or configuration file has changed since they started"
+    )
+    started_before: AwareDatetime | None = Field(default=None, description="only those that started before this time (RFC 3339)")
+    limits: RestartLimits = Field(default_factory=RestartLimits, description="how many may be down at once")
+    wait_for: Literal["in sync", "preferred leaders"] = Field(
+        default="preferred leaders",
+        description="when a round is over: its brokers are in sync, or lead again what they are preferred for",
+    )
+
+    _node_ids = field_validator("node_ids")(_distinct)
+
+    @model_validator(mode="after")
+    def _one_scope(self) -> Self:
+        if self.node_ids and self.map is not None:
+            raise ValueError("give node_ids or map, not both")
+        return self
+
+    @property
+    def target(self) -> str:
+        """The nodes, or the map."""
+        return self.map or _shown(self.node_ids)

@@ -73,6 +73,10 @@ class BrokerPod(KafkaPod):
     force_ready: str | None = None
     """The break-glass annotation's raw JSON, where there is one."""
 
+    @property
+    def node_id(self) -> int | None:
+        return self.broker_id
+
 
 class ControllerPod(KafkaPod):
     """The pod of a KRaft controller that is no broker. Its zone is its node's."""

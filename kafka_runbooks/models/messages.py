@@ -78,6 +78,15 @@ class StepRequest(Model):
     """The brokers of the plan that the step is about; empty: all."""
 
 
+class Round(Model):
+    """The nodes that restart together next; none where all are done."""
+
+    node_ids: tuple[int, ...]
+    done: int
+    """Nodes of the plan that have been restarted."""
+    total: int
+
+
 class ProofRequest(Model):
     """What the exit contract is proven for."""
 

@@ -78,6 +78,8 @@ class ExitPromises(Model):
     """Brokers whose pods must be Ready on the right claims."""
     on_new_disks: bool = False
     """Those brokers' claims are others than before: their old disks were given up."""
+    restarted_pods: dict[str, str] = Field(default_factory=dict)
+    """Pods that have been made anew, from the current template of their StatefulSet: name -> uid before."""
 
 
 class Plan(Model, ABC):

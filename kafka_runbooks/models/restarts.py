@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from pydantic import Field
 
-from kafka_runbooks.models.base import Model
+from kafka_runbooks.models.base import Model, OperatorInput
 from kafka_runbooks.models.cluster import ClusterSnapshot, MetadataQuorum, Reassignment
 from kafka_runbooks.models.results import Reason, Reasons
 
@@ -44,15 +44,20 @@ class KafkaNode(Model):
     """A node that isn't is sick: sick ones restart first."""
 
 
-class RestartLimits(Model):
+class RestartLimits(OperatorInput):
     """How much may be down at once, besides what in-sync replicas and the quorum allow."""
 
-    at_once: int | None = Field(default=None, gt=0)
-    """Nodes of a round; None: as many as the rules allow."""
-    one_rack_at_a_time: bool = True
-    at_once_per_map: int | None = Field(default=None, gt=0)
-    headroom: int | None = Field(default=None, ge=0)
-    """In-sync replicas to keep above `min.insync.replicas`, and voters above the majority; None: all others."""
+    at_once: int | None = Field(
+        default=None, ge=1, le=1000, description="nodes that restart together at most; default: as many as safety allows"
+    )
+    at_once_per_map: int | None = Field(default=None, ge=1, le=1000, description="the same for each map; default: no limit")
+    one_rack_at_a_time: bool = Field(default=True, description="only nodes of one rack restart together")
+    headroom: int | None = Field(
+        default=None,
+        ge=0,
+        le=100,
+        description="in-sync replicas to keep above min.insync.replicas, and voters above the majority; default: all others",
+    )
 
 
 class BlockedNode(Model):

@@ -49,6 +49,8 @@ class Progress(Model):
     throttle_bytes_per_s: int | None = None
     highest_throttle_bytes_per_s: int | None = None
     waiting: Waiting | None = None
+    changed_at: datetime | None = None
+    """Since when nothing of it has changed."""
     note: Line = ""
     gone: Lines = ()
     """The first of the plan's partitions that were deleted since, or whose topic was made again under its name."""

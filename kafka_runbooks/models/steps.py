@@ -27,6 +27,11 @@ class StepName(StrEnum):
     REMOVE_PODS = "remove pods"
     UNREGISTER = "unregister brokers"
 
+    APPLY_CONFIGS = "apply configurations"
+    CHOOSE_ROUND = "choose the next round"
+    RESTART = "restart the round"
+    FOLLOW_RESTART = "follow the restart"
+
     ELECT = "elect preferred leaders"
     RELEASE = "remove throttles and cordons"
     PROVE = "prove the exit contract"

@@ -15,12 +15,13 @@ from kafka_runbooks.models.cluster import (
     ThrottleRates,
     TopicPartition,
 )
-from kafka_runbooks.models.kubernetes import BrokerPlace, BrokerPod, Claim, Node
+from kafka_runbooks.models.kubernetes import BrokerPlace, BrokerPod, Claim, KafkaPod, Node, StatefulSet
 from kafka_runbooks.models.plans import Plan, PlannedPartition
 from kafka_runbooks.models.results import Check
 from kafka_runbooks.safety.availability import not_led_by_preferred, out_of_sync, would_lead
 
 ONE_READY_POD = "one Ready pod"
+MADE_ANEW = "pods made anew"
 
 
 def replicas_in_sync(snapshot: ClusterSnapshot, broker_id: int) -> Check:
@@ -163,6 +164,26 @@ def one_ready_pod(pods: Sequence[BrokerPod], nodes: Sequence[Node], place: Broke
         Check(name=ONE_READY_POD, passed=len(carriers) == 1 and len(ready) == 1, detail=where or "no pod"),
         Check(name="no stray node label", passed=not stray, detail=", ".join(stray) or "none"),
     ]
+
+
+def made_anew(pods: Sequence[KafkaPod], sets: Sequence[StatefulSet], before: Mapping[str, str]) -> Check:
+    """Each of these pods was made anew, from the current template of its StatefulSet, and is Ready.
+
+    Args:
+        before: pod -> its uid before.
+    """
+    newest, known = {found.name: found.update_revision for found in sets}, {pod.name: pod for pod in pods}
+    wrong = []
+    for name, uid in sorted(before.items()):
+        pod = known.get(name)
+        if pod is None or pod.is_terminating or pod.uid == uid:
+            wrong.append(f"{name} is the one of before" if pod is not None else f"{name} doesn't exist")
+        elif None not in (pod.revision, newest.get(pod.stateful_set)) and pod.revision != newest[pod.stateful_set]:
+            wrong.append(f"{name} is of an older template than its StatefulSet's")
+        elif not pod.is_ready:
+            wrong.append(f"{name} is not Ready")
+    detail = f"{len(before) - len(wrong)} of {len(before)} pods" + (f": not {'; '.join(wrong[:10])}" if wrong else "")
+    return Check(name=MADE_ANEW, passed=not wrong, detail=detail)
 
 
 def claims_are_sound(claims: Mapping[str, Claim | None], place: BrokerPlace, *, disk_is_lost: bool) -> Check:

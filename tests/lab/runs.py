@@ -354,6 +354,22 @@ def checked_traffic(lab: Lab, topic: str) -> Iterator[dict[str, Any]]:
         process.communicate()
 
 
+@contextmanager
+def watched(lab: Lab) -> Iterator[dict[str, Any]]:
+    """Every partition is looked at five times a second while the block runs: the dictionary has `samples` and who was `below`."""
+    script = str(Path(__file__).with_name("minimum_in_sync.py"))
+    process = lab.popen([sys.executable, script, BOOTSTRAP, "5"], stdout=subprocess.PIPE, stdin=subprocess.DEVNULL)
+    report: dict[str, Any] = {}
+    try:
+        yield report
+        process.send_signal(signal.SIGTERM)
+        out, _ = process.communicate(timeout=60)
+        report.update(json.loads(out.strip().splitlines()[-1]))
+    finally:
+        process.kill()
+        process.communicate()
+
+
 def place_of(lab: Lab, broker_id: int) -> tuple[str, str, str]:
     """Pod, node and zone of a broker."""
     pods = json.loads(lab.kubectl("-n", "kafka", "get", "pods", "-l", f"kafka-runbooks.io/broker-id={broker_id}", "-o", "json"))[

@@ -1,0 +1,279 @@
+"""Preflight and plan of `RollingRestart`: which nodes, why each, in which rounds, and every reason not to start."""
+
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from activities import plan_store, second_person
+from activities.step import Steps, heartbeating, step
+from kafka_runbooks.clients.clusters import ClusterClients
+from kafka_runbooks.models.cluster import ClusterSnapshot
+from kafka_runbooks.models.inputs import RollingRestartInput
+from kafka_runbooks.models.kubernetes import BrokerPod, ControllerPod, FileChanges, StatefulSet
+from kafka_runbooks.models.messages import PlanRequest, Survey
+from kafka_runbooks.models.plans import PlannedPartition, PlanSummary, SummaryLine, reference_to
+from kafka_runbooks.models.restart_plan import RestartPlan, RestartTarget
+from kafka_runbooks.models.restarts import KafkaNode, RestartObservation, RestartRounds
+from kafka_runbooks.models.results import Reason
+from kafka_runbooks.models.steps import StepName
+from kafka_runbooks.models.wording import duration
+from kafka_runbooks.safety.availability import listed
+from kafka_runbooks.safety.rounds import plan_rounds
+
+ROUND_STEPS = (StepName.CHOOSE_ROUND, StepName.RESTART, StepName.FOLLOW_RESTART)
+SHOWN_ROUNDS = 20
+SHOWN_KEYS = 5
+
+
+class RestartPlanActivities(Steps):
+    """The plan of `RollingRestart`."""
+
+    @step
+    def plan_rolling_restart(self, asked: PlanRequest[RollingRestartInput]) -> Survey:
+        """Find the nodes to restart and every reason against it, and freeze the rounds. Changes nothing."""
+        with heartbeating():
+            clients, request = self._open(asked.request.cluster), asked.request
+            found, observation = _Found(clients), observe(clients)
+            if reasons := _bad_input(request, found):
+                return Survey(reasons=tuple(reasons))
+            targets, applied = _targets(request, found)
+            if not targets and not applied:
+                return Survey(nothing_to_do=f"no node {_asked_for(request)} has to restart", notes=found.notes)
+            nodes = [target.node for target in targets]
+            rounds = plan_rounds(observation, nodes, request.limits, acknowledged_risks=request.acknowledged_risks)
+            reasons = [*_against_sets(targets, found), *_stuck(targets, found), *rounds.reasons]
+            if risks := [reason.name for reason in rounds.reasons if reason.can_be_acknowledged]:
+                # The plan is the one that an approval, which acknowledges them, lets be carried out.
+                known = (*request.acknowledged_risks, *risks)
+                rounds = plan_rounds(observation, nodes, request.limits, acknowledged_risks=known)
+                reasons += [reason for reason in rounds.reasons if reason not in reasons]
+            if not rounds.blocked and (wrong := check_rounds(observation, nodes, request.limits, rounds, tuple(known_risks(request, reasons)))):
+                raise PlannerDefect("; ".join(wrong[:5]))
+            plan = _freeze(request, observation.snapshot, targets, applied, rounds)
+            if asked.token is not None and asked.keeps_plan(reasons):
+                plan_store.save(clients.kubernetes, plan, asked.token)
+            survey = Survey(plan=_summarise(plan, rounds), reasons=tuple(reasons), notes=found.notes)
+            return second_person.demanded(clients.settings, request, survey)
+
+
+def observe(clients: ClusterClients) -> RestartObservation:
+    """The cluster now, for the rules of restarts."""
+    began = time.monotonic()
+    quorum = clients.kafka.metadata_quorum()
+    snapshot, reassignments = clients.kafka.snapshot(), clients.kafka.reassignments()
+    return RestartObservation(snapshot, quorum, reassignments, age_seconds=time.monotonic() - began)
+
+
+@dataclass(frozen=True)
+class _Node:
+    """A node with its pod, and what has changed since it started."""
+
+    node: KafkaNode
+    pod: BrokerPod | ControllerPod
+    is_outdated: bool
+    changes: FileChanges | None
+
+
+class _Found:
+    """Every node, asked once."""
+
+    def __init__(self, clients: ClusterClients) -> None:
+        kubernetes = clients.kubernetes
+        pods: list[BrokerPod | ControllerPod] = [*kubernetes.broker_pods(), *kubernetes.controller_pods()]
+        self.sets: dict[str, StatefulSet] = {one.name: one for one in kubernetes.stateful_sets()}
+        zones, changes = {node.name: node.zone for node in kubernetes.nodes()}, kubernetes.file_changes()
+        self.nodes: dict[int, _Node] = {}
+        self.notes: tuple[str, ...] = ()
+        for pod in pods:
+            node_id = pod.node_id
+            if node_id is None:
+                self.notes += (f"pod {pod.name} doesn't tell its node id and is left alone",)
+                continue
+            node = KafkaNode(
+                id=node_id,
+                is_broker=isinstance(pod, BrokerPod),
+                is_controller=pod.is_controller,
+                rack=zones.get(pod.node or ""),
+                map=pod.map if isinstance(pod, BrokerPod) else None,
+                is_ready=pod.is_ready and not pod.is_terminating,
+            )
+            newest, known = self.sets.get(pod.stateful_set), changes.get(pod.name)
+            is_outdated = newest is not None and None not in (newest.update_revision, pod.revision)
+            is_outdated = is_outdated and newest is not None and newest.update_revision != pod.revision
+            is_of_this_start = known is not None and known.pod_uid == pod.uid
+            self.nodes[node_id] = _Node(node, pod, is_outdated, known if is_of_this_start else None)
+
+    @property
+    def maps(self) -> list[str]:
+        return sorted({one.node.map for one in self.nodes.values() if one.node.map is not None})
+
+
+def _bad_input(request: RollingRestartInput, found: _Found) -> list[Reason]:
+    reasons = []
+    unknown = sorted(set(request.node_ids) - found.nodes.keys())
+    if unknown:
+        reasons.append(
+            Reason(
+                name="unknown-node",
+                message=f"node_ids: the cluster has no node {listed(unknown)}",
+                remedy=f"give some of {listed(sorted(found.nodes), 30)}",
+                is_bad_input=True,
+            )
+        )
+    if request.map is not None and request.map not in found.maps:
+        reasons.append(
+            Reason(
+                name="unknown-map",
+                message=f"map: no broker is of map {request.map!r}",
+                remedy=f"give one of {', '.join(found.maps)}",
+                is_bad_input=True,
+            )
+        )
+    return reasons
+
+
+def _asked_for(request: RollingRestartInput) -> str:
+    """`of map events that started before …`."""
+    scope = f"of map {request.map}" if request.map else f"of {listed(sorted(request.node_ids))}" if request.node_ids else "at all"
+    filters = [*(["is outdated"] if request.only_outdated else [])]
+    filters += [f"started before {request.started_before:%Y-%m-%d %H:%M:%S %Z}"] if request.started_before else []
+    return scope + (f" that {' or '.join(filters)}" if filters else "")
+
+
+def _targets(request: RollingRestartInput, found: _Found) -> tuple[list[RestartTarget], dict[int, dict[str, str]]]:
+    """The nodes to restart, and what others take without a restart."""
+    targets, applied = [], {}
+    for node_id, one in sorted(found.nodes.items()):
+        if (request.node_ids and node_id not in request.node_ids) or request.map not in (None, one.node.map):
+            continue
+        why, values = _why(request, one)
+        if why:
+            targets.append(RestartTarget(node=one.node, pod=one.pod.name, pod_uid=one.pod.uid, why=why))
+        elif values:
+            applied[node_id] = values
+    return targets, applied
+
+
+def _why(request: RollingRestartInput, one: _Node) -> tuple[str, dict[str, str]]:
+    """What makes a node one to restart; where nothing does, what has changed in its file and is set without a restart."""
+    if not request.only_outdated and request.started_before is None:
+        return "asked for", {}
+    why, values = [], {}
+    if request.started_before is not None:
+        started_at = one.pod.started_at
+        if started_at is None:
+            why.append("is not running")
+        elif started_at < request.started_before:
+            why.append(f"started {started_at.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC")
+    if request.only_outdated:
+        changed = {} if one.changes is None else one.changes.changed
+        by_restart = sorted(key for key, value in changed.items() if value is None)
+        values = {key: value for key, value in changed.items() if value is not None}
+        if one.is_outdated:
+            why.append("its pod template has changed")
+        if by_restart:
+            more = f" and {len(by_restart) - SHOWN_KEYS} more" if len(by_restart) > SHOWN_KEYS else ""
+            why.append(f"its file has changed: {', '.join(by_restart[:SHOWN_KEYS])}{more}")
+    return "; ".join(why), values
+
+
+def _against_sets(targets: Iterable[RestartTarget], found: _Found) -> list[Reason]:
+    """Under `RollingUpdate` Kubernetes restarts pods by itself, as soon as they are Ready."""
+    names = {found.nodes[target.node.id].pod.stateful_set for target in targets}
+    return [
+        Reason(
+            name=f"update-strategy:{name}",
+            message=f"StatefulSet {name} is updated by {found.sets[name].update_strategy}: Kubernetes restarts its pods too",
+            remedy=f"kubectl patch statefulset {name} -p '"
+            '{"spec":{"updateStrategy":{"type":"OnDelete","rollingUpdate":null}}}\'',
+        )
+        for name in sorted(names & found.sets.keys())
+        if found.sets[name].update_strategy != "OnDelete"
+    ]
+
+
+def _stuck(targets: Iterable[RestartTarget], found: _Found) -> list[Reason]:
+    """A pod that is stuck with the newest template: the next one would get stuck too."""
+    names = {found.nodes[target.node.id].pod.stateful_set for target in targets}
+    return [
+        Reason(
+            name=f"stuck-pod:{one.pod.name}",
+            message=f"pod {one.pod.name} is stuck with the newest template of {one.pod.stateful_set}: {one.pod.stuck}",
+            remedy="repair the template: a restart would get the other pods stuck too",
+        )
+        for one in found.nodes.values()
+        if one.pod.stuck is not None and one.pod.stateful_set in names and not one.is_outdated
+    ]
+
+
+def _freeze(
+    request: RollingRestartInput,
+    snapshot: ClusterSnapshot,
+    targets: Sequence[RestartTarget],
+    applied: dict[int, dict[str, str]],
+    rounds: RestartRounds,
+) -> RestartPlan:
+    """The plan, not stored yet."""
+    brokers = {target.node.id for target in targets if target.node.is_broker}
+    partitions = tuple(
+        PlannedPartition(one.topic, one.partition, one.replicas, one.replicas, 0, one.in_sync)
+        for one in snapshot.partitions
+        if brokers.intersection(one.replicas)
+    )
+    elect = (StepName.ELECT,)
+    restarting = (*ROUND_STEPS, *elect) if targets else ()
+    return RestartPlan(
+        cluster=request.cluster,
+        kind="RollingRestart",
+        title=f"restart {len(targets)} nodes: {request.reason}" if targets else f"apply configurations: {request.reason}",
+        steps=(*((StepName.APPLY_CONFIGS,) if applied else ()), *restarting, StepName.RELEASE, StepName.PROVE),
+        reason=request.reason,
+        targets=tuple(targets),
+        rounds=rounds.rounds,
+        fewest_rounds=rounds.lower_bound_rounds,
+        limits=request.limits,
+        wait_for=request.wait_for,
+        applied=applied,
+        partitions=partitions,
+        made_at=datetime.now(UTC).isoformat(timespec="seconds"),
+    )
+
+
+def _summarise(plan: RestartPlan, rounds: RestartRounds) -> PlanSummary:
+    """The plan's summary for operators."""
+    why = {target.node.id: target.why for target in plan.targets}
+    kind = {target.node.id: "broker" if target.node.is_broker else "controller" for target in plan.targets}
+    shown = [
+        f"{number}. {', '.join(f'{kind[one]} {one}' for one in round_)}" for number, round_ in enumerate(rounds.rounds, start=1)
+    ]
+    more = len(shown) - SHOWN_ROUNDS
+    reasons = sorted(set(why.values()))
+    lines = [
+        ("reason", plan.reason),
+        ("nodes", f"{len(plan.targets)}, {len(plan.broker_ids)} of them brokers; {'; '.join(reasons[:5])}"),
+        ("rounds", f"{len(rounds.rounds)}; no order within these limits has fewer than {rounds.lower_bound_rounds}"),
+        *(("round", line) for line in shown[:SHOWN_ROUNDS]),
+        *([("round", f"and {more} more")] if more > 0 else []),
+        ("time", f"about {duration(rounds.makespan_seconds)}, at best {duration(rounds.lower_bound_seconds)}"),
+        *(
+            ("set without a restart", f"broker {broker_id}: {', '.join(sorted(values)[:SHOWN_KEYS])}")
+            for broker_id, values in sorted(plan.applied.items())[:SHOWN_ROUNDS]
+        ),
+    ]
+    notices = ("what is set without a restart stays set on the brokers, over what their file says",) if plan.applied else ()
+    return PlanSummary(
+        reference=reference_to(plan),
+        kind=plan.kind,
+        title=plan.title,
+        lines=tuple(SummaryLine(label=label, text=text) for label, text in lines),
+        steps=plan.steps,
+        partitions=len(plan.partitions),
+        bytes_to_copy=0,
+        lower_bound_bytes=0,
+        throttle_bytes_per_s=0,
+        eta_seconds=rounds.makespan_seconds,
+        notices=notices,
+        inverse="none is needed: a restart changes no assignment",
+        batches=len(rounds.rounds),
+    )

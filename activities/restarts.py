@@ -1,0 +1,239 @@
+"""Restarting nodes, round by round: choose who may go down now, delete their pods, and follow them until they are back in sync.
+
+What has been restarted is told by the pods' uids, never by memory: each step looks at the world, and continues.
+"""
+
+from collections.abc import Collection, Mapping, Sequence
+
+from activities import plan_store
+from activities.errors import ConfigRefused
+from activities.permits import Fence
+from activities.restart_plans import observe
+from activities.step import Reporter, Steps, heartbeating, step, wait
+from kafka_runbooks.clients.clusters import ClusterClients
+from kafka_runbooks.clients.errors import ClientError
+from kafka_runbooks.models.kubernetes import BrokerPod, KafkaPod
+from kafka_runbooks.models.messages import Round, StepRequest
+from kafka_runbooks.models.recovery import BrokerState
+from kafka_runbooks.models.restart_plan import RestartPlan, RestartTarget
+from kafka_runbooks.models.restarts import RestartObservation
+from kafka_runbooks.models.results import Reason
+from kafka_runbooks.models.status import Progress
+from kafka_runbooks.models.wording import duration
+from kafka_runbooks.safety.availability import listed, out_of_sync
+from kafka_runbooks.safety.quorum import caught_up_voters
+from kafka_runbooks.safety.restarts import reasons_not_to_restart
+
+STALLED_SECONDS = 300.0
+"""Without any change in what is left, a restart is said to be stalled; it is waited for all the same."""
+
+
+class RestartActivities(Steps):
+    """Rolling restarts."""
+
+    @step
+    def apply_configs(self, request: StepRequest) -> None:
+        """Set what brokers take without a restart, and read it back from each.
+
+        Raises:
+            ConfigRefused: Kafka refuses a value; what it has accepted before stays, since it is what the file says.
+        """
+        with heartbeating():
+            clients, fence = self._open(request.token.cluster), Fence(self._link, request.token)
+            plan = plan_store.load_as(clients.kubernetes, request.plan, RestartPlan)
+            for broker_id, values in sorted(plan.applied.items()):
+                fence.check()
+                if refused := clients.kafka.set_broker_configs(broker_id, values):
+                    raise ConfigRefused(f"broker {broker_id}: " + "; ".join(f"{name}: {why}" for name, why in refused.items()))
+
+    @step
+    def choose_round(self, request: StepRequest) -> Round:
+        """The next nodes of the plan that may go down together; those first that are down already. None where all are done."""
+        clients = self._open(request.token.cluster)
+        plan = plan_store.load_as(clients.kubernetes, request.plan, RestartPlan)
+
+        def look() -> Round | None:
+            nodes, observation = _Nodes(clients, plan), observe(clients)
+            left = [target for target in plan.targets if not nodes.is_new(target)]
+            done = len(plan.targets) - len(left)
+            begun = [target for target in plan.targets if nodes.is_gone(target) or nodes.is_new(target)]
+            in_hand = [target.node.id for target in begun if nodes.why_not_back(target, observation)]
+            if in_hand or not left:
+                return Round(node_ids=tuple(in_hand), done=done, total=len(plan.targets))
+            going, reasons = _next(plan, left, observation, request.acknowledged_risks)
+            if going:
+                return Round(node_ids=going, done=done, total=len(plan.targets))
+            blocking = "; ".join(reason.message for reason in reasons[:3])
+            waiting = Reporter.current().waiting(
+                f"no node of the next round may go down: {blocking}",
+                "; ".join(dict.fromkeys(reason.remedy for reason in reasons[:3])),
+                tuple(reason.name for reason in reasons[:20]),
+            )
+            Reporter.current().report(Progress(waiting=waiting))
+            return None
+
+        return wait(look)
+
+    @step
+    def restart_nodes(self, request: StepRequest) -> tuple[int, ...]:
+        """Delete the pods of a round, one after the other, as long as each may still go down; returns the nodes that restart.
+
+        The rules are asked again before each: since the round was chosen a broker may have died, or become the active controller.
+        """
+        with heartbeating():
+            clients, fence = self._open(request.token.cluster), Fence(self._link, request.token)
+            plan = plan_store.load_as(clients.kubernetes, request.plan, RestartPlan)
+            going: list[RestartTarget] = []
+            for target in _of(plan, request.broker_ids):
+                nodes = _Nodes(clients, plan)
+                if not nodes.is_new(target) and not nodes.is_gone(target):
+                    together = [one.node for one in (*going, target)]
+                    later = [one.node for one in plan.targets if one.node not in together and not nodes.is_new(one)]
+                    if reasons_not_to_restart(
+                        observe(clients), together, plan.limits, later=later, acknowledged_risks=request.acknowledged_risks
+                    ):
+                        continue
+                    fence.check()
+                    clients.kubernetes.delete_pod(target.pod, target.pod_uid, force=False)
+                going.append(target)
+            return tuple(target.node.id for target in going)
+
+    @step
+    def follow_restart(self, request: StepRequest) -> None:
+        """Return when the nodes of a round are up, answer, and are in sync. However long that takes, nothing is killed."""
+        clients, fence = self._open(request.token.cluster), Fence(self._link, request.token)
+        plan = plan_store.load_as(clients.kubernetes, request.plan, RestartPlan)
+        round_ = _of(plan, request.broker_ids)
+
+        def look() -> bool | None:
+            nodes, observation, reporter = _Nodes(clients, plan), observe(clients), Reporter.current()
+            waits = {target: why for target in round_ if (why := nodes.why_not_back(target, observation))}
+            if not waits:
+                return True
+            for target in waits:
+                pod = nodes.pods.get(target.pod)
+                if pod is not None and pod.stuck and nodes.is_outdated(pod) and not pod.is_terminating:
+                    # Its template was repaired meanwhile; under `OnDelete` nobody else makes the pod anew.
+                    fence.check()
+                    clients.kubernetes.delete_pod(pod.name, pod.uid, force=False)
+            brokers = [target.node.id for target in round_ if target.node.is_broker]
+            assigned = sum(1 for broker in brokers for _ in observation.snapshot.on_broker(broker))
+            late = sum(
+                len(out_of_sync(observation.snapshot, broker))
+                if broker in observation.snapshot.live_broker_ids
+                else sum(1 for _ in observation.snapshot.on_broker(broker))
+                for broker in brokers
+            )
+            reason, stalled = "; ".join(waits.values()), reporter.unchanged_seconds()
+            if stalled > STALLED_SECONDS:
+                reason = f"nothing has changed for {duration(stalled)}: {reason}"
+            waiting = reporter.waiting(reason, nodes.what_helps(waits), tuple(waits.values()))
+            reporter.report(Progress(done_partitions=assigned - late, total_partitions=assigned, waiting=waiting))
+            return None
+
+        wait(look)
+
+
+def _of(plan: RestartPlan, node_ids: Collection[int]) -> list[RestartTarget]:
+    """In the order of the plan's rounds."""
+    by_id = {target.node.id: target for target in plan.targets}
+    return [by_id[node_id] for round_ in plan.rounds for node_id in round_ if node_id in node_ids]
+
+
+def _next(
+    plan: RestartPlan, left: Sequence[RestartTarget], observation: RestartObservation, acknowledged_risks: Collection[str]
+) -> tuple[tuple[int, ...], list[Reason]]:
+    """As many as may go of the first round that isn't done; else why not even one."""
+    remaining = {target.node.id for target in left}
+    round_ = next(_of(plan, ids) for ids in plan.rounds if remaining.intersection(ids))
+    going: list[RestartTarget] = []
+    first: list[Reason] = []
+    for target in round_:
+        if target.node.id not in remaining:
+            continue
+        together = [one.node for one in (*going, target)]
+        later = [one.node for one in left if one.node not in together]
+        reasons = reasons_not_to_restart(observation, together, plan.limits, later=later, acknowledged_risks=acknowledged_risks)
+        if not reasons:
+            going.append(target)
+        first = first or reasons
+    return tuple(target.node.id for target in going), first
+
+
+class _Nodes:
+    """The plan's pods as they are now, asked once a look."""
+
+    def __init__(self, clients: ClusterClients, plan: RestartPlan) -> None:
+        self._clients = clients
+        kubernetes = clients.kubernetes
+        self.pods: Mapping[str, KafkaPod] = {pod.name: pod for pod in (*kubernetes.broker_pods(), *kubernetes.controller_pods())}
+        self._revisions = {found.name: found.update_revision for found in kubernetes.stateful_sets()}
+
+    def is_new(self, target: RestartTarget) -> bool:
+        """Whether another pod has taken the place of the plan's."""
+        pod = self.pods.get(target.pod)
+        return pod is not None and pod.uid != target.pod_uid
+
+    def is_gone(self, target: RestartTarget) -> bool:
+        """Whether the plan's pod has ended, or was told to, and no other is there yet."""
+        pod = self.pods.get(target.pod)
+        return pod is None or (pod.uid == target.pod_uid and pod.is_terminating)
+
+    def is_outdated(self, pod: KafkaPod) -> bool:
+        """Whether its template has changed since it was made."""
+        newest = self._revisions.get(pod.stateful_set)
+        return newest is not None and pod.revision is not None and pod.revision != newest
+
+    def why_not_back(self, target: RestartTarget, observation: RestartObservation) -> str:
+        """What a node that was told to restart is still at; empty: it is back, answers, and is in sync."""
+        pod, node = self.pods.get(target.pod), target.node
+        if pod is None:
+            return f"pod {target.pod}: its StatefulSet hasn't made it yet"
+        if pod.uid == target.pod_uid:
+            led = sum(1 for partition in observation.snapshot.partitions if partition.leader == node.id) if node.is_broker else 0
+            return f"node {node.id} shuts down in order" + (f": it still leads {led} partitions" if led else "")
+        if pod.stuck:
+            return f"pod {pod.name} is stuck: {pod.stuck}"
+        if pod.started_at is None:
+            return f"pod {pod.name} has not started Kafka" + (f": {pod.why_pending}" if pod.why_pending else "")
+        if node.is_broker and (why := self._why_not_serving(pod, node.id, observation)):
+            return why
+        if node.is_controller and observation.quorum is not None and node.id not in caught_up_voters(observation.quorum):
+            return f"controller {node.id} catches up with the metadata log"
+        return "" if pod.is_ready else f"pod {pod.name} is not Ready yet"
+
+    def _why_not_serving(self, pod: KafkaPod, broker_id: int, observation: RestartObservation) -> str:
+        if broker_id not in observation.snapshot.live_broker_ids:
+            return f"broker {broker_id} {self._recovery(pod, broker_id)}"
+        if broker_id not in self._clients.kafka.broker_configs([broker_id], ["node.id"]):
+            return f"broker {broker_id} is registered, and doesn't answer"
+        late = out_of_sync(observation.snapshot, broker_id)
+        if late:
+            shown = ", ".join(str(partition.name) for partition in late[:3])
+            return f"broker {broker_id}: {len(late)} replicas are not in sync yet ({shown}{', …' if len(late) > 3 else ''})"
+        return ""
+
+    def _recovery(self, pod: KafkaPod, broker_id: int) -> str:
+        """How far a broker is that isn't registered yet."""
+        try:
+            found = self._clients.metrics.recovery([pod]) if isinstance(pod, BrokerPod) else None
+        except ClientError:
+            found = None
+        said = None if found is None else found.by_broker.get(broker_id)
+        if said is None:
+            return "is not registered yet"
+        if said.remaining_logs or said.remaining_segments:
+            return (
+                f"recovers its logs after an unclean stop: {said.remaining_logs} logs and {said.remaining_segments} segments left"
+            )
+        return "loads its logs" if said.state is BrokerState.RECOVERY else "starts"
+
+    def what_helps(self, waits: Mapping[RestartTarget, str]) -> str:
+        """What would end the wait."""
+        stuck = [target.pod for target in waits if (pod := self.pods.get(target.pod)) is not None and pod.stuck]
+        if stuck:
+            return (
+                f"repair the template of {', '.join(stuck)} (its pod is then made anew), or abort: the roll doesn't go on, "
+                "since the next node would get stuck too"
+            )
+        return f"nodes {listed(sorted(target.node.id for target in waits))} are up and in sync"
