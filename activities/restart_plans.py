@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from activities import plan_store, second_person
+from activities.errors import PlannerDefect
 from activities.step import Steps, heartbeating, step
 from kafka_runbooks.clients.clusters import ClusterClients
 from kafka_runbooks.models.cluster import ClusterSnapshot
@@ -20,6 +21,7 @@ from kafka_runbooks.models.steps import StepName
 from kafka_runbooks.models.wording import duration
 from kafka_runbooks.safety.availability import listed
 from kafka_runbooks.safety.rounds import plan_rounds
+from kafka_runbooks.safety.rounds_checker import check_rounds
 
 ROUND_STEPS = (StepName.CHOOSE_ROUND, StepName.RESTART, StepName.FOLLOW_RESTART)
 SHOWN_ROUNDS = 20
@@ -41,14 +43,15 @@ class RestartPlanActivities(Steps):
             if not targets and not applied:
                 return Survey(nothing_to_do=f"no node {_asked_for(request)} has to restart", notes=found.notes)
             nodes = [target.node for target in targets]
-            rounds = plan_rounds(observation, nodes, request.limits, acknowledged_risks=request.acknowledged_risks)
+            known = request.acknowledged_risks
+            rounds = plan_rounds(observation, nodes, request.limits, acknowledged_risks=known)
             reasons = [*_against_sets(targets, found), *_stuck(targets, found), *rounds.reasons]
             if risks := [reason.name for reason in rounds.reasons if reason.can_be_acknowledged]:
                 # The plan is the one that an approval, which acknowledges them, lets be carried out.
-                known = (*request.acknowledged_risks, *risks)
+                known = (*known, *risks)
                 rounds = plan_rounds(observation, nodes, request.limits, acknowledged_risks=known)
                 reasons += [reason for reason in rounds.reasons if reason not in reasons]
-            if not rounds.blocked and (wrong := check_rounds(observation, nodes, request.limits, rounds, tuple(known_risks(request, reasons)))):
+            if wrong := check_rounds(observation, nodes, request.limits, rounds, known):
                 raise PlannerDefect("; ".join(wrong[:5]))
             plan = _freeze(request, observation.snapshot, targets, applied, rounds)
             if asked.token is not None and asked.keeps_plan(reasons):
@@ -101,7 +104,7 @@ class _Found:
             newest, known = self.sets.get(pod.stateful_set), changes.get(pod.name)
             is_outdated = newest is not None and None not in (newest.update_revision, pod.revision)
             is_outdated = is_outdated and newest is not None and newest.update_revision != pod.revision
-            is_of_this_start = known is not None and known.pod_uid == pod.uid
+            is_of_this_start = known is not None and known.is_of(pod)
             self.nodes[node_id] = _Node(node, pod, is_outdated, known if is_of_this_start else None)
 
     @property

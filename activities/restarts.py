@@ -143,21 +143,24 @@ def _of(plan: RestartPlan, node_ids: Collection[int]) -> list[RestartTarget]:
 def _next(
     plan: RestartPlan, left: Sequence[RestartTarget], observation: RestartObservation, acknowledged_risks: Collection[str]
 ) -> tuple[tuple[int, ...], list[Reason]]:
-    """As many as may go of the first round that isn't done; else why not even one."""
-    remaining = {target.node.id for target in left}
-    round_ = next(_of(plan, ids) for ids in plan.rounds if remaining.intersection(ids))
-    going: list[RestartTarget] = []
+    """As many as may go of the first round of which any may; else why not even one. No broker goes before a controller."""
     first: list[Reason] = []
-    for target in round_:
-        if target.node.id not in remaining:
-            continue
-        together = [one.node for one in (*going, target)]
-        later = [one.node for one in left if one.node not in together]
-        reasons = reasons_not_to_restart(observation, together, plan.limits, later=later, acknowledged_risks=acknowledged_risks)
-        if not reasons:
-            going.append(target)
-        first = first or reasons
-    return tuple(target.node.id for target in going), first
+    are_controllers = any(target.node.is_controller for target in left)
+    remaining = [target.node.id for target in left if target.node.is_controller or not are_controllers]
+    for round_ in plan.rounds:
+        going: list[RestartTarget] = []
+        for target in _of(plan, set(round_).intersection(remaining)):
+            together = [one.node for one in (*going, target)]
+            later = [one.node for one in left if one.node not in together]
+            reasons = reasons_not_to_restart(
+                observation, together, plan.limits, later=later, acknowledged_risks=acknowledged_risks
+            )
+            if not reasons:
+                going.append(target)
+            first = first or reasons
+        if going:
+            return tuple(target.node.id for target in going), first
+    return (), first
 
 
 class _Nodes:

@@ -190,9 +190,8 @@ class Reporter:
             self._signal(self._progress)
 
     def seconds_to_next_look(self) -> float:
-        """For a wait: soon at first, and the longer it lasts the more rarely."""
-        since = self._progress.waiting.since if self._progress.waiting is not None else datetime.now(UTC)
-        return max(POLL_SECONDS, min((datetime.now(UTC) - since).total_seconds() / 10, LONGEST_PAUSE_SECONDS))
+        """For a wait: soon after each change, and the longer nothing changes the more rarely."""
+        return max(POLL_SECONDS, min(self.unchanged_seconds() / 10, LONGEST_PAUSE_SECONDS))
 
     def why(self) -> str:
         """What is waited for, in one line."""

@@ -1,8 +1,8 @@
-"""The number of examples that hypothesis tries, by tier: `make unit` a few, `make test` as many as the test says, `make soak` twenty
-times that. The profile is chosen on the command line (`--hypothesis-profile`).
+"""The number of examples that hypothesis tries, by tier: `make unit` a few, `make test` more, `make soak` twenty times that. The
+profile is chosen on the command line (`--hypothesis-profile`).
 
-`make unit` and `make test` try the same examples each time, so that a change is judged by what it changes; the search for new ones
-is `make soak`'s, and what it finds becomes an example of its test.
+`make unit` and `make test` try the same examples each time, so that a change is judged by what it changes; the search for new
+ones is `make soak`'s, and what it finds becomes an example of its test.
 """
 
 from hypothesis import settings

@@ -331,7 +331,7 @@ class World:
     def change_template(self, stateful_set: str) -> str:
         """A new template, such as an image: pods that are made from now on have its revision, which is returned."""
         number = int(self.revision(stateful_set).rsplit("-", 1)[1])
-        self.revisions[stateful_set] = f"{stateful_set}-{number + 1}"
+        self.revisions[stateful_set] = f"{stateful_set}-template-{number + 1}"
         return self.revisions[stateful_set]
 
     def lose_reassignments(self) -> None:
@@ -427,7 +427,7 @@ class World:
 
     def revision(self, stateful_set: str) -> str:
         """Of the template as it is now."""
-        return self.revisions.get(stateful_set, f"{stateful_set}-1")
+        return self.revisions.get(stateful_set, f"{stateful_set}-template-1")
 
     @property
     def has_quorum(self) -> bool:

@@ -157,9 +157,11 @@ async def test_a_broker_that_dies_meanwhile_holds_the_next_round_up_until_it_is_
             world.kill_broker(1005)
 
     world.after_act = die
-    handle = await roll(runbooks, map="checks", limits={"at_once": 1})
-    status = await until(handle, lambda status: status.waiting is not None and "1005" in status.waiting.reason, 30)
-    assert status.waiting is not None
+    handle = await roll(runbooks, node_ids=[1004, 1006])
+    status = await until(
+        handle, lambda status: status.waiting is not None and status.waiting.reason.startswith("no node of the next round"), 30
+    )
+    assert status.waiting is not None and "1005" in status.waiting.unblocks
     world.revive_broker(1005)
     is_done(await asyncio.wait_for(handle.result(), 60))
 
@@ -171,12 +173,12 @@ async def test_a_reassignment_of_somebody_else_is_waited_for(runbooks: Bench) ->
     world.partitions[name].replicas.append(1004)
     handle = await roll(runbooks, map="events", wait_for_approval=False)
     refused = await failure(handle)
-    assert [reason.name for reason in refused.reasons] == ["being-reassigned:events.a"]
+    assert "being-reassigned:events.a" in [reason.name for reason in refused.reasons]
 
 
 async def test_a_stuck_pod_stops_the_roll_until_its_template_is_repaired(runbooks: Bench) -> None:
     world = runbooks.world
-    world.stuck[world.change_template("checks")] = "kafka: ErrImagePull: no such image"
+    world.stuck[world.change_template("checks")] = "ErrImagePull: no such image"
     order = restarts(world)
     handle = await roll(runbooks, map="checks", only_outdated=True)
     status = await until(handle, lambda status: status.waiting is not None and "ErrImagePull" in status.waiting.reason, 30)
@@ -189,7 +191,7 @@ async def test_a_stuck_pod_stops_the_roll_until_its_template_is_repaired(runbook
 
 async def test_a_pod_stuck_with_the_newest_template_is_a_reason_not_to_start(runbooks: Bench) -> None:
     world = runbooks.world
-    world.stuck["checks-0"] = "kafka: CrashLoopBackOff: …"
+    world.stuck["checks-0"] = "CrashLoopBackOff: …"
     pod = world.pods["checks-0"]
     world.remove_pod(pod)
     world.advance()
@@ -200,17 +202,20 @@ async def test_a_pod_stuck_with_the_newest_template_is_a_reason_not_to_start(run
 async def test_log_recovery_is_shown_and_never_cut_short(runbooks: Bench) -> None:
     world = runbooks.world
     world.recovery_steps = 40
-    world.unclean.add("checks-1")
 
     def crash(act: str) -> None:
         if act == "delete_pod":
             world.unclean.add("checks-1")
 
     world.after_act = crash
+    world.advance_at_look = False
     handle = await roll(runbooks, node_ids=[1005])
+    while not world.pods["checks-1"].recovers_in:
+        await asyncio.sleep(0.05)
+        world.advance()
     status = await until(handle, lambda status: status.waiting is not None and "recovers its logs" in status.waiting.reason, 30)
     assert status.waiting is not None and "segments left" in status.waiting.reason
-    uid = world.pods["checks-1"].uid
+    uid, world.advance_at_look = world.pods["checks-1"].uid, True
     is_done(await asyncio.wait_for(handle.result(), 60))
     assert world.pods["checks-1"].uid == uid
 
@@ -229,7 +234,7 @@ async def test_an_abort_ends_after_the_round_in_hand(runbooks: Bench) -> None:
 
 async def test_a_second_abort_ends_a_round_that_does_not_end(runbooks: Bench) -> None:
     world = runbooks.world
-    world.stuck[world.change_template("checks")] = "kafka: CrashLoopBackOff: …"
+    world.stuck[world.change_template("checks")] = "CrashLoopBackOff: …"
     handle = await roll(runbooks, map="checks")
     await until(handle, lambda status: status.waiting is not None and "CrashLoopBackOff" in status.waiting.reason, 30)
     await handle.execute_update(RollingRestart.abort, Abort(by="alice", reason="because"))
