@@ -305,7 +305,7 @@ class KafkaPythonAdmin:
                 if not isinstance(future, KafkaError):
                     try:
                         found[broker_id] = await client._manager.wait_for(future, max(1.0, (deadline - time.monotonic()) * 1000))
-                    except (KafkaError, TimeoutError, OSError) as error:
+                    except (KafkaError, ClientError, TimeoutError, OSError) as error:  # a client's: no token for a new connection
                         found[broker_id] = error
             return found
 

@@ -45,7 +45,7 @@ def _first_that_accepts(connection: Connection) -> str:
     settings = connection.for_kafka_python()
     failures: dict[_Address, ClientError] = {}
     for address in _in_turn(connection.servers):
-        if isinstance(failures.get(address), Refused):
+        if isinstance(failures.get(address), Refused) and not isinstance(failures[address], _Distrusted):
             continue
         try:
             _Probe(connection, settings, address).run()
@@ -53,7 +53,14 @@ def _first_that_accepts(connection: Connection) -> str:
             failures[address] = error
         else:
             return address.server
-    raise next((error for error in failures.values() if isinstance(error, Refused)), next(iter(failures.values())))
+    for failure in failures.values():
+        if isinstance(failure, Refused):
+            raise Refused(str(failure)) from failure
+    raise next(iter(failures.values()))
+
+
+class _Distrusted(Refused):
+    """A broker's certificate can't be verified. Another broker behind the same address may have a good one."""
 
 
 class _Address(NamedTuple):
@@ -128,7 +135,7 @@ class _Probe:
         try:
             link = self._settings["ssl_context"].wrap_socket(plain, server_hostname=self._host)
         except ssl.SSLCertVerificationError as error:
-            raise Refused(f"{self._server}: {self._distrust(error)}") from error
+            raise _Distrusted(f"{self._server}: {self._distrust(error)}") from error
         except (ssl.SSLError, ConnectionError) as error:
             if self._speaks_plain():
                 self._refuse(f"the listener has no TLS: protocol {self._security.protocol} doesn't fit")

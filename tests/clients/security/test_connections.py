@@ -1,8 +1,13 @@
 """Connections by TLS and SASL to a real Kafka, each through both libraries: what works, and what says why it doesn't."""
 
+import itertools
 import random
+import select
 import socket
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -188,6 +193,43 @@ def test_a_broker_that_hangs_behind_the_same_name_is_passed_over(kafka: SecureKa
         behind.pop()
         with pytest.raises(Unreachable, match=f"{name} doesn't answer as Kafka does: TimeoutError"):
             probe.probe(Connection(name))
+
+
+@contextmanager
+def in_turn(*ports: int) -> Iterator[int]:
+    """The port of an address whose connections go to one of some ports after the other, as a Service's do."""
+
+    def both_ways(client: socket.socket, port: int) -> None:
+        with client, socket.create_connection(("127.0.0.1", port)) as broker:
+            ends = {client: broker, broker: client}
+            while True:
+                for end in select.select(list(ends), [], [])[0]:
+                    data = end.recv(65536)
+                    if not data:
+                        return
+                    ends[end].sendall(data)
+
+    def serve() -> None:
+        with suppress(OSError), ThreadPoolExecutor(8) as threads:
+            for port in itertools.cycle(ports):
+                client, _ = server.accept()
+                threads.submit(both_ways, client, port)
+
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        thread = threading.Thread(target=serve)
+        thread.start()
+        try:
+            yield server.getsockname()[1]
+        finally:
+            server.shutdown(socket.SHUT_RDWR)
+            thread.join()
+
+
+def test_one_brokers_expired_certificate_refuses_no_cluster(kafka: SecureKafka, tmp_path: Path) -> None:
+    security = Security.model_validate(tls(kafka, tmp_path))
+    ports = kafka.listener_ports[BROKER_ID]
+    with in_turn(ports["EXPIRED"], ports["TLS"]) as port:
+        probe.probe(Connection(f"127.0.0.1:{port}", security))
 
 
 @pytest.mark.parametrize("server", ["kafka", "kafka:port", "SSL://kafka"])
