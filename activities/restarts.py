@@ -4,6 +4,7 @@ What has been restarted is told by the pods' uids, never by memory: each step lo
 """
 
 from collections.abc import Collection, Mapping, Sequence
+from typing import NamedTuple
 
 from activities import plan_store
 from activities.errors import ConfigRefused
@@ -20,12 +21,17 @@ from kafka_runbooks.models.restarts import RestartObservation
 from kafka_runbooks.models.results import Reason
 from kafka_runbooks.models.status import Progress
 from kafka_runbooks.models.wording import duration
-from kafka_runbooks.safety.availability import listed, out_of_sync
+from kafka_runbooks.safety.availability import out_of_sync
 from kafka_runbooks.safety.quorum import caught_up_voters
 from kafka_runbooks.safety.restarts import reasons_not_to_restart
 
 STALLED_SECONDS = 300.0
 """Without any change in what is left, a restart is said to be stalled; it is waited for all the same."""
+
+REPAIR = (
+    "repair the template of {pod} (its pod is then made anew), or abort: the roll doesn't go on, since the next node would get "
+    "stuck too"
+)
 
 
 class RestartActivities(Steps):
@@ -57,7 +63,7 @@ class RestartActivities(Steps):
             left = [target for target in plan.targets if not nodes.is_new(target)]
             done = len(plan.targets) - len(left)
             begun = [target for target in plan.targets if nodes.is_gone(target) or nodes.is_new(target)]
-            in_hand = [target.node.id for target in begun if nodes.why_not_back(target, observation)]
+            in_hand = [target.node.id for target in begun if nodes.stage_of(target, observation) is not None]
             if in_hand or not left:
                 return Round(node_ids=tuple(in_hand), done=done, total=len(plan.targets))
             going, reasons = _next(plan, left, observation, request.acknowledged_risks)
@@ -107,10 +113,10 @@ class RestartActivities(Steps):
 
         def look() -> bool | None:
             nodes, observation, reporter = _Nodes(clients, plan), observe(clients), Reporter.current()
-            waits = {target: why for target in round_ if (why := nodes.why_not_back(target, observation))}
-            if not waits:
+            stages = {target: stage for target in round_ if (stage := nodes.stage_of(target, observation)) is not None}
+            if not stages:
                 return True
-            for target in waits:
+            for target in stages:
                 pod = nodes.pods.get(target.pod)
                 if pod is not None and pod.stuck and nodes.is_outdated(pod) and not pod.is_terminating:
                     # Its template was repaired meanwhile; under `OnDelete` nobody else makes the pod anew.
@@ -124,10 +130,11 @@ class RestartActivities(Steps):
                 else sum(1 for _ in observation.snapshot.on_broker(broker))
                 for broker in brokers
             )
-            reason, stalled = "; ".join(waits.values()), reporter.unchanged_seconds()
+            whys, untils = [stage.why for stage in stages.values()], [stage.until for stage in stages.values()]
+            reason, stalled = "; ".join(whys), reporter.unchanged_seconds()
             if stalled > STALLED_SECONDS:
                 reason = f"nothing has changed for {duration(stalled)}: {reason}"
-            waiting = reporter.waiting(reason, nodes.what_helps(waits), tuple(waits.values()))
+            waiting = reporter.waiting(reason, "; ".join(untils), tuple(whys))
             reporter.report(Progress(done_partitions=assigned - late, total_partitions=assigned, waiting=waiting))
             return None
 
@@ -163,6 +170,13 @@ def _next(
     return (), first
 
 
+class Stage(NamedTuple):
+    """What a node is still at, and what ends that."""
+
+    why: str
+    until: str
+
+
 class _Nodes:
     """The plan's pods as they are now, asked once a look."""
 
@@ -187,56 +201,49 @@ class _Nodes:
         newest = self._revisions.get(pod.stateful_set)
         return newest is not None and pod.revision is not None and pod.revision != newest
 
-    def why_not_back(self, target: RestartTarget, observation: RestartObservation) -> str:
-        """What a node that was told to restart is still at; empty: it is back, answers, and is in sync."""
+    def stage_of(self, target: RestartTarget, observation: RestartObservation) -> Stage | None:
+        """Where a node is that was told to restart; None: it is back, answers, and is in sync."""
         pod, node = self.pods.get(target.pod), target.node
         if pod is None:
-            return f"pod {target.pod}: its StatefulSet hasn't made it yet"
+            return Stage(f"pod {target.pod} doesn't exist yet", f"its StatefulSet makes pod {target.pod}")
         if pod.uid == target.pod_uid:
             led = sum(1 for partition in observation.snapshot.partitions if partition.leader == node.id) if node.is_broker else 0
-            return f"node {node.id} shuts down in order" + (f": it still leads {led} partitions" if led else "")
+            leads = f": it still leads {led} partitions" if led else ""
+            return Stage(f"node {node.id} shuts down in order{leads}", f"Kafka has stopped on node {node.id}")
         if pod.stuck:
-            return f"pod {pod.name} is stuck: {pod.stuck}"
+            return Stage(f"pod {pod.name} is stuck: {pod.stuck}", REPAIR.format(pod=pod.name))
         if pod.started_at is None:
-            return f"pod {pod.name} has not started Kafka" + (f": {pod.why_pending}" if pod.why_pending else "")
-        if node.is_broker and (why := self._why_not_serving(pod, node.id, observation)):
-            return why
+            why = f": {pod.why_pending}" if pod.why_pending else ""
+            return Stage(f"pod {pod.name} has not started Kafka{why}", f"Kafka starts in pod {pod.name}")
+        if node.is_broker and (stage := self._not_serving(pod, node.id, observation)) is not None:
+            return stage
         if node.is_controller and observation.quorum is not None and node.id not in caught_up_voters(observation.quorum):
-            return f"controller {node.id} catches up with the metadata log"
-        return "" if pod.is_ready else f"pod {pod.name} is not Ready yet"
+            return Stage(f"controller {node.id} catches up with the metadata log", f"controller {node.id} has caught up")
+        return None if pod.is_ready else Stage(f"pod {pod.name} is not Ready yet", f"pod {pod.name} is Ready")
 
-    def _why_not_serving(self, pod: KafkaPod, broker_id: int, observation: RestartObservation) -> str:
+    def _not_serving(self, pod: KafkaPod, broker_id: int, observation: RestartObservation) -> Stage | None:
         if broker_id not in observation.snapshot.live_broker_ids:
-            return f"broker {broker_id} {self._recovery(pod, broker_id)}"
+            return self._starting(pod, broker_id)
         if broker_id not in self._clients.kafka.broker_configs([broker_id], ["node.id"]):
-            return f"broker {broker_id} is registered, and doesn't answer"
+            return Stage(f"broker {broker_id} is registered, and doesn't answer", f"broker {broker_id} answers")
         late = out_of_sync(observation.snapshot, broker_id)
-        if late:
-            shown = ", ".join(str(partition.name) for partition in late[:3])
-            return f"broker {broker_id}: {len(late)} replicas are not in sync yet ({shown}{', …' if len(late) > 3 else ''})"
-        return ""
+        if not late:
+            return None
+        shown = ", ".join(str(partition.name) for partition in late[:3]) + (", …" if len(late) > 3 else "")
+        return Stage(f"broker {broker_id}: {len(late)} replicas are not in sync yet ({shown})", f"broker {broker_id} is in sync")
 
-    def _recovery(self, pod: KafkaPod, broker_id: int) -> str:
-        """How far a broker is that isn't registered yet."""
+    def _starting(self, pod: KafkaPod, broker_id: int) -> Stage:
+        """A broker that isn't registered yet: only its metrics tell how far it is."""
         try:
             found = self._clients.metrics.recovery([pod]) if isinstance(pod, BrokerPod) else None
         except ClientError:
             found = None
         said = None if found is None else found.by_broker.get(broker_id)
-        if said is None:
-            return "is not registered yet"
-        if said.remaining_logs or said.remaining_segments:
-            return (
-                f"recovers its logs after an unclean stop: {said.remaining_logs} logs and {said.remaining_segments} segments left"
-            )
-        return "loads its logs" if said.state is BrokerState.RECOVERY else "starts"
-
-    def what_helps(self, waits: Mapping[RestartTarget, str]) -> str:
-        """What would end the wait."""
-        stuck = [target.pod for target in waits if (pod := self.pods.get(target.pod)) is not None and pod.stuck]
-        if stuck:
-            return (
-                f"repair the template of {', '.join(stuck)} (its pod is then made anew), or abort: the roll doesn't go on, "
-                "since the next node would get stuck too"
-            )
-        return f"nodes {listed(sorted(target.node.id for target in waits))} are up and in sync"
+        if said is None or said.state is not BrokerState.RECOVERY:
+            return Stage(f"broker {broker_id} is not registered yet", f"broker {broker_id} registers with the controllers")
+        left = f"{said.remaining_logs} logs and {said.remaining_segments} segments left"
+        if not said.remaining_logs and not said.remaining_segments:
+            return Stage(f"broker {broker_id} loads its logs", f"broker {broker_id} has loaded its logs")
+        return Stage(
+            f"broker {broker_id} recovers its logs after an unclean stop: {left}", f"broker {broker_id} has recovered its logs"
+        )

@@ -166,7 +166,8 @@ class Reporter:
 
     def unchanged_seconds(self) -> float:
         """For how long every report has been the same: patience is for progress, not for the whole."""
-        changed_at = self._progress.changed_at
+        waiting = self._progress.waiting
+        changed_at = self._progress.changed_at or (None if waiting is None else waiting.since)
         return 0.0 if changed_at is None else (datetime.now(UTC) - changed_at).total_seconds()
 
     def beat(self) -> None:

@@ -16,7 +16,7 @@ from activities.errors import NotYet, TemporalUnreachable
 from activities.step import Access, Link, Reporter, Steps, heartbeating, poll, step, wait
 from kafka_runbooks.clients.errors import Conflict, Refused, Unreachable
 from kafka_runbooks.models import history
-from kafka_runbooks.models.status import Progress, Signalled
+from kafka_runbooks.models.status import Progress, Waiting, Signalled
 
 
 class Workflow(Link):
@@ -178,10 +178,12 @@ def test_a_wait_ends_its_attempt_without_a_failure_and_goes_on_in_the_next(runs:
 
 def test_a_wait_looks_ever_more_rarely(runs: Runs) -> None:
     def delay(waited: timedelta) -> float:
+        ago = datetime.now(UTC) - waited
+        runs.details = (Progress(waiting=Waiting(reason="no node", since=ago, unblocks="add one"), changed_at=ago),)
+
         def look() -> None:
             reporter = Reporter.current()
-            waiting = reporter.waiting("no node", "add one").model_copy(update={"since": datetime.now(UTC) - waited})
-            reporter.report(Progress(waiting=waiting))
+            reporter.report(Progress(waiting=reporter.waiting("no node", "add one")))
 
         with pytest.raises(NotYet) as raised:
             runs.take(lambda: wait(look))

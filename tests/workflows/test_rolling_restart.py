@@ -213,6 +213,7 @@ async def test_log_recovery_is_shown_and_never_cut_short(runbooks: Bench) -> Non
     while not world.pods["checks-1"].recovers_in:
         await asyncio.sleep(0.05)
         world.advance()
+    world.advance(5)
     status = await until(handle, lambda status: status.waiting is not None and "recovers its logs" in status.waiting.reason, 30)
     assert status.waiting is not None and "segments left" in status.waiting.reason
     uid, world.advance_at_look = world.pods["checks-1"].uid, True
