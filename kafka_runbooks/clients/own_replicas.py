@@ -126,6 +126,8 @@ def admin_client(connection: Connection, servers: str) -> AdminClient:
             "socket.timeout.ms": 10_000,
             # Every poll asks for metadata; librdkafka's own refresh would only add load.
             "topic.metadata.refresh.interval.ms": -1,
+            # The question about `NO_TOPIC` is none to create it, which takes another right.
+            "allow.auto.create.topics": False,
             "log_level": 0,
         }
     )

@@ -60,6 +60,8 @@ class SecureKafka(LocalKafka):
         }
         properties = "".join(self._tls(folder, name, leaf) for name, leaf in serving.items())
         properties += "listener.name.tls.ssl.client.auth=required\n"
+        # As Kafka's default is: then the question whether a topic may be described can be taken for one to create it.
+        properties += "auto.create.topics.enable=true\n"
         properties += "".join(_sasl(name, keys) for name in ("sasltls", "saslplain"))
         super().__init__(
             folder,

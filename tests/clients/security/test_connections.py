@@ -195,6 +195,14 @@ def test_a_broker_that_hangs_behind_the_same_name_is_passed_over(kafka: SecureKa
             probe.probe(Connection(name))
 
 
+def test_a_token_that_brokers_do_not_take(kafka: SecureKafka, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kafka.endpoint, "audience", "others")
+    security = Security.model_validate(oauth(kafka, tmp_path))
+    with pytest.raises(Refused, match=r"refuses the token of oauth-client \(OAUTHBEARER\)") as refused:
+        KafkaAdmin(kafka.bootstrap_of("SASLTLS"), security).snapshot()
+    assert kafka.endpoint.token()[:20] not in str(refused.value)
+
+
 @contextmanager
 def in_turn(*ports: int) -> Iterator[int]:
     """The port of an address whose connections go to one of some ports after the other, as a Service's do."""

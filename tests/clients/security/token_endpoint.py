@@ -32,6 +32,7 @@ class TokenEndpoint:
         url: of the endpoint.
         secret: the client's; change it as an administrator does.
         lifetime_seconds: of the tokens.
+        audience: of the tokens.
         asked: the forms that were sent, newest last.
     """
 
@@ -41,6 +42,7 @@ class TokenEndpoint:
         self.url = f"http://127.0.0.1:{port}/token"
         self.secret = "first-secret"
         self.lifetime_seconds = 300
+        self.audience = AUDIENCE
         self.asked: list[dict[str, list[str]]] = []
         self._key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
 
@@ -52,7 +54,7 @@ class TokenEndpoint:
 
     def token(self) -> str:
         now = int(time.time())
-        claims = {"sub": self.client_id, "aud": AUDIENCE, "iat": now, "exp": now + self.lifetime_seconds, "scope": "kafka"}
+        claims = {"sub": self.client_id, "aud": self.audience, "iat": now, "exp": now + self.lifetime_seconds, "scope": "kafka"}
         signed = ".".join(_encoded(json.dumps(part).encode()) for part in ({"alg": "RS256", "kid": "1"}, claims))
         return f"{signed}.{_encoded(self._key.sign(signed.encode(), padding.PKCS1v15(), hashes.SHA256()))}"
 
