@@ -19,6 +19,7 @@ from kafka_runbooks.models.cluster import (
     ThrottleRates,
     TopicPartition,
 )
+from kafka_runbooks.models.features import BrokerFeatures
 from kafka_runbooks.models.kubernetes import (
     BrokerPod,
     Claim,
@@ -137,6 +138,22 @@ class Kafka(Protocol):
 
     def unregister_broker(self, broker_id: int) -> None:
         """Unregister a broker that is down for good (KRaft); one that isn't registered is fine."""
+
+    def features(self, broker_ids: Iterable[int]) -> dict[int, BrokerFeatures]:
+        """The features that each broker supports, and those that are finalised as it knows them.
+
+        All are asked at once. One that doesn't answer is left out.
+        """
+
+    def update_features(self, levels: Mapping[str, int], *, validate_only: bool = False) -> dict[str, str]:
+        """Finalise these levels, all of them or none; returns the features with Kafka's reason if it refuses.
+
+        A level that is finalised already is fine, a lower one is refused. Returns before every broker knows of it.
+
+        Args:
+            levels: by feature.
+            validate_only: change nothing.
+        """
 
     def close(self) -> None:
         """Close connections."""

@@ -57,6 +57,7 @@ class LocalKafka:
         java_options: of each process.
         authorizer: who isn't `ANONYMOUS`, as on the plain listener, may do only what ACLs allow.
         heap_megabytes: the most of each process.
+        release: whose features the cluster starts with (`metadata.version`); default: the newest ones.
     """
 
     def __init__(
@@ -71,9 +72,11 @@ class LocalKafka:
         java_options: Sequence[str] = (),
         authorizer: bool = False,
         heap_megabytes: int = 192,
+        release: str | None = None,
     ) -> None:
         self.folder = folder
         self.heap_megabytes = heap_megabytes
+        self.release = ["--release-version", release] if release is not None else []
         self.racks = racks
         self.log_directories = log_directories
         self.properties = properties
@@ -153,7 +156,7 @@ class LocalKafka:
         java = [*JAVA.split(), f"-Xmx{self.heap_megabytes}m", *self.java_options, "-cp", f"{self.libraries}/*"]
         with (self.folder / f"{node_id}.log").open("ab") as log:
             if not data[0].exists():
-                tool = ["kafka.tools.StorageTool", "format", "-t", CLUSTER_ID, "-c", str(properties)]
+                tool = ["kafka.tools.StorageTool", "format", "-t", CLUSTER_ID, "-c", str(properties), *self.release]
                 subprocess.run([*java, *tool], check=True, stdout=log, stderr=log, timeout=60)
             environment = os.environ | {"LC_ALL": "C"}
             command = [*java[:1], *self._agent(node_id), *java[1:], "kafka.Kafka", str(properties)]

@@ -23,7 +23,8 @@ from kafka_runbooks.models.cluster import (
     ThrottleRates,
     TopicPartition,
 )
-from tests.fakes.world import World
+from kafka_runbooks.models.features import BrokerFeatures
+from tests.fakes.world import World, WorldPod
 
 DEFAULTS: dict[str, str | None] = {
     "background.threads": "10",
@@ -357,6 +358,31 @@ class FakeKafka:
         with self.world.act("unregister_broker"):
             self.world.unregistered.add(broker_id)
 
+    def features(self, broker_ids: Iterable[int]) -> dict[int, BrokerFeatures]:
+        self._ask()
+        pods = {broker_id: self.world.pod_of(broker_id) for broker_id in broker_ids if self.world.answers(broker_id)}
+        return {
+            broker_id: BrokerFeatures(supported=self.world.features_of(pod), finalised=dict(self.world.finalised))
+            for broker_id, pod in pods.items()
+            if pod is not None
+        }
+
+    def update_features(self, levels: Mapping[str, int], *, validate_only: bool = False) -> dict[str, str]:
+        self._ask_controller()
+        world = self.world
+        pods = [*world.pods.values(), *world.controllers.values()]
+        wrong = [
+            why
+            for name, level in sorted(levels.items())
+            if (why := world.refused_features.get(name) or _wrong_level(name, level, world, pods)) is not None
+        ]
+        if wrong:
+            return dict.fromkeys(levels, f"InvalidUpdateVersionError: the update failed for all features: {wrong[0]}")
+        if not validate_only:
+            with world.act("update_features"):
+                world.finalised.update(levels)
+        return {}
+
     def close(self) -> None:
         pass
 
@@ -372,6 +398,13 @@ class FakeKafka:
     def _ask_broker(self, broker_id: int) -> None:
         if not self.world.answers(broker_id):
             raise Unreachable(f"broker {broker_id} doesn't answer")
+
+
+def _wrong_level(name: str, level: int, world: World, pods: Iterable[WorldPod]) -> str | None:
+    if level < world.finalised.get(name, 0):
+        return f"{name}: can't downgrade to {level} without a downgrade"
+    lacking = [pod.name for pod in pods if not level <= world.features_of(pod).get(name, (0, 0))[1]]
+    return f"{name}: {lacking[0]} doesn't support level {level}" if lacking else None
 
 
 def _quorum_replica(node_id: int, caught_up_at: datetime) -> QuorumReplica:

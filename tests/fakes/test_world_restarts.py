@@ -6,6 +6,7 @@ from kafka_runbooks.clients.errors import Unreachable
 from kafka_runbooks.models.kubernetes import BrokerPod
 from kafka_runbooks.models.recovery import BrokerState
 from tests.fakes import MEGABYTE, FakeKafka, FakeKubernetes, FakeMetrics, World
+from tests.fakes.world import RELEASE
 
 EVENTS = (1001, 1002, 1003)
 
@@ -141,3 +142,21 @@ def test_a_budget_allows_no_eviction_while_a_broker_is_not_ready(world: World) -
     found = {one.name: one for one in FakeKubernetes(world).disruption_budgets()}
     assert {name: one.allowed_disruptions for name, one in found.items()} == {"events": 0, "checks": 1, "controller": 1}
     assert found["events"].selected_pods == 3
+
+
+def test_a_feature_is_finalised_once_every_pods_release_supports_it() -> None:
+    world = World(controllers=3)
+    kafka, newer = FakeKafka(world), {**RELEASE, "metadata.version": (7, 29)}
+    for stateful_set in ("events", "checks", "controller"):
+        world.supported[world.change_template(stateful_set)] = newer
+    assert kafka.update_features({"metadata.version": 29}).keys() == {"metadata.version"}
+    for pod in [*world.pods.values(), *world.controllers.values()]:
+        assert "doesn't support" in kafka.update_features({"metadata.version": 29})["metadata.version"]
+        world.end_pod(pod, is_killed=False)
+        world.advance(2)
+    assert kafka.features([1001])[1001].supported == newer
+    assert kafka.update_features({"metadata.version": 29}, validate_only=True) == {}
+    assert kafka.features([1001])[1001].finalised["metadata.version"] == 27
+    assert kafka.update_features({"metadata.version": 29}) == {} == kafka.update_features({"metadata.version": 29})
+    assert kafka.features([1001, 4711])[1001].finalised["metadata.version"] == 29
+    assert "downgrade" in kafka.update_features({"metadata.version": 27})["metadata.version"]

@@ -21,6 +21,7 @@ somewhere without waiting. What the real parts do is kept where a runbook depend
   its logs for `recovery_steps` before it serves;
 - a pod stays where it gets `stuck`, by its name or by its template's revision;
 - a broker reads its properties file (`file`) at its start only; what is set dynamically outlives every start;
+- a level of a feature is finalised only if the release in every broker's and controller's pod supports it, and never lowered;
 - controllers (`World(controllers=3)`) have an active one by majority, and another when it goes; one that is back lags for
   `controller_catch_up_steps`; without a majority nothing is answered that needs a controller.
 """
@@ -35,6 +36,8 @@ from kafka_runbooks.models.cluster import Direction, ThrottledReplicas, Throttle
 from kafka_runbooks.models.kubernetes import LastStart, Machine
 
 MEGABYTE = 1_000_000
+RELEASE = {"group.version": (0, 1), "kraft.version": (0, 1), "metadata.version": (7, 27)}
+"""The features that the release in every pod supports, unless its template is another one's."""
 
 
 @dataclass
@@ -210,6 +213,11 @@ class World:
         """Of StatefulSets that are not `OnDelete`."""
         self.file: dict[str, str] = {"num.io.threads": "8", "log.dirs": "/data/kafka"}
         """Every broker's properties file as it is mounted now."""
+        self.supported: dict[str, dict[str, tuple[int, int]]] = {}
+        """Revision of a template -> the features that its release supports, other than `RELEASE`."""
+        self.finalised: dict[str, int] = {"group.version": 1, "metadata.version": 27}
+        self.refused_features: dict[str, str] = {}
+        """Feature -> why the controller refuses each update of it."""
         self.configs: dict[int | None, dict[str, str]] = {}
         """Set dynamically on a broker, or (None) for all."""
         self.refused_configs: dict[str, str] = {}
@@ -428,6 +436,10 @@ class World:
     def revision(self, stateful_set: str) -> str:
         """Of the template as it is now."""
         return self.revisions.get(stateful_set, f"{stateful_set}-template-1")
+
+    def features_of(self, pod: WorldPod) -> dict[str, tuple[int, int]]:
+        """What the release in a pod supports."""
+        return self.supported.get(pod.revision, RELEASE)
 
     @property
     def has_quorum(self) -> bool:

@@ -26,6 +26,7 @@ from kafka_runbooks.models.cluster import (
     ThrottleRates,
     TopicPartition,
 )
+from kafka_runbooks.models.features import BrokerFeatures
 
 LEADER_RATE = "leader.replication.throttled.rate"
 FOLLOWER_RATE = "follower.replication.throttled.rate"
@@ -229,6 +230,12 @@ class KafkaAdmin:
 
     def unregister_broker(self, broker_id: int) -> None:
         self._kafka_python.unregister_broker(broker_id)
+
+    def features(self, broker_ids: Iterable[int]) -> dict[int, BrokerFeatures]:
+        return self._kafka_python.features(broker_ids)
+
+    def update_features(self, levels: Mapping[str, int], *, validate_only: bool = False) -> dict[str, str]:
+        return self._kafka_python.update_features(levels, validate_only=validate_only) if levels else {}
 
     def close(self) -> None:
         self._kafka_python.close()

@@ -20,6 +20,7 @@ from kafka_runbooks.models.cluster import (
     Replica,
     TopicPartition,
 )
+from kafka_runbooks.models.features import BrokerFeatures
 
 NO_ID = uuid.UUID(int=0)
 """A topic's id in ZooKeeper mode before Kafka 2.8."""
@@ -168,6 +169,13 @@ def _replicas(broker_id: int, directory: Any) -> Iterator[tuple[Replica, int]]:
 def _known(directory: Any, field: str) -> int | None:
     value = getattr(directory, field, None)
     return None if value is None or value < 0 or directory.error_code else int(value)
+
+
+def features(answer: Any) -> BrokerFeatures:
+    return BrokerFeatures(
+        supported={one.name: (one.min_version, one.max_version) for one in answer.supported_features or ()},
+        finalised={one.name: one.max_version_level for one in answer.finalized_features or ()},
+    )
 
 
 def reassignments(answer: Any) -> tuple[Reassignment, ...]:

@@ -11,14 +11,17 @@ each attribute that a new version has dropped.
 
 import random
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 from kafka import KafkaAdminClient
 from kafka.errors import (
     BrokerIdNotRegisteredError,
+    FeatureUpdateFailedError,
     IncompatibleBrokerVersion,
+    InvalidRequestError,
+    InvalidUpdateVersionError,
     KafkaError,
     NoError,
     NoReassignmentInProgressError,
@@ -32,9 +35,10 @@ from kafka.protocol.admin import (
     DescribeLogDirsRequest,
     DescribeQuorumRequest,
     ListPartitionReassignmentsRequest,
+    UpdateFeaturesRequest,
 )
 from kafka.protocol.api_message import ApiMessage
-from kafka.protocol.metadata import MetadataRequest, MetadataResponse
+from kafka.protocol.metadata import ApiVersionsRequest, MetadataRequest, MetadataResponse
 from tenacity import Retrying, retry_if_exception_type, stop_after_attempt
 
 from kafka_runbooks.clients.errors import ClientError, Refused, Unreachable
@@ -45,6 +49,7 @@ from kafka_runbooks.clients.security import acls
 from kafka_runbooks.clients.security.connection import CLIENT_ID, Connection, Renewed
 from kafka_runbooks.clients.security.probe import probe
 from kafka_runbooks.models.cluster import Broker, LogDirectory, MetadataQuorum, Reassignment, Replica, TopicPartition
+from kafka_runbooks.models.features import BrokerFeatures
 
 PRIVATE_API = (
     "_manager.run",
@@ -58,6 +63,8 @@ PRIVATE_API = (
 MESSAGES = "kafka_runbooks.clients.kafka.messages"
 BOOTSTRAP_TIMEOUT_MS = 5_000
 REQUEST_TIMEOUT_MS = 10_000
+UPGRADE = 1
+"""Of UpdateFeatures: a lower level is refused."""
 CONNECT_ATTEMPTS = 3
 ANSWER_SECONDS = 3.0
 """For a request that any broker can answer: then another one is asked."""
@@ -65,6 +72,8 @@ CONTROLLER_SECONDS = 10.0
 """For one that the broker passes on to the controller, which may have a long list to go through."""
 BROKER_SECONDS = 4.0
 """For one that only this broker can answer."""
+REFUSED_FEATURES = (InvalidUpdateVersionError, FeatureUpdateFailedError, InvalidRequestError)
+"""Answers to a level that Kafka doesn't finalise."""
 BROKERS_TO_TRY = 4
 SILENCE_SECONDS = 60.0
 """A broker that did not answer is asked last for this long."""
@@ -224,6 +233,58 @@ class KafkaPythonAdmin:
             )
         except BrokerIdNotRegisteredError:
             return
+
+    def features(self, broker_ids: Iterable[int]) -> dict[int, BrokerFeatures]:
+        """What each broker supports, and what is finalised as it knows it. One that doesn't answer is left out.
+
+        From version 4 of the question on, a feature that may also be off (level 0) is named too (KAFKA-17011).
+
+        Raises:
+            Refused: a broker rejects the question.
+        """
+        asked = ApiVersionsRequest(client_software_name=CLIENT_ID, client_software_version="0", min_version=3)
+        found = {}
+        for broker_id, answer in self.ask_each("features", dict.fromkeys(broker_ids, asked), BROKER_SECONDS).items():
+            if isinstance(answer, Unreachable):
+                continue
+            if isinstance(answer, ClientError):
+                raise answer
+            with self._mapped(f"features of broker {broker_id}"):
+                acls.raise_for(answer.error_code, acls.DESCRIBE)
+            found[broker_id] = answers.features(answer)
+        return found
+
+    def update_features(self, levels: Mapping[str, int], *, validate_only: bool) -> dict[str, str]:
+        """Finalise these levels, all or none; returns all of them with Kafka's reason if it refuses.
+
+        From version 2 of the request on, Kafka names the feature that is wrong in its message only.
+        """
+
+        def refusal(answer: Any) -> type[KafkaError] | None:
+            error = for_code(answer.error_code)
+            return error if issubclass(error, REFUSED_FEATURES) else None
+
+        answer, _ = self.ask_any(
+            "update features",
+            lambda: UpdateFeaturesRequest(
+                timeout_ms=REQUEST_TIMEOUT_MS,
+                feature_updates=[
+                    UpdateFeaturesRequest.FeatureUpdateKey(feature=name, max_version_level=level, upgrade_type=UPGRADE)
+                    for name, level in sorted(levels.items())
+                ],
+                validate_only=validate_only,
+                min_version=1,
+            ),
+            CONTROLLER_SECONDS,
+            error_of=lambda answer: 0 if refusal(answer) else int(answer.error_code),
+        )
+        if (error := refusal(answer)) is not None:
+            return dict.fromkeys(levels, ": ".join(filter(None, (error.__name__, answer.error_message))))
+        return {
+            one.feature: ": ".join(filter(None, (for_code(one.error_code).__name__, one.error_message)))
+            for one in answer.results or ()
+            if one.error_code
+        }
 
     def known_broker_ids(self) -> frozenset[int]:
         """Brokers in the client's cached metadata, which every `metadata` renews."""

@@ -74,6 +74,8 @@ METHODS: dict[str, tuple[Callable[[KafkaAdmin], Any], tuple[Needed, ...]]] = {
     "set_throttled_replicas": (lambda kafka: kafka.set_throttled_replicas({TOPIC.topic: LISTS}), (ALTER_TOPIC_CONFIGS,)),
     "log_directory_cordons": (lambda kafka: kafka.log_directory_cordons([BROKER_ID]), (DESCRIBE_CONFIGS,)),
     "cordon_log_directories": (lambda kafka: kafka.cordon_log_directories(BROKER_ID, ""), (ALTER_CONFIGS,)),
+    "features": (lambda kafka: kafka.features([BROKER_ID]), ()),
+    "update_features": (lambda kafka: kafka.update_features({"metadata.version": 30}, validate_only=True), (ALTER,)),
     "unregister_broker": (lambda kafka: kafka.unregister_broker(4711), (ALTER,)),
 }
 """Each method of the Protocol, and what it needs."""
