@@ -16,7 +16,7 @@ from activities.errors import NotYet, TemporalUnreachable
 from activities.step import Access, Link, Reporter, Steps, heartbeating, poll, step, wait
 from kafka_runbooks.clients.errors import Conflict, Refused, Unreachable
 from kafka_runbooks.models import history
-from kafka_runbooks.models.status import Progress, Waiting, Signalled
+from kafka_runbooks.models.status import Progress, Signalled, Waiting
 
 
 class Workflow(Link):
