@@ -1,7 +1,7 @@
 """Preflight and plan of `RollingRestart`: which nodes, why each, in which rounds, and every reason not to start."""
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -9,7 +9,7 @@ from activities import plan_store, second_person
 from activities.errors import PlannerDefect
 from activities.step import Steps, heartbeating, step
 from kafka_runbooks.clients.clusters import ClusterClients
-from kafka_runbooks.models.cluster import ClusterSnapshot
+from kafka_runbooks.models.cluster import BrokerConfig, ClusterSnapshot
 from kafka_runbooks.models.inputs import RollingRestartInput
 from kafka_runbooks.models.kubernetes import BrokerPod, ControllerPod, FileChanges, StatefulSet
 from kafka_runbooks.models.messages import PlanRequest, Survey
@@ -26,6 +26,7 @@ from kafka_runbooks.safety.rounds_checker import check_rounds
 ROUND_STEPS = (StepName.CHOOSE_ROUND, StepName.RESTART, StepName.FOLLOW_RESTART)
 SHOWN_ROUNDS = 20
 SHOWN_KEYS = 5
+NOT_KNOWN = BrokerConfig(in_force=None, own=None, for_all=None, in_file=None, is_read_only=False, is_sensitive=False)
 
 
 class RestartPlanActivities(Steps):
@@ -39,7 +40,8 @@ class RestartPlanActivities(Steps):
             found, observation = _Found(clients), observe(clients)
             if reasons := _bad_input(request, found):
                 return Survey(reasons=tuple(reasons))
-            targets, applied = _targets(request, found)
+            targets, changed = _targets(request, found)
+            applied = _not_in_force(clients, changed)
             if not targets and not applied:
                 return Survey(nothing_to_do=f"no node {_asked_for(request)} has to restart", notes=found.notes)
             nodes = [target.node for target in targets]
@@ -158,6 +160,18 @@ def _targets(request: RollingRestartInput, found: _Found) -> tuple[list[RestartT
     return targets, applied
 
 
+def _not_in_force(clients: ClusterClients, changed: Mapping[int, Mapping[str, str]]) -> dict[int, dict[str, str]]:
+    """Of what has changed in brokers' files, what they don't go by yet: it may have been set on them before."""
+    now = clients.kafka.broker_configs(changed) if changed else {}
+    found = {
+        broker_id: {
+            name: value for name, value in values.items() if now.get(broker_id, {}).get(name, NOT_KNOWN).in_force != value
+        }
+        for broker_id, values in changed.items()
+    }
+    return {broker_id: values for broker_id, values in found.items() if values}
+
+
 def _why(request: RollingRestartInput, one: _Node) -> tuple[str, dict[str, str]]:
     """What makes a node one to restart; where nothing does, what has changed in its file and is set without a restart."""
     if not request.only_outdated and request.started_before is None:
@@ -264,7 +278,11 @@ def _summarise(plan: RestartPlan, rounds: RestartRounds) -> PlanSummary:
             for broker_id, values in sorted(plan.applied.items())[:SHOWN_ROUNDS]
         ),
     ]
-    notices = ("what is set without a restart stays set on the brokers, over what their file says",) if plan.applied else ()
+    notices = (
+        ("what is set without a restart stays set on the brokers, over what their file says, until this runbook restarts them",)
+        if plan.applied
+        else ()
+    )
     return PlanSummary(
         reference=reference_to(plan),
         kind=plan.kind,

@@ -115,6 +115,7 @@ class RestartActivities(Steps):
             nodes, observation, reporter = _Nodes(clients, plan), observe(clients), Reporter.current()
             stages = {target: stage for target in round_ if (stage := nodes.stage_of(target, observation)) is not None}
             if not stages:
+                _forget_what_the_file_says(clients, fence, [target.node.id for target in round_ if target.node.is_broker])
                 return True
             for target in stages:
                 pod = nodes.pods.get(target.pod)
@@ -139,6 +140,15 @@ class RestartActivities(Steps):
             return None
 
         wait(look)
+
+
+def _forget_what_the_file_says(clients: ClusterClients, fence: Fence, broker_ids: Sequence[int]) -> None:
+    """Delete what is set on brokers and in their file alike: it would hide the next change of the file from their next start."""
+    for broker_id, configs in clients.kafka.broker_configs(broker_ids).items():
+        same = [name for name, config in configs.items() if config.own is not None and config.own == config.in_file]
+        if same:
+            fence.check()
+            clients.kafka.set_broker_configs(broker_id, dict.fromkeys(same))
 
 
 def _of(plan: RestartPlan, node_ids: Collection[int]) -> list[RestartTarget]:

@@ -106,6 +106,8 @@ def test_the_replication_factor_goes_up_and_down(lab: Lab, topic: str) -> None:
     assert leftovers(lab) == {}
 
 
+# tests/workflows/test_slow_cluster.py; tests/activities/test_proof_on_kafka.py
+@pytest.mark.soak
 def test_the_controller_fails_over_while_data_moves(lab: Lab, topic: str) -> None:
     run = fresh()
     with checked_traffic(lab, f"{topic}.traffic") as traffic:

@@ -226,6 +226,8 @@ def test_what_others_have_set_and_started_survives(lab: Lab, topic: str) -> None
     assert leftovers(lab) == {}
 
 
+# tests/workflows/test_replace_broker.py and test_interruptions.py, with replacement_broker_id
+@pytest.mark.soak
 def test_another_broker_takes_its_place_cancelled_half_way_and_resumed(lab: Lab, topic: str) -> None:
     """Broker 1007 joins for the time of the test; 1003's replicas go there, and come back the same way."""
     run = fresh()

@@ -116,6 +116,8 @@ def names(status: dict[str, Any], broker: int) -> bool:
     return str(broker) in json.dumps([progress.get("note"), waiting.get("reason"), waiting.get("blocking")])
 
 
+# tests/workflows/test_places.py: test_a_machine_that_is_replaced_under_its_old_name_is_landed_on
+@pytest.mark.soak
 def test_a_machine_that_is_replaced_under_its_old_name_takes_its_broker(lab: Lab, topic: str) -> None:
     """Another Node object, an empty disk, no other free node: bare metal that was repaired."""
     _, node, _ = place_of(lab, 1001)

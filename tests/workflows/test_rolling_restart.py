@@ -129,10 +129,12 @@ async def test_only_what_is_outdated_restarts_and_what_kafka_takes_dynamically_i
     assert set(order) == {1004, 1005, 1006}
     assert all(world.configs.get(broker) == {"num.io.threads": "16"} for broker in (1001, 1002, 1003))
     assert not any(world.configs.get(broker) for broker in (1004, 1005, 1006)), "they have read the file"
+    assert (await (await roll(runbooks, only_outdated=True, map="events")).result()).outcome is Outcome.NOTHING_TO_DO
     world.file["log.dirs"] = "/data/elsewhere"
     order = restarts(world)
     is_done(await (await roll(runbooks, only_outdated=True, map="events")).result())
     assert set(order) == {1001, 1002, 1003}, "no broker takes this without a restart"
+    assert not any(world.configs.get(broker) for broker in (1001, 1002, 1003)), "the file says it, and may say something else"
 
 
 async def test_a_single_replica_is_refused_until_it_is_acknowledged(runbooks: Bench) -> None:

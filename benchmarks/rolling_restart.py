@@ -1,0 +1,108 @@
+"""A rolling restart of the lab's six brokers, against one by one with a pause between, and against what safety allows.
+
+    uv run python -m benchmarks.rolling_restart --json
+
+It brings the lab up if it isn't, and takes about ten minutes. Printed are:
+
+- `makespan_ratio`: the runbook's time, from its first deletion to its last broker's being in sync and leading again, over the sum
+  of the brokers' own restart times divided by how many safety lets go together;
+- `serial_ratio`: the same time over that of one by one with 30 s between;
+- `below_min_isr_samples`: how often any partition had fewer in-sync replicas than its minimum while the runbook ran;
+- `p99_ratio`: the producers' 99th percentile while the runbook ran, over that of the idle cluster.
+"""
+
+import argparse
+import json
+import sys
+import time
+import uuid
+from typing import Any
+
+from kafka_runbooks_lab.lab import Lab
+
+from tests.lab import runs
+
+BROKERS = {
+    1001: "kafka-events-0",
+    1002: "kafka-events-1",
+    1003: "kafka-events-2",
+    1004: "kafka-checks-0",
+    1005: "kafka-checks-1",
+    1006: "kafka-checks-2",
+}
+PAUSE_SECONDS = 30.0
+IDLE_SECONDS = 40.0
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--json", action="store_true", help="print the figures as JSON")
+    given = parser.parse_args()
+    lab = Lab(lambda line: print(line, file=sys.stderr))
+    was_up = lab.is_up()
+    lab.up()
+    try:
+        figures = measure(lab)
+    finally:
+        if not was_up:
+            lab.down()
+    print(json.dumps(figures) if given.json else "\n".join(f"{name}: {value}" for name, value in figures.items()))
+
+
+def measure(lab: Lab) -> dict[str, Any]:
+    lab.wait_ready()
+    runs.ensure_offsets_topic(lab)
+    topic = f"events.{uuid.uuid4().hex[:8]}"
+    runs.make_topic(lab, topic, records=600)
+    runs.make_topic(lab, f"{topic}.traffic", records=0)
+    try:
+        with runs.checked_traffic(lab, f"{topic}.traffic") as idle:
+            time.sleep(IDLE_SECONDS)
+        own = {broker_id: restart(lab, broker_id) for broker_id in BROKERS}
+        with runs.checked_traffic(lab, f"{topic}.traffic") as rolling, runs.watched(lab) as seen:
+            run = runs.fresh()
+            asked = runs.ask(reason="benchmark", node_ids=list(BROKERS))
+            runs.start(run, asked, "RollingRestart")
+            result = runs.outcome(run, seconds=900)
+    finally:
+        runs.delete_topics(lab, topic, f"{topic}.traffic")
+    rounds = [step for step in result["steps"] if step["step"] == "restart the round"]
+    rolled = sum(step["seconds"] for step in result["steps"] if step["step"] in ROUND_STEPS)
+    at_once = len(BROKERS) / len(rounds)
+    return {
+        "outcome": result["outcome"],
+        "rounds": len(rounds),
+        "makespan_seconds": round(rolled, 1),
+        "makespan_ratio": round(rolled / (sum(own.values()) / at_once), 2),
+        "serial_ratio": round(rolled / (sum(own.values()) + PAUSE_SECONDS * (len(BROKERS) - 1)), 2),
+        "below_min_isr_samples": len(seen["below"]),
+        "samples": seen["samples"],
+        "p99_ratio": round(rolling["p99_ms"] / idle["p99_ms"], 1),
+        "idle_p99_ms": round(idle["p99_ms"], 1),
+        "lost_records": rolling["lost"],
+        "own_restart_seconds": {str(broker_id): round(seconds, 1) for broker_id, seconds in own.items()},
+    }
+
+
+ROUND_STEPS = ("choose the next round", "restart the round", "follow the restart", "elect preferred leaders")
+
+
+def restart(lab: Lab, broker_id: int) -> float:
+    """Delete a broker's pod; the seconds until another one is Ready, which it is once it is in sync."""
+    pod = BROKERS[broker_id]
+    before = uid_of(lab, pod)
+    began = time.monotonic()
+    lab.kubectl("-n", "kafka", "delete", "pod", pod, "--wait=false")
+    runs.eventually(f"a new {pod}", 120, lambda: uid_of(lab, pod) not in ("", before))
+    lab.kubectl("-n", "kafka", "wait", "--for=condition=Ready", f"pod/{pod}", "--timeout=180s")
+    took = time.monotonic() - began
+    time.sleep(5)
+    return took
+
+
+def uid_of(lab: Lab, pod: str) -> str:
+    return lab.kubectl("-n", "kafka", "get", "pod", pod, "--ignore-not-found", "-o", "jsonpath={.metadata.uid}")
+
+
+if __name__ == "__main__":
+    main()
