@@ -69,9 +69,12 @@ def test_everything_restarts_and_no_partition_refuses_a_write(lab: Lab, topic: s
 
 @contextmanager
 def broken_template(lab: Lab) -> Iterator[None]:
-    """The template of the checks map names a file that no node has."""
-    path = '[{"op": "add", "path": "/spec/template/spec/volumes/-", "value": {"name": "gone", "configMap": {"name": "gone"}}}]'
-    lab.kubectl("-n", "kafka", "patch", "statefulset", "kafka-checks", "--type=json", "-p", path)
+    """Kafka's container in the template of the checks map wants a variable from a ConfigMap that doesn't exist."""
+    template = json.loads(lab.kubectl("-n", "kafka", "get", "statefulset", "kafka-checks", "-o", "json"))["spec"]["template"]
+    number = [container["name"] for container in template["spec"]["containers"]].index("kafka")
+    gone = {"name": "GONE", "valueFrom": {"configMapKeyRef": {"name": "gone", "key": "gone"}}}
+    patch = [{"op": "add", "path": f"/spec/template/spec/containers/{number}/env/-", "value": gone}]
+    lab.kubectl("-n", "kafka", "patch", "statefulset", "kafka-checks", "--type=json", "-p", json.dumps(patch))
     try:
         yield
     finally:
