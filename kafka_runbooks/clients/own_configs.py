@@ -32,7 +32,7 @@ class OwnConfigsClient:
         probe(self._connection)
         with mapped("configurations", DESCRIBE_CONFIGS):
             # Kept: a client that is collected fails its own futures.
-            client = admin_client(self._connection, ",".join(self._connection.servers))
+            client = admin_client(self._connection)
             (answer,) = client.describe_configs([broker], request_timeout=TIMEOUT_S).values()
             found = answer.result(2 * TIMEOUT_S)
         return frozenset(name for name in names if name in found and not (found[name].is_read_only or found[name].is_sensitive))

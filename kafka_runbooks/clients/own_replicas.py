@@ -15,7 +15,7 @@ from confluent_kafka.admin import AdminClient, ClusterMetadata
 from kafka_runbooks.clients.errors import ClientError, Unreachable
 from kafka_runbooks.clients.kafka.confluent import mapped
 from kafka_runbooks.clients.security.acls import DESCRIBE, NO_TOPIC
-from kafka_runbooks.clients.security.connection import Connection
+from kafka_runbooks.clients.security.connection import Connection, addresses
 from kafka_runbooks.clients.security.files import Version
 from kafka_runbooks.clients.security.probe import probe
 from kafka_runbooks.clients.security.settings import Security
@@ -48,6 +48,7 @@ class OwnReplicasClient:
 
     def __init__(self, bootstrap_servers: str, broker_id: int, security: Security | None = None) -> None:
         self._connection = Connection(bootstrap_servers, security)
+        self._asked = self._connection
         self._made_of: Version = ()
         self._broker_id = broker_id
         self._client: AdminClient | None = None
@@ -71,7 +72,7 @@ class OwnReplicasClient:
                         raise KafkaException(refusal)
             except Unreachable:
                 self._client = None
-                probe(self._connection)  # It says why, where librdkafka says that the time is over.
+                probe(self._asked)  # It says why, where librdkafka says that the time is over.
                 raise
             live = frozenset(metadata.brokers)
             # To librdkafka, a bootstrap address has no ID (-1) until its first answer.
@@ -90,6 +91,8 @@ class OwnReplicasClient:
             except ClientError:  # Files are replaced one after the other: until they fit, the client that there is goes on.
                 if self._client is None:
                     raise
+                if version == self._made_of:
+                    self._chosen_at = time.monotonic()
                 return self._client
             self._chosen_at, self._made_of = time.monotonic(), version
         return self._client
@@ -108,20 +111,22 @@ class OwnReplicasClient:
     def _choose(self, timeout_s: float) -> tuple[AdminClient, bool]:
         """A client for a few peers and True, or for the bootstrap address and False if there are no peers."""
         probe(self._connection)
-        first = admin_client(self._connection, ",".join(self._connection.servers))
+        self._asked = self._connection
+        first = admin_client(self._asked)
         brokers = first.list_topics(timeout=timeout_s).brokers.values()
-        peers = [f"{broker.host}:{broker.port}" for broker in brokers if broker.id != self._broker_id]
+        peers = [(broker.host, broker.port) for broker in brokers if broker.id != self._broker_id]
         if not peers:
             return first, False
-        return admin_client(self._connection, ",".join(random.sample(peers, min(PEERS, len(peers))))), True
+        self._asked = self._connection.to(addresses(random.sample(peers, min(PEERS, len(peers)))))
+        return admin_client(self._asked), True
 
 
-def admin_client(connection: Connection, servers: str) -> AdminClient:
-    """A client of the agent's for some of the brokers."""
+def admin_client(connection: Connection) -> AdminClient:
+    """A client of the agent's."""
     return AdminClient(
         {
             **connection.for_librdkafka(),
-            "bootstrap.servers": servers,
+            "bootstrap.servers": ",".join(connection.servers),
             "client.id": "kafka-runbooks-agent",
             "socket.timeout.ms": 10_000,
             # Every poll asks for metadata; librdkafka's own refresh would only add load.

@@ -46,7 +46,7 @@ from kafka_runbooks.clients.kafka import answers
 from kafka_runbooks.clients.kafka.metadata import CompactMetadataRequest, Decoded
 from kafka_runbooks.clients.kafka.refusals import is_refusal
 from kafka_runbooks.clients.security import acls
-from kafka_runbooks.clients.security.connection import CLIENT_ID, Connection, Renewed
+from kafka_runbooks.clients.security.connection import CLIENT_ID, Connection, Renewed, addresses
 from kafka_runbooks.clients.security.probe import probe
 from kafka_runbooks.models.cluster import Broker, LogDirectory, MetadataQuorum, Reassignment, Replica, TopicPartition
 from kafka_runbooks.models.features import BrokerFeatures
@@ -96,6 +96,8 @@ class KafkaPythonAdmin:
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
+        self._brokers = connection.to(())
+        """As they advertise themselves: a certificate may lack that name, and have the bootstrap servers'."""
         self._client: Renewed[Any] = Renewed(connection, self._open, close=lambda client: client.close())
         self._silent_since: dict[int, float] = {}
 
@@ -324,11 +326,14 @@ class KafkaPythonAdmin:
                     acls.raise_for(error_of(answer), acls.operation_of(message))
             except Unreachable:
                 if not brokers:
+                    known = self._client.get()._manager.cluster.brokers()
+                    self._brokers.servers = addresses((broker.host, broker.port) for broker in known)
                     self.close()
-                    probe(self._connection)  # Credentials or a certificate may be refused by all: then it says so.
+                    probe(self._brokers)  # A certificate or credentials may be refused by all: then it says so.
                     raise
             else:
                 self._silent_since.pop(broker_id, None)
+                self._brokers.accepted()
                 return answer, broker_id
 
     def ask(self, what: str, request: Any, broker_id: int, timeout_seconds: float) -> Any:

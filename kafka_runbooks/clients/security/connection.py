@@ -8,7 +8,7 @@ import logging
 import ssl
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from kafka_runbooks.clients.errors import ClientError, Refused, Unreachable
@@ -29,11 +29,20 @@ VERBOSE_LOGGERS = ("kafka.protocol.parser", "kafka.net.connection")
 """Of kafka-python: at level DEBUG they log what is sent, and so passwords and tokens."""
 
 
+def _is_above_debug(record: logging.LogRecord) -> bool:
+    return record.levelno > logging.DEBUG
+
+
 class _Masked(str):
     """A secret whose repr doesn't show it: kafka-python logs its configuration."""
 
     def __repr__(self) -> str:
         return "'***'"
+
+
+def addresses(brokers: Iterable[tuple[str, int]]) -> tuple[str, ...]:
+    """`host:port` of brokers as they advertise themselves."""
+    return tuple(f"[{host}]:{port}" if ":" in host else f"{host}:{port}" for host, port in brokers)
 
 
 class Connection:
@@ -42,13 +51,16 @@ class Connection:
     Attributes:
         servers: `host:port` of each bootstrap server.
         security: the settings.
+
+    Args:
+        tokens: those of a connection to the same cluster, if there is one.
     """
 
-    def __init__(self, bootstrap_servers: str, security: Security | None = None) -> None:
+    def __init__(self, bootstrap_servers: str, security: Security | None = None, tokens: "TokenSource | None" = None) -> None:
         self.servers = tuple(server.strip() for server in bootstrap_servers.split(","))
         self.security = security or Security()
         sasl = self.security.sasl
-        self._tokens = _token_source(sasl) if isinstance(sasl, OAuthSasl) else None
+        self._tokens = tokens or (_token_source(sasl) if isinstance(sasl, OAuthSasl) else None)
         paths = (
             *(self.security.ca_file, self.security.certificate_file, self.security.key_file, self.security.key_password_file),
             sasl.password_file if isinstance(sasl, PasswordSasl) else None,
@@ -56,6 +68,10 @@ class Connection:
         self._paths = [path for path in paths if path is not None]
         self._was_accepted = False
         self._refused_at: float | None = None
+
+    def to(self, servers: tuple[str, ...]) -> "Connection":
+        """The same to other servers, of which nothing is known yet."""
+        return Connection(",".join(servers), self.security, self._tokens)
 
     def version(self) -> files.Version:
         """A value that changes when a file does that a library loads."""
@@ -93,7 +109,7 @@ class Connection:
             Unreachable: the token endpoint doesn't answer.
         """
         for name in VERBOSE_LOGGERS:
-            logging.getLogger(name).setLevel(logging.INFO)
+            logging.getLogger(name).addFilter(_is_above_debug)
         found: dict[str, Any] = {"security_protocol": self.security.protocol}
         if self.security.has_tls:
             found["ssl_context"] = self.tls_context()

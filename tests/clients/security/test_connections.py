@@ -1,6 +1,8 @@
 """Connections by TLS and SASL to a real Kafka, each through both libraries: what works, and what says why it doesn't."""
 
+import gc
 import itertools
+import logging
 import random
 import select
 import socket
@@ -204,8 +206,8 @@ def test_a_token_that_brokers_do_not_take(kafka: SecureKafka, tmp_path: Path, mo
 
 
 @contextmanager
-def in_turn(*ports: int) -> Iterator[int]:
-    """The port of an address whose connections go to one of some ports after the other, as a Service's do."""
+def in_turn(*ports: int, host: str = "127.0.0.1") -> Iterator[str]:
+    """An address whose connections go to one of some ports after the other, as a Service's do."""
 
     def both_ways(client: socket.socket, port: int) -> None:
         with client, socket.create_connection(("127.0.0.1", port)) as broker:
@@ -223,11 +225,11 @@ def in_turn(*ports: int) -> Iterator[int]:
                 client, _ = server.accept()
                 threads.submit(both_ways, client, port)
 
-    with socket.create_server(("127.0.0.1", 0)) as server:
+    with socket.create_server((host, 0)) as server:
         thread = threading.Thread(target=serve)
         thread.start()
         try:
-            yield server.getsockname()[1]
+            yield f"{host}:{server.getsockname()[1]}"
         finally:
             server.shutdown(socket.SHUT_RDWR)
             thread.join()
@@ -236,8 +238,28 @@ def in_turn(*ports: int) -> Iterator[int]:
 def test_one_brokers_expired_certificate_refuses_no_cluster(kafka: SecureKafka, tmp_path: Path) -> None:
     security = Security.model_validate(tls(kafka, tmp_path))
     ports = kafka.listener_ports[BROKER_ID]
-    with in_turn(ports["EXPIRED"], ports["TLS"]) as port:
-        probe.probe(Connection(f"127.0.0.1:{port}", security))
+    with in_turn(ports["EXPIRED"], ports["TLS"]) as service:
+        probe.probe(Connection(service, security))
+
+
+def test_a_name_that_brokers_advertise_and_have_no_certificate_for_is_told(
+    kafka: SecureKafka, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The bootstrap name is fine."""
+    # kafka-python leaves the socket of a handshake that failed. What it logs would keep it beyond the test and the mark above.
+    caplog.set_level(logging.CRITICAL, "kafka")
+    words = "the broker's certificate is for other names than 127"
+    security = Security.model_validate(tls(kafka, tmp_path))
+    with in_turn(kafka.listener_ports[BROKER_ID]["OTHERNAME"], host="127.0.0.2") as service:
+        admin, agent = KafkaAdmin(service, security), OwnReplicasClient(service, BROKER_ID + 1, security)
+        with pytest.raises(Refused, match=words):
+            admin.snapshot()
+        admin.close()
+        with pytest.raises(Refused, match=words):
+            for _ in range(5):
+                with suppress(Unreachable):  # The bootstrap server itself may be slow.
+                    agent.poll(2)
+    gc.collect()
 
 
 @pytest.mark.parametrize("server", ["kafka", "kafka:port", "SSL://kafka"])
