@@ -18,6 +18,8 @@ from activities.restart_plans import RestartPlanActivities
 from activities.restarts import RestartActivities
 from activities.step import Access, Steps
 from activities.throttle import ThrottleActivities
+from activities.upgrade_plans import UpgradePlanActivities
+from activities.upgrades import UpgradeActivities
 
 ACTIVITIES: tuple[type[Steps], ...] = (
     BrokerActivities,
@@ -34,6 +36,8 @@ ACTIVITIES: tuple[type[Steps], ...] = (
     RestartActivities,
     RestartPlanActivities,
     ThrottleActivities,
+    UpgradeActivities,
+    UpgradePlanActivities,
 )
 
 

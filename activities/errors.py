@@ -11,6 +11,7 @@ StepError
  │    └── WorkerShutdown        this worker ends; the next one continues
  └── Final                   another attempt would end the same way
       ├── ConfigRefused         Kafka refuses a configuration's value
+      ├── FeaturesRefused       Kafka refuses to finalise a feature's level, or it is no longer what was approved
       ├── ThrottleRefused       Kafka refuses to change a topic's throttled replica list
       ├── PlanDrift             the cluster no longer fits the plan: plan the rest again
       ├── PlanGone              the plan is not in the store, or is not the one that was approved
@@ -94,6 +95,10 @@ class PermitLost(Final):
 
 class ConfigRefused(Final):
     """Kafka refuses a configuration's value."""
+
+
+class FeaturesRefused(Final):
+    """Features can't be finalised as approved; none was."""
 
 
 class ThrottleRefused(Final):

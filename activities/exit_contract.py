@@ -58,9 +58,12 @@ def _checks(clients: ClusterClients, plan: Plan, proof: ProofRequest) -> tuple[C
     ]
     checks += [exit_contract.is_empty(snapshot, broker) for broker in promises.empty_brokers]
     checks += [exit_contract.leads_nothing(snapshot, broker) for broker in promises.leaderless_brokers]
-    if promises.restarted_pods:
+    if promises.restarted_pods and proof.as_planned:
         found = (*clients.kubernetes.broker_pods(), *clients.kubernetes.controller_pods())
         checks.append(exit_contract.made_anew(found, clients.kubernetes.stateful_sets(), promises.restarted_pods))
+    if promises.finalised_features:
+        live = snapshot.live_broker_ids
+        checks.append(exit_contract.features_finalised(clients.kafka.features(live), live))
     pods, nodes = (clients.kubernetes.broker_pods(), clients.kubernetes.nodes()) if promises.places else ((), ())
     for place in promises.places:
         checks += exit_contract.one_ready_pod(pods, nodes, place)

@@ -4,15 +4,16 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Any
 
 from activities import plan_store, second_person
 from activities.errors import PlannerDefect
 from activities.step import Steps, heartbeating, step
 from kafka_runbooks.clients.clusters import ClusterClients
 from kafka_runbooks.models.cluster import BrokerConfig, ClusterSnapshot
-from kafka_runbooks.models.inputs import RollingRestartInput
+from kafka_runbooks.models.inputs import RestartInput, RollingRestartInput
 from kafka_runbooks.models.kubernetes import BrokerPod, ControllerPod, FileChanges, StatefulSet
-from kafka_runbooks.models.messages import PlanRequest, Survey
+from kafka_runbooks.models.messages import PlanRequest, Request, Survey
 from kafka_runbooks.models.plans import PlannedPartition, PlanSummary, SummaryLine, reference_to
 from kafka_runbooks.models.restart_plan import RestartPlan, RestartTarget
 from kafka_runbooks.models.restarts import KafkaNode, RestartObservation, RestartRounds
@@ -37,29 +38,53 @@ class RestartPlanActivities(Steps):
         """Find the nodes to restart and every reason against it, and freeze the rounds. Changes nothing."""
         with heartbeating():
             clients, request = self._open(asked.request.cluster), asked.request
-            found, observation = _Found(clients), observe(clients)
+            found, observation = Found(clients), observe(clients)
             if reasons := _bad_input(request, found):
                 return Survey(reasons=tuple(reasons))
             targets, changed = _targets(request, found)
             applied = _not_in_force(clients, changed)
             if not targets and not applied:
                 return Survey(nothing_to_do=f"no node {_asked_for(request)} has to restart", notes=found.notes)
-            nodes = [target.node for target in targets]
-            known = request.acknowledged_risks
-            rounds = plan_rounds(observation, nodes, request.limits, acknowledged_risks=known)
-            reasons = [*_against_sets(targets, found), *_stuck(targets, found), *rounds.reasons]
-            if risks := [reason.name for reason in rounds.reasons if reason.can_be_acknowledged]:
-                # The plan is the one that an approval, which acknowledges them, lets be carried out.
-                known = (*known, *risks)
-                rounds = plan_rounds(observation, nodes, request.limits, acknowledged_risks=known)
-                reasons += [reason for reason in rounds.reasons if reason not in reasons]
-            if wrong := check_rounds(observation, nodes, request.limits, rounds, known):
-                raise PlannerDefect("; ".join(wrong[:5]))
+            rounds, blocked = verified_rounds(observation, targets, request)
+            reasons = [*against_sets(targets, found), *stuck_pods(targets, found), *blocked]
             plan = _freeze(request, observation.snapshot, targets, applied, rounds)
-            if asked.token is not None and asked.keeps_plan(reasons):
-                plan_store.save(clients.kubernetes, plan, asked.token)
-            survey = Survey(plan=_summarise(plan, rounds), reasons=tuple(reasons), notes=found.notes)
-            return second_person.demanded(clients.settings, request, survey)
+            return offered(clients, asked, plan, _summarise(plan, rounds), reasons, found.notes)
+
+
+def verified_rounds(
+    observation: RestartObservation, targets: Sequence[RestartTarget], request: RestartInput, first_broker: int | None = None
+) -> tuple[RestartRounds, list[Reason]]:
+    """The rounds, as they will be once everything is acknowledged that can be, and every reason against them.
+
+    Raises:
+        PlannerDefect: the independent checker finds a broken rule.
+    """
+    nodes, known = [target.node for target in targets], request.acknowledged_risks
+    rounds = plan_rounds(observation, nodes, request.limits, acknowledged_risks=known, first_broker=first_broker)
+    reasons = list(rounds.reasons)
+    if risks := [reason.name for reason in rounds.reasons if reason.can_be_acknowledged]:
+        # The plan is the one that an approval, which acknowledges them, lets be carried out.
+        known = (*known, *risks)
+        rounds = plan_rounds(observation, nodes, request.limits, acknowledged_risks=known, first_broker=first_broker)
+        reasons += [reason for reason in rounds.reasons if reason not in reasons]
+    if wrong := check_rounds(observation, nodes, request.limits, rounds, known):
+        raise PlannerDefect("; ".join(wrong[:5]))
+    return rounds, reasons
+
+
+def offered(
+    clients: ClusterClients,
+    asked: PlanRequest[Request],
+    plan: RestartPlan,
+    summary: PlanSummary,
+    reasons: Sequence[Reason],
+    notes: tuple[str, ...],
+) -> Survey:
+    """Keep a plan if the run can go on with it, and show it."""
+    if asked.token is not None and asked.keeps_plan(reasons):
+        plan_store.save(clients.kubernetes, plan, asked.token)
+    survey = Survey(plan=summary, reasons=tuple(reasons), notes=notes)
+    return second_person.demanded(clients.settings, asked.request, survey)
 
 
 def observe(clients: ClusterClients) -> RestartObservation:
@@ -71,7 +96,7 @@ def observe(clients: ClusterClients) -> RestartObservation:
 
 
 @dataclass(frozen=True)
-class _Node:
+class FoundNode:
     """A node with its pod, and what has changed since it started."""
 
     node: KafkaNode
@@ -80,7 +105,7 @@ class _Node:
     changes: FileChanges | None
 
 
-class _Found:
+class Found:
     """Every node, asked once."""
 
     def __init__(self, clients: ClusterClients) -> None:
@@ -88,7 +113,7 @@ class _Found:
         pods: list[BrokerPod | ControllerPod] = [*kubernetes.broker_pods(), *kubernetes.controller_pods()]
         self.sets: dict[str, StatefulSet] = {one.name: one for one in kubernetes.stateful_sets()}
         zones, changes = {node.name: node.zone for node in kubernetes.nodes()}, kubernetes.file_changes()
-        self.nodes: dict[int, _Node] = {}
+        self.nodes: dict[int, FoundNode] = {}
         self.notes: tuple[str, ...] = ()
         for pod in pods:
             node_id = pod.node_id
@@ -107,14 +132,14 @@ class _Found:
             is_outdated = newest is not None and None not in (newest.update_revision, pod.revision)
             is_outdated = is_outdated and newest is not None and newest.update_revision != pod.revision
             is_of_this_start = known is not None and known.is_of(pod)
-            self.nodes[node_id] = _Node(node, pod, is_outdated, known if is_of_this_start else None)
+            self.nodes[node_id] = FoundNode(node, pod, is_outdated, known if is_of_this_start else None)
 
     @property
     def maps(self) -> list[str]:
         return sorted({one.node.map for one in self.nodes.values() if one.node.map is not None})
 
 
-def _bad_input(request: RollingRestartInput, found: _Found) -> list[Reason]:
+def _bad_input(request: RollingRestartInput, found: Found) -> list[Reason]:
     reasons = []
     unknown = sorted(set(request.node_ids) - found.nodes.keys())
     if unknown:
@@ -146,7 +171,7 @@ def _asked_for(request: RollingRestartInput) -> str:
     return scope + (f" that {' or '.join(filters)}" if filters else "")
 
 
-def _targets(request: RollingRestartInput, found: _Found) -> tuple[list[RestartTarget], dict[int, dict[str, str]]]:
+def _targets(request: RollingRestartInput, found: Found) -> tuple[list[RestartTarget], dict[int, dict[str, str]]]:
     """The nodes to restart, and what others take without a restart."""
     targets, applied = [], {}
     for node_id, one in sorted(found.nodes.items()):
@@ -172,7 +197,7 @@ def _not_in_force(clients: ClusterClients, changed: Mapping[int, Mapping[str, st
     return {broker_id: values for broker_id, values in found.items() if values}
 
 
-def _why(request: RollingRestartInput, one: _Node) -> tuple[str, dict[str, str]]:
+def _why(request: RollingRestartInput, one: FoundNode) -> tuple[str, dict[str, str]]:
     """What makes a node one to restart; where nothing does, what has changed in its file and is set without a restart."""
     if not request.only_outdated and request.started_before is None:
         return "asked for", {}
@@ -195,7 +220,7 @@ def _why(request: RollingRestartInput, one: _Node) -> tuple[str, dict[str, str]]
     return "; ".join(why), values
 
 
-def _against_sets(targets: Iterable[RestartTarget], found: _Found) -> list[Reason]:
+def against_sets(targets: Iterable[RestartTarget], found: Found) -> list[Reason]:
     """Under `RollingUpdate` Kubernetes restarts pods by itself, as soon as they are Ready."""
     names = {found.nodes[target.node.id].pod.stateful_set for target in targets}
     return [
@@ -210,7 +235,7 @@ def _against_sets(targets: Iterable[RestartTarget], found: _Found) -> list[Reaso
     ]
 
 
-def _stuck(targets: Iterable[RestartTarget], found: _Found) -> list[Reason]:
+def stuck_pods(targets: Iterable[RestartTarget], found: Found) -> list[Reason]:
     """A pod that is stuck with the newest template: the next one would get stuck too."""
     names = {found.nodes[target.node.id].pod.stateful_set for target in targets}
     return [
@@ -224,6 +249,16 @@ def _stuck(targets: Iterable[RestartTarget], found: _Found) -> list[Reason]:
     ]
 
 
+def partitions_of(targets: Iterable[RestartTarget], snapshot: ClusterSnapshot) -> tuple[PlannedPartition, ...]:
+    """Every partition that has a replica on one of the brokers; none moves."""
+    brokers = {target.node.id for target in targets if target.node.is_broker}
+    return tuple(
+        PlannedPartition(one.topic, one.partition, one.replicas, one.replicas, 0, one.in_sync)
+        for one in snapshot.partitions
+        if brokers.intersection(one.replicas)
+    )
+
+
 def _freeze(
     request: RollingRestartInput,
     snapshot: ClusterSnapshot,
@@ -232,14 +267,7 @@ def _freeze(
     rounds: RestartRounds,
 ) -> RestartPlan:
     """The plan, not stored yet."""
-    brokers = {target.node.id for target in targets if target.node.is_broker}
-    partitions = tuple(
-        PlannedPartition(one.topic, one.partition, one.replicas, one.replicas, 0, one.in_sync)
-        for one in snapshot.partitions
-        if brokers.intersection(one.replicas)
-    )
-    elect = (StepName.ELECT,)
-    restarting = (*ROUND_STEPS, *elect) if targets else ()
+    restarting = (*ROUND_STEPS, StepName.ELECT) if targets else ()
     return RestartPlan(
         cluster=request.cluster,
         kind="RollingRestart",
@@ -252,37 +280,47 @@ def _freeze(
         limits=request.limits,
         wait_for=request.wait_for,
         applied=applied,
-        partitions=partitions,
+        partitions=partitions_of(targets, snapshot),
         made_at=datetime.now(UTC).isoformat(timespec="seconds"),
     )
 
 
 def _summarise(plan: RestartPlan, rounds: RestartRounds) -> PlanSummary:
     """The plan's summary for operators."""
-    why = {target.node.id: target.why for target in plan.targets}
-    kind = {target.node.id: "broker" if target.node.is_broker else "controller" for target in plan.targets}
-    shown = [
-        f"{number}. {', '.join(f'{kind[one]} {one}' for one in round_)}" for number, round_ in enumerate(rounds.rounds, start=1)
-    ]
-    more = len(shown) - SHOWN_ROUNDS
-    reasons = sorted(set(why.values()))
-    lines = [
-        ("reason", plan.reason),
-        ("nodes", f"{len(plan.targets)}, {len(plan.broker_ids)} of them brokers; {'; '.join(reasons[:5])}"),
-        ("rounds", f"{len(rounds.rounds)}; no order within these limits has fewer than {rounds.lower_bound_rounds}"),
-        *(("round", line) for line in shown[:SHOWN_ROUNDS]),
-        *([("round", f"and {more} more")] if more > 0 else []),
-        ("time", f"about {duration(rounds.makespan_seconds)}, at best {duration(rounds.lower_bound_seconds)}"),
-        *(
-            ("set without a restart", f"broker {broker_id}: {', '.join(sorted(values)[:SHOWN_KEYS])}")
-            for broker_id, values in sorted(plan.applied.items())[:SHOWN_ROUNDS]
-        ),
+    applied = [
+        ("set without a restart", f"broker {broker_id}: {', '.join(sorted(values)[:SHOWN_KEYS])}")
+        for broker_id, values in sorted(plan.applied.items())[:SHOWN_ROUNDS]
     ]
     notices = (
         ("what is set without a restart stays set on the brokers, over what their file says, until this runbook restarts them",)
         if plan.applied
         else ()
     )
+    return summary_of(plan, rounds, applied, notices=notices, inverse="none is needed: a restart changes no assignment")
+
+
+def summary_of(plan: RestartPlan, rounds: RestartRounds, more: Sequence[tuple[str, str]], **figures: Any) -> PlanSummary:
+    """Nodes, rounds and time of a plan.
+
+    Args:
+        more: its other lines.
+        figures: its other fields.
+    """
+    why = {target.node.id: target.why for target in plan.targets}
+    kind = {target.node.id: "broker" if target.node.is_broker else "controller" for target in plan.targets}
+    shown = [
+        f"{number}. {', '.join(f'{kind[one]} {one}' for one in round_)}" for number, round_ in enumerate(rounds.rounds, start=1)
+    ]
+    left = len(shown) - SHOWN_ROUNDS
+    lines = [
+        ("reason", plan.reason),
+        ("nodes", f"{len(plan.targets)}, {len(plan.broker_ids)} of them brokers; {'; '.join(sorted(set(why.values()))[:5])}"),
+        ("rounds", f"{len(rounds.rounds)}; no order within these limits has fewer than {rounds.lower_bound_rounds}"),
+        *(("round", line) for line in shown[:SHOWN_ROUNDS]),
+        *([("round", f"and {left} more")] if left > 0 else []),
+        ("time", f"about {duration(rounds.makespan_seconds)}, at best {duration(rounds.lower_bound_seconds)}"),
+        *more,
+    ]
     return PlanSummary(
         reference=reference_to(plan),
         kind=plan.kind,
@@ -294,7 +332,6 @@ def _summarise(plan: RestartPlan, rounds: RestartRounds) -> PlanSummary:
         lower_bound_bytes=0,
         throttle_bytes_per_s=0,
         eta_seconds=rounds.makespan_seconds,
-        notices=notices,
-        inverse="none is needed: a restart changes no assignment",
         batches=len(rounds.rounds),
+        **figures,
     )

@@ -7,14 +7,16 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import NamedTuple
 
 from activities import plan_store
-from activities.errors import ConfigRefused
+from activities.errors import ConfigRefused, PlanDrift, PlanGone
 from activities.permits import Fence
 from activities.restart_plans import observe
 from activities.step import Reporter, Steps, heartbeating, step, wait
 from kafka_runbooks.clients.clusters import ClusterClients
 from kafka_runbooks.clients.errors import ClientError
+from kafka_runbooks.clients.protocols import Kubernetes
 from kafka_runbooks.models.kubernetes import BrokerPod, KafkaPod
 from kafka_runbooks.models.messages import Round, StepRequest
+from kafka_runbooks.models.plans import PlanReference
 from kafka_runbooks.models.recovery import BrokerState
 from kafka_runbooks.models.restart_plan import RestartPlan, RestartTarget
 from kafka_runbooks.models.restarts import RestartObservation
@@ -46,7 +48,7 @@ class RestartActivities(Steps):
         """
         with heartbeating():
             clients, fence = self._open(request.token.cluster), Fence(self._link, request.token)
-            plan = plan_store.load_as(clients.kubernetes, request.plan, RestartPlan)
+            plan = load_restarts(clients.kubernetes, request.plan)
             for broker_id, values in sorted(plan.applied.items()):
                 fence.check()
                 if refused := clients.kafka.set_broker_configs(broker_id, values):
@@ -54,19 +56,26 @@ class RestartActivities(Steps):
 
     @step
     def choose_round(self, request: StepRequest) -> Round:
-        """The next nodes of the plan that may go down together; those first that are down already. None where all are done."""
+        """The next nodes of the plan that may go down together; those first that are down already. None where all are done.
+
+        Raises:
+            PlanDrift: the template that was to be rolled out is another one by now.
+        """
         clients = self._open(request.token.cluster)
-        plan = plan_store.load_as(clients.kubernetes, request.plan, RestartPlan)
+        plan = load_restarts(clients.kubernetes, request.plan)
 
         def look() -> Round | None:
-            nodes, observation = _Nodes(clients, plan), observe(clients)
-            left = [target for target in plan.targets if not nodes.is_new(target)]
-            done = len(plan.targets) - len(left)
+            nodes, observation = Nodes(clients), observe(clients)
+            undone = [target for target in plan.targets if not nodes.is_new(target)]
+            left = [target for target in undone if not request.broker_ids or target.node.id in request.broker_ids]
+            done = len(plan.targets) - len(undone)
             begun = [target for target in plan.targets if nodes.is_gone(target) or nodes.is_new(target)]
             in_hand = [target.node.id for target in begun if nodes.stage_of(target, observation) is not None]
             if in_hand or not left:
                 return Round(node_ids=tuple(in_hand), done=done, total=len(plan.targets))
-            going, reasons = _next(plan, left, observation, request.acknowledged_risks)
+            if (changed := nodes.changed_template(plan)) is not None:
+                raise PlanDrift(f"the pod template of {changed} has changed since the plan was made")
+            going, reasons = _next(plan, left, undone, observation, request.acknowledged_risks)
             if going:
                 return Round(node_ids=going, done=done, total=len(plan.targets))
             blocking = "; ".join(reason.message for reason in reasons[:3])
@@ -88,11 +97,13 @@ class RestartActivities(Steps):
         """
         with heartbeating():
             clients, fence = self._open(request.token.cluster), Fence(self._link, request.token)
-            plan = plan_store.load_as(clients.kubernetes, request.plan, RestartPlan)
+            plan = load_restarts(clients.kubernetes, request.plan)
             going: list[RestartTarget] = []
             for target in _of(plan, request.broker_ids):
-                nodes = _Nodes(clients, plan)
+                nodes = Nodes(clients)
                 if not nodes.is_new(target) and not nodes.is_gone(target):
+                    if nodes.changed_template(plan) is not None:
+                        break
                     together = [one.node for one in (*going, target)]
                     later = [one.node for one in plan.targets if one.node not in together and not nodes.is_new(one)]
                     if reasons_not_to_restart(
@@ -108,11 +119,11 @@ class RestartActivities(Steps):
     def follow_restart(self, request: StepRequest) -> None:
         """Return when the nodes of a round are up, answer, and are in sync. However long that takes, nothing is killed."""
         clients, fence = self._open(request.token.cluster), Fence(self._link, request.token)
-        plan = plan_store.load_as(clients.kubernetes, request.plan, RestartPlan)
+        plan = load_restarts(clients.kubernetes, request.plan)
         round_ = _of(plan, request.broker_ids)
 
         def look() -> bool | None:
-            nodes, observation, reporter = _Nodes(clients, plan), observe(clients), Reporter.current()
+            nodes, observation, reporter = Nodes(clients), observe(clients), Reporter.current()
             stages = {target: stage for target in round_ if (stage := nodes.stage_of(target, observation)) is not None}
             if not stages:
                 _forget_what_the_file_says(clients, fence, [target.node.id for target in round_ if target.node.is_broker])
@@ -151,6 +162,18 @@ def _forget_what_the_file_says(clients: ClusterClients, fence: Fence, broker_ids
             clients.kafka.set_broker_configs(broker_id, dict.fromkeys(same))
 
 
+def load_restarts(kubernetes: Kubernetes, reference: PlanReference) -> RestartPlan:
+    """The frozen plan of whichever runbook restarts nodes.
+
+    Raises:
+        PlanGone: it is not in the store, or is not what was approved.
+    """
+    plan = plan_store.load(kubernetes, reference)
+    if not isinstance(plan, RestartPlan):
+        raise PlanGone(f"{reference.kind}'s plans restart no nodes")
+    return plan
+
+
 def _of(plan: RestartPlan, node_ids: Collection[int]) -> list[RestartTarget]:
     """In the order of the plan's rounds."""
     by_id = {target.node.id: target for target in plan.targets}
@@ -158,9 +181,17 @@ def _of(plan: RestartPlan, node_ids: Collection[int]) -> list[RestartTarget]:
 
 
 def _next(
-    plan: RestartPlan, left: Sequence[RestartTarget], observation: RestartObservation, acknowledged_risks: Collection[str]
+    plan: RestartPlan,
+    left: Sequence[RestartTarget],
+    undone: Sequence[RestartTarget],
+    observation: RestartObservation,
+    acknowledged_risks: Collection[str],
 ) -> tuple[tuple[int, ...], list[Reason]]:
-    """As many as may go of the first round of which any may; else why not even one. No broker goes before a controller."""
+    """As many of `left` as may go of the first round of which any may; else why not even one. No broker goes before a controller.
+
+    Args:
+        undone: all that haven't been restarted; those of them that aren't `left` come later.
+    """
     first: list[Reason] = []
     are_controllers = any(target.node.is_controller for target in left)
     remaining = [target.node.id for target in left if target.node.is_controller or not are_controllers]
@@ -168,7 +199,7 @@ def _next(
         going: list[RestartTarget] = []
         for target in _of(plan, set(round_).intersection(remaining)):
             together = [one.node for one in (*going, target)]
-            later = [one.node for one in left if one.node not in together]
+            later = [one.node for one in undone if one.node not in together]
             reasons = reasons_not_to_restart(
                 observation, together, plan.limits, later=later, acknowledged_risks=acknowledged_risks
             )
@@ -187,10 +218,10 @@ class Stage(NamedTuple):
     until: str
 
 
-class _Nodes:
+class Nodes:
     """The plan's pods as they are now, asked once a look."""
 
-    def __init__(self, clients: ClusterClients, plan: RestartPlan) -> None:
+    def __init__(self, clients: ClusterClients) -> None:
         self._clients = clients
         kubernetes = clients.kubernetes
         self.pods: Mapping[str, KafkaPod] = {pod.name: pod for pod in (*kubernetes.broker_pods(), *kubernetes.controller_pods())}
@@ -205,6 +236,11 @@ class _Nodes:
         """Whether the plan's pod has ended, or was told to, and no other is there yet."""
         pod = self.pods.get(target.pod)
         return pod is None or (pod.uid == target.pod_uid and pod.is_terminating)
+
+    def changed_template(self, plan: RestartPlan) -> str | None:
+        """A StatefulSet whose template is another one than the plan rolls out, if the plan says which."""
+        changed = (name for name, revision in sorted(plan.revisions.items()) if self._revisions.get(name) != revision)
+        return next(changed, None)
 
     def is_outdated(self, pod: KafkaPod) -> bool:
         """Whether its template has changed since it was made."""

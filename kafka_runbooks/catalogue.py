@@ -60,6 +60,9 @@ RUNBOOKS: dict[str, Runbook] = {
     "RollingRestart": Runbook(
         "inputs.RollingRestartInput", "restart_plan.RestartPlan", "Restart brokers and controllers, as many at once as is safe."
     ),
+    "Upgrade": Runbook(
+        "inputs.UpgradeInput", "upgrades.UpgradePlan", "Roll out a new pod template, a canary first, then finalise features."
+    ),
     "RunPlan": Runbook("inputs.RunPlanInput", "moves.MovePlan", "Execute a reassignment JSON."),
     "ThrottleRecovery": Runbook("inputs.ThrottleRecoveryInput", None, "Throttle brokers that are catching up to a safe rate."),
     "ClearLeftovers": Runbook("inputs.ClearLeftoversInput", None, "Remove what terminated runs left on a cluster."),

@@ -12,6 +12,7 @@ from workflows.run_plan import RunPlan
 from workflows.scale_up import ScaleUp
 from workflows.set_replication_factor import SetReplicationFactor
 from workflows.throttle_recovery import ThrottleRecovery
+from workflows.upgrade import Upgrade
 
 WORKFLOWS: tuple[type, ...] = (
     ClearLeftovers,
@@ -26,4 +27,5 @@ WORKFLOWS: tuple[type, ...] = (
     ScaleUp,
     SetReplicationFactor,
     ThrottleRecovery,
+    Upgrade,
 )

@@ -1,11 +1,8 @@
 """`RollingRestart`: restarts nodes in rounds, each as large as safety allows at that moment.
 
 Before each round the rules are asked anew, on the cluster as it is; what may not go down yet is waited for, and the status says
-which partitions are in the way. A round in hand is always ended: its brokers are up and in sync again before a pause or an abort
-takes effect, for a broker left down is worse than a roll that ends a minute later. A second abort ends it at once.
+which partitions are in the way.
 """
-
-import asyncio
 
 from temporalio import workflow
 
@@ -13,32 +10,29 @@ with workflow.unsafe.imports_passed_through():
     from activities.restart_plans import RestartPlanActivities
     from activities.restarts import RestartActivities
     from kafka_runbooks.models.inputs import RollingRestartInput
-    from kafka_runbooks.models.messages import PlanRequest, Round, StepRequest, Survey, Token
-    from kafka_runbooks.models.plans import PlanReference, PlanSummary
+    from kafka_runbooks.models.messages import PlanRequest, StepRequest, Survey, Token
+    from kafka_runbooks.models.plans import PlanReference
     from kafka_runbooks.models.results import RunbookResult
-    from kafka_runbooks.models.status import Progress
     from kafka_runbooks.models.steps import StepName
     from kafka_runbooks.models.wording import duration
 
 from workflows import calls
-from workflows.planned import PlannedRunbook
+from workflows.restarts import RestartRunbook
 
 
 @workflow.defn
-class RollingRestart(PlannedRunbook):
+class RollingRestart(RestartRunbook):
     """Nodes restarted in rounds."""
 
     @workflow.init
     def __init__(self, request: RollingRestartInput) -> None:
         super().__init__(request)
         self._input = request
-        self._round = Round(node_ids=(), done=0, total=0)
-        self._rounds_seconds: list[float] = []
 
     @workflow.run
     async def run(self, request: RollingRestartInput) -> RunbookResult:
         """See `RollingRestartInput`."""
-        return await self.conduct(self._roll)
+        return await self.conduct(self._restart_all)
 
     async def survey(self, token: Token, approved: PlanReference | None) -> Survey:
         asked: PlanRequest[RollingRestartInput] = PlanRequest(request=self._input, token=token, approved=approved)
@@ -46,10 +40,7 @@ class RollingRestart(PlannedRunbook):
             RestartPlanActivities.plan_rolling_restart, asked, "every reason not to start, and the frozen plan"
         )
 
-    def question(self, plan: PlanSummary) -> str:
-        return f"the plan waits: {plan.title}: {plan.batches} rounds, about {duration(plan.eta_seconds)}"
-
-    async def _roll(self, token: Token) -> RunbookResult:
+    async def _restart_all(self, token: Token) -> RunbookResult:
         plan, as_planned = await self.carry_out(token, await self.prepare(token))
         seconds = sum(self._rounds_seconds)
         what = f"{plan.title}: {self._round.total} nodes in {len(self._rounds_seconds)} rounds, {duration(seconds)}"
@@ -58,56 +49,4 @@ class RollingRestart(PlannedRunbook):
     async def take_steps(self, request: StepRequest) -> None:
         with self.timed(StepName.APPLY_CONFIGS):
             await calls.act(RestartActivities.apply_configs, request, "set what brokers take without a restart")
-        while True:
-            await self.pause_point()
-            with self.timed(StepName.CHOOSE_ROUND):
-                what = "the next nodes that may go down together"
-                self._round = await calls.wait(RestartActivities.choose_round, request, what)
-                self._undone = f"{self._round.done} of {self._round.total} nodes have been restarted"
-            if not self._round.node_ids:
-                self._undone = ""
-                return
-            await self.pause_point()
-            await self._to_the_end(request.model_copy(update={"broker_ids": self._round.node_ids}))
-
-    async def _to_the_end(self, request: StepRequest) -> None:
-        """Take a round to its end, also when the run is aborted meanwhile; not when it is aborted again."""
-        task = asyncio.create_task(self._restart(request))
-        try:
-            await asyncio.shield(task)
-        except asyncio.CancelledError:
-            if not task.done():
-                named = ", ".join(map(str, request.broker_ids))
-                self._notes = (*self._notes, f"ends once {named} are back in sync; abort again to end at once, as they are then")
-                self.show()
-            try:
-                await asyncio.shield(task)
-            except asyncio.CancelledError:
-                task.cancel()
-                await workflow.wait([task])
-                self._undone += f"; {', '.join(map(str, request.broker_ids))} may still be down or not in sync"
-                raise
-            raise
-
-    async def _restart(self, request: StepRequest) -> None:
-        began, named = workflow.now(), ", ".join(map(str, request.broker_ids))
-        with self.timed(StepName.RESTART):
-            restarting = await calls.act(RestartActivities.restart_nodes, request, f"restart {named}")
-        if not restarting:
-            return  # the cluster has changed since the round was chosen: another one is
-        request = request.model_copy(update={"broker_ids": restarting})
-        with self.timed(StepName.FOLLOW_RESTART):
-            await calls.wait(RestartActivities.follow_restart, request, f"until {named} are up and in sync")
-        if self._input.wait_for == "preferred leaders":
-            with self.timed(StepName.ELECT):
-                await self.elect(request)
-        self._rounds_seconds.append((workflow.now() - began).total_seconds())
-        self._round = self._round.model_copy(update={"done": self._round.done + len(restarting)})
-        self._undone = f"{self._round.done} of {self._round.total} nodes have been restarted"
-
-    def note_progress(self, progress: Progress) -> None:
-        """With the nodes that are done, and the time that the rest takes if it goes on like this."""
-        done, total = self._round.done, self._round.total
-        eta = sum(self._rounds_seconds) / done * (total - done) if done else None
-        note = f"{done} of {total} nodes" + (f"; now {', '.join(map(str, self._round.node_ids))}" if self._round.node_ids else "")
-        super().note_progress(progress.model_copy(update={"eta_seconds": eta, "note": note}))
+        await self.roll(request)

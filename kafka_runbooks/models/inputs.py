@@ -316,14 +316,24 @@ class RunPlanInput(MoveInput):
         return self
 
 
-class RollingRestartInput(PlannedInput):
+class RestartInput(PlannedInput):
+    """Input common to runbooks that restart nodes in rounds."""
+
+    reason: str = Field(min_length=1, max_length=500, description="why; recorded in the history")
+    limits: RestartLimits = Field(default_factory=RestartLimits, description="how many may be down at once")
+    wait_for: Literal["in sync", "preferred leaders"] = Field(
+        default="preferred leaders",
+        description="when a round is over: its brokers are in sync, or lead again what they are preferred for",
+    )
+
+
+class RollingRestartInput(RestartInput):
     """Restart brokers and controllers in rounds, each as large as safety allows.
 
     What to restart is everything, or a `map`, or `node_ids`; of these, with `only_outdated` or `started_before`, those that need
     it.
     """
 
-    reason: str = Field(min_length=1, max_length=500, description="why; recorded in the history")
     node_ids: tuple[Annotated[int, Field(ge=0)], ...] = Field(
         default=(), max_length=1000, description="ids of brokers and controllers; default: all of them"
     )
@@ -332,11 +342,6 @@ class RollingRestartInput(PlannedInput):
         default=False, description="only those whose pod template or configuration file has changed since they started"
     )
     started_before: AwareDatetime | None = Field(default=None, description="only those that started before this time (RFC 3339)")
-    limits: RestartLimits = Field(default_factory=RestartLimits, description="how many may be down at once")
-    wait_for: Literal["in sync", "preferred leaders"] = Field(
-        default="preferred leaders",
-        description="when a round is over: its brokers are in sync, or lead again what they are preferred for",
-    )
 
     _node_ids = field_validator("node_ids")(_distinct)
 
@@ -350,3 +355,32 @@ class RollingRestartInput(PlannedInput):
     def target(self) -> str:
         """The nodes, or the map."""
         return self.map or _shown(self.node_ids)
+
+
+class UpgradeInput(RestartInput):
+    """Roll out a changed pod template (another image of Kafka, above all), with a canary first and the features at the end.
+
+    The template is changed by whoever deploys the cluster; under `OnDelete` that alone restarts nothing. Every node whose pod is
+    of an older template is restarted.
+    """
+
+    canary_soak_seconds: float = Field(
+        default=600,
+        ge=0,
+        le=86_400,
+        description="how long the first broker is compared with its peers before the others follow; 0: no canary",
+    )
+    canary_node_id: int | None = Field(
+        default=None, ge=0, description="the canary; default: an average broker of the map with the most outdated brokers"
+    )
+    tolerated_slowdown: float = Field(
+        default=1.5,
+        ge=1,
+        le=100,
+        description="how much slower than its peers the canary's requests (p99) may be, over what was usual before",
+    )
+    finalise_features: bool = Field(
+        default=True,
+        description="at the end finalise metadata.version and the other features as far as all brokers support them; "
+        "there is no way back from that, so it is asked for on its own",
+    )

@@ -1,12 +1,14 @@
 """What workflows and activities exchange. Small by construction: what grows with the cluster stays in the plan store."""
 
 from collections.abc import Sequence
-from typing import Any, Generic, TypeVar
+from datetime import datetime
+from typing import Any, Generic, Literal, TypeVar
 
 from pydantic import Field, SerializeAsAny
 
 from kafka_runbooks.models.base import Line, Lines, Model
 from kafka_runbooks.models.cluster import ThrottleRates
+from kafka_runbooks.models.features import FeatureChange
 from kafka_runbooks.models.inputs import PlannedInput
 from kafka_runbooks.models.operator import AddBrokers, Override
 from kafka_runbooks.models.plans import PlanReference, PlanSummary
@@ -85,6 +87,37 @@ class Round(Model):
     done: int
     """Nodes of the plan that have been restarted."""
     total: int
+
+
+class SoakRequest(Model):
+    """Compare the canary of a plan with its peers."""
+
+    step: StepRequest
+    since: datetime
+    """When it was back."""
+    usual: dict[str, float]
+    """Figure -> how many times its peers' the canary's was before."""
+
+
+class SoakReport(Model):
+    """How the canary did."""
+
+    verdict: Literal["as good", "worse", "unknown"]
+    detail: Line
+
+
+class FeaturesFound(Model):
+    """What could be finalised now, and why not more."""
+
+    changes: tuple[FeatureChange, ...] = ()
+    note: Line = ""
+
+
+class FinaliseRequest(Model):
+    """Finalise these levels: feature -> level."""
+
+    step: StepRequest
+    levels: dict[str, int]
 
 
 class ProofRequest(Model):

@@ -80,6 +80,8 @@ class ExitPromises(Model):
     """Those brokers' claims are others than before: their old disks were given up."""
     restarted_pods: dict[str, str] = Field(default_factory=dict)
     """Pods that have been made anew, from the current template of their StatefulSet: name -> uid before."""
+    finalised_features: bool = False
+    """Features are finalised as far as all brokers support them."""
 
 
 class Plan(Model, ABC):
@@ -214,6 +216,12 @@ class PlanSummary(Model):
     replacement_broker_id: int | None = None
     intermediate_states: Lines = ()
     """What holds while the steps run, each checked when the plan was made: who may not fail now, and what that costs."""
+
+    # Upgrades.
+    canary_id: int | None = None
+    """The broker that is compared with its peers before the others follow."""
+    nodes_with_canary: tuple[int, ...] = Field(default=(), max_length=1000)
+    """Those that restart before it is: controllers, sick brokers, and itself."""
 
     # Moves.
     reordered_partitions: int = 0

@@ -39,6 +39,8 @@ class RestartPlan(Plan):
     """A lower bound: no order within the limits has fewer."""
     limits: RestartLimits
     wait_for: WaitFor
+    revisions: dict[str, str] = Field(default_factory=dict)
+    """StatefulSet -> the revision of its pod template that is rolled out; none where it doesn't matter."""
     applied: dict[int, dict[str, str]] = Field(default_factory=dict)
     """Broker -> what has changed in its file and is set without a restart."""
     partitions: tuple[PlannedPartition, ...]

@@ -31,6 +31,10 @@ class StepName(StrEnum):
     CHOOSE_ROUND = "choose the next round"
     RESTART = "restart the round"
     FOLLOW_RESTART = "follow the restart"
+    MEASURE_CANARY = "measure the canary before"
+    WATCH_CANARY = "compare the canary with its peers"
+    READ_FEATURES = "read the features"
+    FINALISE = "finalise features"
 
     ELECT = "elect preferred leaders"
     RELEASE = "remove throttles and cordons"

@@ -15,6 +15,7 @@ from kafka_runbooks.models.cluster import (
     ThrottleRates,
     TopicPartition,
 )
+from kafka_runbooks.models.features import BrokerFeatures, releases, to_finalise
 from kafka_runbooks.models.kubernetes import BrokerPlace, BrokerPod, Claim, KafkaPod, Node, StatefulSet
 from kafka_runbooks.models.plans import Plan, PlannedPartition
 from kafka_runbooks.models.results import Check
@@ -184,6 +185,14 @@ def made_anew(pods: Sequence[KafkaPod], sets: Sequence[StatefulSet], before: Map
             wrong.append(f"{name} is not Ready")
     detail = f"{len(before) - len(wrong)} of {len(before)} pods" + (f": not {'; '.join(wrong[:10])}" if wrong else "")
     return Check(name=MADE_ANEW, passed=not wrong, detail=detail)
+
+
+def features_finalised(found: Mapping[int, BrokerFeatures], live: Collection[int]) -> Check:
+    """Each live broker knows as finalised what all of them support. Where releases differ, that is what the oldest one has."""
+    behind, silent = to_finalise(found), sorted(set(live) - found.keys())
+    wrong = [f"{change} is not" for change in behind] + [f"broker {broker} doesn't tell" for broker in silent]
+    kinds = "; ".join(f"{name}: {len(brokers)} brokers" for name, brokers in releases(found).items())
+    return Check(name="features finalised", passed=not wrong, detail="; ".join(wrong[:10]) or kinds)
 
 
 def claims_are_sound(claims: Mapping[str, Claim | None], place: BrokerPlace, *, disk_is_lost: bool) -> Check:

@@ -33,6 +33,7 @@ def plan_rounds(
     *,
     acknowledged_risks: Collection[str] = (),
     restart_seconds: Mapping[int, float] | None = None,
+    first_broker: int | None = None,
 ) -> RestartRounds:
     """The rounds in which these nodes restart, from what is seen now; the same for the same input.
 
@@ -42,6 +43,7 @@ def plan_rounds(
         limits: as the operator gave them.
         acknowledged_risks: names of reasons that an operator has accepted.
         restart_seconds: node -> from its stop until it is in sync again, as far as it is known.
+        first_broker: one that restarts alone, before the other brokers that are not sick.
     """
     ordered = sorted(nodes, key=lambda node: node.id)
     seconds = np.array([(restart_seconds or {}).get(node.id, RESTART_SECONDS) for node in ordered])
@@ -50,7 +52,7 @@ def plan_rounds(
     rounds: list[tuple[int, ...]] = []
     blocked: list[BlockedNode] = []
     bound_rounds, bound_seconds, makespan = 0, 0.0, 0.0
-    for stage in _stages(observation, ordered):
+    for stage in _stages(observation, ordered, first_broker):
         conflicts = capacities.conflicts() | filler.conflicts
         found, after = filler.best(capacities, conflicts, stage)
         placed = sorted(index for one in found for index in one)
@@ -70,15 +72,15 @@ def plan_rounds(
     )
 
 
-def _stages(observation: RestartObservation, nodes: Sequence[KafkaNode]) -> list[list[int]]:
+def _stages(observation: RestartObservation, nodes: Sequence[KafkaNode], first_broker: int | None) -> list[list[int]]:
     """Indexes of nodes in the order of the stages. In ZooKeeper mode the active controller is a broker, and the last of them."""
     active = observation.active_controller
 
-    def stage_of(node: KafkaNode) -> tuple[bool, bool, bool]:
+    def stage_of(node: KafkaNode) -> tuple[bool, ...]:
         is_last = node.id == active and (node.is_controller or observation.quorum is None)
-        return not node.is_controller, is_last, node.is_ready or is_last
+        return not node.is_controller, is_last, node.is_ready or is_last, node.id != first_broker
 
-    found: dict[tuple[bool, bool, bool], list[int]] = {}
+    found: dict[tuple[bool, ...], list[int]] = {}
     for index, node in enumerate(nodes):
         found.setdefault(stage_of(node), []).append(index)
     return [found[stage] for stage in sorted(found)]
