@@ -4,7 +4,7 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -34,12 +34,24 @@ def rights(kafka: SecureKafka) -> None:
     kafka.allow_everything(*principals)
 
 
+OPENED: list[KafkaAdmin] = []
+
+
+@pytest.fixture(autouse=True)
+def closed() -> Iterator[None]:
+    """A client that stays open would go on trying, and log, when the cluster is gone."""
+    yield
+    while OPENED:
+        OPENED.pop().close()
+
+
 class Clients:
     """Those of the worker, and the agent's."""
 
     def __init__(self, servers: str, settings: dict[str, Any]) -> None:
         security = Security.model_validate(settings)
         self.admin = KafkaAdmin(servers, security)
+        OPENED.append(self.admin)
         self.agent = OwnReplicasClient(servers, BROKER_ID, security)
 
     def ask(self) -> None:
