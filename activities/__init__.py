@@ -6,6 +6,8 @@ from typing import Any
 from activities.brokers import BrokerActivities
 from activities.catch_up import CatchUpActivities
 from activities.decommission import DecommissionActivities
+from activities.drain_plans import DrainPlanActivities
+from activities.drains import DrainActivities
 from activities.exit_contract import ExitContractActivities
 from activities.leaders import LeaderActivities
 from activities.move_plans import MovePlanActivities
@@ -25,6 +27,8 @@ ACTIVITIES: tuple[type[Steps], ...] = (
     BrokerActivities,
     CatchUpActivities,
     DecommissionActivities,
+    DrainActivities,
+    DrainPlanActivities,
     ExitContractActivities,
     LeaderActivities,
     MoveActivities,

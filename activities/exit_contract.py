@@ -64,6 +64,9 @@ def _checks(clients: ClusterClients, plan: Plan, proof: ProofRequest) -> tuple[C
     if promises.finalised_features:
         live = snapshot.live_broker_ids
         checks.append(exit_contract.features_finalised(clients.kafka.features(live), live))
+    if promises.ended_pods and proof.as_planned:
+        found = (*clients.kubernetes.broker_pods(), *clients.kubernetes.controller_pods())
+        checks.append(exit_contract.have_ended(found, promises.ended_pods))
     pods, nodes = (clients.kubernetes.broker_pods(), clients.kubernetes.nodes()) if promises.places else ((), ())
     for place in promises.places:
         checks += exit_contract.one_ready_pod(pods, nodes, place)

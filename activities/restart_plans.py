@@ -12,9 +12,9 @@ from activities.step import Steps, heartbeating, step
 from kafka_runbooks.clients.clusters import ClusterClients
 from kafka_runbooks.models.cluster import BrokerConfig, ClusterSnapshot
 from kafka_runbooks.models.inputs import RestartInput, RollingRestartInput
-from kafka_runbooks.models.kubernetes import BrokerPod, ControllerPod, FileChanges, StatefulSet
+from kafka_runbooks.models.kubernetes import BrokerPod, ControllerPod, FileChanges, Node, StatefulSet
 from kafka_runbooks.models.messages import PlanRequest, Request, Survey
-from kafka_runbooks.models.plans import PlannedPartition, PlanSummary, SummaryLine, reference_to
+from kafka_runbooks.models.plans import Plan, PlannedPartition, PlanSummary, SummaryLine, reference_to
 from kafka_runbooks.models.restart_plan import RestartPlan, RestartTarget
 from kafka_runbooks.models.restarts import KafkaNode, RestartObservation, RestartRounds
 from kafka_runbooks.models.results import Reason
@@ -75,7 +75,7 @@ def verified_rounds(
 def offered(
     clients: ClusterClients,
     asked: PlanRequest[Request],
-    plan: RestartPlan,
+    plan: Plan,
     summary: PlanSummary,
     reasons: Sequence[Reason],
     notes: tuple[str, ...],
@@ -112,7 +112,8 @@ class Found:
         kubernetes = clients.kubernetes
         pods: list[BrokerPod | ControllerPod] = [*kubernetes.broker_pods(), *kubernetes.controller_pods()]
         self.sets: dict[str, StatefulSet] = {one.name: one for one in kubernetes.stateful_sets()}
-        zones, changes = {node.name: node.zone for node in kubernetes.nodes()}, kubernetes.file_changes()
+        self.machines: dict[str, Node] = {node.name: node for node in kubernetes.nodes()}
+        zones, changes = {node.name: node.zone for node in self.machines.values()}, kubernetes.file_changes()
         self.nodes: dict[int, FoundNode] = {}
         self.notes: tuple[str, ...] = ()
         for pod in pods:

@@ -31,8 +31,7 @@ STALLED_SECONDS = 300.0
 """Without any change in what is left, a restart is said to be stalled; it is waited for all the same."""
 
 REPAIR = (
-    "repair the template of {pod} (its pod is then made anew), or abort: the roll doesn't go on, since the next node would get "
-    "stuck too"
+    "repair the template of {pod} (its pod is then made anew), or abort: no other node goes down, since it would get stuck too"
 )
 
 
@@ -123,34 +122,48 @@ class RestartActivities(Steps):
         round_ = _of(plan, request.broker_ids)
 
         def look() -> bool | None:
-            nodes, observation, reporter = Nodes(clients), observe(clients), Reporter.current()
-            stages = {target: stage for target in round_ if (stage := nodes.stage_of(target, observation)) is not None}
-            if not stages:
-                _forget_what_the_file_says(clients, fence, [target.node.id for target in round_ if target.node.is_broker])
-                return True
-            for target in stages:
-                pod = nodes.pods.get(target.pod)
-                if pod is not None and pod.stuck and nodes.is_outdated(pod) and not pod.is_terminating:
-                    # Its template was repaired meanwhile; under `OnDelete` nobody else makes the pod anew.
-                    fence.check()
-                    clients.kubernetes.delete_pod(pod.name, pod.uid, force=False)
-            brokers = [target.node.id for target in round_ if target.node.is_broker]
-            assigned = sum(1 for broker in brokers for _ in observation.snapshot.on_broker(broker))
-            late = sum(
-                len(out_of_sync(observation.snapshot, broker))
-                if broker in observation.snapshot.live_broker_ids
-                else sum(1 for _ in observation.snapshot.on_broker(broker))
-                for broker in brokers
-            )
-            whys, untils = [stage.why for stage in stages.values()], [stage.until for stage in stages.values()]
-            reason, stalled = "; ".join(whys), reporter.unchanged_seconds()
-            if stalled > STALLED_SECONDS:
-                reason = f"nothing has changed for {duration(stalled)}: {reason}"
-            waiting = reporter.waiting(reason, "; ".join(untils), tuple(whys))
-            reporter.report(Progress(done_partitions=assigned - late, total_partitions=assigned, waiting=waiting))
-            return None
+            if look_at_return(clients, fence, round_) is None:
+                return None
+            _forget_what_the_file_says(clients, fence, [target.node.id for target in round_ if target.node.is_broker])
+            return True
 
         wait(look)
+
+
+def look_at_return(
+    clients: ClusterClients, fence: Fence, targets: Sequence[RestartTarget], hints: Mapping[str, str] | None = None
+) -> bool | None:
+    """One look at nodes that were told to go down: True once all are back and in sync; reports what they are at.
+
+    Args:
+        hints: by pod, what else its return waits for.
+    """
+    nodes, observation, reporter = Nodes(clients), observe(clients), Reporter.current()
+    stages = {target: stage for target in targets if (stage := nodes.stage_of(target, observation)) is not None}
+    if not stages:
+        return True
+    for target in stages:
+        pod = nodes.pods.get(target.pod)
+        if pod is not None and pod.stuck and nodes.is_outdated(pod) and not pod.is_terminating:
+            # Its template was repaired meanwhile; under `OnDelete` nobody else makes the pod anew.
+            fence.check()
+            clients.kubernetes.delete_pod(pod.name, pod.uid, force=False)
+    brokers = [target.node.id for target in targets if target.node.is_broker]
+    assigned = sum(1 for broker in brokers for _ in observation.snapshot.on_broker(broker))
+    late = sum(
+        len(out_of_sync(observation.snapshot, broker))
+        if broker in observation.snapshot.live_broker_ids
+        else sum(1 for _ in observation.snapshot.on_broker(broker))
+        for broker in brokers
+    )
+    whys = [stage.why for stage in stages.values()]
+    untils = [(hints or {}).get(target.pod) or stage.until for target, stage in stages.items()]
+    reason, stalled = "; ".join(whys), reporter.unchanged_seconds()
+    if stalled > STALLED_SECONDS:
+        reason = f"nothing has changed for {duration(stalled)}: {reason}"
+    waiting = reporter.waiting(reason, "; ".join(untils), tuple(whys))
+    reporter.report(Progress(done_partitions=assigned - late, total_partitions=assigned, waiting=waiting))
+    return None
 
 
 def _forget_what_the_file_says(clients: ClusterClients, fence: Fence, broker_ids: Sequence[int]) -> None:
@@ -219,7 +232,7 @@ class Stage(NamedTuple):
 
 
 class Nodes:
-    """The plan's pods as they are now, asked once a look."""
+    """The pods of brokers and controllers as they are now, asked once a look."""
 
     def __init__(self, clients: ClusterClients) -> None:
         self._clients = clients

@@ -63,6 +63,9 @@ RUNBOOKS: dict[str, Runbook] = {
     "Upgrade": Runbook(
         "inputs.UpgradeInput", "upgrades.UpgradePlan", "Roll out a new pod template, a canary first, then finalise features."
     ),
+    "Drain": Runbook(
+        "inputs.DrainInput", "drains.DrainPlan", "Take brokers and controllers off nodes before maintenance, and back."
+    ),
     "RunPlan": Runbook("inputs.RunPlanInput", "moves.MovePlan", "Execute a reassignment JSON."),
     "ThrottleRecovery": Runbook("inputs.ThrottleRecoveryInput", None, "Throttle brokers that are catching up to a safe rate."),
     "ClearLeftovers": Runbook("inputs.ClearLeftoversInput", None, "Remove what terminated runs left on a cluster."),

@@ -2,6 +2,7 @@
 
 from workflows.clear_leftovers import ClearLeftovers
 from workflows.decommission import Decommission
+from workflows.drain import Drain
 from workflows.evacuate_leaders import EvacuateLeaders
 from workflows.permit import ClusterPermit
 from workflows.preview import Preview
@@ -18,6 +19,7 @@ WORKFLOWS: tuple[type, ...] = (
     ClearLeftovers,
     ClusterPermit,
     Decommission,
+    Drain,
     EvacuateLeaders,
     Preview,
     Rebalance,

@@ -19,6 +19,7 @@ MODULES = (
     ("approve", "decisions", "Approve the plan that waits at the gate. Only what is named is approved."),
     ("reject", "decisions", "Reject the plan that waits at the gate: the run cleans up and ends."),
     ("add-brokers", "decisions", "Let a replace-broker run bring more brokers back, behind a preflight and a gate of their own."),
+    ("uncordon", "decisions", "Hand nodes back that a drain holds: what ran on them comes back."),
     ("pause", "decisions", "Pause before the next step. Data in flight still arrives, throttled."),
     ("resume", "decisions", "Resume after a pause."),
     ("abort", "decisions", "End a run: cancel what is in flight and clean up."),

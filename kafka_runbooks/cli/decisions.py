@@ -1,4 +1,4 @@
-"""What an operator decides about a run in progress: approve, reject, add brokers, pause, resume, abort.
+"""What an operator decides about a run in progress: approve, reject, add brokers, uncordon, pause, resume, abort.
 
 Each is an update of its workflow."""
 
@@ -17,7 +17,7 @@ from kafka_runbooks.cli.output import console, print_equivalent, print_json
 from kafka_runbooks.cli.parameters import ByOption, Format, IdArgument, OutputOption, ReasonOption, typer_app
 from kafka_runbooks.cli.status import observe
 from kafka_runbooks.models.base import OperatorInput
-from kafka_runbooks.models.operator import Abort, AddBrokers, Approval, OperatorAction
+from kafka_runbooks.models.operator import Abort, AddBrokers, Approval, OperatorAction, Uncordon
 from kafka_runbooks.models.status import Status
 
 UPDATE_TIMEOUT = timedelta(seconds=60)
@@ -107,6 +107,18 @@ def add_brokers(
         "wait_for_approval": wait_for_approval,
     }
     send("add_brokers", id, AddBrokers, {"by": by, "reason": reason, **fields}, output)
+
+
+@app.command()
+def uncordon(
+    id: IdArgument,
+    reason: ReasonOption,
+    by: ByOption,
+    node: Annotated[list[str] | None, typer.Option(help="A node; may be repeated. [default: all that the run holds]")] = None,
+    output: OutputOption = Format.TEXT,
+) -> None:
+    """Hand nodes back that a drain holds: what ran on them comes back. The run ends once all of it is in sync again."""
+    send("uncordon", id, Uncordon, {"by": by, "reason": reason, "nodes": node or None}, output)
 
 
 @app.command()

@@ -384,3 +384,37 @@ class UpgradeInput(RestartInput):
         description="at the end finalise metadata.version and the other features as far as all brokers support them; "
         "there is no way back from that, so it is asked for on its own",
     )
+
+
+class DrainInput(PlannedInput):
+    """Take brokers and controllers off nodes before maintenance, and bring them back; or let those go that a drain waits for.
+
+    With `nodes` the run cordons them, shuts down what runs on them as soon as that is safe, and holds them until you send
+    `uncordon`. With `announced` it does the same for nodes that somebody else drains, leaves them as they are, and ends.
+    """
+
+    reason: str = Field(min_length=1, max_length=500, description="why; recorded in the history")
+    nodes: tuple[Annotated[str, Field(min_length=1, max_length=253)], ...] = Field(
+        default=(),
+        max_length=1000,
+        description="names of Kubernetes nodes; or give announced",
+        json_schema_extra={"option": "node"},
+    )
+    announced: bool = Field(
+        default=False,
+        description="every node that somebody else has cordoned, or that an autoscaler or a spot notice has tainted",
+    )
+    limits: RestartLimits = Field(default_factory=RestartLimits, description="how many may be down at once")
+
+    _nodes = field_validator("nodes")(_distinct)
+
+    @model_validator(mode="after")
+    def _one_scope(self) -> Self:
+        if bool(self.nodes) == self.announced:
+            raise ValueError("give exactly one of nodes and announced")
+        return self
+
+    @property
+    def target(self) -> str:
+        """The nodes, or that it is about all that are announced."""
+        return "announced" if self.announced else _shown(self.nodes)

@@ -120,6 +120,13 @@ class FinaliseRequest(Model):
     levels: dict[str, int]
 
 
+class NodesRequest(Model):
+    """A step of a drain, and the nodes that it is about; the next ones are chosen of all but these."""
+
+    step: StepRequest
+    nodes: tuple[str, ...]
+
+
 class ProofRequest(Model):
     """What the exit contract is proven for."""
 

@@ -30,6 +30,12 @@ class AddBrokers(OperatorAction, BrokerSelection):
     acknowledged_risks: tuple[str, ...] = Field(default=(), max_length=1000, description="names of risks that preflight reports")
 
 
+class Uncordon(OperatorAction):
+    """Hand drained nodes back: they are uncordoned, and what ran on them comes back."""
+
+    nodes: tuple[str, ...] = Field(default=(), max_length=1000, description="default: every node that the run holds")
+
+
 class ClearThrottle(OperatorAction):
     """Remove throttle overrides: one broker's, the one for all brokers (no `broker_id`), or every one."""
 

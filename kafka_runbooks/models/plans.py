@@ -82,6 +82,8 @@ class ExitPromises(Model):
     """Pods that have been made anew, from the current template of their StatefulSet: name -> uid before."""
     finalised_features: bool = False
     """Features are finalised as far as all brokers support them."""
+    ended_pods: dict[str, str] = Field(default_factory=dict)
+    """Pods that have ended, whatever has become of their successors: name -> uid."""
 
 
 class Plan(Model, ABC):

@@ -36,6 +36,11 @@ class StepName(StrEnum):
     READ_FEATURES = "read the features"
     FINALISE = "finalise features"
 
+    CHOOSE_NODES = "choose the next nodes"
+    EMPTY = "empty the nodes"
+    HOLD = "the nodes are yours"
+    UNCORDON = "uncordon the nodes"
+
     ELECT = "elect preferred leaders"
     RELEASE = "remove throttles and cordons"
     PROVE = "prove the exit contract"

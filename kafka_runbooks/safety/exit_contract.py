@@ -195,6 +195,17 @@ def features_finalised(found: Mapping[int, BrokerFeatures], live: Collection[int
     return Check(name="features finalised", passed=not wrong, detail="; ".join(wrong[:10]) or kinds)
 
 
+def have_ended(pods: Sequence[KafkaPod], before: Mapping[str, str]) -> Check:
+    """None of these pods runs any more.
+
+    Args:
+        before: pod -> its uid.
+    """
+    left = sorted(pod.name for pod in pods if before.get(pod.name) == pod.uid)
+    detail = f"{len(before) - len(left)} of {len(before)} pods" + (f": not {', '.join(left[:10])}" if left else "")
+    return Check(name="pods have ended", passed=not left, detail=detail)
+
+
 def claims_are_sound(claims: Mapping[str, Claim | None], place: BrokerPlace, *, disk_is_lost: bool) -> Check:
     """Every claim of the broker's pod is bound, and it is a new one where the old disk was given up."""
     wrong = []

@@ -69,7 +69,7 @@ class FakeKubernetes:
         }
 
     def _why_pending(self, pod: WorldPod) -> str:
-        bound_to = self.world.claims[pod.claims[0]].node
+        bound_to = self.world.claims[pod.claims[0]].node if pod.claims else pod.home
         if bound_to is None:
             return "0 nodes are available: no free node of this map"
         node = self.world.nodes.get(bound_to)
@@ -126,15 +126,16 @@ class FakeKubernetes:
         }
 
     def disruption_budgets(self) -> tuple[DisruptionBudget, ...]:
-        """One for each StatefulSet, `maxUnavailable: 1`, as deployed."""
+        """One for each StatefulSet; `maxUnavailable: 0`, as deployed, or what a test gives in `max_unavailable`."""
         self._ask()
         ready: dict[str, list[bool]] = {}
         for pod in self.world.pods.values():
             ready.setdefault(pod.stateful_set, []).append(self.world.is_ready(pod))
         for pod in self.world.controllers.values():
             ready.setdefault(pod.stateful_set, []).append(self.world.runs(pod))
+        most = self.world.max_unavailable
         return tuple(
-            DisruptionBudget(name=name, selected_pods=len(found), allowed_disruptions=max(0, 1 - found.count(False)))
+            DisruptionBudget(name=name, selected_pods=len(found), allowed_disruptions=max(0, most - found.count(False)))
             for name, found in sorted(ready.items())
         )
 

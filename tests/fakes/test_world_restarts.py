@@ -136,6 +136,8 @@ def test_a_changed_file_is_read_at_the_next_start_and_dynamic_values_hold_at_onc
 
 
 def test_a_budget_allows_no_eviction_while_a_broker_is_not_ready(world: World) -> None:
+    assert {one.allowed_disruptions for one in FakeKubernetes(world).disruption_budgets()} == {0}, "as deployed"
+    world.max_unavailable = 1
     found = {one.name: one for one in FakeKubernetes(world).disruption_budgets()}
     assert {name: one.allowed_disruptions for name, one in found.items()} == {"events": 1, "checks": 1, "controller": 1}
     world.kill_broker(1001)

@@ -22,6 +22,7 @@ somewhere without waiting. What the real parts do is kept where a runbook depend
 - a pod stays where it gets `stuck`, by its name or by its template's revision;
 - a broker reads its properties file (`file`) at its start only; what is set dynamically outlives every start;
 - a level of a feature is finalised only if the release in every broker's and controller's pod supports it, and never lowered;
+- a controller has its disk on its node, and waits for it while that is cordoned;
 - controllers (`World(controllers=3)`) have an active one by majority, and another when it goes; one that is back lags for
   `controller_catch_up_steps`; without a majority nothing is answered that needs a controller.
 """
@@ -91,6 +92,8 @@ class WorldPod:
     restarts: int = 0
     file: dict[str, str] = field(default_factory=dict)
     """The properties that it was started with."""
+    home: str | None = None
+    """The node that has its disk, of a controller: it has no claim here."""
     ends_in: int | None = None
     """Steps until it has stopped, since it was deleted."""
     in_sync_steps: int = 0
@@ -209,6 +212,8 @@ class World:
         """Pod, or revision of a template -> why Kafka's container doesn't start."""
         self.revisions: dict[str, str] = {}
         """StatefulSet -> its template's revision."""
+        self.max_unavailable = 0
+        """Of every PodDisruptionBudget."""
         self.update_strategies: dict[str, str] = {}
         """Of StatefulSets that are not `OnDelete`."""
         self.file: dict[str, str] = {"num.io.threads": "8", "log.dirs": "/data/kafka"}
@@ -516,8 +521,9 @@ class World:
     def remove_pod(self, pod: WorldPod) -> None:
         """The pod ends, its terminating claim too (nothing uses it any more), and the StatefulSet makes both anew."""
         if pod.name in self.controllers:
-            made = replace(_anew(pod), uid=self.new_uid(), revision=self.revision(pod.stateful_set), scheduled_at=self.now)
-            self.controllers[pod.name] = made
+            made = replace(_anew(pod), uid=self.new_uid(), revision=self.revision(pod.stateful_set))
+            self.controllers[pod.name] = replace(made, node=None, home=pod.node or pod.home)
+            self._schedule()
             return
         del self.pods[pod.name]
         for claim in [self.claims[name] for name in pod.claims]:
@@ -682,6 +688,10 @@ class World:
             self.caught_up_at[self.active_controller] = self.now
 
     def _schedule(self) -> None:
+        for pod in self.controllers.values():
+            home = self.nodes.get(pod.home or "")
+            if pod.node is None and home is not None and home.is_ready and not home.is_cordoned:
+                pod.node, pod.scheduled_at = home.name, self.now
         for pod in self.pods.values():
             claims = [self.claims.setdefault(name, WorldClaim(name, self.new_uid())) for name in pod.claims]
             if pod.node is not None or pod.is_terminating:
@@ -705,7 +715,7 @@ class World:
             if node.map == pod.map
             and node.is_ready
             and not node.is_cordoned
-            and not self.pods_on(node.name)
+            and not any(other.node == node.name for other in self.pods.values())
             and all(claim.node is None or claim.node == node.name for claim in claims)
         ]
         # The scheduler doesn't know racks: it may choose what spreads worst.
