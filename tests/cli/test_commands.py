@@ -146,6 +146,25 @@ async def test_reject_pause_resume_abort(runbooks: Bench) -> None:
     assert "aborted" in done.output and "bob" in done.output
 
 
+async def test_a_node_is_drained_and_handed_back_by_command(runbooks: Bench) -> None:
+    given = ("--cluster", runbooks.cluster, "--node", "node-events-a", "--reason", "new kernel", "--no-wait-for-approval")
+    done = await run(runbooks, "start", "drain", *given, "-o", "json")
+    assert done.exit_code == 0, done.output
+    id = str(json.loads(done.stdout)["workflow_id"])
+    assert "node-events-a" in id
+    early = await run(runbooks, "uncordon", id, "--reason", "x", "--node", "node-events-b")
+    assert early.exit_code == 2 and "held" in early.stderr
+    for _ in range(200):
+        back = await run(runbooks, "uncordon", id, "--reason", "kernel is new", "--by", "alice", "--node", "node-events-a")
+        if back.exit_code == 0:
+            break
+        await asyncio.sleep(0.1)
+    assert back.exit_code == 0 and "temporal workflow update execute" in back.output, back.output
+    done = await run(runbooks, "status", id, "--watch", "-o", "json")
+    assert done.exit_code == 0, done.output
+    assert [decision["action"] for decision in json.loads(done.stdout)["decisions"]] == ["uncordon"]
+
+
 async def test_preflight_s_reasons_end_with_3_and_what_is_not_there_with_2(runbooks: Bench) -> None:
     done = await run(runbooks, "start", "ReplaceBroker", "--input", ask(runbooks), "--wait")
     assert done.exit_code == 3
