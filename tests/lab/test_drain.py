@@ -1,4 +1,4 @@
-"""Drains on the lab, under checked traffic: one that somebody else begins, and one of our own with its node rebooted meanwhile."""
+"""Drains on the lab, under checked traffic: one that somebody else begins, and one of our own with its node rebooted."""
 
 import json
 import subprocess
