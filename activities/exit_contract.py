@@ -63,7 +63,7 @@ def _checks(clients: ClusterClients, plan: Plan, proof: ProofRequest) -> tuple[C
         checks.append(exit_contract.made_anew(found, clients.kubernetes.stateful_sets(), promises.restarted_pods))
     if promises.finalised_features:
         live = snapshot.live_broker_ids
-        checks.append(exit_contract.features_finalised(clients.kafka.features(live), live))
+        checks.append(exit_contract.features_finalised(clients.kafka.features(live), live, promises.in_sync_brokers))
     if promises.ended_pods and proof.as_planned:
         found = (*clients.kubernetes.broker_pods(), *clients.kubernetes.controller_pods())
         checks.append(exit_contract.have_ended(found, promises.ended_pods))

@@ -22,7 +22,7 @@ from kafka_runbooks.models.inputs import UpgradeInput
 from kafka_runbooks.models.messages import PlanRequest, Survey
 from kafka_runbooks.models.plans import PlanSummary
 from kafka_runbooks.models.restart_plan import RestartTarget
-from kafka_runbooks.models.restarts import RestartRounds
+from kafka_runbooks.models.restarts import RestartObservation, RestartRounds
 from kafka_runbooks.models.results import Reason
 from kafka_runbooks.models.steps import StepName
 from kafka_runbooks.models.upgrades import Canary, UpgradePlan
@@ -54,27 +54,31 @@ class UpgradePlanActivities(Steps):
             ]
             unreadable = _unreadable(request, features, snapshot)
             is_behind = request.finalise_features and bool(to_finalise(features))
-            if reasons := _bad_input(request, found):
+            if reasons := _bad_canary(request, found, observation.active_controller):
                 return Survey(reasons=tuple(reasons))
             if not targets and not is_behind and not unreadable:
                 return Survey(nothing_to_do=f"every pod is of the newest template; {_finalised(features)}", notes=found.notes)
-            canary, notes = _canary(request, found, targets, snapshot)
+            canary, notes = _canary(request, found, targets, observation)
             rounds, blocked = verified_rounds(observation, targets, request, canary.broker_id if canary is not None else None)
             reasons = [*unreadable, *against_sets(targets, found), *stuck_pods(targets, found), *blocked]
             plan = _freeze(request, snapshot, found, targets, canary, rounds)
             return offered(clients, asked, plan, _summarise(plan, rounds, features), reasons, (*found.notes, *notes))
 
 
-def _bad_input(request: UpgradeInput, found: Found) -> list[Reason]:
+def _bad_canary(request: UpgradeInput, found: Found, active_controller: int | None) -> list[Reason]:
+    """Why the given canary can't be one."""
     brokers = sorted(node_id for node_id, one in found.nodes.items() if one.node.is_broker)
-    if request.canary_node_id is None or request.canary_node_id in brokers:
+    given = request.canary_node_id
+    if given is None or (given in brokers and given != active_controller):
         return []
+    is_unknown = given not in brokers
+    what = "the cluster has no broker" if is_unknown else "the active controller, which restarts last, is"
     return [
         Reason(
-            name="unknown-canary",
-            message=f"canary_node_id: the cluster has no broker {request.canary_node_id}",
-            remedy=f"give one of {listed(brokers, 30)}",
-            is_bad_input=True,
+            name="unknown-canary" if is_unknown else "canary-is-active-controller",
+            message=f"canary_node_id: {what} {given}",
+            remedy=f"give one of {listed([one for one in brokers if one != active_controller], 30)}",
+            is_bad_input=is_unknown,
         )
     ]
 
@@ -102,7 +106,7 @@ def _unreadable(request: UpgradeInput, features: Mapping[int, BrokerFeatures], s
 
 
 def _canary(
-    request: UpgradeInput, found: Found, targets: Sequence[RestartTarget], snapshot: ClusterSnapshot
+    request: UpgradeInput, found: Found, targets: Sequence[RestartTarget], observation: RestartObservation
 ) -> tuple[Canary | None, tuple[str, ...]]:
     """The broker to begin with, and what to know about the choice.
 
@@ -114,13 +118,14 @@ def _canary(
         return None, ()
     chosen = request.canary_node_id
     if chosen is None:
-        pure = [node for node in outdated.values() if not node.is_controller] or list(outdated.values())
+        early = [node for node in outdated.values() if node.id != observation.active_controller] or list(outdated.values())
+        pure = [node for node in early if not node.is_controller] or early
         of_map = Counter(node.map for node in pure)
         map_name = min(of_map, key=lambda name: (-of_map[name], name or ""))
         brokers = sum(1 for one in found.nodes.values() if one.node.is_broker and one.node.map == map_name)
         if 2 * of_map[map_name] < brokers:
             return None, (f"no canary: most brokers of map {map_name} are of the newest template already",)
-        led = Counter(partition.leader for partition in snapshot.partitions)
+        led = Counter(partition.leader for partition in observation.snapshot.partitions)
         ready = [node for node in pure if node.map == map_name and node.is_ready] or pure
         by_load = sorted(ready, key=lambda node: (led[node.id], node.id))
         chosen = by_load[len(by_load) // 2].id
@@ -191,7 +196,7 @@ def _summarise(plan: UpgradePlan, rounds: RestartRounds, features: Mapping[int, 
         lines.append(("features at the end", f"finalised behind a gate of their own: {then}"))
     else:
         lines.append(("features at the end", "left as they are"))
-    return summary_of(
+    summary = summary_of(
         plan,
         rounds,
         lines,
@@ -200,6 +205,8 @@ def _summarise(plan: UpgradePlan, rounds: RestartRounds, features: Mapping[int, 
         canary_id=plan.canary.broker_id if plan.canary is not None else None,
         nodes_with_canary=plan.with_canary,
     )
+    soak_seconds = plan.canary.soak_seconds if plan.canary is not None else 0.0
+    return summary.model_copy(update={"eta_seconds": summary.eta_seconds + soak_seconds})
 
 
 def _finalised(features: Mapping[int, BrokerFeatures]) -> str:

@@ -86,16 +86,21 @@ class UpgradeActivities(Steps):
 
     @step
     def features_to_finalise(self, request: StepRequest) -> FeaturesFound:
-        """What all brokers support and isn't finalised yet. Waits for live brokers that don't answer."""
+        """What all brokers support, isn't finalised yet, and Kafka would finalise. Waits for live brokers that don't answer.
+
+        Raises:
+            FeaturesRefused: Kafka wouldn't, so nobody need be asked whether it should.
+        """
         clients = self._open(request.token.cluster)
 
         def look() -> FeaturesFound | None:
             found = _features(clients)
             if found is None:
                 return None
-            kinds = releases(found)
+            kinds, changes = releases(found), to_finalise(found)
+            _raise_for(clients.kafka.update_features({one.name: one.after for one in changes}, validate_only=True))
             note = "; ".join(f"{name}: brokers {listed(list(brokers))}" for name, brokers in kinds.items())
-            return FeaturesFound(changes=to_finalise(found), note=f"several releases run: {note}" if len(kinds) > 1 else "")
+            return FeaturesFound(changes=changes, note=f"several releases run: {note}" if len(kinds) > 1 else "")
 
         return wait(look)
 
@@ -104,7 +109,7 @@ class UpgradeActivities(Steps):
         """Finalise the approved levels, and read them back from every broker.
 
         Raises:
-            FeaturesRefused: the template was changed, as for a rollback, or Kafka refuses. Nothing is finalised.
+            FeaturesRefused: the template was changed, as for a rollback, or Kafka refuses.
         """
         clients, fence = self._open(request.step.token.cluster), Fence(self._link, request.step.token)
         plan = plan_store.load_as(clients.kubernetes, request.step.plan, UpgradePlan)
@@ -118,16 +123,19 @@ class UpgradeActivities(Steps):
             if not left:
                 return True
             if (changed := Nodes(clients).changed_template(plan)) is not None:
-                raise FeaturesRefused(f"the pod template of {changed} has changed since: nothing was finalised")
-            for validate_only in (True, False):
-                fence.check()
-                if refused := clients.kafka.update_features(left, validate_only=validate_only):
-                    raise FeaturesRefused("; ".join(sorted({f"{name}: {why}" for name, why in refused.items()})))
+                raise FeaturesRefused(f"the pod template of {changed} has changed since: features are left as they are")
+            fence.check()
+            _raise_for(clients.kafka.update_features(left))
             waiting = Reporter.current().waiting("features were accepted", "every broker reports them")
             Reporter.current().report(Progress(waiting=waiting))
             return None
 
         wait(look)
+
+
+def _raise_for(refused: Mapping[str, str]) -> None:
+    if refused:
+        raise FeaturesRefused("; ".join(f"{name}: {why}" for name, why in sorted(refused.items())))
 
 
 def _features(clients: ClusterClients) -> dict[int, BrokerFeatures] | None:

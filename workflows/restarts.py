@@ -31,7 +31,8 @@ class RestartRunbook(PlannedRunbook):
         self._rounds_seconds: list[float] = []
 
     def question(self, plan: PlanSummary) -> str:
-        return f"the plan waits: {plan.title}: {plan.batches} rounds, about {duration(plan.eta_seconds)}"
+        how_long = f": {plan.batches} rounds, about {duration(plan.eta_seconds)}" if plan.batches else ""
+        return f"the plan waits: {plan.title}{how_long}"
 
     def undone(self) -> str:
         """What is to be said of a run that ends now."""

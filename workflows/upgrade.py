@@ -63,8 +63,11 @@ class Upgrade(RestartRunbook):
             await self._finalise(self.step_request(token, plan.reference))
         self._undone = ""
         seconds = sum(self._rounds_seconds)
-        what = f"{plan.title}: {self._round.total} nodes in {len(self._rounds_seconds)} rounds, {duration(seconds)}; "
-        return await self.finish(token, plan, what + self._finalised, copied_bytes=0, as_planned=as_planned)
+        rounds = f"{len(self._rounds_seconds)} rounds, {duration(seconds)}"
+        # Another template was applied meanwhile, and every pod that is left is of that one.
+        done = f"{self._round.total} nodes in {rounds}" if as_planned else f"nothing is outdated any more after {rounds}"
+        what = f"{plan.title}: {done}; {self._finalised}"
+        return await self.finish(token, plan, what, copied_bytes=0, as_planned=as_planned)
 
     async def take_steps(self, request: StepRequest) -> None:
         plan = self._plan

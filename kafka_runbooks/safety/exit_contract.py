@@ -15,7 +15,7 @@ from kafka_runbooks.models.cluster import (
     ThrottleRates,
     TopicPartition,
 )
-from kafka_runbooks.models.features import BrokerFeatures, releases, to_finalise
+from kafka_runbooks.models.features import BrokerFeatures, finalised, releases, to_finalise
 from kafka_runbooks.models.kubernetes import BrokerPlace, BrokerPod, Claim, KafkaPod, Node, StatefulSet
 from kafka_runbooks.models.plans import Plan, PlannedPartition
 from kafka_runbooks.models.results import Check
@@ -23,6 +23,7 @@ from kafka_runbooks.safety.availability import not_led_by_preferred, out_of_sync
 
 ONE_READY_POD = "one Ready pod"
 MADE_ANEW = "pods made anew"
+FEATURES = "one release, features finalised"
 
 
 def replicas_in_sync(snapshot: ClusterSnapshot, broker_id: int) -> Check:
@@ -187,12 +188,17 @@ def made_anew(pods: Sequence[KafkaPod], sets: Sequence[StatefulSet], before: Map
     return Check(name=MADE_ANEW, passed=not wrong, detail=detail)
 
 
-def features_finalised(found: Mapping[int, BrokerFeatures], live: Collection[int]) -> Check:
-    """Each live broker knows as finalised what all of them support. Where releases differ, that is what the oldest one has."""
-    behind, silent = to_finalise(found), sorted(set(live) - found.keys())
-    wrong = [f"{change} is not" for change in behind] + [f"broker {broker} doesn't tell" for broker in silent]
-    kinds = "; ".join(f"{name}: {len(brokers)} brokers" for name, brokers in releases(found).items())
-    return Check(name="features finalised", passed=not wrong, detail="; ".join(wrong[:10]) or kinds)
+def features_finalised(found: Mapping[int, BrokerFeatures], live: Collection[int], upgraded: Collection[int]) -> Check:
+    """Those that were upgraded run one release, and every live broker knows as finalised what all of them support.
+
+    While others run an older release, that is what the older one has.
+    """
+    kinds = releases({broker: one for broker, one in found.items() if broker in upgraded})
+    wrong = [f"{change} is not" for change in to_finalise(found)]
+    wrong += [f"broker {broker} doesn't tell" for broker in sorted(set(live) - found.keys())]
+    wrong += [f"{len(brokers)} brokers support {name}" for name, brokers in kinds.items() if len(kinds) > 1]
+    shown = ", ".join(f"{name} {level}" for name, level in finalised(found.values()).items())
+    return Check(name=FEATURES, passed=not wrong, detail="; ".join(wrong[:10]) or shown)
 
 
 def have_ended(pods: Sequence[KafkaPod], before: Mapping[str, str]) -> Check:

@@ -3,6 +3,7 @@
 import pytest
 
 from kafka_runbooks.models.cluster import Broker, ClusterSnapshot, Partition, Reassignment, ThrottledReplicas, ThrottleRates
+from kafka_runbooks.models.features import BrokerFeatures
 from kafka_runbooks.models.kubernetes import BrokerPlace, BrokerPod, Claim, Node
 from kafka_runbooks.models.moves import Move, MovePlan
 from kafka_runbooks.models.results import Check
@@ -198,3 +199,23 @@ CLAIM = Claim.model_validate({"name": "data-events-0", "uid": "new", "volume": "
 )
 def test_the_claim(claim: Claim | None, disk_is_lost: bool, expected: tuple[bool, str]) -> None:
     assert judged(exit_contract.claims_are_sound({"data-events-0": claim}, PLACE, disk_is_lost=disk_is_lost)) == expected
+
+
+def features(highest: int, level: int) -> BrokerFeatures:
+    return BrokerFeatures(supported={"metadata.version": (7, highest)}, finalised={"metadata.version": level})
+
+
+@pytest.mark.parametrize(
+    ("found", "expected"),
+    [
+        ({1: features(29, 29), 2: features(29, 29)}, (True, "metadata.version 29")),
+        ({1: features(29, 27), 2: features(29, 29)}, (False, "metadata.version 27 -> 29 is not")),
+        ({1: features(29, 29)}, (False, "broker 2 doesn't tell")),
+        ({1: features(29, 27), 2: features(27, 27)}, (False, "1 brokers support metadata.version up to 29; 1 brokers support")),
+        ({1: features(29, 27), 2: features(29, 27), 3: features(27, 27)}, (True, "metadata.version 27")),
+    ],
+    ids=["done", "one doesn't know yet", "silent", "two releases", "others are of the former release"],
+)
+def test_one_release_and_its_features(found: dict[int, BrokerFeatures], expected: tuple[bool, str]) -> None:
+    check = exit_contract.features_finalised(found, live={1, 2, *found}, upgraded=(1, 2))
+    assert check.passed == expected[0] and check.detail.startswith(expected[1]), check

@@ -6,7 +6,7 @@ from dataclasses import replace
 from functools import cache
 from itertools import chain, combinations
 
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from benchmarks import rolling_rounds
@@ -28,6 +28,23 @@ def test_the_checker_finds_nothing_wrong(site: Site, within: RestartLimits, risk
     observation, nodes = site
     plan = plan_rounds(observation, nodes, within, acknowledged_risks=risks)
     assert check_rounds(observation, nodes, within, plan, risks) == []
+
+
+@given(sites(), limits(), RISK_SETS, st.integers(0, 5))
+def test_the_first_broker_goes_alone_and_before_all_others_that_are_not_sick(
+    site: Site, within: RestartLimits, risks: set[str], first: int
+) -> None:
+    observation, nodes = site
+    assume(nodes)
+    chosen = nodes[first % len(nodes)]
+    plan = plan_rounds(observation, nodes, within, acknowledged_risks=risks, first_broker=chosen.id)
+    assert check_rounds(observation, nodes, within, plan, risks) == []
+    when = {one: number for number, ids in enumerate(plan.rounds) for one in ids}
+    if chosen.id not in when or chosen.id == observation.active_controller:
+        return
+    assert plan.rounds[when[chosen.id]] == (chosen.id,)
+    alike = [node.id for node in nodes if (node.is_controller, node.is_ready) == (chosen.is_controller, chosen.is_ready)]
+    assert all(when[one] > when[chosen.id] for one in alike if one in when and one != chosen.id)
 
 
 @given(sites(), limits(), RISK_SETS)

@@ -104,7 +104,7 @@ async def test_controllers_then_the_canary_then_the_rest_then_features(runbooks:
     watched = [step.step for step in result.steps]
     restarted = [number for number, name in enumerate(watched) if name == "restart the round"]
     assert len([number for number in restarted if number < watched.index("compare the canary with its peers")]) == 4
-    assert {check.name for check in result.checks} >= {"features finalised", "pods made anew"}
+    assert {check.name for check in result.checks} >= {"one release, features finalised", "pods made anew"}
 
 
 async def test_every_gate_asks_in_turn_and_says_what_it_is_about(runbooks: Bench) -> None:
@@ -202,6 +202,18 @@ async def test_the_former_template_applied_meanwhile_is_a_new_plan_of_the_same_r
     assert is_new(world) == set() and world.finalised["metadata.version"] == 27
 
 
+async def test_the_former_template_applied_before_anything_went_down_ends_the_run(runbooks: Bench) -> None:
+    world = runbooks.world
+    before, former = uids(world), release(world)
+    handle = await upgrade(runbooks, wait_for_approval=True)
+    await question(handle, "the plan waits")
+    world.revisions.update(former)
+    await handle.execute_update(Upgrade.approve, YES)
+    result = await handle.result()
+    is_done(result)
+    assert uids(world) == before and "nothing is outdated any more after 0 rounds" in result.summary
+
+
 async def test_rejected_features_are_not_finalised_and_the_next_run_only_finalises(runbooks: Bench) -> None:
     world = runbooks.world
     release(world)
@@ -248,15 +260,19 @@ async def test_a_template_that_changes_before_finalisation_stops_it(runbooks: Be
     world.revisions.update(former)
     await handle.execute_update(Upgrade.approve, YES)
     result = await failure(handle)
-    assert result.outcome is Outcome.FAILED and "nothing was finalised" in result.summary
+    assert result.outcome is Outcome.FAILED and "has changed since: features are left" in result.summary
     assert world.finalised["metadata.version"] == 27
 
 
 async def test_what_kafka_refuses_to_finalise_is_said(runbooks: Bench) -> None:
     release(runbooks.world)
     runbooks.world.refused_features["share.version"] = "share.version: not today"
-    result = await failure(await upgrade(runbooks, canary_soak_seconds=0))
+    handle = await upgrade(runbooks, wait_for_approval=True, canary_soak_seconds=0)
+    await question(handle, "the plan waits")
+    await handle.execute_update(Upgrade.approve, YES)
+    result = await failure(handle)
     assert result.outcome is Outcome.FAILED and "not today" in result.summary
+    assert [decision.action for decision in result.decisions] == ["approve"], "nobody is asked for what Kafka won't do"
     assert runbooks.world.finalised == {"group.version": 1, "metadata.version": 27}
 
 
