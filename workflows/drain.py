@@ -84,8 +84,10 @@ class Drain(PlannedRunbook):
 
     async def _empty_and_hold(self, request: NodesRequest) -> None:
         named = ", ".join(request.nodes)
+        self._undone = f"what ran on {named} may be down or not in sync"
         if self._input.announced:
             await self._empty(request, named)
+            self._undone = ""
             return
         back: set[str] = set()
         try:
@@ -98,6 +100,7 @@ class Drain(PlannedRunbook):
                 self._nodes_held = tuple(name for name in left if name not in wanted)
                 await self._bring_back(request.model_copy(update={"nodes": wanted}))
                 back.update(wanted)
+            self._undone = ""
         except (ActivityError, asyncio.CancelledError) as error:
             self._nodes_held = ()
             if not is_cancelled_exception(error):
@@ -135,14 +138,12 @@ class Drain(PlannedRunbook):
 
     async def _bring_back(self, request: NodesRequest) -> None:
         named = ", ".join(request.nodes)
-        self._undone = f"what ran on {named} may still be down or not in sync"
         with self.timed(StepName.UNCORDON):
             await calls.act(DrainActivities.uncordon_drained, request, f"uncordon {named}")
         with self.timed(StepName.FOLLOW_RESTART):
             await calls.wait(DrainActivities.follow_return, request, f"until what ran on {named} is up and in sync")
         with self.timed(StepName.ELECT):
             await self.elect(request.step)
-        self._undone = ""
 
     @workflow.update
     def uncordon(self, action: Uncordon) -> Status:

@@ -56,7 +56,7 @@ class WorldNode:
     machine: Machine = field(default_factory=Machine)
     created_at: datetime | None = None
     taints: tuple[str, ...] = ()
-    """Beside those that follow from its state."""
+    """Beside those that follow from its state; no pod tolerates them."""
 
 
 @dataclass
@@ -690,7 +690,7 @@ class World:
     def _schedule(self) -> None:
         for pod in self.controllers.values():
             home = self.nodes.get(pod.home or "")
-            if pod.node is None and home is not None and home.is_ready and not home.is_cordoned:
+            if pod.node is None and home is not None and home.is_ready and not home.is_cordoned and not home.taints:
                 pod.node, pod.scheduled_at = home.name, self.now
         for pod in self.pods.values():
             claims = [self.claims.setdefault(name, WorldClaim(name, self.new_uid())) for name in pod.claims]
@@ -715,6 +715,7 @@ class World:
             if node.map == pod.map
             and node.is_ready
             and not node.is_cordoned
+            and not node.taints
             and not any(other.node == node.name for other in self.pods.values())
             and all(claim.node is None or claim.node == node.name for claim in claims)
         ]
