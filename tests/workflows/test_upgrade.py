@@ -4,11 +4,12 @@ import asyncio
 from typing import Any
 
 import pytest
+from temporalio.client import WorkflowUpdateFailedError
 
 from activities import upgrades
 from kafka_runbooks.clients.errors import Unreachable
 from kafka_runbooks.models.operator import Abort, Approval
-from kafka_runbooks.models.results import Outcome, RunbookResult
+from kafka_runbooks.models.results import Outcome
 from kafka_runbooks.models.status import Status
 from tests.fakes.metrics import FakeMetrics
 from tests.fakes.world import RELEASE, World
@@ -132,7 +133,7 @@ async def test_a_canary_that_is_worse_stops_and_the_former_template_rolls_back(r
     world = runbooks.world
     former = release(world)
     slow_once_new(world)
-    handle = await upgrade(runbooks, canary_soak_seconds=60)
+    handle = await upgrade(runbooks, canary_soak_seconds=12)
     assert "produce p99 50.0 ms, its peers 5.0 ms" in await question(
         handle, f"canary {CANARY} is worse than its peers (in 3 looks"
     )
@@ -155,17 +156,54 @@ async def test_a_canary_that_is_worse_stops_and_the_former_template_rolls_back(r
 async def test_a_canary_that_is_worse_may_be_accepted(runbooks: Bench) -> None:
     release(runbooks.world)
     slow_once_new(runbooks.world)
-    handle = await upgrade(runbooks, canary_soak_seconds=60)
+    handle = await upgrade(runbooks, canary_soak_seconds=12)
     await question(handle, "is worse than its peers")
     await handle.execute_update(Upgrade.approve, YES)
     is_done(await handle.result())
     assert is_new(runbooks.world) == {*CONTROLLERS, *BROKERS}
 
 
+async def test_a_canary_that_has_always_been_slower_is_as_good_as_ever(runbooks: Bench) -> None:
+    release(runbooks.world)
+    runbooks.world.produce_p99_ms[CANARY] = 50.0
+    result = await (await upgrade(runbooks)).result()
+    is_done(result)
+    assert result.decisions == ()
+
+
+async def test_a_repaired_template_is_a_new_plan_which_what_was_upgraded_before_is_in_too(runbooks: Bench) -> None:
+    world = runbooks.world
+    release(world)
+    world.stuck[world.revision("checks")] = "ErrImagePull: no such image"
+    order = restarts(world)
+    handle = await upgrade(runbooks)
+    await until(handle, lambda status: status.waiting is not None and "ErrImagePull" in status.waiting.reason, 40)
+    assert order == [*order[:3], CANARY] and set(order[:3]) == set(CONTROLLERS), "the next one would get stuck too"
+    release(world)
+    result = await asyncio.wait_for(handle.result(), 60)
+    is_done(result)
+    newest = {name: world.revision(name) for name in SETS}
+    assert all(pod.revision == newest[pod.stateful_set] for pod in (*world.pods.values(), *world.controllers.values()))
+    assert [step.step for step in result.steps].count("plan") == 2
+
+
+async def test_where_two_persons_are_wanted_every_gate_wants_the_second(runbooks: Bench) -> None:
+    release(runbooks.world)
+    runbooks.clusters.want_second_person()
+    handle = await upgrade(runbooks, wait_for_approval=True, canary_soak_seconds=0)
+    same = Approval(by="test", reason="because")
+    for begins in ("the plan waits", "finalise metadata.version"):
+        await question(handle, begins)
+        with pytest.raises(WorkflowUpdateFailedError):
+            await handle.execute_update(Upgrade.approve, same)
+        await handle.execute_update(Upgrade.approve, YES)
+    is_done(await handle.result())
+
+
 async def test_a_canary_that_dies_is_worse(runbooks: Bench) -> None:
     world = runbooks.world
     release(world)
-    handle = await upgrade(runbooks, canary_soak_seconds=60)
+    handle = await upgrade(runbooks, canary_soak_seconds=12)
     await until(handle, lambda status: status.step == "compare the canary with its peers", 40)
     world.kill_broker(CANARY)
     assert f"broker {CANARY} is down" in await question(handle, "is worse than its peers")
@@ -298,9 +336,13 @@ async def test_a_given_canary_is_first_and_is_compared_again_where_it_is_upgrade
     await handle.execute_update(Upgrade.abort, Abort(by="alice", reason="because"))
     await failure(handle)
     order = restarts(world)
-    result: RunbookResult = await (await upgrade(runbooks, canary_node_id=1003)).result()
-    is_done(result)
-    assert set(order) == {1001, 1002} and "compare the canary with its peers" in [step.step for step in result.steps]
+    world.produce_p99_ms[1003] = 50.0
+    handle = await upgrade(runbooks, canary_node_id=1003, canary_soak_seconds=12)
+    await question(handle, "canary 1003 is worse than its peers")
+    assert order == [], "it is the canary that the others wait for, and that it is slow now is not what was usual before"
+    await handle.execute_update(Upgrade.approve, YES)
+    is_done(await handle.result())
+    assert set(order) == {1001, 1002}
 
 
 async def test_brokers_that_do_not_tell_their_features_are_a_reason_not_to_start(runbooks: Bench) -> None:
