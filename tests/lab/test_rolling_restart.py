@@ -122,7 +122,7 @@ def test_a_broker_is_lost_during_a_roll(lab: Lab, topic: str) -> None:
         status = waits(run, "no node of the next round may go down")
         assert "1003" in json.dumps(status["waiting"])
         time.sleep(10)
-        assert changed(lab, before) == {"kafka-events-0"}
+        assert len(changed(lab, before) & set(BROKERS[:2])) == 1
         lab.start_node(node)
         holds(runs.outcome(run, seconds=600))
     assert traffic["lost"] == 0
@@ -131,19 +131,23 @@ def test_a_broker_is_lost_during_a_roll(lab: Lab, topic: str) -> None:
 
 @pytest.mark.soak
 def test_another_tool_starts_a_reassignment_during_a_roll(lab: Lab, topic: str) -> None:
-    run = fresh()
-    roll(run, map="events")
-    runs.until_status(run, lambda status: status["step"] == "follow the restart")
-    runs.set_config(lab, "broker", "1004", "follower.replication.throttled.rate", "10000")
-    runs.set_config(lab, "topic", topic, "follower.replication.throttled.replicas", "0:1004")
+    """It crawls: whatever the rate, a source sends 10 MB in its first answer, and 13 MB are to be copied."""
+    run, big = fresh(), f"{topic}.big"
+    runs.create_topic(lab, big, [[1001, 1002]])
+    runs.fill(lab, big, 1_300)
     try:
-        runs.move_one(lab, topic, 0, [1001, 1002, 1004])
+        roll(run, map="events", limits={"at_once": 1})
+        runs.until_status(run, lambda status: status["step"] == "follow the restart")
+        runs.set_config(lab, "broker", "1004", "follower.replication.throttled.rate", "10000")
+        runs.set_config(lab, "topic", big, "follower.replication.throttled.replicas", "0:1004")
+        runs.move_one(lab, big, 0, [1001, 1002, 1004])
         waits(run, "being reassigned")
+        runs.set_config(lab, "broker", "1004", "follower.replication.throttled.rate", "")
+        eventually("the other tool's reassignment", 120, lambda: not runs.moving(lab))
+        holds(runs.outcome(run, seconds=600))
     finally:
         runs.set_config(lab, "broker", "1004", "follower.replication.throttled.rate", "")
-        runs.set_config(lab, "topic", topic, "follower.replication.throttled.replicas", "")
-    eventually("the other tool's reassignment", 120, lambda: not runs.moving(lab))
-    holds(runs.outcome(run, seconds=600))
+        runs.delete_topics(lab, big)
 
 
 @pytest.mark.soak
