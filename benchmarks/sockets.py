@@ -94,6 +94,10 @@ class Layout:
                     yield topic, number
 
 
+SASL_HANDSHAKE, ILLEGAL_SASL_STATE = 17, 34
+"""How a listener without SASL answers a client that asks whether it has it."""
+
+
 class Cluster:
     """The answers of every broker."""
 
@@ -121,6 +125,9 @@ class Cluster:
                 (size,) = struct.unpack(">i", await reader.readexactly(4))
                 data = await reader.readexactly(size)
                 key, version, correlation = struct.unpack_from(">hhi", data)
+                if key == SASL_HANDSHAKE:
+                    writer.write(struct.pack(">iihi", 10, correlation, ILLEGAL_SASL_STATE, 0))
+                    continue
                 (length,) = struct.unpack_from(">h", data, 8)
                 at, kind = 10 + max(0, length), kinds[key]
                 unknown = kind is ApiVersionsRequest and version > HIGHEST[kind]
