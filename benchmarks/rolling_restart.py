@@ -5,7 +5,7 @@
 It brings the lab up if it isn't, and takes about ten minutes. Printed are:
 
 - `makespan_ratio`: the runbook's time, from its first deletion to its last broker's being in sync and leading again, over the sum
-  of the brokers' own restart times divided by how many safety lets go together;
+  of the brokers' own restart times (one alone, under the same traffic) divided by how many safety lets go together;
 - `serial_ratio`: the same time over that of one by one with 30 s between;
 - `below_min_isr_samples`: how often any partition had fewer in-sync replicas than its minimum while the runbook ran;
 - `p99_ratio`: the producers' 99th percentile while the runbook ran, over that of the idle cluster.
@@ -58,7 +58,8 @@ def measure(lab: Lab) -> dict[str, Any]:
     try:
         with runs.checked_traffic(lab, f"{topic}.traffic") as idle:
             time.sleep(IDLE_SECONDS)
-        own = {broker_id: restart(lab, broker_id) for broker_id in BROKERS}
+        with runs.checked_traffic(lab, f"{topic}.traffic"), runs.watched(lab):
+            own = {broker_id: restart(lab, broker_id) for broker_id in BROKERS}
         with runs.checked_traffic(lab, f"{topic}.traffic") as rolling, runs.watched(lab) as seen:
             run = runs.fresh()
             asked = runs.ask(reason="benchmark", node_ids=list(BROKERS))
@@ -80,6 +81,9 @@ def measure(lab: Lab) -> dict[str, Any]:
         "p99_ratio": round(rolling["p99_ms"] / idle["p99_ms"], 1),
         "idle_p99_ms": round(idle["p99_ms"], 1),
         "lost_records": rolling["lost"],
+        "steps_seconds": {
+            name: round(sum(step["seconds"] for step in result["steps"] if step["step"] == name), 1) for name in ROUND_STEPS
+        },
         "own_restart_seconds": {str(broker_id): round(seconds, 1) for broker_id, seconds in own.items()},
     }
 
