@@ -47,6 +47,7 @@ class RollingRestart(RestartRunbook):
         return await self.finish(token, plan, what, copied_bytes=0, as_planned=as_planned)
 
     async def take_steps(self, request: StepRequest) -> None:
-        with self.timed(StepName.APPLY_CONFIGS):
-            await calls.act(RestartActivities.apply_configs, request, "set what brokers take without a restart")
+        if self._plan is not None and StepName.APPLY_CONFIGS in self._plan.steps:
+            with self.timed(StepName.APPLY_CONFIGS):
+                await calls.act(RestartActivities.apply_configs, request, "set what brokers take without a restart")
         await self.roll(request)

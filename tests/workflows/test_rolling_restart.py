@@ -168,7 +168,7 @@ async def test_a_broker_that_dies_meanwhile_holds_the_next_round_up_until_it_is_
     is_done(await asyncio.wait_for(handle.result(), 60))
 
 
-async def test_a_reassignment_of_somebody_else_is_waited_for(runbooks: Bench) -> None:
+async def test_a_reassignment_of_somebody_else_is_a_reason_not_to_start(runbooks: Bench) -> None:
     world = runbooks.world
     name = TopicPartition("events.a", 0)
     world.partitions[name].adding, world.frozen = [1004], {1004}
