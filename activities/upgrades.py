@@ -89,7 +89,7 @@ class UpgradeActivities(Steps):
         """What all brokers support, isn't finalised yet, and Kafka would finalise. Waits for live brokers that don't answer.
 
         Raises:
-            FeaturesRefused: Kafka wouldn't, so nobody need be asked whether it should.
+            FeaturesRefused: Kafka wouldn't, or a template was changed, so nobody need be asked.
         """
         clients = self._open(request.token.cluster)
 
@@ -98,6 +98,8 @@ class UpgradeActivities(Steps):
             if found is None:
                 return None
             kinds, changes = releases(found), to_finalise(found)
+            if changes:
+                _raise_if_outdated(clients)
             _raise_for(clients.kafka.update_features({one.name: one.after for one in changes}, validate_only=True))
             note = "; ".join(f"{name}: brokers {listed(list(brokers))}" for name, brokers in kinds.items())
             return FeaturesFound(changes=changes, note=f"several releases run: {note}" if len(kinds) > 1 else "")
@@ -109,10 +111,9 @@ class UpgradeActivities(Steps):
         """Finalise the approved levels, and read them back from every broker.
 
         Raises:
-            FeaturesRefused: the template was changed, as for a rollback, or Kafka refuses.
+            FeaturesRefused: a template was changed, as for a rollback, or Kafka refuses.
         """
         clients, fence = self._open(request.step.token.cluster), Fence(self._link, request.step.token)
-        plan = plan_store.load_as(clients.kubernetes, request.step.plan, UpgradePlan)
 
         def look() -> bool | None:
             found = _features(clients)
@@ -122,8 +123,7 @@ class UpgradeActivities(Steps):
             left = {name: level for name, level in request.levels.items() if now.get(name, 0) < level}
             if not left:
                 return True
-            if (changed := Nodes(clients).changed_template(plan)) is not None:
-                raise FeaturesRefused(f"the pod template of {changed} has changed since: features are left as they are")
+            _raise_if_outdated(clients)
             fence.check()
             _raise_for(clients.kafka.update_features(left))
             waiting = Reporter.current().waiting("features were accepted", "every broker reports them")
@@ -131,6 +131,15 @@ class UpgradeActivities(Steps):
             return None
 
         wait(look)
+
+
+def _raise_if_outdated(clients: ClusterClients) -> None:
+    """With another template a pod may restart onto a release that lacks what would be finalised, and never come up again."""
+    nodes = Nodes(clients)
+    outdated = sorted(pod.name for pod in nodes.pods.values() if nodes.is_outdated(pod))
+    if outdated:
+        shown = ", ".join(outdated[:5]) + (", …" if len(outdated) > 5 else "")
+        raise FeaturesRefused(f"the template of {shown} has changed since: features are left as they are; start Upgrade again")
 
 
 def _raise_for(refused: Mapping[str, str]) -> None:

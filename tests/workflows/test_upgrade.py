@@ -288,9 +288,13 @@ async def test_while_a_map_is_of_the_former_release_nothing_is_finalised(runbook
     assert "several releases run: metadata.version up to 27: brokers 1001, 1002, 1003" in result.summary
 
 
-async def test_a_template_that_changes_before_finalisation_stops_it(runbooks: Bench) -> None:
+@pytest.mark.parametrize("of_the_plan", [True, False])
+async def test_a_template_that_changes_before_finalisation_stops_it(runbooks: Bench, of_the_plan: bool) -> None:
+    """Pods of the former release could not start any more, whoever restarts them."""
     world = runbooks.world
     former = release(world)
+    if not of_the_plan:
+        is_done(await (await upgrade(runbooks, finalise_features=False, canary_soak_seconds=0)).result())
     handle = await upgrade(runbooks, wait_for_approval=True, canary_soak_seconds=0)
     await question(handle, "the plan waits")
     await handle.execute_update(Upgrade.approve, YES)
