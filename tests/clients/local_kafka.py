@@ -128,6 +128,19 @@ class LocalKafka:
             time.sleep(0.3)
         raise TimeoutError(f"{count} brokers not up after {timeout_s} s, see {self.folder}/*.log")
 
+    def wait_for_topics(self, *names: str, timeout_s: float = 30) -> None:
+        """Return when every broker knows these topics: it hears of them a moment after the controller has made them."""
+        deadline = time.monotonic() + timeout_s
+        for broker_id in self.racks:
+            # A client that has just been made knows no other broker than this one.
+            while not set(names) <= AdminClient(self._only(broker_id)).list_topics(timeout=10).topics.keys():
+                if time.monotonic() > deadline:
+                    raise TimeoutError(f"broker {broker_id} doesn't know {names} after {timeout_s} s")
+                time.sleep(0.1)
+
+    def _only(self, broker_id: int) -> dict[str, str | int]:
+        return {"bootstrap.servers": f"127.0.0.1:{self.ports[broker_id]}", "log_level": 0}
+
     def kill(self, broker_id: int) -> None:
         process = self.processes.pop(broker_id)
         process.send_signal(signal.SIGKILL)

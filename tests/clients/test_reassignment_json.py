@@ -27,6 +27,7 @@ def topics(kafka: LocalKafka) -> Iterator[Places]:
     made = [NewTopic(name, len(replicas), replica_assignment=replicas) for name, replicas in LEFT_RIGHT.items()]
     for future in confluent.create_topics(made).values():
         future.result(30)
+    kafka.wait_for_topics(*LEFT_RIGHT)
     yield {(name, number): ids for name, replicas in LEFT_RIGHT.items() for number, ids in enumerate(replicas)}
     for future in confluent.delete_topics(list(LEFT_RIGHT)).values():
         future.result(30)

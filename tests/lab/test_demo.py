@@ -60,6 +60,8 @@ def test_well_is_only_what_was_checked() -> None:
 
 
 @pytest.mark.timeout(480)
+# test_replace_broker.py: test_a_lost_node_s_broker_comes_back_and_no_record_is_lost
+@pytest.mark.soak
 def test_the_demo(lab: Lab) -> None:
     lab.wait_ready()
     argv = [sys.executable, "-m", "kafka_runbooks_lab.demo", "--size-bytes", "30000000"]

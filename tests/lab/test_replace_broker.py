@@ -30,6 +30,10 @@ SLOW = {"mode": "fixed", "rate_bytes_per_s": 200_000}
 """20 MB take most of a minute: time enough for what happens meanwhile."""
 
 
+PAST_THE_BUDGET = ("--ignore-daemonsets", "--delete-emptydir-data", "--disable-eviction", "--timeout=60s")
+"""Pods are deleted, not evicted: an eviction is refused."""
+
+
 @pytest.fixture
 def topic(lab: Lab) -> Iterator[str]:
     """Two topics on the events map: one with data, and one for traffic (its name and `.traffic`)."""
@@ -75,7 +79,7 @@ def test_a_drained_node_s_broker_is_waited_for_with_its_disk(lab: Lab, topic: st
     claim = lab.kubectl("-n", "kafka", "get", "pvc", f"data-{pod}", "-o", "jsonpath={.metadata.uid}")
     run = fresh()
     with checked_traffic(lab, f"{topic}.traffic") as traffic:
-        lab.kubectl("drain", node, "--ignore-daemonsets", "--delete-emptydir-data", "--timeout=60s")
+        lab.kubectl("drain", node, *PAST_THE_BUDGET)
         runs.start(run, ask(broker_id=1003, node_state="returns"))
         status = runs.until_status(run, lambda status: status["step"] == "wait for the pod" and status["waiting"] is not None)
         assert pod in status["waiting"]["reason"]
@@ -89,6 +93,8 @@ def test_a_drained_node_s_broker_is_waited_for_with_its_disk(lab: Lab, topic: st
     assert leftovers(lab) == {}
 
 
+# test_moves.py: test_an_uneven_map_is_levelled_though_the_worker_is_killed; test_kills.py
+@pytest.mark.soak
 def test_temporal_is_restarted_in_the_middle_and_the_worker_killed(lab: Lab, topic: str, lost: str) -> None:
     """One of each; the worker at every step: test_kills.py."""
     with checked_traffic(lab, f"{topic}.traffic") as traffic:
@@ -133,7 +139,7 @@ def test_cancel_in_the_catch_up_leaves_no_throttle(lab: Lab, lost: str) -> None:
 def test_terminate_leaves_what_clear_leftovers_takes(lab: Lab, topic: str) -> None:
     _, node, _ = place_of(lab, 1003)
     run = fresh()
-    lab.kubectl("drain", node, "--ignore-daemonsets", "--delete-emptydir-data", "--timeout=60s")
+    lab.kubectl("drain", node, *PAST_THE_BUDGET)
     try:
         runs.start(run, ask(broker_id=1003, node_state="returns"))
         runs.until_status(run, lambda status: status["step"] == "wait for the pod" and status["owned_throttles"])
