@@ -144,16 +144,16 @@ def test_a_broker_that_hangs_is_named_in_time_and_others_go_on(admin: KafkaAdmin
         started = time.monotonic()
         admin.snapshot()
         admin.reassignments()
-        assert time.monotonic() - started < 15, "one look"
+        assert time.monotonic() - started < 8, "one look"
         started = time.monotonic()
         found = []
         asking = threading.Thread(target=lambda: found.append(admin.replica_sizes([1001, 1002, 1003])))
         asking.start()
         admin.throttle_rates([1001])
-        assert time.monotonic() - started < 12
+        assert time.monotonic() - started < 5
         asking.join()
         assert found[0].unanswered_broker_ids == (1003,)
-        assert time.monotonic() - started < 12
+        assert time.monotonic() - started < 6
         with pytest.raises(Unreachable):
             admin.throttle_rates([1003])
         hung_first = KafkaAdmin(",".join(f"127.0.0.1:{kafka.ports[broker]}" for broker in (1003, 1002)))

@@ -93,8 +93,6 @@ def test_a_drained_node_s_broker_is_waited_for_with_its_disk(lab: Lab, topic: st
     assert leftovers(lab) == {}
 
 
-# test_moves.py: test_an_uneven_map_is_levelled_though_the_worker_is_killed; test_kills.py
-@pytest.mark.soak
 def test_temporal_is_restarted_in_the_middle_and_the_worker_killed(lab: Lab, topic: str, lost: str) -> None:
     """One of each; the worker at every step: test_kills.py."""
     with checked_traffic(lab, f"{topic}.traffic") as traffic:
