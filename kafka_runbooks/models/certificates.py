@@ -1,0 +1,54 @@
+"""Certificates as runbooks speak of them: what is public of one, and what a listener was seen to present and to trust.
+
+A certificate authority is named by the SHA-256 of its certificate, for two can have the same subject. Whether a listener trusts
+one is known only by asking: a client with a certificate of that authority connects, and reads, for with TLS 1.3 a server refuses
+a client only after the handshake.
+"""
+
+from datetime import datetime
+
+from pydantic import Field
+
+from kafka_runbooks.models.base import Line, Model
+
+
+class Certificate(Model):
+    """What is public of a certificate."""
+
+    subject: str
+    """The distinguished name, as RFC 4514 writes it; so is the issuer's."""
+    issuer: str
+    serial: str
+    """In hexadecimal, as openssl prints it."""
+    sha256: str
+    """Of the whole certificate, in hexadecimal."""
+    names: tuple[str, ...] = ()
+    """Subject alternative names: DNS names and IP addresses."""
+    not_before: datetime
+    not_after: datetime
+
+
+class Listener(Model):
+    """Where one node is connected to by TLS."""
+
+    node_id: int
+    name: str
+    """Kafka's name of the listener, in capital letters."""
+    host: str
+    port: int
+    is_controller: bool = False
+    """A controller's: its files are read at the start only."""
+
+
+class Seen(Model):
+    """What handshakes with one listener show."""
+
+    listener: Listener
+    chain: tuple[Certificate, ...] = ()
+    """The node's certificate and those above it that it sends along; empty if no handshake got that far."""
+    authority: str | None = None
+    """The authority, of those asked about, that has issued the certificate; None if none of them has."""
+    trusts: dict[str, bool] = Field(default_factory=dict)
+    """By authority: whether a client with a certificate of it is let in. One that there was no certificate of is left out."""
+    problem: Line | None = None
+    """Why nothing could be seen: it doesn't answer, or speaks no TLS."""
