@@ -52,3 +52,35 @@ class Seen(Model):
     """By authority: whether a client with a certificate of it is let in. One that there was no certificate of is left out."""
     problem: Line | None = None
     """Why nothing could be seen: it doesn't answer, or speaks no TLS."""
+
+
+class Stores(Model):
+    """A listener with TLS, and the files that its node reads its certificate, and the authorities that it trusts, from."""
+
+    listener: Listener
+    keystore: str
+    """A path in the node's file system, as Kafka's `ssl.keystore.location` has it."""
+    truststore: str | None = None
+    is_pem: bool = True
+    """Both files are PEM; other formats have a password, and are left alone."""
+
+
+class TlsFiles(Model):
+    """What a pod's agent has found in the TLS files of the Kafka process beside it."""
+
+    pod_uid: str
+    sha256: dict[str, str] = Field(default_factory=dict)
+    """Path -> the digest of the public certificates in it (`clients.certificates.pem.digest`)."""
+    stores: tuple[Stores, ...] = ()
+    """The listeners of the properties file: the only source for a controller's, and for a broker's that can't be asked."""
+
+
+class ClientSecret(Model):
+    """The Secret of one of our own clients' certificates, and its keys."""
+
+    name: str
+    """`worker`, `agent`."""
+    secret: str
+    certificate_key: str = "tls.crt"
+    key_key: str = "tls.key"
+    ca_key: str = "ca.crt"

@@ -37,6 +37,27 @@ class Machine(Model):
         return True if known and not is_reinstalled else None
 
 
+class SecretMount(Model):
+    """A Secret in the file system of Kafka's container."""
+
+    secret: str
+    path: str
+    """Where it is mounted: a directory, or with `subPath` a file."""
+    is_sub_path: bool = False
+    """Only one file of it, which never changes while the pod lives."""
+    files: dict[str, str] = Field(default_factory=dict)
+    """File -> key, where the volume names them (`items`); none: each file is called like its key."""
+
+    def key_of(self, file: str) -> str | None:
+        """The key of the Secret that a file has its content from; None: the file isn't of this Secret."""
+        if self.is_sub_path:
+            return file.rpartition("/")[2] if file == self.path else None
+        folder, _, name = file.rpartition("/")
+        if folder != self.path.rstrip("/"):
+            return None
+        return self.files.get(name) if self.files else name
+
+
 class KafkaPod(Model):
     """A pod in which Kafka runs. `node` is None until it is scheduled; it is a name, as the scheduler binds pods to names."""
 
@@ -61,6 +82,8 @@ class KafkaPod(Model):
     """Why a container can't start or doesn't stay up, of the reasons that don't pass by themselves: `kafka: ErrImagePull: …`."""
     is_controller: bool = False
     """It is a KRaft controller, by its label; a combined node is a broker too."""
+    secrets: tuple[SecretMount, ...] = ()
+    """The Secrets that Kafka's container has in its file system."""
 
 
 class BrokerPod(KafkaPod):

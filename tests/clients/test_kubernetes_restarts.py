@@ -13,7 +13,7 @@ from kubernetes.client import ApiClient, Configuration
 
 from kafka_runbooks.clients.kubernetes import KubernetesApi, api
 from kafka_runbooks.models import labels
-from kafka_runbooks.models.kubernetes import BrokerPod, DisruptionBudget, FileChanges
+from kafka_runbooks.models.kubernetes import BrokerPod, DisruptionBudget, FileChanges, SecretMount
 
 STARTED = "2026-01-01T00:00:05Z"
 KINDS = {"pods": ("PodList", "v1"), "statefulsets": ("StatefulSetList", "apps/v1"), "nodes": ("NodeList", "v1")}
@@ -205,3 +205,29 @@ def test_budgets_taints_and_changes_of_files(lists: Lists, kubernetes: Kubernete
     lists.items["nodes"] = [{"metadata": {"name": "a", "uid": "a"}, "spec": {"taints": taints}, "status": {}}]
     assert kubernetes.nodes()[0].taints == ("ToBeDeletedByClusterAutoscaler",)
     assert kubernetes.file_changes()["kafka-events-0"].changed == {}
+
+
+def test_the_secrets_in_the_file_system_of_kafkas_container(lists: Lists, kubernetes: KubernetesApi) -> None:
+    """Whole ones, one with a chosen name for its file, and a single file that never changes; not those of other containers."""
+    lists.pod("events-0", {labels.MAP: "events"}, {labels.KAFKA_CONTAINER: RUNNING, "agent": RUNNING})
+    spec = lists.items["pods"][-1]["spec"]
+    spec["volumes"] = [
+        {"name": "whole", "secret": {"secretName": "kafka-events-tls"}},
+        {"name": "named", "secret": {"secretName": "trust", "items": [{"key": "ca.crt", "path": "trusted.pem"}]}},
+        {"name": "single", "secret": {"secretName": "old"}},
+        {"name": "agents", "secret": {"secretName": "agent"}},
+        {"name": "data", "emptyDir": {}},
+    ]
+    spec["containers"][0]["volumeMounts"] = [
+        {"name": "whole", "mountPath": "/etc/kafka-tls"},
+        {"name": "named", "mountPath": "/etc/trust/"},
+        {"name": "single", "mountPath": "/etc/key.pem", "subPath": "key.pem"},
+        {"name": "data", "mountPath": "/data"},
+    ]
+    spec["containers"][1]["volumeMounts"] = [{"name": "agents", "mountPath": "/etc/agent"}]
+    (pod,) = kubernetes.broker_pods()
+    whole, named, single = pod.secrets
+    assert whole == SecretMount(secret="kafka-events-tls", path="/etc/kafka-tls")
+    assert whole.key_of("/etc/kafka-tls/events-0.pem") == "events-0.pem" and whole.key_of("/etc/other/events-0.pem") is None
+    assert named.key_of("/etc/trust/trusted.pem") == "ca.crt" and named.key_of("/etc/trust/ca.crt") is None
+    assert single.is_sub_path and single.key_of("/etc/key.pem") == "key.pem" and single.key_of("/etc/other.pem") is None

@@ -9,7 +9,16 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from kafka_runbooks.models import labels
-from kafka_runbooks.models.kubernetes import BrokerPod, Claim, ControllerPod, DisruptionBudget, Machine, Node, StatefulSet
+from kafka_runbooks.models.kubernetes import (
+    BrokerPod,
+    Claim,
+    ControllerPod,
+    DisruptionBudget,
+    Machine,
+    Node,
+    SecretMount,
+    StatefulSet,
+)
 
 log = logging.getLogger(__name__)
 
@@ -86,8 +95,25 @@ def _kafka_pod(pod: Any) -> dict[str, Any]:
         "started_at": running.started_at if running is not None else None,
         "restarts": kafka.restart_count if kafka is not None else 0,
         "stuck": _why_stuck(status),
+        "secrets": _secrets(spec),
         "is_controller": (meta.labels or {}).get(labels.ROLES) in (labels.CONTROLLER, labels.BROKER_AND_CONTROLLER),
     }
+
+
+def _secrets(spec: Any) -> tuple[SecretMount, ...]:
+    """The Secrets in the file system of Kafka's container."""
+    sources = {volume.name: volume.secret for volume in spec.volumes or [] if volume.secret is not None}
+    kafka = next((one for one in spec.containers if one.name == labels.KAFKA_CONTAINER), None)
+    return tuple(
+        SecretMount(
+            secret=sources[mount.name].secret_name,
+            path=mount.mount_path,
+            is_sub_path=bool(mount.sub_path or mount.sub_path_expr),
+            files={item.path: item.key for item in sources[mount.name].items or []},
+        )
+        for mount in (kafka.volume_mounts or [] if kafka is not None else [])
+        if mount.name in sources
+    )
 
 
 def node(found: Any) -> Node:

@@ -1,0 +1,35 @@
+"""What must hold at every moment of a rotation, said without the rules that keep it: any two may connect, whoever restarts.
+
+A restart brings into force what is in the files, and a new pod what is in the Secret. So of any two parties each certificate
+that one may present has to be of an authority that the other trusts at each of its places.
+"""
+
+from collections.abc import Sequence
+
+from kafka_runbooks.models.rotations import Party
+
+
+def broken(parties: Sequence[Party]) -> list[str]:
+    """Every pair that couldn't connect, or couldn't after a restart; empty: nothing is wrong."""
+    wrong = []
+    for presenting in parties:
+        for trusting in parties:
+            if presenting.is_client and trusting.is_client:
+                continue
+            for presented in presenting.certificate.known():
+                for trusted in trusting.trust.known():
+                    if presented.authority is None or presented.authority not in trusted:
+                        wrong.append(f"{trusting.name} refuses the certificate {presented.sha256[:8]} of {presenting.name}")
+    return list(dict.fromkeys(wrong))
+
+
+def changed(before: Sequence[Party], after: Sequence[Party]) -> dict[str, int]:
+    """Party -> how many of its two things, certificate and trust, have another value in its Secret than before."""
+    was = {party.name: party for party in before}
+    counts = {
+        party.name: (party.certificate.secret != was[party.name].certificate.secret)
+        + (party.trust.secret != was[party.name].trust.secret)
+        for party in after
+        if party.name in was
+    }
+    return {name: count for name, count in counts.items() if count}

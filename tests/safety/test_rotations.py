@@ -1,0 +1,178 @@
+"""The order of a rotation: whatever falls, is late or restarts in between, any two can connect, and it ends."""
+
+from itertools import count
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from kafka_runbooks.models.rotations import Mode, Phase, Places, Stage
+from kafka_runbooks.safety.rotation_checker import broken, changed
+from kafka_runbooks.safety.rotations import next_change, phase_now, stage
+from tests.safety.rotation_world import AFTER, BEFORE, NEW, OLD, Parties, goal, party
+
+MODES: tuple[Mode, ...] = ("renew", "change-authority", "change-names")
+
+
+def parties(mode: Mode = "change-authority", brokers: int = 4, controllers: int = 2, **fields: object) -> Parties:
+    return Parties.of(
+        goal(mode, **fields),
+        [
+            party("worker", is_client=True),
+            *(party(f"broker {number}") for number in range(1, brokers + 1)),
+            *(party(f"controller {number}", reloads=False, goes_last=number == 1) for number in range(1, controllers + 1)),
+        ],
+    )
+
+
+def course(world: Parties) -> list[tuple[Phase, tuple[str, ...]]]:
+    """Every change up to the end, each carried out as it is told."""
+    seen = []
+    while (change := next_change(world.seen, world.goal)) is not None:
+        assert change.names, change
+        before = world.seen
+        world.carry_out(change)
+        assert broken(world.seen) == []
+        assert all(number == 1 for number in changed(before, world.seen).values()), "one thing of each at a time"
+        seen.append((change.phase, change.names))
+        assert len(seen) < 100
+    return seen
+
+
+def test_a_change_of_authority_is_trust_then_certificates_then_drop_each_canary_first() -> None:
+    nodes = [("broker 1",), ("broker 2", "broker 3", "broker 4"), ("controller 2",), ("controller 1",)]
+    worker = [("worker",)]
+    assert course(parties()) == [
+        *((Phase.TRUST, names) for names in [*worker, *nodes]),
+        *((Phase.CERTIFICATES, names) for names in [*worker, *nodes]),
+        *((Phase.DROP, names) for names in [*nodes, *worker]),
+    ]
+
+
+@pytest.mark.parametrize("mode", ["renew", "change-names"])
+def test_other_modes_only_bring_new_certificates(mode: Mode) -> None:
+    assert {phase for phase, _ in course(parties(mode))} == {Phase.CERTIFICATES}
+
+
+def test_so_many_at_once() -> None:
+    changes = course(parties("renew", brokers=8, controllers=0, at_once=3))
+    assert [len(names) for _, names in changes] == [1, 1, 3, 3, 1], "our own, the canary, and the others"
+
+
+def test_a_broker_that_is_down_is_waited_for_when_the_others_are_done_and_no_later_phase_begins() -> None:
+    world = parties()
+    world.fall("broker 3")
+    done: list[str] = []
+    while (change := next_change(world.seen, world.goal)) is not None and change.names:
+        world.carry_out(change)
+        done += change.names
+    assert change is not None and change.until == "broker 3 answers again" and change.phase is Phase.TRUST
+    assert set(done) == {*world.all} - {"broker 3"}
+    world.rise("broker 3")
+    assert course(world)[-1] == (Phase.DROP, ("worker",))
+
+
+def test_what_has_begun_is_ended_while_another_broker_is_down() -> None:
+    world = parties()
+    while phase_now(world.seen, world.goal) is Phase.TRUST:
+        world.carry_out(next_change(world.seen, world.goal))  # type: ignore[arg-type]
+    world.write("broker 1", Phase.CERTIFICATES)
+    world.fall("broker 4")
+    change = next_change(world.seen, world.goal)
+    assert change is not None and change.names == ("broker 1",) and change.phase is Phase.CERTIFICATES
+    world.carry_out(change)
+    assert stage(world.all["broker 1"], Phase.CERTIFICATES, world.goal) is Stage.DONE
+    waits = next_change(world.seen, world.goal)
+    assert waits is not None and not waits.names and waits.until == "broker 4 answers again"
+
+
+@pytest.mark.parametrize("phase", [Phase.CERTIFICATES, Phase.DROP])
+def test_a_phase_that_comes_too_early_is_broken_by_the_checker(phase: Phase) -> None:
+    world = parties()
+    if phase is Phase.DROP:
+        world.write("broker 2", Phase.TRUST)
+    world.write("broker 2", phase)
+    assert any("broker 2" in line for line in broken(world.seen)), "it will be so after a restart"
+
+
+def test_the_checker_looks_at_each_place() -> None:
+    new, old = frozenset({NEW}), frozenset({OLD})
+    for at in ("secret", "file", "served"):
+        world = parties(controllers=0)
+        places = {"secret": old, "file": old, "served": old, at: new}
+        world.all["broker 2"] = party("broker 2")
+        object.__setattr__(world.all["broker 2"], "trust", Places(**places))
+        assert broken(world.seen), at
+    world = parties(controllers=0)
+    for at in ("secret", "file", "served"):
+        presented = {"secret": BEFORE, "file": BEFORE, "served": BEFORE, at: AFTER}
+        object.__setattr__(world.all["broker 2"], "certificate", Places(**presented))
+        assert broken(world.seen), at
+
+
+def test_two_clients_never_meet() -> None:
+    world = Parties.of(goal(), [party("worker", is_client=True), party("agent", is_client=True)])
+    world.write("worker", Phase.CERTIFICATES)
+    assert broken(world.seen) == []
+
+
+EVENTS = ("next", "next", "write", "arrive", "load", "restart", "anew", "fall", "rise")
+HAPPENS = st.lists(st.tuples(st.sampled_from(EVENTS), st.integers(0, 11)), max_size=50)
+
+
+@settings(max_examples=100, deadline=None)
+@given(HAPPENS, st.sampled_from(MODES))
+def test_any_two_can_connect_whatever_happens_in_between(happens: list[tuple[str, int]], mode: Mode) -> None:
+    """Each change is cut off anywhere; files are late; processes restart in their pods or in new ones; brokers fall and rise."""
+    world = parties(mode, brokers=3, controllers=1, at_once=2)
+    names = sorted(world.all)
+    nodes = [name for name in names if name != "worker"]
+    for event, number in happens:
+        node, change = nodes[number % len(nodes)], next_change(world.seen, world.goal)
+        match event:
+            case "next" if change is not None:
+                world.carry_out(change)
+            case "write" if change is not None and change.names:
+                world.write(change.names[number % len(change.names)], change.phase)
+            case "arrive":
+                world.arrive(names[number % len(names)])
+            case "load":
+                world.load(node)
+            case "restart" | "anew":
+                world.restart(node, anew=event == "anew")
+            case "fall":
+                world.fall(node)
+            case "rise":
+                world.rise(node)
+        assert broken(world.seen) == []
+    for name in nodes:
+        world.rise(name)
+    for number in count():
+        if (change := next_change(world.seen, world.goal)) is None:
+            break
+        assert number < 50 and change.names
+        world.carry_out(change)
+        assert broken(world.seen) == []
+    assert all(one.certificate.served is None or one.certificate.served.is_wanted for one in world.seen)
+    assert all(not trusted & world.goal.old for one in world.seen for trusted in one.trust.known())
+
+
+def test_from_every_point_of_the_whole_course_a_new_run_goes_on() -> None:
+    """Nothing is remembered: the state of the world after any number of acts, and any broker down at that moment, is enough."""
+    acts = ("write", "arrive", "load")
+    for cut in range(200):
+        for down in (None, "broker 1", "broker 2", "controller 1"):
+            world, done = parties(brokers=2, controllers=1), count()
+            while (change := next_change(world.seen, world.goal)) is not None and next(done) < cut // 3:
+                world.carry_out(change)
+            if change is None:
+                return
+            for act in acts[: cut % 3]:
+                for name in change.names:
+                    world.write(name, change.phase) if act == "write" else getattr(world, act)(name)
+                    assert broken(world.seen) == []
+            if down is not None:
+                world.fall(down)
+                assert broken(world.seen) == []
+                world.rise(down)
+            course(world)
