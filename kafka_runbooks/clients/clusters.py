@@ -7,11 +7,13 @@ import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from kafka_runbooks.clients.certificates.protocols import Issuer, Secrets
+from kafka_runbooks.clients.certificates.settings import CertificatesSettings, IssuerSettings
 from kafka_runbooks.clients.errors import Refused, UnknownCluster
 from kafka_runbooks.clients.metrics.settings import (
     DatadogSource,
@@ -24,6 +26,9 @@ from kafka_runbooks.clients.metrics.settings import (
 from kafka_runbooks.clients.protocols import BrokerMetrics, Kafka, Kubernetes
 from kafka_runbooks.clients.security.settings import Security, read_yaml
 from kafka_runbooks.clients.snapshots import Snapshots
+
+if TYPE_CHECKING:
+    from kafka_runbooks.clients.kubernetes.connection import Connection
 
 
 class ClusterSettings(BaseModel):
@@ -43,6 +48,8 @@ class ClusterSettings(BaseModel):
     """A plan needs the approval of somebody else than the requester; a run that wouldn't wait for one is refused."""
     metrics: MetricsSource = Field(default_factory=ExporterSource)
     """The metrics backend."""
+    certificates: CertificatesSettings | None = None
+    """Who issues the certificates of its nodes; None where no runbook may."""
 
 
 class ClustersFile(BaseModel):
@@ -62,6 +69,16 @@ class ClustersFileSetting(BaseSettings):
 
 
 @dataclass(frozen=True)
+class CertificateClients:
+    """The issuers of a cluster's certificates by name, and the Secrets that these live in."""
+
+    secrets: Secrets
+    issuers: Mapping[str, Issuer]
+    issuer: str
+    """The one that is asked unless a runbook is told another."""
+
+
+@dataclass(frozen=True)
 class ClusterClients:
     """The clients and settings of one cluster."""
 
@@ -69,6 +86,8 @@ class ClusterClients:
     kubernetes: Kubernetes
     metrics: BrokerMetrics
     settings: ClusterSettings
+    certificates: CertificateClients | None = None
+    """None where the cluster's entry has none."""
     snapshots: Snapshots = field(init=False)
     """What is known of the cluster, for all its runs."""
 
@@ -130,13 +149,34 @@ def open_clients(name: str, settings: ClusterSettings) -> ClusterClients:
     """Make one cluster's clients; nothing connects yet."""
     from kafka_runbooks.clients.kafka import KafkaAdmin
     from kafka_runbooks.clients.kubernetes import KubernetesApi
+    from kafka_runbooks.clients.kubernetes.connection import Connection
 
+    connection = Connection()
     return ClusterClients(
         kafka=KafkaAdmin(settings.bootstrap_servers, settings.security),
-        kubernetes=KubernetesApi(name, settings.namespace),
+        kubernetes=KubernetesApi(name, settings.namespace, connection),
         metrics=open_metrics(settings),
         settings=settings,
+        certificates=open_certificates(settings, connection),
     )
+
+
+def open_certificates(settings: ClusterSettings, connection: "Connection") -> CertificateClients | None:
+    """Make the clients of what the cluster's entry says about certificates."""
+    from kafka_runbooks.clients.kubernetes.secrets import KubernetesSecrets
+
+    if settings.certificates is None:
+        return None
+    secrets = KubernetesSecrets(settings.namespace, connection)
+    issuers = {name: open_issuer(one, secrets) for name, one in settings.certificates.issuers.items()}
+    return CertificateClients(secrets, issuers, settings.certificates.issuer)
+
+
+def open_issuer(settings: IssuerSettings, secrets: Secrets) -> Issuer:
+    """Make the client of one issuer. Its library is imported here, only where it is used."""
+    from kafka_runbooks.clients.certificates.private import PrivateIssuer
+
+    return PrivateIssuer(secrets, settings)
 
 
 def open_metrics(settings: ClusterSettings) -> BrokerMetrics:

@@ -4,8 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from kafka_runbooks.clients.clusters import ClustersFile, ConfiguredClusters, open_metrics
+from kafka_runbooks.clients.certificates.private import PrivateIssuer
+from kafka_runbooks.clients.clusters import ClustersFile, ConfiguredClusters, open_certificates, open_metrics
 from kafka_runbooks.clients.errors import Refused, UnknownCluster
+from kafka_runbooks.clients.kubernetes.connection import Connection
 from kafka_runbooks.clients.metrics.datadog import DatadogMetrics
 from kafka_runbooks.clients.metrics.exporter import ExporterMetrics
 from kafka_runbooks.clients.metrics.file import FileMetrics
@@ -26,6 +28,10 @@ def written(folder: Path, text: str) -> Path:
 
 def with_metrics(metrics: str) -> str:
     return f"{CLUSTER}    metrics: {metrics}\n"
+
+
+def with_certificates(certificates: str) -> str:
+    return f"{CLUSTER}    certificates: {certificates}\n"
 
 
 @pytest.mark.parametrize(
@@ -79,6 +85,16 @@ def test_a_cluster_is_opened_once_and_an_unknown_one_names_those_that_are(tmp_pa
         ),
         (with_metrics("{source: zookeeper, hosts: ''}"), "metrics.zookeeper.hosts: String should have at least 1"),
         (with_metrics("{source: file, path: a, max_age_seconds: 0}"), "metrics.file.max_age_seconds: Input should be greater"),
+        (with_certificates("{issuers: {}}"), "certificates.issuer: Field required"),
+        (with_certificates("{issuer: a, issuers: {}}"), "certificates.issuers: Dictionary should have at least 1 item"),
+        (
+            with_certificates("{issuer: c, issuers: {a: {kind: private, secret: s}, b: {kind: private, secret: s}}}"),
+            "certificates: Value error, issuer: name one of issuers: a, b",
+        ),
+        (with_certificates("{issuer: a, issuers: {a: {kind: own}}}"), "certificates.issuers.a"),
+        (with_certificates("{issuer: a, issuers: {a: {kind: private}}}"), "secret: Field required"),
+        (with_certificates("{issuer: a, issuers: {a: {kind: private, secret: K_a}}}"), "secret: String should match pattern"),
+        (with_certificates("{issuer: a, issuers: {a: {kind: private, secret: a, lifetime_days: 0}}}"), "lifetime_days: Input"),
         ("clusters: {main\n  x: 1", "isn't YAML: "),
         ("clusters: \x00", "isn't YAML: "),
     ],
@@ -94,6 +110,7 @@ def test_a_key_in_the_wrong_place_stays_out_of_the_message(tmp_path: Path) -> No
     for text in (
         with_metrics("{source: datadog, api_key: SECRET, scope: [SECRET]}"),
         "clusters:\n  main: {api_key: SECRET\n  - SECRET: [",
+        with_certificates("{issuer: a, issuers: {a: {kind: private, secret: '-----BEGIN SECRET', key: SECRET}}}"),
     ):
         with pytest.raises(Refused) as refused:
             ConfiguredClusters.from_file(written(tmp_path, text))
@@ -110,6 +127,14 @@ def test_no_file_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
     written(tmp_path, CLUSTER)
     monkeypatch.setenv("KAFKA_RUNBOOKS_CLUSTERS_FILE", str(tmp_path / "clusters.yaml"))
     assert ConfiguredClusters.from_file().names() == ("main",)
+
+
+def test_a_cluster_s_issuers_are_opened_by_name(tmp_path: Path) -> None:
+    issuers = "{old: {kind: private, secret: kafka-ca}, new: {kind: private, secret: kafka-ca-2}}"
+    clusters = ConfiguredClusters.from_file(written(tmp_path, with_certificates(f"{{issuer: new, issuers: {issuers}}}")))
+    opened = open_certificates(clusters._settings["main"], Connection())
+    assert opened is not None and opened.issuer == "new" and list(opened.issuers) == ["old", "new"]
+    assert all(isinstance(one, PrivateIssuer) for one in opened.issuers.values())
 
 
 def test_the_deployed_clusters_file_is_right() -> None:

@@ -23,7 +23,7 @@ from kubernetes.client import (
 )
 
 from kafka_runbooks.clients.errors import Conflict, Refused, Unreachable
-from kafka_runbooks.clients.kubernetes import KubernetesApi, api, objects, register
+from kafka_runbooks.clients.kubernetes import KubernetesApi, connection, objects, register
 from kafka_runbooks.models import labels
 from kafka_runbooks.models.kubernetes import StatefulSet
 
@@ -138,7 +138,7 @@ def kubernetes(server: Server, monkeypatch: pytest.MonkeyPatch) -> Iterator[Kube
     configuration = Configuration(host=f"http://127.0.0.1:{server.http.server_port}")
     configuration.retries = False
     with ApiClient(configuration) as client:
-        monkeypatch.setattr(api, "connect", lambda: client)
+        monkeypatch.setattr(connection, "connect", lambda: client)
         yield KubernetesApi("main", "kafka")
 
 

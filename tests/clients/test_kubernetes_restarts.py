@@ -11,7 +11,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 from kubernetes.client import ApiClient, Configuration
 
-from kafka_runbooks.clients.kubernetes import KubernetesApi, api
+from kafka_runbooks.clients.kubernetes import KubernetesApi, connection
 from kafka_runbooks.models import labels
 from kafka_runbooks.models.kubernetes import BrokerPod, DisruptionBudget, FileChanges, SecretMount
 
@@ -108,7 +108,7 @@ def kubernetes(lists: Lists, monkeypatch: pytest.MonkeyPatch) -> Iterator[Kubern
     configuration = Configuration(host=f"http://127.0.0.1:{lists.http.server_port}")
     configuration.retries = False
     with ApiClient(configuration) as client:
-        monkeypatch.setattr(api, "connect", lambda: client)
+        monkeypatch.setattr(connection, "connect", lambda: client)
         yield KubernetesApi("main", "kafka")
 
 

@@ -13,7 +13,7 @@ import pytest
 import yaml
 from kubernetes.client import AppsV1Api, CoreV1Api, PolicyV1Api
 
-from kafka_runbooks.clients.kubernetes import agent, api
+from kafka_runbooks.clients.kubernetes import agent, api, secrets
 
 MANIFESTS = Path(__file__).parents[2] / "deploy" / "kubernetes"
 VERBS = {"read": "get", "list": "list", "create": "create", "replace": "update", "patch": "patch", "delete": "delete"}
@@ -40,8 +40,8 @@ def right(call: str) -> Right:
     return "Role" if namespaced else "ClusterRole", group, kind.replace("_", "") + "s" + scale, VERBS[verb]
 
 
-def granted(manifest: str, account: str) -> Iterator[Right]:
-    """The rights in the roles of an account, which its bindings name."""
+def rules(manifest: str, account: str) -> Iterator[tuple[str, dict[str, Any]]]:
+    """The rules of the roles of an account, which its bindings name, each with its kind of role."""
     documents: list[dict[str, Any]] = list(yaml.safe_load_all((MANIFESTS / manifest).read_text()))
     bindings = [one for one in documents if one["kind"] in ("RoleBinding", "ClusterRoleBinding")]
     bound = {
@@ -52,28 +52,50 @@ def granted(manifest: str, account: str) -> Iterator[Right]:
     for document in documents:
         if (document["kind"], document["metadata"]["name"]) in bound:
             for rule in document["rules"]:
-                for group in rule["apiGroups"]:
-                    for resource in rule["resources"]:
-                        for verb in rule["verbs"]:
-                            yield document["kind"], group, resource, verb
+                yield document["kind"], rule
+
+
+def granted(manifest: str, account: str) -> Iterator[tuple[Right, str | None]]:
+    """The rights of an account, each with the one object that it is for, or None."""
+    for kind, rule in rules(manifest, account):
+        for group in rule["apiGroups"]:
+            for resource in rule["resources"]:
+                for verb in rule["verbs"]:
+                    for name in rule.get("resourceNames", [None]):
+                        yield (kind, group, resource, verb), name
+
+
+WORKER = (api, secrets)
 
 
 @pytest.mark.parametrize(
-    ("manifest", "account", "module"),
-    [("base/kafka-access.yaml", "kafka-runbooks-worker", api), ("kafka/access.yaml", "kafka-broker", agent)],
+    ("manifest", "account", "modules"),
+    [("base/kafka-access.yaml", "kafka-runbooks-worker", WORKER), ("kafka/access.yaml", "kafka-broker", (agent,))],
     ids=["worker", "agent"],
 )
-def test_rights_are_those_that_the_calls_need(manifest: str, account: str, module: Any) -> None:
-    needed = {right(call) for call in calls(Path(module.__file__))}
+def test_rights_are_those_that_the_calls_need(manifest: str, account: str, modules: tuple[Any, ...]) -> None:
+    needed = {right(call) for module in modules for call in calls(Path(module.__file__))}
     rights = list(granted(manifest, account))
-    assert needed and set(rights) == needed
+    assert needed and {one for one, _ in rights} == needed
     assert len(rights) == len(set(rights)), "a right is granted twice"
 
 
-def test_all_calls_are_in_these_two_modules() -> None:
+def test_all_calls_are_in_these_modules() -> None:
     folder = Path(api.__file__).parent
-    elsewhere = {path.name for path in folder.parent.rglob("*.py") if calls(path)}
-    assert elsewhere == {"api.py", "agent.py"}
+    elsewhere = {path for path in folder.parent.rglob("*.py") if calls(path)}
+    assert elsewhere == {folder / name for name in ("api.py", "secrets.py", "agent.py")}
+
+
+def test_the_worker_reaches_secrets_by_name_only_and_changes_no_ca() -> None:
+    rights = [
+        (verb, name)
+        for (_, _, resource, verb), name in granted("base/kafka-access.yaml", "kafka-runbooks-worker")
+        if resource == "secrets"
+    ]
+    nodes = {"kafka-controller-tls", "kafka-events-tls", "kafka-checks-tls"}
+    assert {name for verb, name in rights if verb == "get"} == nodes | {"kafka-ca"}
+    assert {name for verb, name in rights if verb == "patch"} == nodes
+    assert {verb for verb, _ in rights} == {"get", "patch"}
 
 
 @pytest.mark.parametrize(
@@ -97,7 +119,7 @@ def test_an_agent_reaches_one_config_map_its_own_pod_and_its_own_node() -> None:
     assert rule["resourceNames"] == shipped == ["kafka-broker-ids-lab"], "it can't create it, so it is deployed"
     (policy,) = (one for one in documents if one["kind"] == "ValidatingAdmissionPolicy")
     (binding,) = (one for one in documents if one["kind"] == "ValidatingAdmissionPolicyBinding")
-    patched = {resource for kind, _, resource, verb in granted("kafka/access.yaml", "kafka-broker") if verb == "patch"}
+    patched = {resource for (_, _, resource, verb), _ in granted("kafka/access.yaml", "kafka-broker") if verb == "patch"}
     (matched,) = policy["spec"]["matchConstraints"]["resourceRules"]
     assert {*matched["resources"], "configmaps"} == patched and policy["spec"]["failurePolicy"] == "Fail"
     assert binding["spec"] == {"policyName": policy["metadata"]["name"], "validationActions": ["Deny"]}

@@ -7,9 +7,11 @@ one is a plain class and no model, so that nothing that workflows exchange can h
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import Protocol
+from typing import Literal, Protocol
 
 from kafka_runbooks.models.certificates import Listener, Seen
+
+Usage = Literal["server", "client"]
 
 
 @dataclass(frozen=True)
@@ -22,6 +24,8 @@ class LeafRequest:
     """Subject alternative names: DNS names and IP addresses."""
     lifetime: timedelta | None = None
     """None: as long as the issuer gives it."""
+    usages: frozenset[Usage] = frozenset(("server", "client"))
+    """What it is for. A broker is a client too, of the others and of the controllers, unless it connects to them without it."""
 
 
 @dataclass(frozen=True)
@@ -45,8 +49,16 @@ class Issuer(Protocol):
             Refused: it isn't what it is said to be, or it refuses us.
         """
 
+    def check(self, request: LeafRequest) -> None:
+        """Find out, without having anything issued, what would make `issue` fail.
+
+        Raises:
+            Unreachable: it doesn't answer.
+            Refused: it will not issue this one, as far as that can be known now.
+        """
+
     def issue(self, request: LeafRequest) -> Leaf:
-        """Have a certificate issued, for server and client authentication.
+        """Have a certificate issued. It is what was asked for, and of one of the authorities: that has been looked at.
 
         Raises:
             Unreachable: it doesn't answer in time; what was begun there goes on or expires by itself.
@@ -63,16 +75,16 @@ class Secret:
 
 
 class Secrets(Protocol):
-    """Kubernetes Secrets of the cluster's namespace."""
+    """Kubernetes Secrets of the cluster's namespace. None is created: pods need theirs before any runbook can run."""
 
     def read(self, name: str) -> Secret | None:
         """A Secret, or None."""
 
-    def write(self, name: str, changes: Mapping[str, bytes | None], version: str | None) -> str:
-        """Set keys (None removes one) if it still has this version, or (None) create it if there is none; the new version.
+    def write(self, name: str, changes: Mapping[str, bytes | None], version: str) -> str:
+        """Set keys (None removes one) if it still has this version; the new version.
 
         Raises:
-            Conflict: someone else has written, deleted or created it.
+            Conflict: someone else has written or deleted it.
         """
 
 

@@ -6,7 +6,6 @@ here watches: watches and idle connections can hang silently.
 
 import base64
 import json
-import threading
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -14,7 +13,7 @@ from kubernetes import client
 
 from kafka_runbooks.clients.errors import Conflict
 from kafka_runbooks.clients.kubernetes import objects, register
-from kafka_runbooks.clients.kubernetes.connection import connect, mapped
+from kafka_runbooks.clients.kubernetes.connection import Connection, mapped
 from kafka_runbooks.clients.protocols import Record
 from kafka_runbooks.models import labels
 from kafka_runbooks.models.kubernetes import (
@@ -37,30 +36,22 @@ METADATA_ONLY = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v
 class KubernetesApi:
     """`protocols.Kubernetes` for one cluster; may be used by several threads."""
 
-    def __init__(self, cluster: str, namespace: str) -> None:
+    def __init__(self, cluster: str, namespace: str, connection: Connection | None = None) -> None:
         self._cluster = cluster
         self._namespace = namespace
-        self._lock = threading.Lock()
-        self._api: Any = None
+        self._connection = connection or Connection()
 
     @property
     def _core(self) -> Any:
-        return client.CoreV1Api(self._connected())
+        return client.CoreV1Api(self._connection.client())
 
     @property
     def _apps(self) -> Any:
-        return client.AppsV1Api(self._connected())
+        return client.AppsV1Api(self._connection.client())
 
     @property
     def _policy(self) -> Any:
-        return client.PolicyV1Api(self._connected())
-
-    def _connected(self) -> Any:
-        with self._lock:
-            if self._api is None:
-                with mapped("connect"):
-                    self._api = connect()
-            return self._api
+        return client.PolicyV1Api(self._connection.client())
 
     def broker_pods(self) -> tuple[BrokerPod, ...]:
         ids = self.broker_ids()

@@ -23,7 +23,7 @@ def _absolute(path: Path) -> Path:
 AbsolutePath = Annotated[Path, AfterValidator(_absolute)]
 
 
-class _Settings(BaseModel):
+class SecretsAsFiles(BaseModel):
     """Values stay out of error messages: a secret pasted into the wrong field would end up in a log."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
@@ -38,7 +38,7 @@ class _Settings(BaseModel):
         return data
 
 
-class PasswordSasl(_Settings):
+class PasswordSasl(SecretsAsFiles):
     """A user with a password."""
 
     mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"]
@@ -52,7 +52,7 @@ def _without_user(url: AnyHttpUrl) -> AnyHttpUrl:
     return url
 
 
-class OAuthSasl(_Settings):
+class OAuthSasl(SecretsAsFiles):
     """A token of an OAuth server, by the client-credentials grant (KIP-768)."""
 
     mechanism: Literal["OAUTHBEARER"]
@@ -64,7 +64,7 @@ class OAuthSasl(_Settings):
     """The CAs of the token endpoint, in PEM; by default those of the system."""
 
 
-class Security(_Settings):
+class Security(SecretsAsFiles):
     """How to connect to a cluster's brokers. Files are PEM; they are read again when they change."""
 
     protocol: Protocol = "PLAINTEXT"
