@@ -16,8 +16,8 @@ from xdist.scheduler import LoadScopeScheduling
 
 import tests.examples  # noqa: F401  # hypothesis's profiles, before the command line chooses one
 
-SERVERS = {"server", "skipping_server", "kafka", "zookeeper", "prometheus"}
-"""Fixtures that start a real server on loopback: Temporal, Kafka, ZooKeeper, Prometheus."""
+SERVERS = {"server", "skipping_server", "kafka", "zookeeper", "prometheus", "api_server"}
+"""Fixtures that start a real server on loopback: Temporal, Kafka, ZooKeeper, Prometheus, Kubernetes."""
 
 
 def group(nodeid: str) -> str:
@@ -25,7 +25,7 @@ def group(nodeid: str) -> str:
     path = PurePosixPath(nodeid.split("::")[0])
     if path.parent.name == "lab":
         return "lab"
-    if path.parent.name in ("agent", "clients", "security") or path.name.endswith("on_kafka.py"):
+    if path.parent.name in ("agent", "clients", "security", "certificates") or path.name.endswith("on_kafka.py"):
         return "brokers"
     return nodeid
 

@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from kafka_runbooks.clients.certificates.protocols import Issuer, Secrets
-from kafka_runbooks.clients.certificates.settings import CertificatesSettings, IssuerSettings
+from kafka_runbooks.clients.certificates.settings import CertificatesSettings, IssuerSettings, KubernetesSettings, PrivateSettings
 from kafka_runbooks.clients.errors import Refused, UnknownCluster
 from kafka_runbooks.clients.metrics.settings import (
     DatadogSource,
@@ -168,15 +168,21 @@ def open_certificates(settings: ClusterSettings, connection: "Connection") -> Ce
     if settings.certificates is None:
         return None
     secrets = KubernetesSecrets(settings.namespace, connection)
-    issuers = {name: open_issuer(one, secrets) for name, one in settings.certificates.issuers.items()}
+    issuers = {name: open_issuer(one, secrets, connection) for name, one in settings.certificates.issuers.items()}
     return CertificateClients(secrets, issuers, settings.certificates.issuer)
 
 
-def open_issuer(settings: IssuerSettings, secrets: Secrets) -> Issuer:
+def open_issuer(settings: IssuerSettings, secrets: Secrets, connection: "Connection") -> Issuer:
     """Make the client of one issuer. Its library is imported here, only where it is used."""
-    from kafka_runbooks.clients.certificates.private import PrivateIssuer
+    match settings:
+        case PrivateSettings():
+            from kafka_runbooks.clients.certificates.private import PrivateIssuer
 
-    return PrivateIssuer(secrets, settings)
+            return PrivateIssuer(secrets, settings)
+        case KubernetesSettings():
+            from kafka_runbooks.clients.certificates.kubernetes import KubernetesIssuer
+
+            return KubernetesIssuer(connection, settings)
 
 
 def open_metrics(settings: ClusterSettings) -> BrokerMetrics:

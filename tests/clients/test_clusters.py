@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from kafka_runbooks.clients.certificates.kubernetes import KubernetesIssuer
 from kafka_runbooks.clients.certificates.private import PrivateIssuer
 from kafka_runbooks.clients.clusters import ClustersFile, ConfiguredClusters, open_certificates, open_metrics
 from kafka_runbooks.clients.errors import Refused, UnknownCluster
@@ -95,6 +96,14 @@ def test_a_cluster_is_opened_once_and_an_unknown_one_names_those_that_are(tmp_pa
         (with_certificates("{issuer: a, issuers: {a: {kind: private}}}"), "secret: Field required"),
         (with_certificates("{issuer: a, issuers: {a: {kind: private, secret: K_a}}}"), "secret: String should match pattern"),
         (with_certificates("{issuer: a, issuers: {a: {kind: private, secret: a, lifetime_days: 0}}}"), "lifetime_days: Input"),
+        (
+            with_certificates("{issuer: a, issuers: {a: {kind: kubernetes, signer: kafka, ca_file: /ca}}}"),
+            "a.kubernetes.signer: ",
+        ),
+        (
+            with_certificates("{issuer: a, issuers: {a: {kind: kubernetes, signer: example.com/a, ca_file: ca.pem}}}"),
+            "a.kubernetes.ca_file: Value error, give an absolute path",
+        ),
         ("clusters: {main\n  x: 1", "isn't YAML: "),
         ("clusters: \x00", "isn't YAML: "),
     ],
@@ -130,11 +139,11 @@ def test_no_file_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
 
 
 def test_a_cluster_s_issuers_are_opened_by_name(tmp_path: Path) -> None:
-    issuers = "{old: {kind: private, secret: kafka-ca}, new: {kind: private, secret: kafka-ca-2}}"
+    issuers = "{old: {kind: private, secret: kafka-ca}, new: {kind: kubernetes, signer: example.com/kafka, ca_file: /ca.pem}}"
     clusters = ConfiguredClusters.from_file(written(tmp_path, with_certificates(f"{{issuer: new, issuers: {issuers}}}")))
     opened = open_certificates(clusters._settings["main"], Connection())
-    assert opened is not None and opened.issuer == "new" and list(opened.issuers) == ["old", "new"]
-    assert all(isinstance(one, PrivateIssuer) for one in opened.issuers.values())
+    assert opened is not None and opened.issuer == "new"
+    assert {name: type(one) for name, one in opened.issuers.items()} == {"old": PrivateIssuer, "new": KubernetesIssuer}
 
 
 def test_the_deployed_clusters_file_is_right() -> None:

@@ -11,13 +11,15 @@ from typing import Any
 
 import pytest
 import yaml
-from kubernetes.client import AppsV1Api, CoreV1Api, PolicyV1Api
+from kubernetes.client import AppsV1Api, CertificatesV1Api, CoreV1Api, PolicyV1Api
 
+from kafka_runbooks.clients.certificates import kubernetes as signing_requests
 from kafka_runbooks.clients.kubernetes import agent, api, secrets
 
 MANIFESTS = Path(__file__).parents[2] / "deploy" / "kubernetes"
 VERBS = {"read": "get", "list": "list", "create": "create", "replace": "update", "patch": "patch", "delete": "delete"}
-GROUPS = {"": CoreV1Api, "apps": AppsV1Api, "policy": PolicyV1Api}
+GROUPS = {"": CoreV1Api, "apps": AppsV1Api, "certificates.k8s.io": CertificatesV1Api, "policy": PolicyV1Api}
+SUBRESOURCES = ("scale", "approval")
 Right = tuple[str, str, str, str]
 """Kind of role, API group, resource, verb."""
 
@@ -36,8 +38,9 @@ def right(call: str) -> Right:
     assert match is not None, f"{call}: which right does it need?"
     verb, namespaced, kind = match.groups()
     group = next(name for name, methods in GROUPS.items() if hasattr(methods, call))
-    kind, scale = (kind.removesuffix("_scale"), "/scale") if kind.endswith("_scale") else (kind, "")
-    return "Role" if namespaced else "ClusterRole", group, kind.replace("_", "") + "s" + scale, VERBS[verb]
+    below = next((f"/{one}" for one in SUBRESOURCES if kind.endswith(f"_{one}")), "")
+    kind = kind[: len(kind) - len(below)].replace("_", "") + "s"
+    return "Role" if namespaced else "ClusterRole", group, kind + below, VERBS[verb]
 
 
 def rules(manifest: str, account: str) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -65,33 +68,35 @@ def granted(manifest: str, account: str) -> Iterator[tuple[Right, str | None]]:
                         yield (kind, group, resource, verb), name
 
 
-WORKER = (api, secrets)
+WORKER = "kafka-runbooks-worker"
+APPROVING: Right = ("ClusterRole", "certificates.k8s.io", "signers", "approve")
+"""What an approval needs beside the right to its request."""
 
 
 @pytest.mark.parametrize(
-    ("manifest", "account", "modules"),
-    [("base/kafka-access.yaml", "kafka-runbooks-worker", WORKER), ("kafka/access.yaml", "kafka-broker", (agent,))],
-    ids=["worker", "agent"],
+    ("manifest", "account", "modules", "beside"),
+    [
+        ("base/kafka-access.yaml", WORKER, (api, secrets), set()),
+        ("issuers/signing-requests.yaml", WORKER, (signing_requests,), {APPROVING}),
+        ("kafka/access.yaml", "kafka-broker", (agent,), set()),
+    ],
+    ids=["worker", "signing requests", "agent"],
 )
-def test_rights_are_those_that_the_calls_need(manifest: str, account: str, modules: tuple[Any, ...]) -> None:
+def test_rights_are_those_that_the_calls_need(manifest: str, account: str, modules: tuple[Any, ...], beside: set[Right]) -> None:
     needed = {right(call) for module in modules for call in calls(Path(module.__file__))}
     rights = list(granted(manifest, account))
-    assert needed and {one for one, _ in rights} == needed
+    assert needed and {one for one, _ in rights} == needed | beside
     assert len(rights) == len(set(rights)), "a right is granted twice"
 
 
 def test_all_calls_are_in_these_modules() -> None:
     folder = Path(api.__file__).parent
     elsewhere = {path for path in folder.parent.rglob("*.py") if calls(path)}
-    assert elsewhere == {folder / name for name in ("api.py", "secrets.py", "agent.py")}
+    assert elsewhere == {*(folder / name for name in ("api.py", "secrets.py", "agent.py")), Path(str(signing_requests.__file__))}
 
 
 def test_the_worker_reaches_secrets_by_name_only_and_changes_no_ca() -> None:
-    rights = [
-        (verb, name)
-        for (_, _, resource, verb), name in granted("base/kafka-access.yaml", "kafka-runbooks-worker")
-        if resource == "secrets"
-    ]
+    rights = [(verb, name) for (_, _, resource, verb), name in granted("base/kafka-access.yaml", WORKER) if resource == "secrets"]
     nodes = {"kafka-controller-tls", "kafka-events-tls", "kafka-checks-tls"}
     assert {name for verb, name in rights if verb == "get"} == nodes | {"kafka-ca"}
     assert {name for verb, name in rights if verb == "patch"} == nodes
@@ -104,6 +109,10 @@ def test_the_worker_reaches_secrets_by_name_only_and_changes_no_ca() -> None:
         ("list_namespaced_pod", ("Role", "", "pods", "list")),
         ("replace_namespaced_config_map", ("Role", "", "configmaps", "update")),
         ("patch_namespaced_stateful_set_scale", ("Role", "apps", "statefulsets/scale", "patch")),
+        (
+            "patch_certificate_signing_request_approval",
+            ("ClusterRole", "certificates.k8s.io", "certificatesigningrequests/approval", "patch"),
+        ),
         ("read_persistent_volume", ("ClusterRole", "", "persistentvolumes", "get")),
     ],
 )

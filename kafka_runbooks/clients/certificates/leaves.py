@@ -8,6 +8,7 @@ told to trust, would be found out by brokers.
 import ipaddress
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
+from pathlib import Path
 
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature
@@ -168,6 +169,18 @@ def certificates(text: bytes, where: str) -> list[x509.Certificate]:
         return x509.load_pem_x509_certificates(text)
     except ValueError:
         raise Refused(f"{where}: holds no certificate in PEM") from None
+
+
+def authorities(ca_file: Path) -> list[x509.Certificate]:
+    """The certificates in an issuer's `ca_file`.
+
+    Raises:
+        Refused: it can't be read, or holds none.
+    """
+    try:
+        return certificates(ca_file.read_bytes(), f"ca_file {ca_file}")
+    except OSError as error:
+        raise Refused(f"ca_file {ca_file}: can't be read: {error.strerror}") from None
 
 
 def pem(certificate: x509.Certificate) -> str:

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, StringConstraints, model_validator
 
-from kafka_runbooks.clients.security.settings import SecretsAsFiles
+from kafka_runbooks.clients.security.settings import AbsolutePath, SecretsAsFiles
 
 ObjectName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?$")]
 """The name of an object in Kubernetes."""
@@ -26,7 +26,21 @@ class PrivateSettings(SecretsAsFiles):
         return timedelta(days=self.lifetime_days)
 
 
-IssuerSettings = PrivateSettings
+class KubernetesSettings(SecretsAsFiles):
+    """A signer of CertificateSigningRequests (certificates.k8s.io/v1)."""
+
+    kind: Literal["kubernetes"]
+    signer: Annotated[str, StringConstraints(pattern=r"^[a-z0-9.-]+\.[a-z0-9-]+/[A-Za-z0-9._:-]+$")]
+    """Its name, such as `example.com/kafka`."""
+    ca_file: AbsolutePath
+    """The certificates of the CA that it signs with; the API tells them to nobody."""
+    approves: bool = False
+    """The worker approves its own requests. Otherwise somebody else does, or a controller."""
+    wait_seconds: int = Field(default=60, ge=1, le=600)
+    """How long an approval and the certificate are waited for."""
+
+
+IssuerSettings = Annotated[PrivateSettings | KubernetesSettings, Field(discriminator="kind")]
 
 
 class CertificatesSettings(SecretsAsFiles):
