@@ -1,6 +1,6 @@
 """Preflight and plan of `Drain`: which nodes, what runs on them, which may be empty together, and every reason not to start."""
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 
 from activities.restart_plans import Found, observe, offered, stuck_pods
@@ -13,7 +13,7 @@ from kafka_runbooks.models.kubernetes import Node
 from kafka_runbooks.models.messages import PlanRequest, Survey
 from kafka_runbooks.models.plans import PlannedPartition, PlanSummary, SummaryLine, reference_to
 from kafka_runbooks.models.restart_plan import RestartTarget
-from kafka_runbooks.models.restarts import KafkaNode, RestartObservation
+from kafka_runbooks.models.restarts import RestartObservation
 from kafka_runbooks.models.results import Reason
 from kafka_runbooks.models.steps import StepName
 from kafka_runbooks.safety.drains import next_nodes, reasons_not_to_empty, rounds, why_announced
@@ -32,7 +32,8 @@ class DrainPlanActivities(Steps):
         """Find what runs on the nodes and every reason against shutting it down, and freeze the plan. Changes nothing."""
         with heartbeating():
             clients, request = self._open(asked.request.cluster), asked.request
-            found, observation = Found(clients), observe(clients)
+            found = Found(clients)
+            observation = observe(clients, found)
             if unknown := [name for name in request.nodes if name not in found.machines]:
                 return Survey(reasons=(_unknown(unknown),))
             nodes = _drained(request, found)
@@ -51,11 +52,6 @@ class DrainPlanActivities(Steps):
             together = rounds(observation, nodes, request.limits, (*request.acknowledged_risks, *risks))
             plan = _freeze(request, observation.snapshot, nodes, together)
             return offered(clients, asked, plan, _summarise(plan), reasons, notes)
-
-
-def shutting_down(found: Found, beside: Collection[int] = ()) -> list[KafkaNode]:
-    """What somebody else shuts down just now: it may still serve, and is to be counted as down."""
-    return [one.node for node_id, one in sorted(found.nodes.items()) if one.pod.is_terminating and node_id not in beside]
 
 
 def _unknown(names: Sequence[str]) -> Reason:
@@ -106,13 +102,10 @@ def _against(request: DrainInput, nodes: Iterable[DrainedNode], found: Found, ob
     """Every reason against each node, asked alone."""
     reasons: list[Reason] = []
     for node in nodes:
-        down = shutting_down(found, {kafka.id for kafka in node.kafka})
         against = [
             *_not_ready(node, found.machines[node.name]),
             *stuck_pods(node.targets, found),
-            *reasons_not_to_empty(
-                observation, (*down, *node.kafka), request.limits, acknowledged_risks=request.acknowledged_risks
-            ),
+            *reasons_not_to_empty(observation, node.kafka, request.limits, acknowledged_risks=request.acknowledged_risks),
         ]
         reasons += [reason for reason in against if reason not in reasons]
     return reasons
@@ -129,8 +122,7 @@ def _let_go(
     blocked = {name: [one for one in reasons if not one.can_be_acknowledged] for name, reasons in alone.items()}
     free = [node for node in nodes if not blocked[node.name]]
     known = (*request.acknowledged_risks, *(one.name for node in free for one in alone[node.name]))
-    down = shutting_down(found, {kafka.id for node in free for kafka in node.kafka})
-    chosen, against = next_nodes(observation, free, request.limits, down=down, acknowledged_risks=known)
+    chosen, against = next_nodes(observation, free, request.limits, acknowledged_risks=known)
     notes = [
         f"node {node.name} is not let go yet: {(blocked[node.name] or against)[0].message}"
         for node in nodes

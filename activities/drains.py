@@ -7,7 +7,6 @@ Each step looks at the world and continues. Which nodes a run has in hand is the
 from collections.abc import Iterable
 
 from activities import ledgers, plan_store
-from activities.drain_plans import shutting_down
 from activities.errors import PlanDrift
 from activities.permits import Fence
 from activities.restart_plans import Found, FoundNode, observe
@@ -40,9 +39,8 @@ class DrainActivities(Steps):
                 return ()
             found = Found(clients)
             _check(plan, left, found)
-            down = shutting_down(found, {kafka.id for node in left for kafka in node.kafka})
             acknowledged = request.step.acknowledged_risks
-            chosen, reasons = next_nodes(observe(clients), left, plan.limits, down=down, acknowledged_risks=acknowledged)
+            chosen, reasons = next_nodes(observe(clients, found), left, plan.limits, acknowledged_risks=acknowledged)
             if chosen:
                 return tuple(node.name for node in chosen)
             _report_blocked("no other node may be emptied now", reasons)
@@ -110,10 +108,7 @@ class DrainActivities(Steps):
         """Asked right before each pod is deleted: since the last look a broker may have died."""
         together = [*(one for one in begun if one is not node), node]
         going = [kafka for one in together for kafka in one.kafka]
-        down = shutting_down(Found(clients), {kafka.id for kafka in going})
-        return reasons_not_to_empty(
-            observe(clients), (*down, *going), plan.limits, acknowledged_risks=request.step.acknowledged_risks
-        )
+        return reasons_not_to_empty(observe(clients), going, plan.limits, acknowledged_risks=request.step.acknowledged_risks)
 
     @step
     def hold_nodes(self, request: NodesRequest) -> tuple[str, ...]:

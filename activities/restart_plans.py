@@ -38,7 +38,8 @@ class RestartPlanActivities(Steps):
         """Find the nodes to restart and every reason against it, and freeze the rounds. Changes nothing."""
         with heartbeating():
             clients, request = self._open(asked.request.cluster), asked.request
-            found, observation = Found(clients), observe(clients)
+            found = Found(clients)
+            observation = observe(clients, found)
             if reasons := _bad_input(request, found):
                 return Survey(reasons=tuple(reasons))
             targets, changed = _targets(request, found)
@@ -87,12 +88,19 @@ def offered(
     return second_person.demanded(clients.settings, asked.request, survey)
 
 
-def observe(clients: ClusterClients) -> RestartObservation:
-    """The cluster now, for the rules of restarts."""
+def observe(clients: ClusterClients, found: "Found | None" = None) -> RestartObservation:
+    """The cluster now, for the rules of restarts.
+
+    Args:
+        found: every node, where they were asked just now.
+    """
     began = time.monotonic()
+    nodes = (Found(clients) if found is None else found).nodes.values()
     quorum = clients.kafka.metadata_quorum()
     snapshot, reassignments = clients.kafka.snapshot(), clients.kafka.reassignments()
-    return RestartObservation(snapshot, quorum, reassignments, age_seconds=time.monotonic() - began)
+    shutting_down = sorted((one.node for one in nodes if one.pod.is_terminating), key=lambda node: node.id)
+    age_seconds = time.monotonic() - began
+    return RestartObservation(snapshot, quorum, reassignments, age_seconds, shutting_down=shutting_down)
 
 
 @dataclass(frozen=True)

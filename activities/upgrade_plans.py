@@ -44,7 +44,8 @@ class UpgradePlanActivities(Steps):
         """Find what is outdated and every reason against restarting it, and freeze rounds and canary. Changes nothing."""
         with heartbeating():
             clients, request = self._open(asked.request.cluster), asked.request
-            found, observation = Found(clients), observe(clients)
+            found = Found(clients)
+            observation = observe(clients, found)
             snapshot = observation.snapshot
             features = clients.kafka.features(snapshot.live_broker_ids)
             targets = [

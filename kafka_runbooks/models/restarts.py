@@ -25,6 +25,8 @@ class RestartObservation:
     """Since the first of the questions was asked."""
     fetch_timeout_seconds: float = FETCH_TIMEOUT_SECONDS
     """The controllers' `controller.quorum.fetch.timeout.ms`."""
+    shutting_down: Sequence["KafkaNode"] = ()
+    """Nodes whose pods somebody has told to end, whoever it was: each may still serve, and is about to be down."""
 
     @property
     def active_controller(self) -> int | None:

@@ -54,7 +54,6 @@ def next_nodes(
     left: Sequence[DrainedNode],
     limits: RestartLimits,
     *,
-    down: Collection[KafkaNode] = (),
     acknowledged_risks: Collection[str] = (),
 ) -> tuple[list[DrainedNode], list[Reason]]:
     """As many nodes as may be empty together now, in their order; and every reason against the others.
@@ -63,13 +62,12 @@ def next_nodes(
         observation: made just now.
         left: those that are not empty yet.
         limits: as the operator gave them.
-        down: what shuts down already, whoever told it to.
         acknowledged_risks: names of reasons that an operator has accepted.
     """
     chosen: list[DrainedNode] = []
     reasons: list[Reason] = []
     for node in left:
-        going = [*down, *(kafka for one in (*chosen, node) for kafka in one.kafka)]
+        going = [kafka for one in (*chosen, node) for kafka in one.kafka]
         later = [kafka for one in left if one is not node and one not in chosen for kafka in one.kafka]
         against = reasons_not_to_empty(observation, going, limits, later=later, acknowledged_risks=acknowledged_risks)
         if against:

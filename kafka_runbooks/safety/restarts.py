@@ -1,8 +1,8 @@
 """May these nodes restart together now? Every reason why not, each with the partitions that block and what unblocks them.
 
 Brokers go by in-sync replicas (`availability.may_go_down`), controllers by the quorum (`quorum.controllers_may_go_down`), a node
-that is both by both. Beyond Strimzi's roller: any number of nodes at once, racks and maps, and reassignments, which take replicas
-away and need the ones that they copy from.
+that is both by both. Beyond Strimzi's roller: any number of nodes at once, racks and maps, reassignments, which take replicas
+away and need the ones that they copy from, and nodes that somebody else shuts down, which are in sync until they stop.
 
 An answer holds for what was seen. Between the look and the stop one more broker may die, so the caller looks again before each
 stop, and an old look, or one by a broker that doesn't follow the controllers, is refused. What passes on a fresh look is at worst
@@ -18,7 +18,7 @@ from kafka_runbooks.models.results import Reason
 from kafka_runbooks.safety.availability import by_topic, listed, may_go_down
 from kafka_runbooks.safety.freshness import LONGEST_LAG_SECONDS, stale_brokers
 from kafka_runbooks.safety.moves import unacknowledged
-from kafka_runbooks.safety.quorum import controllers_may_go_down
+from kafka_runbooks.safety.quorum import caught_up_voters, controllers_may_go_down
 
 OLDEST_LOOK_SECONDS = LONGEST_LAG_SECONDS
 """A broker that dies is fenced after `broker.session.timeout.ms`, 9 s by default: an older look may know none of it."""
@@ -47,19 +47,27 @@ def reasons_not_to_restart(
         later: nodes that are to restart after these: the active controller waits for them.
         acknowledged_risks: names of reasons that an operator has accepted.
     """
-    brokers = [node.id for node in going if node.is_broker]
-    controllers = [node.id for node in going if node.is_controller]
     cut_off = cut_off_brokers(observation)
+    down = (*going, *_shut_down_by_others(observation, going))
     found = [
         *_stale(observation, cut_off),
-        *_too_many(going, limits),
-        *_several_racks(going, limits),
-        *_of_the_quorum(observation, controllers, limits),
+        *_too_many(down, limits),
+        *_several_racks(down, limits),
+        *_of_the_quorum(observation, [node.id for node in down if node.is_controller], limits),
         *_active_not_last(observation, going, later),
-        *_being_reassigned(observation, brokers),
-        *_of_the_replicas(observation.snapshot, cut_off, brokers, limits),
+        *_being_reassigned(observation, [node.id for node in going if node.is_broker]),
+        *_of_the_replicas(observation.snapshot, cut_off, [node.id for node in down if node.is_broker], limits),
     ]
     return unacknowledged(found, acknowledged_risks)
+
+
+def _shut_down_by_others(observation: RestartObservation, going: Collection[KafkaNode]) -> list[KafkaNode]:
+    """Those that are still up. A pod on a lost node ends for ever; its broker is known to be down, and in the way of nobody."""
+    ids = {node.id for node in going}
+    up = observation.snapshot.live_broker_ids
+    if observation.quorum is not None:
+        up |= caught_up_voters(observation.quorum, observation.fetch_timeout_seconds)
+    return [node for node in observation.shutting_down if node.id in up and node.id not in ids]
 
 
 def _stale(observation: RestartObservation, cut_off: Mapping[int, str]) -> list[Reason]:

@@ -206,6 +206,7 @@ def after_restart(observation: RestartObservation, restarted: Collection[int]) -
     return replace(
         observation,
         age_seconds=0.0,
+        shutting_down=(),
         snapshot=replace(
             snapshot,
             partitions=partitions,

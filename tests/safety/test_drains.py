@@ -1,5 +1,7 @@
 """What counts as announced, and which nodes may be empty together."""
 
+from dataclasses import replace
+
 import pytest
 
 from kafka_runbooks.models.drains import DrainedNode
@@ -87,8 +89,9 @@ def test_what_is_on_one_node_is_asked_together() -> None:
 
 
 def test_what_shuts_down_already_counts_as_down() -> None:
-    chosen, _ = next_nodes(seen((1, 2, 3), 1), [drained("a", broker(11))], RestartLimits(), down=[broker(12)])
-    assert chosen == []
+    ends = replace(seen((1, 2, 3), 1), shutting_down=[broker(12)])
+    assert next_nodes(ends, [drained("a", broker(11))], RestartLimits())[0] == []
+    assert next_nodes(ends, [drained("a", broker(12))], RestartLimits())[0], "itself it may be told again"
 
 
 def test_the_node_of_the_active_controller_waits_for_controllers_on_other_nodes_only() -> None:

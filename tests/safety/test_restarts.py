@@ -42,6 +42,27 @@ def test_by_default_every_other_replica_must_be_in_sync() -> None:
     assert reasons_not_to_restart(seen, brokers_of(4), ANY) == [], "it has nothing of what lags"
 
 
+def test_what_somebody_else_shuts_down_counts_as_down_while_it_is_in_sync() -> None:
+    two, stranger = brokers_of(2)[0], brokers_of(4)[0]
+    ends = replace(three(), shutting_down=[two])
+    assert names(reasons_not_to_restart(ends, brokers_of(1), ANY)) == ["below-min-isr:t"]
+    assert reasons_not_to_restart(ends, [two], ANY) == [], "once, not twice"
+    assert reasons_not_to_restart(ends, brokers_of(4), ANY) == [], "it has nothing of the other's"
+    assert names(reasons_not_to_restart(ends, [stranger], ANY.model_copy(update={"at_once": 1}))) == ["too-many-at-once"]
+    lost = replace(three(live=(1, 3, 4), minimum=1), shutting_down=[two])
+    assert reasons_not_to_restart(lost, [stranger], ANY.model_copy(update={"at_once": 1})) == [], (
+        "it is down, however long it ends"
+    )
+
+
+def test_a_controller_that_somebody_else_shuts_down_is_missed_by_the_majority() -> None:
+    one, two, three_ = (KafkaNode(id=number, is_broker=False, is_controller=True) for number in (101, 102, 103))
+    seen = replace(three(), quorum=quorum_of((101, 102, 103), 101, observers=BROKERS))
+    assert reasons_not_to_restart(seen, [two], ANY) == []
+    assert names(reasons_not_to_restart(replace(seen, shutting_down=[three_]), [two], ANY)) == ["no-majority"]
+    assert names(reasons_not_to_restart(replace(seen, shutting_down=[one]), [two], ANY)) == ["no-majority"]
+
+
 def test_a_broker_that_is_down_counts_where_it_shares_a_partition() -> None:
     seen = three(live=(1, 2, 4))
     assert names(reasons_not_to_restart(seen, brokers_of(1), ANY)) == ["below-min-isr:t"]

@@ -168,6 +168,22 @@ async def test_a_broker_that_dies_meanwhile_holds_the_next_round_up_until_it_is_
     is_done(await asyncio.wait_for(handle.result(), 60))
 
 
+async def test_a_broker_that_somebody_else_shuts_down_is_waited_for(runbooks: Bench) -> None:
+    """It is still in sync while its kubelet is about to stop it."""
+    world = runbooks.world
+    world.pods["checks-1"].is_terminating = True
+    before = uids(world)
+    handle = await roll(runbooks, node_ids=[1004])
+    status = await until(
+        handle, lambda status: status.waiting is not None and status.waiting.reason.startswith("no node of the next round"), 30
+    )
+    assert status.waiting is not None and status.waiting.blocking == ("several-racks", "below-min-isr:check_runs")
+    assert uids(world) == before
+    world.remove_pod(world.pods["checks-1"])
+    is_done(await asyncio.wait_for(handle.result(), 60))
+    assert uids(world)[1004] != before[1004]
+
+
 async def test_a_reassignment_of_somebody_else_is_a_reason_not_to_start(runbooks: Bench) -> None:
     world = runbooks.world
     name = TopicPartition("events.a", 0)
