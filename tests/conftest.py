@@ -16,8 +16,8 @@ from xdist.scheduler import LoadScopeScheduling
 
 import tests.examples  # noqa: F401  # hypothesis's profiles, before the command line chooses one
 
-SERVERS = {"server", "skipping_server", "kafka", "zookeeper", "prometheus", "api_server"}
-"""Fixtures that start a real server on loopback: Temporal, Kafka, ZooKeeper, Prometheus, Kubernetes."""
+SERVERS = {"server", "skipping_server", "kafka", "zookeeper", "prometheus", "api_server", "step_server"}
+"""Fixtures that start a real server on loopback: Temporal, Kafka, ZooKeeper, Prometheus, Kubernetes, step-ca."""
 
 
 def group(nodeid: str) -> str:

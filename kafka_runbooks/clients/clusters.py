@@ -13,7 +13,13 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from kafka_runbooks.clients.certificates.protocols import Issuer, Secrets
-from kafka_runbooks.clients.certificates.settings import CertificatesSettings, IssuerSettings, KubernetesSettings, PrivateSettings
+from kafka_runbooks.clients.certificates.settings import (
+    CertificatesSettings,
+    IssuerSettings,
+    KubernetesSettings,
+    PrivateSettings,
+    StepSettings,
+)
 from kafka_runbooks.clients.errors import Refused, UnknownCluster
 from kafka_runbooks.clients.metrics.settings import (
     DatadogSource,
@@ -183,6 +189,10 @@ def open_issuer(settings: IssuerSettings, secrets: Secrets, connection: "Connect
             from kafka_runbooks.clients.certificates.kubernetes import KubernetesIssuer
 
             return KubernetesIssuer(connection, settings)
+        case StepSettings():
+            from kafka_runbooks.clients.certificates.step import StepIssuer
+
+            return StepIssuer(settings)
 
 
 def open_metrics(settings: ClusterSettings) -> BrokerMetrics:

@@ -6,6 +6,7 @@ import pytest
 
 from kafka_runbooks.clients.certificates.kubernetes import KubernetesIssuer
 from kafka_runbooks.clients.certificates.private import PrivateIssuer
+from kafka_runbooks.clients.certificates.step import StepIssuer
 from kafka_runbooks.clients.clusters import ClustersFile, ConfiguredClusters, open_certificates, open_metrics
 from kafka_runbooks.clients.errors import Refused, UnknownCluster
 from kafka_runbooks.clients.kubernetes.connection import Connection
@@ -104,6 +105,14 @@ def test_a_cluster_is_opened_once_and_an_unknown_one_names_those_that_are(tmp_pa
             with_certificates("{issuer: a, issuers: {a: {kind: kubernetes, signer: example.com/a, ca_file: ca.pem}}}"),
             "a.kubernetes.ca_file: Value error, give an absolute path",
         ),
+        (
+            with_certificates("{issuer: a, issuers: {a: {kind: step, url: 'http://ca', ca_file: /ca, provisioner: p}}}"),
+            "a.step.url: URL scheme should be 'https'; clusters.main.certificates.issuers.a.step.password_file: Field required",
+        ),
+        (
+            with_certificates("{issuer: a, issuers: {a: {kind: step, password: p}}}"),
+            "password: write it to a file and give that file's path as password_file",
+        ),
         ("clusters: {main\n  x: 1", "isn't YAML: "),
         ("clusters: \x00", "isn't YAML: "),
     ],
@@ -139,11 +148,15 @@ def test_no_file_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
 
 
 def test_a_cluster_s_issuers_are_opened_by_name(tmp_path: Path) -> None:
-    issuers = "{old: {kind: private, secret: kafka-ca}, new: {kind: kubernetes, signer: example.com/kafka, ca_file: /ca.pem}}"
+    issuers = (
+        "{old: {kind: private, secret: kafka-ca}, new: {kind: kubernetes, signer: example.com/kafka, ca_file: /ca.pem}, "
+        "other: {kind: step, url: 'https://ca', ca_file: /ca.pem, provisioner: kafka, password_file: /password}}"
+    )
     clusters = ConfiguredClusters.from_file(written(tmp_path, with_certificates(f"{{issuer: new, issuers: {issuers}}}")))
     opened = open_certificates(clusters._settings["main"], Connection())
     assert opened is not None and opened.issuer == "new"
-    assert {name: type(one) for name, one in opened.issuers.items()} == {"old": PrivateIssuer, "new": KubernetesIssuer}
+    types = {name: type(one) for name, one in opened.issuers.items()}
+    assert types == {"old": PrivateIssuer, "new": KubernetesIssuer, "other": StepIssuer}
 
 
 def test_the_deployed_clusters_file_is_right() -> None:

@@ -93,6 +93,15 @@ def ensure_prometheus(say: Say) -> Path:
         # Of its service discoveries, each with a cloud's library, only Kubernetes' (and static, file and HTTP).
         tags="remove_all_sd,enable_kubernetes_sd",
     )
+    return _ensure(artifact, say)
+
+
+def ensure_step(say: Say) -> Path:
+    """The binary of step-ca, built only on request: for tests."""
+    return _ensure(_go_module("step", "-s -w", "step-ca, 1 min"), say) / "step"
+
+
+def _ensure(artifact: _Artifact, say: Say) -> Path:
     if not artifact.folder.exists():
         with _locked(say):
             _make(artifact, packages.go(say), say)

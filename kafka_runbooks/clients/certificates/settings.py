@@ -6,7 +6,7 @@ Several issuers may be listed, so that a change of authority is a move from what
 from datetime import timedelta
 from typing import Annotated, Literal
 
-from pydantic import Field, StringConstraints, model_validator
+from pydantic import AnyHttpUrl, Field, StringConstraints, UrlConstraints, model_validator
 
 from kafka_runbooks.clients.security.settings import AbsolutePath, SecretsAsFiles
 
@@ -40,7 +40,19 @@ class KubernetesSettings(SecretsAsFiles):
     """How long an approval and the certificate are waited for."""
 
 
-IssuerSettings = Annotated[PrivateSettings | KubernetesSettings, Field(discriminator="kind")]
+class StepSettings(SecretsAsFiles):
+    """A step-ca server, with a provisioner of the type JWK."""
+
+    kind: Literal["step"]
+    url: Annotated[AnyHttpUrl, UrlConstraints(allowed_schemes=["https"])]
+    ca_file: AbsolutePath
+    """The server's root: its own certificate is of it, and what it issues."""
+    provisioner: str = Field(min_length=1)
+    password_file: AbsolutePath
+    """With the password of the provisioner's key, which the server hands out encrypted."""
+
+
+IssuerSettings = Annotated[PrivateSettings | KubernetesSettings | StepSettings, Field(discriminator="kind")]
 
 
 class CertificatesSettings(SecretsAsFiles):
