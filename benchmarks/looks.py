@@ -92,8 +92,8 @@ def once(call: Callable[[], object]) -> float:
 class Site:
     """One cluster with everything around it."""
 
-    def __init__(self, bootstrap_servers: str) -> None:
-        world = World()
+    def __init__(self, bootstrap_servers: str, world: World | None = None) -> None:
+        world = world or World()
         self.kafka, self.kubernetes = KafkaAdmin(bootstrap_servers), FakeKubernetes(world)
         settings = ClusterSettings(bootstrap_servers=bootstrap_servers, namespace="kafka")
         self.clients = ClusterClients(self.kafka, self.kubernetes, FakeMetrics(world), settings)

@@ -30,10 +30,12 @@ from activities.move_plans import MovePlanActivities
 from activities.mover import Mover
 from activities.step import Access, Steps, step
 from benchmarks.looks import Site, sockets
+from benchmarks.sockets import FIRST_BROKER
 from kafka_runbooks.clients.clusters import ClusterClients
 from kafka_runbooks.models.inputs import SetReplicationFactorInput
 from kafka_runbooks.models.messages import PlanRequest, StepRequest, Token
 from tests.fakes.link import FakeLink
+from tests.fakes.world import World
 
 BROKERS, PARTITIONS_PER_TOPIC, LOOKS = 300, 20, 5
 
@@ -69,7 +71,9 @@ class Pauses:
 
 def run(number: int, servers: str, seconds: dict[int, dict[str, float]]) -> None:
     """Plan, and look."""
-    site, link = Site(servers), FakeLink()
+    zones = tuple(f"zone-{broker}" for broker in range(BROKERS))  # A broker each. Racks are what Kafka says.
+    world = World(maps=("events",), zones=zones, first_broker_id=FIRST_BROKER)
+    site, link = Site(servers, world), FakeLink()
     untyped: Any = link
     access = Access(OneCluster(site), untyped)
     token = Token(cluster="main", workflow_id=f"w{number}", run_id=f"r{number}", permit_run_id="p")
@@ -84,7 +88,9 @@ def run(number: int, servers: str, seconds: dict[int, dict[str, float]]) -> None
                 mover.advance()
                 took["look"] = time.monotonic() - began
 
-    request = SetReplicationFactorInput(cluster="main", requester="benchmark", topics=(".*",), replication_factor=2)
+    request = SetReplicationFactorInput(
+        cluster="main", requester="benchmark", topics=(".*",), replication_factor=2, max_utilisation=1
+    )
     asked: PlanRequest[SetReplicationFactorInput] = PlanRequest(request=request, token=token)
     began = time.monotonic()
     survey = ActivityEnvironment().run(MovePlanActivities(access).plan_set_replication_factor, asked)

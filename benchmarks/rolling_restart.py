@@ -6,6 +6,8 @@ It brings the lab up if it isn't, and takes about ten minutes. Printed are:
 
 - `makespan_ratio`: the runbook's time, from its first deletion to its last broker's being in sync and leading again, over the sum
   of the brokers' own restart times (one alone, under the same traffic) divided by how many safety lets go together;
+- `machine_ratio`: the same time over that of the same rounds by hand, each one's pods deleted at once: what this machine's cores
+  allow, which two brokers that start together share. Neither holds the election of preferred leaders, which the runbook's does;
 - `serial_ratio`: the same time over that of one by one with 30 s between;
 - `below_min_isr_samples`: how often any partition had fewer in-sync replicas than its minimum while the runbook ran;
 - `p99_ratio`: the producers' 99th percentile while the runbook ran, over that of the idle cluster.
@@ -16,6 +18,8 @@ import json
 import sys
 import time
 import uuid
+from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 from kafka_runbooks_lab.lab import Lab
@@ -59,12 +63,15 @@ def measure(lab: Lab) -> dict[str, Any]:
         with runs.checked_traffic(lab, f"{topic}.traffic") as idle:
             time.sleep(IDLE_SECONDS)
         with runs.checked_traffic(lab, f"{topic}.traffic"), runs.watched(lab):
-            own = {broker_id: restart(lab, broker_id) for broker_id in BROKERS}
+            own = {broker_id: restart(lab, [broker_id]) for broker_id in BROKERS}
         with runs.checked_traffic(lab, f"{topic}.traffic") as rolling, runs.watched(lab) as seen:
             run = runs.fresh()
             asked = runs.ask(reason="benchmark", node_ids=list(BROKERS))
             runs.start(run, asked, "RollingRestart")
             result = runs.outcome(run, seconds=900)
+        # What the rounds were: brokers of one zone, so one of each map.
+        with runs.checked_traffic(lab, f"{topic}.traffic"):
+            together = [restart(lab, pair) for pair in ((1001, 1004), (1002, 1005), (1003, 1006))]
     finally:
         runs.delete_topics(lab, topic, f"{topic}.traffic")
     rounds = [step for step in result["steps"] if step["step"] == "restart the round"]
@@ -75,6 +82,7 @@ def measure(lab: Lab) -> dict[str, Any]:
         "rounds": len(rounds),
         "makespan_seconds": round(rolled, 1),
         "makespan_ratio": round(rolled / (sum(own.values()) / at_once), 2),
+        "machine_ratio": round(rolled / sum(together), 2),
         "serial_ratio": round(rolled / (sum(own.values()) + PAUSE_SECONDS * (len(BROKERS) - 1)), 2),
         "below_min_isr_samples": len(seen["below"]),
         "samples": seen["samples"],
@@ -85,23 +93,28 @@ def measure(lab: Lab) -> dict[str, Any]:
             name: round(sum(step["seconds"] for step in result["steps"] if step["step"] == name), 1) for name in ROUND_STEPS
         },
         "own_restart_seconds": {str(broker_id): round(seconds, 1) for broker_id, seconds in own.items()},
+        "together_restart_seconds": [round(seconds, 1) for seconds in together],
     }
 
 
 ROUND_STEPS = ("choose the next round", "restart the round", "follow the restart", "elect preferred leaders")
 
 
-def restart(lab: Lab, broker_id: int) -> float:
-    """Delete a broker's pod; the seconds until another one is Ready, which it is once it is in sync."""
-    pod = BROKERS[broker_id]
-    before = uid_of(lab, pod)
+def restart(lab: Lab, broker_ids: Sequence[int]) -> float:
+    """Delete brokers' pods at once; the seconds until others are Ready, which they are once they are in sync."""
+    before = {pod: uid_of(lab, pod) for pod in (BROKERS[broker_id] for broker_id in broker_ids)}
     began = time.monotonic()
-    lab.kubectl("-n", "kafka", "delete", "pod", pod, "--wait=false")
-    runs.eventually(f"a new {pod}", 120, lambda: uid_of(lab, pod) not in ("", before))
-    lab.kubectl("-n", "kafka", "wait", "--for=condition=Ready", f"pod/{pod}", "--timeout=180s")
+    lab.kubectl("-n", "kafka", "delete", "pod", *before, "--wait=false")
+    for pod, uid in before.items():
+        runs.eventually(f"a new {pod}", 120, partial(is_new, lab, pod, uid))
+        lab.kubectl("-n", "kafka", "wait", "--for=condition=Ready", f"pod/{pod}", "--timeout=180s")
     took = time.monotonic() - began
     time.sleep(5)
     return took
+
+
+def is_new(lab: Lab, pod: str, before: str) -> bool:
+    return uid_of(lab, pod) not in ("", before)
 
 
 def uid_of(lab: Lab, pod: str) -> str:

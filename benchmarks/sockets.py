@@ -14,7 +14,7 @@ import struct
 import sys
 import time
 import uuid
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from functools import partial
 from typing import Any
 
@@ -78,6 +78,12 @@ class Layout:
                     new = next((one for one in iter(lambda: dice.choice(others), None) if one not in before), before[0])
                     self.moves.append((topic, number, before, [new if one == self.leaving else one for one in before]))
         self.in_flight = {(topic, number): (before, after) for topic, number, before, after in self.moves[:moving]}
+        self.on: dict[int, list[tuple[str, int]]] = {broker: [] for broker in self.brokers}
+        """The partitions of which each broker has a replica."""
+        for topic, placed in self.partitions.items():
+            for number in range(len(placed)):
+                for broker in self.replicas(topic, number)[0]:
+                    self.on[broker].append((topic, number))
 
     def replicas(self, topic: str, number: int) -> tuple[list[int], list[int]]:
         """All, and those in sync."""
@@ -86,12 +92,6 @@ class Layout:
             after = self.in_flight[topic, number][1]
             return [*after, *(one for one in before if one not in after)], before
         return before, before
-
-    def on(self, broker: int) -> Iterator[tuple[str, int]]:
-        for topic, placed in self.partitions.items():
-            for number in range(len(placed)):
-                if broker in self.replicas(topic, number)[0]:
-                    yield topic, number
 
 
 SASL_HANDSHAKE, ILLEGAL_SASL_STATE = 17, 34
@@ -115,8 +115,12 @@ class Cluster:
         for broker in self.layout.brokers:
             server = await asyncio.start_server(partial(self.serve, broker), "127.0.0.1", 0)
             self.ports[broker] = server.sockets[0].getsockname()[1]
-        for version in (9, 12):  # Encoding it takes longer than a client waits.
+        # Encoding these takes longer than a client waits.
+        for version in (9, 12):
             self.metadata(MetadataRequest(version=version, topics=None), version)
+        newest = HIGHEST[DescribeLogDirsRequest]
+        for broker in self.layout.brokers:
+            self.log_directories(DescribeLogDirsRequest(version=newest, topics=None), newest, broker)
 
     async def serve(self, broker: int, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         kinds = {kind.API_KEY: kind for kind in HIGHEST}
@@ -231,7 +235,7 @@ class Cluster:
             return self.whole["sizes", version, broker]
         by_topic: dict[str, list[int]] = {}
         if request.topics is None:
-            for topic, number in self.layout.on(broker):
+            for topic, number in self.layout.on[broker]:
                 by_topic.setdefault(topic, []).append(number)
         else:
             for one in request.topics:

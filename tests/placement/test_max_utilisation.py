@@ -13,6 +13,7 @@ from kafka_runbooks.placement.batches import cut, phases
 from kafka_runbooks.placement.errors import InvalidRequest, NoAssignment, PlannerDefect
 from kafka_runbooks.placement.plan import Plan
 from kafka_runbooks.placement.planners import Options
+from kafka_runbooks.placement.solver.state import State
 from kafka_runbooks.placement.verify import check
 from tests.examples import examples
 from tests.placement.builders import after, cluster
@@ -128,3 +129,22 @@ def test_the_independent_rules_know_the_limit() -> None:
 def test_a_share_that_is_none_is_bad_input(share: float) -> None:
     with pytest.raises(InvalidRequest, match=r"max_utilisation: .* is no share of a disk; give more than 0, at most 1"):
         planners.rebalance(full(200), Options(max_utilisation=share))
+
+
+def test_full_brokers_are_not_tried_for_each_replica_of_each_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a cluster has no room for is refused after some questions, not after replicas x brokers of them for each partition."""
+    partitions, brokers, room = 60, {broker: (None, 300 if broker < 3 else 0) for broker in range(30)}, State.has_room
+    observed = cluster(
+        {("t", number): [number % 30] for number in range(partitions)}, brokers, dict.fromkeys(range(partitions), 100)
+    )
+    asked = 0
+
+    def counted(state: State, partition: int, broker: int) -> bool:
+        nonlocal asked
+        asked += 1
+        return room(state, partition, broker)
+
+    monkeypatch.setattr(State, "has_room", counted)
+    with pytest.raises(NoAssignment):
+        planners.set_replication(observed, 2, Options(max_utilisation=1.0))
+    assert asked < 3 * partitions * len(brokers)

@@ -14,7 +14,7 @@ import sys
 import sysconfig
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -57,6 +57,7 @@ class _Artifact:
     package: str = "."
     """The Go package to build: the folder's own, or one that its go.mod names as a tool."""
     tags: str = ""
+    """Options of the build."""
 
     @property
     def folder(self) -> Path:
@@ -73,13 +74,24 @@ def _go_module(name: str, flags: str, expected: str) -> _Artifact:
 
 def ensure(say: Say) -> Built:
     """Build what is not in the cache; reports progress only if there is something to build."""
-    todo = [artifact for artifact in _artifacts() if not artifact.folder.exists()]
+    _ensure(say, _artifacts())
+    return where()
+
+
+def ensure_kafka(say: Say, release: str) -> Path:
+    """The folder with the jars of another release of Kafka than the lab's own."""
+    artifact = _kafka(release)
+    _ensure(say, [artifact])
+    return artifact.folder
+
+
+def _ensure(say: Say, artifacts: Sequence[_Artifact]) -> None:
+    todo = [artifact for artifact in artifacts if not artifact.folder.exists()]
     if todo:
         with _locked(say), ThreadPoolExecutor(len(todo)) as pool:
             go = packages.go(say) if any(artifact.name != "kafka" for artifact in todo) else Path()
             for future in [pool.submit(_make, artifact, go, say) for artifact in todo]:
                 future.result()
-    return where()
 
 
 def ensure_prometheus(say: Say) -> Path:
@@ -131,8 +143,14 @@ def _artifacts() -> tuple[_Artifact, _Artifact, _Artifact]:
     return (
         _go_module("kubernetes", _KUBERNETES_FLAGS, f"Kubernetes {_VERSION}, 5 min"),
         _go_module("coredns", "-s -w", "CoreDNS, 1 min"),
-        _Artifact("kafka", (paths.LAB / "kafka/pom.xml",), "class archive 1", "Kafka's jars, 30 s"),
+        _kafka(),
     )
+
+
+def _kafka(release: str = "") -> _Artifact:
+    """Of the release that the pom names, or of another."""
+    options = f"-Dkafka={release}" if release else ""
+    return _Artifact("kafka", (paths.LAB / "kafka/pom.xml",), "class archive 1", "Kafka's jars, 30 s", tags=options)
 
 
 def _make(artifact: _Artifact, go: Path, say: Say) -> None:
@@ -186,7 +204,7 @@ def _go_build(go: Path, artifact: _Artifact, folder: Path) -> None:
 
 
 def _jars(artifact: _Artifact, folder: Path) -> None:
-    command = ["mvn", "-q", "-B", "-f", str(artifact.defined_by[0]), "dependency:copy-dependencies"]
+    command = ["mvn", "-q", "-B", "-f", str(artifact.defined_by[0]), "dependency:copy-dependencies", *artifact.tags.split()]
     _run([*command, "-DincludeScope=runtime", f"-DoutputDirectory={folder}"], artifact, folder, {**os.environ})
     class_archive.write(folder)
 

@@ -14,6 +14,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -42,10 +43,14 @@ class Lab:
 
     # -- as a whole ------------------------------------------------------------------------------------------------
 
-    def up(self, *, worker: bool = True) -> float:
+    def up(self, *, worker: bool = True, kafka: str | None = None) -> float:
         """Bring up Kubernetes, Kafka, Temporal and the worker; returns the seconds it took without first builds (0 if it was up).
 
         Raises `Unsupported` before anything is changed if this host can't carry the lab.
+
+        Args:
+            worker: with the worker's pod.
+            kafka: another release than the lab's own.
         """
         with self._locked():
             if self.is_up():
@@ -58,6 +63,8 @@ class Lab:
             packages.install(self._say)
             preflight.after_installing()
             built = builds.ensure(self._say)
+            if kafka is not None:
+                built = replace(built, jars=builds.ensure_kafka(self._say, kafka))
             builds.compile_bytecode(self._say)
             began = time.monotonic()
             try:

@@ -129,15 +129,19 @@ def _choose_after_displacing(state: State, row: int, heaps: BrokerHeaps) -> int 
     """Make room where only space is missing, by moving another new replica of the plan elsewhere."""
     members = [b for b in state.sets[row].tolist() if b >= 0]
     closed = state.rack_rule.closed(row, members)
-    brokers = [b for b in np.nonzero(state.problem.allowed)[0].tolist() if b not in members and state.racks[b] not in closed]
-    for broker in sorted(brokers, key=lambda b: (state.used[b] - state.limit[b], b)):
+    allowed, sizes = np.nonzero(state.problem.allowed)[0], state.problem.cluster.size_bytes
+    # Most brokers of a full cluster have no room for anything: those aren't tried for each replica of each broker.
+    free = {b: state.limit[b] - state.used[b] for b in allowed.tolist()}
+    brokers = [b for b in free if b not in members and state.racks[b] not in closed]
+    for broker in sorted(brokers, key=lambda b: (-free[b], b)):
         if state.largest is not None and state.size[row] > state.largest[broker]:
             continue
-        short = state.used[broker] + state.size[row] - state.limit[broker]
         rows = state.members(broker)
-        rows = rows[(state.problem.cluster.size_bytes[rows] >= short) & (state.before[rows] != broker).all(axis=1)]
-        for other in rows[np.argsort(state.problem.cluster.size_bytes[rows], kind="stable")].tolist():
-            for target in np.nonzero(state.problem.allowed)[0].tolist():
+        rows = rows[(sizes[rows] >= state.size[row] - free[broker]) & (state.before[rows] != broker).all(axis=1)]
+        smallest = sizes[rows].min() if len(rows) else 0
+        targets = [target for target, left in free.items() if left >= smallest]
+        for other in rows[np.argsort(sizes[rows], kind="stable")].tolist() if targets else ():
+            for target in targets:
                 if not state.has_room(other, target):
                     continue
                 if state.may_move(np.array([other]), broker, target)[0]:
