@@ -6,6 +6,7 @@ a client only after the handshake.
 """
 
 from datetime import datetime
+from typing import Literal
 
 from pydantic import Field
 
@@ -63,6 +64,8 @@ class Stores(Model):
     truststore: str | None = None
     is_pem: bool = True
     """Both files are PEM; other formats have a password, and are left alone."""
+    client_authentication: Literal["required", "requested", "none"] = "required"
+    """Kafka's `ssl.client.auth`: what a listener trusts can be seen only where it asks for certificates."""
 
 
 class TlsFiles(Model):
@@ -73,6 +76,12 @@ class TlsFiles(Model):
     """Path -> the digest of the public certificates in it (`clients.certificates.pem.digest`)."""
     stores: tuple[Stores, ...] = ()
     """The listeners of the properties file: the only source for a controller's, and for a broker's that can't be asked."""
+    started_with: dict[str, str] = Field(default_factory=dict)
+    """The same as it was when the Kafka process started: its connection of the quorum goes by that. Empty: nobody knows."""
+    started_at: datetime | None = None
+    """When that was; an earlier process's says nothing."""
+    own_sha256: dict[str, str] = Field(default_factory=dict)
+    """The same of the agent's own client files: `certificate` and `ca`."""
 
 
 class ClientSecret(Model):
