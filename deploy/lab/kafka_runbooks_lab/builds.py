@@ -80,7 +80,10 @@ def ensure(say: Say) -> Built:
 
 def ensure_kafka(say: Say, release: str) -> Path:
     """The folder with the jars of another release of Kafka than the lab's own."""
-    artifact = _kafka(release)
+    return _ensure_one(say, _kafka(release))
+
+
+def _ensure_one(say: Say, artifact: _Artifact) -> Path:
     _ensure(say, [artifact])
     return artifact.folder
 
@@ -105,19 +108,12 @@ def ensure_prometheus(say: Say) -> Path:
         # Of its service discoveries, each with a cloud's library, only Kubernetes' (and static, file and HTTP).
         tags="remove_all_sd,enable_kubernetes_sd",
     )
-    return _ensure(artifact, say)
+    return _ensure_one(say, artifact)
 
 
 def ensure_step(say: Say) -> Path:
     """The binary of step-ca, built only on request: for tests."""
-    return _ensure(_go_module("step", "-s -w", "step-ca, 1 min"), say) / "step"
-
-
-def _ensure(artifact: _Artifact, say: Say) -> Path:
-    if not artifact.folder.exists():
-        with _locked(say):
-            _make(artifact, packages.go(say), say)
-    return artifact.folder
+    return _ensure_one(say, _go_module("step", "-s -w", "step-ca, 1 min")) / "step"
 
 
 def where() -> Built:
