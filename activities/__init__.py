@@ -22,6 +22,7 @@ from activities.step import Access, Steps
 from activities.throttle import ThrottleActivities
 from activities.upgrade_plans import UpgradePlanActivities
 from activities.upgrades import UpgradeActivities
+from activities.voters import VoterActivities
 
 ACTIVITIES: tuple[type[Steps], ...] = (
     BrokerActivities,
@@ -42,6 +43,7 @@ ACTIVITIES: tuple[type[Steps], ...] = (
     ThrottleActivities,
     UpgradeActivities,
     UpgradePlanActivities,
+    VoterActivities,
 )
 
 

@@ -7,7 +7,7 @@ right before their pods go.
 
 from collections.abc import Collection, Sequence
 
-from activities import ledgers, plan_store, proof, removal
+from activities import ledgers, plan_store, proof, removal, voters
 from activities.errors import NotProven, PlanDrift, RemovalRefused
 from activities.permits import Fence, ensure_held
 from activities.step import Reporter, Steps, heartbeating, step, wait
@@ -55,8 +55,10 @@ class DecommissionActivities(Steps):
         broker that is gone, and the next broker of its id would have it. So emptiness is looked at before, after, and once the
         pods have ended: a topic may be made in between. Then the pods come back with their disks, and what came is moved too.
 
+        A broker that votes in the metadata quorum has left it before; since then somebody may have made it a voter again.
+
         Raises:
-            PlanDrift: a broker holds replicas again.
+            PlanDrift: a broker holds replicas again, or is a voter.
             RemovalRefused: pods are no longer the highest ordinals.
             NotProven: nobody can say for sure that the brokers are empty.
         """
@@ -71,6 +73,7 @@ class DecommissionActivities(Steps):
             snapshot = clients.kafka.snapshot()
             live = snapshot.live_broker_ids & leaving
             if not pods and not live:
+                voters.ensure_no_vote(clients.kafka, leaving)
                 if not (left := _held(proof.fresh_snapshot(clients.kafka), leaving)):
                     return names
                 ensure_held(self._link, request.token)
@@ -108,6 +111,7 @@ class DecommissionActivities(Steps):
                 raise NotProven(f"broker {', '.join(map(str, silent))} still has throttles or cordons of this run")
             if left := _held(proof.fresh_snapshot(clients.kafka), leaving):
                 raise PlanDrift(_came(left))
+            voters.ensure_no_vote(clients.kafka, leaving)
             clients.kubernetes.scale(stateful_set, min(ordinal(pod) for pod in going) - stateful_set.first_ordinal)
 
     @step

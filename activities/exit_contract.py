@@ -58,6 +58,8 @@ def _checks(clients: ClusterClients, plan: Plan, proof: ProofRequest) -> tuple[C
     ]
     checks += [exit_contract.is_empty(snapshot, broker) for broker in promises.empty_brokers]
     checks += [exit_contract.leads_nothing(snapshot, broker) for broker in promises.leaderless_brokers]
+    quorum = clients.kafka.metadata_quorum() if promises.without_vote else None
+    checks += [exit_contract.has_no_vote(quorum, node) for node in promises.without_vote]
     if promises.restarted_pods and proof.as_planned:
         found = (*clients.kubernetes.broker_pods(), *clients.kubernetes.controller_pods())
         checks.append(exit_contract.made_anew(found, clients.kubernetes.stateful_sets(), promises.restarted_pods))

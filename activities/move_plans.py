@@ -11,7 +11,7 @@ from typing import TypeVar
 
 import pydantic
 
-from activities import evacuations, ledgers, plan_store, second_person
+from activities import evacuations, ledgers, plan_store, second_person, voters
 from activities.errors import PlannerDefect
 from activities.large_plans import Turn
 from activities.planned_rates import planned_rates, rates_of
@@ -58,7 +58,11 @@ class MovePlanActivities(Steps):
     @step
     def plan_scale_up(self, asked: PlanRequest[ScaleUpInput]) -> Survey:
         """Move a share of the data onto new brokers."""
-        return self._survey("ScaleUp", asked, lambda _, observed: planning.scale_up(observed, asked.request))
+
+        def plan(clients: ClusterClients, observed: ClusterObservation) -> PlannerResult:
+            return planning.scale_up(observed, asked.request, voters.controllers_among(clients, asked.request.brokers))
+
+        return self._survey("ScaleUp", asked, plan)
 
     @step
     def plan_decommission(self, asked: PlanRequest[DecommissionInput]) -> Survey:
@@ -67,7 +71,8 @@ class MovePlanActivities(Steps):
         def plan(clients: ClusterClients, observed: ClusterObservation) -> PlannerResult:
             pods, stateful_sets = clients.kubernetes.broker_pods(), clients.kubernetes.stateful_sets()
             racks = registered_racks(clients.kubernetes) | observed.snapshot.racks
-            return planning.decommission(observed, asked.request, pods, stateful_sets, racks)
+            controllers = voters.controllers_among(clients, observed.snapshot.live_broker_ids, only_voters=True)
+            return planning.decommission(observed, asked.request, pods, stateful_sets, racks, controllers)
 
         return self._survey("Decommission", asked, plan)
 
@@ -160,7 +165,8 @@ def _surveyed(clients: ClusterClients, kind: str, asked: PlanRequest[Request], p
     if not plan.moves and not result.continues_without_moves:
         # What is asked for and can't be done is not nothing to do; and what was left alone is said.
         left = tuple(unacknowledged(result.reasons, request.acknowledged_risks))
-        return Survey(reasons=left) if left else Survey(nothing_to_do=result.nothing, notes=result.plan.notices)
+        notes = (*result.notices, *result.plan.notices)
+        return Survey(reasons=left) if left else Survey(nothing_to_do=result.nothing, notes=notes)
     ledger = None if asked.token is None else ledgers.read(clients.kubernetes, asked.token)
     lists = clients.kafka.throttled_replicas(sorted({move.topic for move in plan.moves}))
     brokers = what_if.changed_brokers(plan.moves) & observed.snapshot.live_broker_ids

@@ -53,6 +53,9 @@ RETURN_STEPS = (
     StepName.RELEASE,
     StepName.PROVE,
 )
+COPY_AND_JOIN_STEPS = tuple(
+    step for one in COPY_STEPS for step in ((StepName.JOIN_QUORUM, one) if one is StepName.RELEASE else (one,))
+)
 SUBSTITUTE_STEPS = (StepName.TAKE_LEASES, StepName.REASSIGN, StepName.ELECT, StepName.RELEASE, StepName.PROVE)
 
 
@@ -101,11 +104,15 @@ def freeze(
     ours = None if token is None else ledgers.read(clients.kubernetes, token)
     lists = clients.kafka.throttled_replicas({partition.topic for partition in partitions})
     names = _named(sorted(leaving))
+    voters, can_vote_anew = _voters(clients, leaving)
+    joining = voters if disk_is_lost and substitute is None and can_vote_anew else ()
+    copy_steps = COPY_AND_JOIN_STEPS if joining else COPY_STEPS
     return ReplacementPlan(
         cluster=request.cluster,
         kind="ReplaceBroker",
         title=f"replace {names}" + ("" if substitute is None else f" by broker {substitute}"),
-        steps=SUBSTITUTE_STEPS if substitute is not None else COPY_STEPS if disk_is_lost else RETURN_STEPS,
+        steps=SUBSTITUTE_STEPS if substitute is not None else copy_steps if disk_is_lost else RETURN_STEPS,
+        joining_voters=joining,
         places=tuple(places),
         replacement_broker_id=substitute,
         copies_everything=disk_is_lost and substitute is None,
@@ -117,6 +124,30 @@ def freeze(
             for topic, found in lists.items()
         },
         rates_before=leases.foreign_rates(rates_of(clients, sources), ours.rates if ours else {}),
+    )
+
+
+def _voters(clients: ClusterClients, broker_ids: Collection[int]) -> tuple[tuple[int, ...], bool]:
+    """Those of these brokers that are voters of the metadata quorum, and whether a vote can be given to another disk."""
+    quorum = clients.kafka.metadata_quorum()
+    return (tuple(sorted(quorum.voter_ids.intersection(broker_ids))), not quorum.is_static) if quorum is not None else ((), False)
+
+
+def _said_of_voters(clients: ClusterClients, plan: ReplacementPlan) -> tuple[str, ...]:
+    """What becomes of the votes of these brokers."""
+    voters, can_vote_anew = _voters(clients, plan.broker_ids)
+    named = f"controller {listed(list(voters))}"
+    if not voters:
+        return ()
+    if plan.replacement_broker_id is not None:
+        return (f"{named} keeps its vote in the metadata quorum, which misses it while it is down: decommission takes it away",)
+    if not plan.copies_everything:
+        return ()
+    if can_vote_anew:
+        return (f"{named} votes with the disk that is lost: that vote is taken away, and it gets one for its new disk",)
+    return (
+        f"{named} comes back to a static quorum without its metadata log, and votes as before: until it has caught up, another "
+        "controller that fails may take what was committed with it",
     )
 
 
@@ -169,6 +200,7 @@ def summarise(clients: ClusterClients, plan: ReplacementPlan, snapshot: ClusterS
     returning = _returning(plan, snapshot, rates.by_source)
     eta = copy_seconds(copied, rates.by_source.values())
     states = intermediate_states(snapshot, plan.broker_ids)
+    notices = _said_of_voters(clients, plan)
     inverse = "none is needed: no replica changes its broker"
     if substitute is not None:
         inverse = f"reassign {len(plan.partitions)} partitions back onto broker {plan.places[0].broker_id}"
@@ -181,6 +213,7 @@ def summarise(clients: ClusterClients, plan: ReplacementPlan, snapshot: ClusterS
         ("to copy", f"{size(copied)} (lower bound {size(copied)})"),
         ("throttle", f"up to {size(rate)}/s from each source; about {duration(eta)}"),
         *(("in between", state) for state in states[:10]),
+        *(("notes", notice) for notice in notices),
         *(("others' throttles", line) for line in others[:10]),
     ]
     return PlanSummary(
@@ -195,6 +228,7 @@ def summarise(clients: ClusterClients, plan: ReplacementPlan, snapshot: ClusterS
         throttle_bytes_per_s=rate,
         eta_seconds=eta,
         foreign_throttles=others,
+        notices=notices,
         inverse=inverse,
         returning=returning,
         replacement_broker_id=substitute,

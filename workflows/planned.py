@@ -14,6 +14,7 @@ with workflow.unsafe.imports_passed_through():
     from activities.pools import Pool
     from activities.release import ReleaseActivities
     from activities.throttle import ThrottleActivities
+    from activities.voters import VoterActivities
     from kafka_runbooks.models.inputs import PlannedInput
     from kafka_runbooks.models.messages import ProofRequest, Released, StepRequest, Survey, Token
     from kafka_runbooks.models.operator import Approval
@@ -184,6 +185,18 @@ class PlannedRunbook(Runbook):
     async def elect(self, request: StepRequest) -> int:
         """Return leadership to the plan's preferred leaders."""
         return await calls.copy(LeaderActivities.elect_leaders, request, StepName.ELECT)
+
+    async def join_quorum(self, token: Token, plan: PlanSummary) -> str:
+        """Make controllers of the plan voters of the metadata quorum, where it has some; returns what is to be said of that."""
+        if StepName.JOIN_QUORUM not in plan.steps:
+            return ""
+        await self.pause_point()
+        self._undone = "controllers may have become voters of the metadata quorum, and stay so"
+        with self.timed(StepName.JOIN_QUORUM):
+            request, what = self.step_request(token, plan.reference), "join the metadata quorum, one controller at a time"
+            said = await calls.wait(VoterActivities.join_quorum, request, what)
+        self._undone = ""
+        return "".join(f"; {line}" for line in said)
 
     # The end
 

@@ -109,6 +109,7 @@ class ReplaceBroker(PlannedRunbook):
             what += f" on {disks}: {copied}"
         else:
             what += f" in {duration(seconds)}"
+        what += await self.join_quorum(token, plan)
         return await self.finish(token, plan, what, copied_bytes=self._copied.done_bytes if plan.bytes_to_copy else 0)
 
     async def take_steps(self, request: StepRequest) -> None:

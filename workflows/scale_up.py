@@ -1,4 +1,9 @@
-"""`ScaleUp`: moves a share of the data onto brokers that have joined."""
+"""`ScaleUp`: moves a share of the data onto brokers that have joined; those that are controllers too become voters at its end.
+
+A controller that isn't ready for that keeps its broker's data from nobody: the result says why it has no vote.
+"""
+
+import asyncio
 
 from temporalio import workflow
 
@@ -25,8 +30,17 @@ class ScaleUp(Moves):
     @workflow.run
     async def run(self, request: ScaleUpInput) -> RunbookResult:
         """See `ScaleUpInput`."""
-        return await self.conduct(self.move)
+        return await self.conduct(self._scale_up)
 
     async def survey(self, token: Token, approved: PlanReference | None) -> Survey:
         asked: PlanRequest[ScaleUpInput] = PlanRequest(request=self._input, token=token, approved=approved)
         return await calls.wait(MovePlanActivities.plan_scale_up, asked, "every reason not to start, and the frozen plan")
+
+    async def _scale_up(self, token: Token) -> RunbookResult:
+        try:
+            plan, as_planned = await self.carry_out(token, await self.prepare(token))
+            said = await self.join_quorum(token, plan)
+            return await self.finish_moves(token, plan, as_planned=as_planned, did=said)
+        except asyncio.CancelledError:
+            await self.roll_back_if_asked(token)
+            raise

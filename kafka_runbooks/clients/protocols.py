@@ -11,6 +11,7 @@ from kafka_runbooks.models.cluster import (
     BrokerConfig,
     BrokerRates,
     ClusterSnapshot,
+    ControllerEndpoint,
     MetadataQuorum,
     Reassignment,
     Replica,
@@ -138,6 +139,32 @@ class Kafka(Protocol):
 
     def unregister_broker(self, broker_id: int) -> None:
         """Unregister a broker that is down for good (KRaft); one that isn't registered is fine."""
+
+    def add_voter(self, voter_id: int, directory_id: str, endpoints: Iterable[ControllerEndpoint]) -> None:
+        """Make an observer of the metadata quorum a voter (KIP-853); returns once a majority with it has committed that.
+
+        One whose id a voter has already is fine, whatever its directory: the quorum tells which it is.
+
+        Args:
+            voter_id: its node id.
+            directory_id: of the disk with its metadata log, as the quorum lists it among the observers.
+            endpoints: where the other controllers reach it, one for each listener of controllers.
+
+        Raises:
+            Unreachable: not now: it isn't caught up, or another change is under way.
+            Refused: never: the quorum is static, or its Kafka too old.
+        """
+
+    def remove_voter(self, voter_id: int, directory_id: str) -> None:
+        """Take a voter, up or down, out of the metadata quorum; returns once a majority of the others has committed that.
+
+        The active controller resigns then. A node that isn't a voter with this directory is fine: the quorum tells whether its id
+        still is. Kafka removes any voter, whether a majority of the others is up or not, and even the last one.
+
+        Raises:
+            Unreachable: not now: another change is under way, or it couldn't be committed in time; it may still be.
+            Refused: never: the quorum is static, or its Kafka too old.
+        """
 
     def features(self, broker_ids: Iterable[int]) -> dict[int, BrokerFeatures]:
         """The features that each broker supports, and those that are finalised as it knows them.

@@ -300,11 +300,22 @@ def _of(by_broker: dict[int, T], broker_ids: set[int]) -> dict[int, T]:
     return {broker_id: value for broker_id, value in by_broker.items() if broker_id in broker_ids}
 
 
+class ControllerEndpoint(NamedTuple):
+    """Where other controllers reach a controller on one of its listeners."""
+
+    listener: str
+    """Kafka's name of it."""
+    host: str
+    port: int
+
+
 class QuorumReplica(Model):
     """A controller (voter) or broker (observer) as a replica of the metadata log. Times are by the leader's clock."""
 
     id: int
     log_end_offset: int
+    directory_id: str | None = None
+    """Of the disk that has its metadata log (KIP-853), as Kafka's tools print it. In a static quorum no voter has one."""
     last_fetch_at: datetime | None = None
     last_caught_up_at: datetime | None = None
     """When it last had everything that the leader has; the leader's own is the time of the answer (KIP-836, Kafka >= 3.3)."""
@@ -318,6 +329,15 @@ class MetadataQuorum(Model):
     high_watermark: int
     voters: tuple[QuorumReplica, ...]
     observers: tuple[QuorumReplica, ...]
+
+    @property
+    def voter_ids(self) -> frozenset[int]:
+        return frozenset(voter.id for voter in self.voters)
+
+    @property
+    def is_static(self) -> bool:
+        """The voters are those of `controller.quorum.voters` in every node's file (kraft.version 0): nobody can change them."""
+        return any(voter.directory_id is None for voter in self.voters)
 
 
 class Reassignment(Model):

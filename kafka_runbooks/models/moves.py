@@ -52,6 +52,10 @@ class MovePlan(Plan):
     """Brokers that must hold nothing in the end."""
     leads_nothing: tuple[int, ...] = ()
     """Brokers that must lead nothing in the end."""
+    leaving_voters: tuple[int, ...] = ()
+    """Those of the leaving brokers that are voters of the metadata quorum, where their pods are to go."""
+    joining_voters: tuple[int, ...] = ()
+    """Brokers that are controllers too, and become voters."""
     limits: MoveLimits = Field(default_factory=MoveLimits)
     change_windows: tuple[ChangeWindow, ...] = ()
     max_utilisation: float = 1.0
@@ -75,7 +79,12 @@ class MovePlan(Plan):
 
     @property
     def promises(self) -> ExitPromises:
-        return ExitPromises(empty_brokers=self.leaving, leaderless_brokers=self.leads_nothing, exact_assignment=True)
+        return ExitPromises(
+            empty_brokers=self.leaving,
+            leaderless_brokers=self.leads_nothing,
+            without_vote=self.leaving_voters,
+            exact_assignment=True,
+        )
 
     def inverse(self) -> "MovePlan":
         """The way back to the assignment that the plan was made from, order included."""
@@ -85,6 +94,8 @@ class MovePlan(Plan):
                 "title": f"undo: {self.title}",
                 "leaving": (),
                 "leads_nothing": (),
+                "leaving_voters": (),
+                "joining_voters": (),
                 "partition_counts": {},
                 "max_utilisation": 1.0,  # What was there before fits, however full that made a disk.
                 "moves": tuple(
@@ -118,6 +129,10 @@ class MovePlan(Plan):
         """
         wanted = {(move.name, move.after) for move in approved.moves}
         leaving = set(approved.leaving)
+        if not (
+            set(self.leaving_voters) <= set(approved.leaving_voters) and set(self.joining_voters) <= set(approved.joining_voters)
+        ):
+            return False
         return all((move.name, move.after) in wanted or _only_empties(move, leaving) for move in self.moves)
 
 

@@ -72,6 +72,8 @@ class ExitPromises(Model):
     """Brokers that hold no replica."""
     leaderless_brokers: tuple[int, ...] = ()
     """Brokers that lead no partition, whoever is preferred."""
+    without_vote: tuple[int, ...] = ()
+    """Nodes that are no voters of the metadata quorum."""
     exact_assignment: bool = False
     """Every partition of the plan has exactly the planned replicas, in order."""
     places: tuple[BrokerPlace, ...] = ()

@@ -22,6 +22,8 @@ class ReplacementPlan(Plan):
     """The broker that takes over; then there is one place."""
     copies_everything: bool = False
     """The disks are lost, and every replica must come from its peers."""
+    joining_voters: tuple[int, ...] = ()
+    """Those that are controllers too: their votes are those of the lost disks, until they vote with the new ones."""
     partitions: tuple[PlannedPartition, ...]
     """Every partition that has a replica on one of the brokers."""
 
@@ -79,6 +81,7 @@ class ReplacementPlan(Plan):
                 Move(one.topic, one.partition, one.before, one.after, one.size_bytes, one.in_sync) for one in self.partitions
             ),
             leaving=self.broker_ids,
+            joining_voters=self.joining_voters,
             throttle=self.throttle,
             limits=MoveLimits(moves_in_per_broker=SUBSTITUTION_MOVES_AT_ONCE),
             waits_for_destinations=True,

@@ -24,6 +24,8 @@ class StepName(StrEnum):
     CORDON_LOG_DIRECTORIES = "cordon log directories"
     REASSIGN = "reassign partitions"
     ROLL_BACK = "roll back"
+    LEAVE_QUORUM = "leave the metadata quorum"
+    JOIN_QUORUM = "join the metadata quorum"
     REMOVE_PODS = "remove pods"
     UNREGISTER = "unregister brokers"
 

@@ -71,6 +71,8 @@ def freeze(observed: ClusterObservation, request: MoveInput, kind: str, result: 
         moves=tuple(moves),
         leaving=tuple(sorted(result.leaving)),
         leads_nothing=result.leads_nothing,
+        leaving_voters=result.leaving_voters,
+        joining_voters=result.joining_voters,
         throttle=request.throttle,
         limits=request.limits,
         change_windows=request.change_windows,
@@ -154,7 +156,7 @@ def summarise(
     rate_bytes_per_s = max(rates_bytes_per_s.values(), default=DEFAULT_CEILING_BYTES_PER_S)
     eta = max((size / rates_bytes_per_s.get(broker, rate_bytes_per_s) for broker, size in sent.items()), default=0.0)
     batches = what_if.batches(plan, figures, leaders, rate_bytes_per_s)
-    notices = [*_window_notice(plan, eta, now), *figures.notices]
+    notices = [*_window_notice(plan, eta, now), *result.notices, *figures.notices]
     reordered = sum(1 for move in plan.moves if set(move.before) == set(move.after))
     lower_bound = min(figures.lower_bound_bytes, plan.total_bytes) if any(move.arriving for move in plan.moves) else 0
     summary = PlanSummary(

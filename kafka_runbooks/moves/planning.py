@@ -5,9 +5,16 @@ changes anything.
 """
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from kafka_runbooks.models.cluster import ClusterSnapshot, Reassignment, Replica, ReplicaSizes, TopicPartition
+from kafka_runbooks.models.cluster import (
+    ClusterSnapshot,
+    MetadataQuorum,
+    Reassignment,
+    Replica,
+    ReplicaSizes,
+    TopicPartition,
+)
 from kafka_runbooks.models.inputs import (
     DecommissionInput,
     EvacuateLeadersInput,
@@ -31,6 +38,14 @@ from kafka_runbooks.placement.snapshots import assignments
 from kafka_runbooks.safety.availability import leaders_that_stay
 from kafka_runbooks.safety.given_plan import leaves_its_map
 from kafka_runbooks.safety.moves import reasons_not_to_remove
+from kafka_runbooks.safety.voters import (
+    STATIC,
+    joins_again,
+    lacks_its_vote,
+    reasons_not_to_leave,
+    said_of_joining,
+    said_of_leaving,
+)
 
 MOVE_STEPS = (StepName.REASSIGN, StepName.ELECT, StepName.RELEASE, StepName.PROVE)
 EMPTY_STEPS = (StepName.CORDON_LOG_DIRECTORIES, *MOVE_STEPS)
@@ -43,6 +58,12 @@ REMOVE_STEPS = (
     StepName.RELEASE,
     StepName.PROVE,
 )
+
+
+LEAVE_STEPS = tuple(
+    step for one in REMOVE_STEPS for step in ((StepName.LEAVE_QUORUM, one) if one is StepName.REMOVE_PODS else (one,))
+)
+JOIN_STEPS = (StepName.REASSIGN, StepName.ELECT, StepName.JOIN_QUORUM, StepName.RELEASE, StepName.PROVE)
 
 
 @dataclass(frozen=True)
@@ -71,6 +92,18 @@ class ClusterObservation:
 
 
 @dataclass(frozen=True)
+class Controllers:
+    """What is known of the controllers among the brokers that a runbook is about."""
+
+    quorum: MetadataQuorum | None
+    """None in ZooKeeper mode."""
+    ids: frozenset[int] = frozenset()
+    """Brokers that are controllers too, by their own word."""
+    joining_by_themselves: frozenset[int] = frozenset()
+    """Those that make themselves voters (KIP-1186)."""
+
+
+@dataclass(frozen=True)
 class PlannerResult:
     """What a planner made of a request."""
 
@@ -86,6 +119,10 @@ class PlannerResult:
     """There is something to do although nothing moves."""
     leads_nothing: tuple[int, ...] = ()
     """Brokers that must lead nothing in the end."""
+    leaving_voters: tuple[int, ...] = ()
+    joining_voters: tuple[int, ...] = ()
+    notices: tuple[str, ...] = ()
+    """What is to be known of what the runbook does besides moving."""
     is_given: bool = False
     """An operator brought the assignment: what planners promise, preflight reports as risks."""
 
@@ -105,8 +142,8 @@ def rebalance(observed: ClusterObservation, request: RebalanceInput) -> PlannerR
     return PlannerResult(plan, f"rebalance {what}", f"{what} is as balanced as it can be")
 
 
-def scale_up(observed: ClusterObservation, request: ScaleUpInput) -> PlannerResult:
-    """Bring new brokers to the average of their map."""
+def scale_up(observed: ClusterObservation, request: ScaleUpInput, controllers: Controllers) -> PlannerResult:
+    """Bring new brokers to the average of their map; those that are controllers too become voters."""
     new, live = listed(request.brokers), observed.snapshot.live_broker_ids
     if down := sorted(set(request.brokers) - live):
         raise InvalidRequest(f"brokers: {down} are not registered with the cluster; live: {sorted(live)}")
@@ -120,7 +157,27 @@ def scale_up(observed: ClusterObservation, request: ScaleUpInput) -> PlannerResu
     # An interrupted run has brought something already.
     resumed = any(set(request.brokers) & set(partition.replicas) for partition in observed.snapshot.partitions)
     plan = planners.scale_up(observed.cluster, request.brokers, options, resumed=resumed)
-    return PlannerResult(plan, f"scale up with brokers {new}", f"brokers {new} have their share")
+    joining, notices = _joining(controllers)
+    return PlannerResult(
+        plan,
+        f"scale up with brokers {new}",
+        f"brokers {new} have their share",
+        steps=JOIN_STEPS if joining else MOVE_STEPS,
+        joining_voters=joining,
+        notices=notices,
+        continues_without_moves=bool(joining),
+    )
+
+
+def _joining(controllers: Controllers) -> tuple[tuple[int, ...], tuple[str, ...]]:
+    """Controllers that become voters, and what is to be said of that."""
+    quorum = controllers.quorum
+    joining = () if quorum is None else tuple(sorted(one for one in controllers.ids if lacks_its_vote(quorum, one)))
+    if quorum is None or not joining:
+        return (), ()
+    if quorum.is_static:
+        return (), (f"controller {listed(joining)} stays without a vote: {STATIC}",)
+    return joining, (said_of_joining(quorum, joining),)
 
 
 def decommission(
@@ -129,8 +186,9 @@ def decommission(
     pods: Sequence[BrokerPod],
     stateful_sets: Sequence[StatefulSet],
     racks: Mapping[int, str | None],
+    controllers: Controllers,
 ) -> PlannerResult:
-    """Everything off some brokers, or off a rack.
+    """Everything off some brokers, or off a rack; where their pods are to go, they leave the metadata quorum first.
 
     Args:
         racks: of every broker that is registered with Kafka or was ever given an id, up or down.
@@ -143,7 +201,9 @@ def decommission(
         plan = planners.decommission(observed.cluster, known, options)
     else:
         plan = given(observed.cluster, ReassignmentMap(partitions=()))
-    return PlannerResult(
+    quorum = controllers.quorum
+    voters = () if quorum is None else tuple(sorted(quorum.voter_ids.intersection(leaving)))
+    result = PlannerResult(
         plan,
         f"decommission brokers {listed(leaving)}",
         f"brokers {listed(leaving)} hold no replica",
@@ -151,6 +211,18 @@ def decommission(
         leaving=leaving,
         reasons=reasons_not_to_remove(leaving, pods, stateful_sets) if request.remove_pods else (),
         continues_without_moves=request.remove_pods,
+    )
+    if quorum is None or not voters:
+        return result
+    if not request.remove_pods:
+        return replace(result, notices=(f"controller {listed(voters)} keeps its vote in the metadata quorum: its pod stays",))
+    against = (*reasons_not_to_leave(quorum, voters), *joins_again(controllers.joining_by_themselves.intersection(voters)))
+    return replace(
+        result,
+        steps=LEAVE_STEPS,
+        reasons=(*result.reasons, *against),
+        leaving_voters=voters,
+        notices=(said_of_leaving(quorum, voters),),
     )
 
 

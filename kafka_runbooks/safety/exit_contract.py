@@ -10,6 +10,7 @@ from typing import NamedTuple
 from kafka_runbooks.models.cluster import (
     ClusterSnapshot,
     Direction,
+    MetadataQuorum,
     Reassignment,
     ThrottledReplicas,
     ThrottleRates,
@@ -60,6 +61,14 @@ def is_empty(snapshot: ClusterSnapshot, broker_id: int) -> Check:
     left = [str(partition.name) for partition in snapshot.on_broker(broker_id)]
     detail = f"{len(left)} replicas {' '.join(left[:10])}".strip()
     return Check(name=f"broker {broker_id} is empty", passed=not left, detail=detail)
+
+
+def has_no_vote(quorum: MetadataQuorum | None, node_id: int) -> Check:
+    """The node has left the metadata quorum."""
+    voters = sorted(quorum.voter_ids) if quorum is not None else []
+    return Check(
+        name=f"controller {node_id} has no vote", passed=node_id not in voters, detail=f"voters: {', '.join(map(str, voters))}"
+    )
 
 
 def leads_nothing(snapshot: ClusterSnapshot, broker_id: int) -> Check:

@@ -154,14 +154,13 @@ class LocalKafka:
         directories = self.log_directories if role == "broker" else 1
         data = [self.log_directory(node_id, number + 1) for number in range(directories)]
         properties = self.folder / f"{node_id}.properties"
-        listeners = {"CONTROLLER": port} if role == "controller" else {"PLAINTEXT": port, **self.listener_ports[node_id]}
+        listeners = self._listeners(node_id, role, port)
         addresses = ",".join(f"{name}://127.0.0.1:{its_port}" for name, its_port in listeners.items())
         protocols = {"CONTROLLER": "PLAINTEXT", "PLAINTEXT": "PLAINTEXT", **self.listeners}
         properties.write_text(
-            f"process.roles={role}\nnode.id={node_id}\nlog.dirs={','.join(map(str, data))}\n"
+            f"{self._roles(node_id, role)}node.id={node_id}\nlog.dirs={','.join(map(str, data))}\n"
             f"listeners={addresses}\ncontroller.listener.names=CONTROLLER\n"
             f"listener.security.protocol.map={','.join(map(':'.join, protocols.items()))}\n"
-            f"controller.quorum.voters=1@127.0.0.1:{self.controller_port}\n"
             "broker.session.timeout.ms=6000\nbroker.heartbeat.interval.ms=1000\nauto.leader.rebalance.enable=false\n"
             "offsets.topic.num.partitions=1\nlog.cleaner.dedupe.buffer.size=2097152\nauto.create.topics.enable=false\n"
             "unstable.api.versions.enable=false\n" + self.authorizer + more
@@ -169,13 +168,33 @@ class LocalKafka:
         java = [*JAVA.split(), f"-Xmx{self.heap_megabytes}m", *self.java_options, "-cp", f"{self.libraries}/*"]
         with (self.folder / f"{node_id}.log").open("ab") as log:
             if not data[0].exists():
-                tool = ["kafka.tools.StorageTool", "format", "-t", CLUSTER_ID, "-c", str(properties), *self.release]
+                tool = [
+                    "kafka.tools.StorageTool",
+                    "format",
+                    "-t",
+                    CLUSTER_ID,
+                    "-c",
+                    str(properties),
+                    *self.release,
+                    *self._format(),
+                ]
                 subprocess.run([*java, *tool], check=True, stdout=log, stderr=log, timeout=60)
             environment = os.environ | {"LC_ALL": "C"}
             command = [*java[:1], *self._agent(node_id), *java[1:], "kafka.Kafka", str(properties)]
             self.processes[node_id] = subprocess.Popen(
                 command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment, start_new_session=True
             )
+
+    def _roles(self, node_id: int, role: str) -> str:
+        """What a node is, and where it finds the quorum."""
+        return f"process.roles={role}\ncontroller.quorum.voters=1@127.0.0.1:{self.controller_port}\n"
+
+    def _listeners(self, node_id: int, role: str, port: int) -> dict[str, int]:
+        return {"CONTROLLER": port} if role == "controller" else {"PLAINTEXT": port, **self.listener_ports[node_id]}
+
+    def _format(self) -> list[str]:
+        """More options of the format of an empty disk."""
+        return []
 
     def _agent(self, node_id: int) -> list[str]:
         """As `deploy/kubernetes/kafka/broker/broker.yaml` starts it."""

@@ -6,9 +6,11 @@ from collections.abc import Iterator
 
 import pytest
 
+from kafka_runbooks.clients.errors import Refused
 from kafka_runbooks.clients.kafka import KafkaAdmin
+from kafka_runbooks.models.cluster import ControllerEndpoint
 from kafka_runbooks.models.features import METADATA_VERSION, finalised, highest_common, releases, to_finalise
-from tests.clients.local_kafka import LocalKafka
+from tests.clients.local_kafka import CLUSTER_ID, LocalKafka
 
 # kafka-python leaves sockets to brokers that went away for the garbage collector.
 pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
@@ -59,6 +61,16 @@ def test_what_is_refused_is_named_and_nothing_is_changed(admin: KafkaAdmin) -> N
     together = admin.update_features({METADATA_VERSION: newest, "no.such.feature": 1})
     assert together.keys() == {METADATA_VERSION, "no.such.feature"}, "all or none"
     assert admin.features(BROKERS) == before
+
+
+def test_a_static_quorum_is_told_by_its_voters_and_by_every_refusal(admin: KafkaAdmin) -> None:
+    quorum = admin.metadata_quorum()
+    assert quorum is not None and quorum.is_static and quorum.voter_ids == {1}
+    assert {one.id for one in quorum.observers if one.directory_id is not None} == set(BROKERS), "observers have directories"
+    with pytest.raises(Refused, match=r"remove voter 1: .*UnsupportedVersionError: .*kraft.version feature is 0"):
+        admin.remove_voter(1, CLUSTER_ID)
+    with pytest.raises(Refused, match=r"add voter 1001: .*UnsupportedVersionError: .*kraft.version feature is 0"):
+        admin.add_voter(1001, CLUSTER_ID, [ControllerEndpoint("CONTROLLER", "127.0.0.1", 9093)])
 
 
 def test_a_level_is_validated_finalised_and_finalised_again(admin: KafkaAdmin) -> None:

@@ -2,6 +2,7 @@
 
 import ast
 import inspect
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,7 +12,15 @@ from kafka import KafkaAdminClient
 from kafka.net.manager import KafkaConnectionManager
 
 import kafka_runbooks.clients
-from kafka_runbooks.clients.kafka.kafka_python import PRIVATE_API, UnregisterBrokerRequest, UnregisterBrokerResponse
+from kafka_runbooks.clients.kafka.kafka_python import (
+    PRIVATE_API,
+    AddRaftVoterRequest,
+    AddRaftVoterResponse,
+    RemoveRaftVoterRequest,
+    RemoveRaftVoterResponse,
+    UnregisterBrokerRequest,
+    UnregisterBrokerResponse,
+)
 
 CLIENTS = Path(kafka_runbooks.clients.__file__).parent
 
@@ -71,3 +80,19 @@ def test_unregister_broker_is_kip_631s_message() -> None:
     answer = b"\x00\x00\x00\x00" + (102).to_bytes(2, "big") + b"\x03no" + b"\x00"
     decoded = UnregisterBrokerResponse.decode(answer, version=0)
     assert (decoded.error_code, decoded.error_message) == (102, "no")
+
+
+def test_changes_of_voters_are_kip_853s_messages() -> None:
+    assert (AddRaftVoterRequest.API_KEY, AddRaftVoterResponse.API_KEY) == (80, 80)
+    assert (RemoveRaftVoterRequest.API_KEY, RemoveRaftVoterResponse.API_KEY) == (81, 81)
+    directory = uuid.UUID(int=7)
+    removal = RemoveRaftVoterRequest(version=0, cluster_id=None, voter_id=1001, voter_directory_id=directory)
+    assert removal.encode() == b"\x00" + b"\x00\x00\x03\xe9" + directory.bytes + b"\x00"
+    listener = AddRaftVoterRequest.Listener(name="C", host="h", port=65_000)
+    fields = {"cluster_id": None, "timeout_ms": 1, "voter_id": 1001, "voter_directory_id": directory, "listeners": [listener]}
+    addition = b"\x00" + b"\x00\x00\x00\x01" + b"\x00\x00\x03\xe9" + directory.bytes + b"\x02\x02C\x02h\xfd\xe8\x00"
+    assert AddRaftVoterRequest(version=0, **fields).encode() == addition + b"\x00"
+    assert AddRaftVoterRequest(version=1, ack_when_committed=True, **fields).encode() == addition + b"\x01" + b"\x00"
+    for response in (AddRaftVoterResponse, RemoveRaftVoterResponse):
+        decoded = response.decode(b"\x00\x00\x00\x00" + (127).to_bytes(2, "big") + b"\x03no" + b"\x00", version=0)
+        assert (decoded.error_code, decoded.error_message) == (127, "no")

@@ -3,15 +3,16 @@
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
-from datetime import datetime
+from datetime import UTC, datetime
 
-from kafka_runbooks.clients.errors import Unreachable
+from kafka_runbooks.clients.errors import Refused, Unreachable
 from kafka_runbooks.clients.protocols import Kafka
 from kafka_runbooks.models.cluster import (
     Broker,
     BrokerConfig,
     BrokerRates,
     ClusterSnapshot,
+    ControllerEndpoint,
     LogDirectory,
     MetadataQuorum,
     Partition,
@@ -27,18 +28,24 @@ from kafka_runbooks.models.features import BrokerFeatures
 from tests.fakes.world import World, WorldPod
 
 DEFAULTS: dict[str, str | None] = {
+    "advertised.listeners": None,
     "background.threads": "10",
+    "controller.listener.names": None,
+    "controller.quorum.auto.join.enable": "false",
+    "listeners": None,
     "log.cleaner.threads": "1",
     "log.dirs": None,
     "log.retention.ms": None,
     "num.io.threads": "8",
     "num.network.threads": "3",
+    "process.roles": None,
     "queued.max.requests": "500",
     "ssl.keystore.password": None,
 }
 """The configurations that brokers of the world know, and Kafka's default of each."""
-DYNAMIC = DEFAULTS.keys() - {"log.dirs", "queued.max.requests"}
 SENSITIVE = {"ssl.keystore.password"}
+DYNAMIC = {"background.threads", "log.cleaner.threads", "log.retention.ms", "num.io.threads", "num.network.threads"} | SENSITIVE
+CONTROLLER_LISTENER = "CONTROLLER"
 
 
 class FakeKafka:
@@ -121,6 +128,8 @@ class FakeKafka:
             raise Unreachable("no controller leads the quorum")
         self._note()
         world, leader_id = self.world, self.world.active_controller
+        if world.voters is not None:
+            return self._changeable_quorum(world.voters)
         observers = tuple(_quorum_replica(*one) for one in sorted(self._caught_up_at.items()))
         end = int(world.now.timestamp())
         leader = QuorumReplica(id=leader_id, log_end_offset=end, last_fetch_at=None, last_caught_up_at=world.now)
@@ -132,6 +141,25 @@ class FakeKafka:
             high_watermark=end,
             voters=tuple(voters),
             observers=observers,
+        )
+
+    def _changeable_quorum(self, voting: Mapping[int, str]) -> MetadataQuorum:
+        world = self.world
+        fetched = {node_id: world.now if node_id == world.active_controller else at for node_id, at in self._caught_up_at.items()}
+        end, never = int(world.now.timestamp()), datetime(2000, 1, 1, tzinfo=UTC)
+
+        def replica(node_id: int, directory: str | None) -> QuorumReplica:
+            follows = world.directories.get(node_id) == directory and node_id not in world.controllers_behind
+            at = fetched.get(node_id, never) if follows else never
+            return _quorum_replica(node_id, at).model_copy(update={"directory_id": directory})
+
+        following = {node_id: world.directories.get(node_id) for node_id in sorted(fetched)}
+        return MetadataQuorum(
+            leader_id=world.active_controller,
+            leader_epoch=world.controller_epoch,
+            high_watermark=end,
+            voters=tuple(replica(*one) for one in sorted(voting.items())),
+            observers=tuple(replica(*one) for one in following.items() if voting.get(one[0]) != one[1] or one[1] is None),
         )
 
     def replica_sizes(self, broker_ids: Iterable[int]) -> ReplicaSizes:
@@ -305,11 +333,21 @@ class FakeKafka:
     def _config(self, broker_id: int, name: str) -> BrokerConfig:
         pod = self.world.pod_of(broker_id)
         own, for_all = (self.world.configs.get(at, {}).get(name) for at in (broker_id, None))
-        levels = (own, for_all, None if pod is None else pod.file.get(name))
+        levels = (own, for_all, None if pod is None else pod.file.get(name, self._controllers_file(broker_id).get(name)))
         if name in SENSITIVE:
             return BrokerConfig(None, None, None, None, name not in DYNAMIC, True)
         in_force = next((value for value in levels if value is not None), DEFAULTS[name])
         return BrokerConfig(in_force, *levels, name not in DYNAMIC, False)
+
+    def _controllers_file(self, broker_id: int) -> dict[str, str]:
+        """What is in a broker's file of its being a controller too."""
+        is_controller = broker_id in self.world.directories
+        own = {
+            "controller.listener.names": CONTROLLER_LISTENER,
+            "controller.quorum.auto.join.enable": str(broker_id in self.world.joins_again).lower(),
+            "listeners": f"PLAINTEXT://:9092,{CONTROLLER_LISTENER}://:9093",
+        }
+        return {"process.roles": "broker,controller", **own} if is_controller else {"process.roles": "broker"}
 
     def set_broker_configs(self, broker_id: int | None, values: Mapping[str, str | None]) -> dict[str, str]:
         self._ask_controller()
@@ -357,6 +395,31 @@ class FakeKafka:
         self._ask_controller()
         with self.world.act("unregister_broker"):
             self.world.unregistered.add(broker_id)
+
+    def add_voter(self, voter_id: int, directory_id: str, endpoints: Iterable[ControllerEndpoint]) -> None:
+        voters = self._changeable_voters("add")
+        if CONTROLLER_LISTENER not in {one.listener for one in endpoints}:
+            raise Refused(f"add voter {voter_id}: InvalidRequestError: no endpoint for {CONTROLLER_LISTENER}")
+        is_known = self.world.answers(voter_id) and self.world.directories.get(voter_id) == directory_id
+        if voter_id not in voters and not is_known:
+            raise Unreachable(f"add voter {voter_id}: RequestTimedOutError: it is lagging behind")
+        with self.world.act("add_voter"):
+            voters.setdefault(voter_id, directory_id)
+
+    def remove_voter(self, voter_id: int, directory_id: str) -> None:
+        voters = self._changeable_voters("remove")
+        with self.world.act("remove_voter"):
+            if voters.get(voter_id) == directory_id:
+                del voters[voter_id]
+            self.world.elect_controller()
+        if not self.world.has_quorum:
+            raise Unreachable(f"remove voter {voter_id}: RequestTimedOutError: it isn't committed")
+
+    def _changeable_voters(self, what: str) -> dict[int, str]:
+        self._ask_controller()
+        if self.world.voters is None:
+            raise Refused(f"{what} voter: UnsupportedVersionError: the kraft.version feature is 0")
+        return self.world.voters
 
     def features(self, broker_ids: Iterable[int]) -> dict[int, BrokerFeatures]:
         self._ask()

@@ -35,6 +35,7 @@ class FakeKubernetes:
         return BrokerPod(
             **self._common(pod),
             broker_id=pod.broker_id,
+            is_controller=pod.broker_id in self.world.directories,
             map=pod.map,
             claims=pod.claims,
             is_ready=self.world.is_ready(pod),

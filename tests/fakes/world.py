@@ -23,6 +23,8 @@ somewhere without waiting. What the real parts do is kept where a runbook depend
 - a broker reads its properties file (`file`) at its start only; what is set dynamically outlives every start;
 - a level of a feature is finalised only if the release in every broker's and controller's pod supports it, and never lowered;
 - a controller has its disk on its node, and waits for it while that is cordoned;
+- brokers can be controllers too (`combine`), voters of a quorum that can be changed (KIP-853): a vote is a disk's, and the last
+  voter is removed without a word;
 - controllers (`World(controllers=3)`) have an active one by majority, and another when it goes; one that is back lags for
   `controller_catch_up_steps`; without a majority nothing is answered that needs a controller.
 """
@@ -229,6 +231,14 @@ class World:
         """Name -> why Kafka refuses to set it."""
         self.controllers: dict[str, WorldPod] = {}
         """Pods of KRaft controllers; none: there is a quorum that never changes."""
+        self.directories: dict[int, str] = {}
+        """Brokers that are controllers too -> the id of the disk with their metadata log."""
+        self.voters: dict[int, str] | None = None
+        """Voter -> directory id; None: the quorum is static, of the pods in `controllers`."""
+        self.controllers_behind: set[int] = set()
+        """Those that follow the active controller from afar."""
+        self.joins_again: set[int] = set()
+        """Controllers that make themselves voters (KIP-1186), by their own word."""
         self.active_controller = 1
         self.controller_epoch = 1
         self.controller_catch_up_steps = 0
@@ -275,6 +285,12 @@ class World:
         self._create_pod(f"{map_name}-{ordinal}", map_name, map_name, broker_id)
         self.advance()
         return broker_id
+
+    def combine(self, *broker_ids: int, voters: int) -> None:
+        """Brokers are controllers too, and the first of them vote."""
+        self.directories = {broker_id: f"directory-{broker_id}" for broker_id in broker_ids}
+        self.voters = {broker_id: self.directories[broker_id] for broker_id in broker_ids[:voters]}
+        self.active_controller = broker_ids[0]
 
     def lose_node(self, name: str, *, noticed_after: int = 0) -> None:
         """Power cut: the node is NotReady, its broker dies, its disk is unreachable. The Node object stays.
@@ -449,8 +465,16 @@ class World:
     @property
     def has_quorum(self) -> bool:
         """Whether a controller leads: a majority of them is up."""
+        if self.voters is not None:
+            return not self.are_controllers_away and 2 * len(self.voters_up) > len(self.voters)
         up = sum(1 for pod in self.controllers.values() if self.runs(pod))
         return not self.are_controllers_away and (not self.controllers or 2 * up > len(self.controllers))
+
+    @property
+    def voters_up(self) -> list[int]:
+        """Of a quorum that can be changed: with the disks that have their votes."""
+        voters = self.voters or {}
+        return sorted(one for one, directory in voters.items() if self.is_up(one) and self.directories.get(one) == directory)
 
     def is_active(self, node_id: int) -> bool:
         return self.has_quorum and node_id == self.active_controller
@@ -682,10 +706,16 @@ class World:
             elif self.has_quorum:
                 self._controllers_back.pop(pod.name, None)
                 self.caught_up_at[pod.broker_id] = self.now
+        self.elect_controller()
         if self.has_quorum and up and self.active_controller not in up:
             self.active_controller = max(up, key=lambda node_id: (self.caught_up_at.get(node_id, self.now), -node_id))
             self.controller_epoch += 1
             self.caught_up_at[self.active_controller] = self.now
+
+    def elect_controller(self) -> None:
+        """Of a quorum that can be changed, once the active one is down or has no vote any more."""
+        if self.voters is not None and self.has_quorum and self.active_controller not in self.voters_up:
+            self.active_controller, self.controller_epoch = self.voters_up[0], self.controller_epoch + 1
 
     def _schedule(self) -> None:
         for pod in self.controllers.values():
@@ -705,6 +735,8 @@ class World:
                 if claim.volume is None:
                     claim.volume, claim.node = f"volume-{node.name}-{self.new_uid()}", node.name
                     self.disks[claim.volume] = {}
+                    if pod.broker_id in self.directories:
+                        self.directories[pod.broker_id] = self.new_uid()
 
     def _choose_node(self, pod: WorldPod, claims: list[WorldClaim]) -> WorldNode | None:
         siblings = [other.node for other in self.pods.values() if other.stateful_set == pod.stateful_set and other.node]

@@ -17,6 +17,7 @@ from kafka_runbooks.models.cluster import (
     BrokerConfig,
     BrokerRates,
     ClusterSnapshot,
+    ControllerEndpoint,
     LogDirectory,
     MetadataQuorum,
     Reassignment,
@@ -230,6 +231,12 @@ class KafkaAdmin:
 
     def unregister_broker(self, broker_id: int) -> None:
         self._kafka_python.unregister_broker(broker_id)
+
+    def add_voter(self, voter_id: int, directory_id: str, endpoints: Iterable[ControllerEndpoint]) -> None:
+        self._kafka_python.add_voter(voter_id, directory_id, endpoints)
+
+    def remove_voter(self, voter_id: int, directory_id: str) -> None:
+        self._kafka_python.remove_voter(voter_id, directory_id)
 
     def features(self, broker_ids: Iterable[int]) -> dict[int, BrokerFeatures]:
         return self._kafka_python.features(broker_ids)

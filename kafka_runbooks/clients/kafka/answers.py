@@ -23,7 +23,7 @@ from kafka_runbooks.models.cluster import (
 from kafka_runbooks.models.features import BrokerFeatures
 
 NO_ID = uuid.UUID(int=0)
-"""A topic's id in ZooKeeper mode before Kafka 2.8."""
+"""A topic's id in ZooKeeper mode before Kafka 2.8; the directory id of a voter in a static quorum."""
 
 
 class Metadata(NamedTuple):
@@ -81,9 +81,14 @@ def _topic(found: Any) -> Topic:
     return Topic(found.error_code, found.name, found.topic_id, sorted(partitions))
 
 
-def printed(topic_id: uuid.UUID) -> str:
-    """A topic's id as Kafka's tools print it: base64 with the URL alphabet, without padding."""
-    return base64.urlsafe_b64encode(topic_id.bytes).decode().rstrip("=")
+def printed(found: uuid.UUID) -> str:
+    """A topic's or directory's id as Kafka's tools print it: base64 with the URL alphabet, without padding."""
+    return base64.urlsafe_b64encode(found.bytes).decode().rstrip("=")
+
+
+def directory_id(text: str) -> uuid.UUID:
+    """The id of a directory that is printed so."""
+    return uuid.UUID(bytes=base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)))
 
 
 def brokers_only(answer: Any) -> Any:
@@ -125,9 +130,11 @@ def quorum(answer: Any) -> MetadataQuorum:
 
 
 def _quorum_replica(found: Any) -> QuorumReplica:
+    directory = getattr(found, "replica_directory_id", None)
     return QuorumReplica(
         id=found.replica_id,
         log_end_offset=found.log_end_offset,
+        directory_id=None if directory in (None, NO_ID) else printed(directory),
         last_fetch_at=_moment(found.last_fetch_timestamp),
         last_caught_up_at=_moment(found.last_caught_up_timestamp),
     )

@@ -18,6 +18,7 @@ from typing import Any
 from kafka import KafkaAdminClient
 from kafka.errors import (
     BrokerIdNotRegisteredError,
+    DuplicateVoterError,
     FeatureUpdateFailedError,
     IncompatibleBrokerVersion,
     InvalidRequestError,
@@ -27,6 +28,7 @@ from kafka.errors import (
     NoReassignmentInProgressError,
     NotControllerError,
     SaslAuthenticationFailedError,
+    VoterNotFoundError,
     for_code,
 )
 from kafka.protocol.admin import (
@@ -48,7 +50,15 @@ from kafka_runbooks.clients.kafka.refusals import is_refusal
 from kafka_runbooks.clients.security import acls
 from kafka_runbooks.clients.security.connection import CLIENT_ID, Connection, Renewed, addresses
 from kafka_runbooks.clients.security.probe import probe
-from kafka_runbooks.models.cluster import Broker, LogDirectory, MetadataQuorum, Reassignment, Replica, TopicPartition
+from kafka_runbooks.models.cluster import (
+    Broker,
+    ControllerEndpoint,
+    LogDirectory,
+    MetadataQuorum,
+    Reassignment,
+    Replica,
+    TopicPartition,
+)
 from kafka_runbooks.models.features import BrokerFeatures
 
 PRIVATE_API = (
@@ -85,6 +95,22 @@ class UnregisterBrokerRequest(ApiMessage, load_json=MESSAGES):  # type: ignore[c
 
 class UnregisterBrokerResponse(ApiMessage, load_json=MESSAGES):  # type: ignore[call-arg,misc]
     """`error_code` is BROKER_ID_NOT_REGISTERED for a broker that was removed before."""
+
+
+class AddRaftVoterRequest(ApiMessage, load_json=MESSAGES):  # type: ignore[call-arg,misc]
+    """Make an observer of the metadata quorum a voter (KIP-853). Brokers pass it on to the active controller."""
+
+
+class AddRaftVoterResponse(ApiMessage, load_json=MESSAGES):  # type: ignore[call-arg,misc]
+    """`error_code` is REQUEST_TIMED_OUT for an observer that isn't caught up or known, too."""
+
+
+class RemoveRaftVoterRequest(ApiMessage, load_json=MESSAGES):  # type: ignore[call-arg,misc]
+    """Take a voter out of the metadata quorum (KIP-853), whether it is up or not. Kafka doesn't refuse to remove the last one."""
+
+
+class RemoveRaftVoterResponse(ApiMessage, load_json=MESSAGES):  # type: ignore[call-arg,misc]
+    """`error_code` is VOTER_NOT_FOUND for a node that is no voter, or that is one with another directory."""
 
 
 class KafkaPythonAdmin:
@@ -235,6 +261,55 @@ class KafkaPythonAdmin:
             )
         except BrokerIdNotRegisteredError:
             return
+
+    def add_voter(self, voter_id: int, directory_id: str, endpoints: Iterable[ControllerEndpoint]) -> None:
+        """Make an observer a voter; one whose id a voter has already is fine, whatever its directory.
+
+        Raises:
+            Unreachable: it isn't caught up, or another change of the voters is under way; Kafka's reason follows.
+            Refused: the quorum is static, or Kafka older than 3.9.
+        """
+        row = AddRaftVoterRequest.Listener
+
+        def request() -> AddRaftVoterRequest:
+            return AddRaftVoterRequest(
+                cluster_id=None,
+                timeout_ms=int(CONTROLLER_SECONDS * 1000),
+                voter_id=voter_id,
+                voter_directory_id=answers.directory_id(directory_id),
+                listeners=[row(name=one.listener, host=one.host, port=one.port) for one in endpoints],
+                ack_when_committed=True,
+            )
+
+        self._change_voters(f"add voter {voter_id}", request, DuplicateVoterError)
+
+    def remove_voter(self, voter_id: int, directory_id: str) -> None:
+        """Take a voter out of the quorum; one that isn't in it with this directory is fine.
+
+        Raises:
+            Unreachable: another change of the voters is under way, or no majority has taken it in time; Kafka's reason follows.
+            Refused: the quorum is static, or Kafka older than 3.9.
+        """
+
+        def request() -> RemoveRaftVoterRequest:
+            directory = answers.directory_id(directory_id)
+            return RemoveRaftVoterRequest(cluster_id=None, voter_id=voter_id, voter_directory_id=directory)
+
+        self._change_voters(f"remove voter {voter_id}", request, VoterNotFoundError)
+
+    def _change_voters(self, what: str, request: Callable[[], Any], done: type[KafkaError]) -> None:
+        """Only one broker is asked, unless it is silent: the controller's answer says more than its error code."""
+        passed_on = (NotControllerError, *acls.RESOURCES)
+        answer, _ = self.ask_any(
+            what,
+            request,
+            CONTROLLER_SECONDS + ANSWER_SECONDS,
+            lambda answer: int(answer.error_code) if issubclass(for_code(answer.error_code), passed_on) else 0,
+        )
+        error = for_code(answer.error_code)
+        if error not in (NoError, done):
+            with self._mapped(what):
+                raise error(answer.error_message)
 
     def features(self, broker_ids: Iterable[int]) -> dict[int, BrokerFeatures]:
         """What each broker supports, and what is finalised as it knows it. One that doesn't answer is left out.

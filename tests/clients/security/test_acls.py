@@ -26,7 +26,7 @@ from kafka_runbooks.clients.own_configs import OwnConfigsClient
 from kafka_runbooks.clients.own_replicas import OwnReplicasClient
 from kafka_runbooks.clients.protocols import Kafka
 from kafka_runbooks.clients.security.settings import Security
-from kafka_runbooks.models.cluster import Replica, ThrottledReplicas, ThrottleRates, TopicPartition
+from kafka_runbooks.models.cluster import ControllerEndpoint, Replica, ThrottledReplicas, ThrottleRates, TopicPartition
 from tests.clients.local_kafka import JAVA, ROOT
 from tests.clients.security.certificates import written
 from tests.clients.security.secure_kafka import BROKER_ID, SecureKafka
@@ -51,6 +51,18 @@ SPELLED = {
     AclOperation.DESCRIBE_CONFIGS: "DescribeConfigs",
     AclOperation.ALTER_CONFIGS: "AlterConfigs",
 }
+
+DIRECTORY, ENDPOINT = "bG9jYWwta2Fma2EtdGVzdA", ControllerEndpoint("CONTROLLER", "127.0.0.1", 9093)
+
+
+def in_a_static_quorum(change: Callable[[], None]) -> None:
+    """Whoever has the right is told that nobody can change it."""
+    try:
+        change()
+    except Refused as error:
+        if "UnsupportedVersionError" not in str(error):
+            raise
+
 
 LISTS = ThrottledReplicas(leader="0:1001", follower="")
 METHODS: dict[str, tuple[Callable[[KafkaAdmin], Any], tuple[Needed, ...]]] = {
@@ -77,6 +89,8 @@ METHODS: dict[str, tuple[Callable[[KafkaAdmin], Any], tuple[Needed, ...]]] = {
     "features": (lambda kafka: kafka.features([BROKER_ID]), ()),
     "update_features": (lambda kafka: kafka.update_features({"metadata.version": 30}, validate_only=True), (ALTER,)),
     "unregister_broker": (lambda kafka: kafka.unregister_broker(4711), (ALTER,)),
+    "add_voter": (lambda kafka: in_a_static_quorum(lambda: kafka.add_voter(4711, DIRECTORY, [ENDPOINT])), (ALTER,)),
+    "remove_voter": (lambda kafka: in_a_static_quorum(lambda: kafka.remove_voter(4711, DIRECTORY)), (ALTER,)),
 }
 """Each method of the Protocol, and what it needs."""
 
