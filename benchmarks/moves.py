@@ -37,7 +37,7 @@ IDLE_SECONDS = 30.0
 WATCH = """
 import sys, time
 from kafka import KafkaAdminClient
-admin, topic, started = KafkaAdminClient(bootstrap_servers=sys.argv[1]), sys.argv[2], False
+admin, topic, started = KafkaAdminClient(**kafka_python()), sys.argv[1], False
 while True:
     moving = any(one.topic == topic for one in admin.list_partition_reassignments())
     if started and not moving: print(time.time()); break
@@ -63,7 +63,7 @@ class Bench:
     def own(self, throttle: dict[str, Any]) -> dict[str, float]:
         """Seconds of a run: the move alone, the whole run, and from the last byte to its end."""
         run = f"bench/{uuid.uuid4().hex[:8]}"
-        watch = self.lab.popen([sys.executable, "-c", WATCH, runs.BOOTSTRAP, self.topic], stdout=subprocess.PIPE)
+        watch = self.lab.popen([sys.executable, "-c", runs.CONNECT + WATCH, self.topic], stdout=subprocess.PIPE)
         try:
             began = time.time()
             limits = {"moves_in_per_broker": PARTITIONS, "moves_out_per_broker": PARTITIONS}

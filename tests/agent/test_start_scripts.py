@@ -50,12 +50,16 @@ def test_what_a_broker_is_started_with_is_kept_as_the_agent_finds_it_mounted(tmp
     assert kept == loads("\n".join(file.read_text() for file in mounted if file.exists()))
     assert kept.items() <= started.items() and started["node.id"] == "1001"
     assert kept["min.insync.replicas"] == ("1" if has_override else "2")
+    assert started["ssl.keystore.location"] == f"{tmp_path}/etc/kafka-tls/kafka-events-0.pem"
+    name = "kafka-events-0.kafka-events.kafka.svc.cluster.local"
+    assert started["advertised.listeners"] == f"CLIENTS://{name}:9092,REPLICATION://{name}:9091"
     assert {file.rpartition("/")[0] for file in files} <= {mount["mountPath"] for mount in agent["volumeMounts"]}
 
 
 def test_a_controller_s_id_is_the_first_one_plus_its_ordinal(tmp_path: Path) -> None:
     started = run("start-controller.sh", tmp_path, POD_NAME="kafka-controller-2", FIRST_CONTROLLER_ID="101")
     assert started["node.id"] == "103" and started["process.roles"] == "controller"
+    assert started["ssl.truststore.location"] == f"{tmp_path}/etc/kafka-tls/kafka-controller-2.ca.pem"
     environment = {one["name"]: one for one in container("controllers.yaml", "StatefulSet", "kafka")["env"]}
     source = environment["FIRST_CONTROLLER_ID"]["valueFrom"]["fieldRef"]["fieldPath"]
     assert source == "metadata.annotations['kafka-runbooks.io/first-controller-id']"

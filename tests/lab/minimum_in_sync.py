@@ -1,6 +1,6 @@
 """Watches, inside the lab, whether every partition takes acks=all writes; until SIGTERM, then prints one JSON line.
 
-Usage: python minimum_in_sync.py BOOTSTRAP SAMPLES_PER_SECOND. It asks any broker that answers.
+Usage: python minimum_in_sync.py SAMPLES_PER_SECOND. It asks any broker that answers.
 """
 
 import json
@@ -11,12 +11,13 @@ from contextlib import suppress
 
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient, ConfigResource, ResourceType
+from kafka_runbooks_lab.connection import librdkafka
 
 
-def main(bootstrap: str, per_second: float) -> None:
+def main(per_second: float) -> None:
     stopping: list[bool] = []
     signal.signal(signal.SIGTERM, lambda *_: stopping.append(True))
-    admin = AdminClient({"bootstrap.servers": bootstrap})
+    admin = AdminClient(librdkafka())
     minimum = minimums(admin)
     samples, below = 0, set[str]()
     while not stopping:
@@ -40,4 +41,4 @@ def minimums(admin: AdminClient) -> dict[str, int]:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], float(sys.argv[2]))
+    main(float(sys.argv[1]))

@@ -19,8 +19,8 @@ from kafka_runbooks_lab.lab import Lab
 
 from tests.lab.traffic import WARM_UP_SECONDS
 
-BOOTSTRAP = "kafka-bootstrap.kafka.svc.cluster.local:9092"
 ADDRESS = "127.0.0.1:7233"
+CONNECT = "from kafka_runbooks_lab.connection import kafka_python, librdkafka\n"
 
 
 def command(*argv: str, seconds: float = 300) -> subprocess.CompletedProcess[str]:
@@ -47,7 +47,8 @@ def result_of(done: subprocess.CompletedProcess[str]) -> dict[str, Any]:
 
 
 def kafka(lab: Lab, code: str, *argv: str) -> str:
-    done = lab.exec([sys.executable, "-c", code, BOOTSTRAP, *argv], timeout=120)
+    """Run Python in the lab's network, with `librdkafka` and `kafka_python` for how to connect; what it printed."""
+    done = lab.exec([sys.executable, "-c", CONNECT + code, *argv], timeout=120)
     assert done.returncode == 0, done.stderr[-3000:]
     return str(done.stdout)
 
@@ -62,9 +63,9 @@ def create_topic(lab: Lab, name: str, replicas: list[list[int]], minimum_in_sync
         """
 import json, sys
 from confluent_kafka.admin import AdminClient, NewTopic
-bootstrap, name, replicas, minimum = sys.argv[1], sys.argv[2], json.loads(sys.argv[3]), sys.argv[4]
+name, replicas, minimum = sys.argv[1], json.loads(sys.argv[2]), sys.argv[3]
 topic = NewTopic(name, num_partitions=len(replicas), replica_assignment=replicas, config={'min.insync.replicas': minimum})
-admin = AdminClient({'bootstrap.servers': bootstrap})
+admin = AdminClient(librdkafka())
 admin.create_topics([topic])[name].result(30)
 """,
         name,
@@ -80,8 +81,8 @@ def fill(lab: Lab, name: str, records: int) -> None:
         """
 import os, sys
 from confluent_kafka import Producer
-bootstrap, name, records = sys.argv[1], sys.argv[2], int(sys.argv[3])
-producer = Producer({'bootstrap.servers': bootstrap, 'acks': 'all'})
+name, records = sys.argv[1], int(sys.argv[2])
+producer = Producer({**librdkafka(), 'acks': 'all'})
 partitions = len(producer.list_topics(name, timeout=20).topics[name].partitions)
 for n in range(records):
     producer.produce(name, value=os.urandom(10_000), partition=n % partitions); producer.poll(0)
@@ -129,7 +130,7 @@ def ensure_offsets_topic(lab: Lab) -> None:
         """
 import sys, time
 from confluent_kafka import Consumer, KafkaException, TopicPartition
-consumer = Consumer({'bootstrap.servers': sys.argv[1], 'group.id': 'offsets-topic'})
+consumer = Consumer({**librdkafka(), 'group.id': 'offsets-topic'})
 for attempt in range(30):
     try:
         consumer.committed([TopicPartition('any', 0)], timeout=10)
@@ -147,8 +148,8 @@ def delete_topics(lab: Lab, *names: str) -> None:
         """
 import sys
 from confluent_kafka.admin import AdminClient
-admin = AdminClient({'bootstrap.servers': sys.argv[1]})
-for future in admin.delete_topics(sys.argv[2:]).values(): future.result(30)
+admin = AdminClient(librdkafka())
+for future in admin.delete_topics(sys.argv[1:]).values(): future.result(30)
 """,
         *names,
     )
@@ -162,10 +163,10 @@ def add_partitions(lab: Lab, topic: str, replicas: list[list[int]]) -> bool:
 import json, sys
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient, NewPartitions
-admin = AdminClient({'bootstrap.servers': sys.argv[1]})
-more = json.loads(sys.argv[3])
-total = len(admin.list_topics(topic=sys.argv[2], timeout=20).topics[sys.argv[2]].partitions) + len(more)
-wanted = NewPartitions(sys.argv[2], total, replica_assignment=more)
+admin = AdminClient(librdkafka())
+more = json.loads(sys.argv[2])
+total = len(admin.list_topics(topic=sys.argv[1], timeout=20).topics[sys.argv[1]].partitions) + len(more)
+wanted = NewPartitions(sys.argv[1], total, replica_assignment=more)
 try:
     for future in admin.create_partitions([wanted]).values(): future.result(30)
     print("added")
@@ -215,11 +216,11 @@ def set_config(lab: Lab, kind: str, name: str, key: str, value: str) -> None:
         """
 import sys
 from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource
-bootstrap, kind, name, key, value = sys.argv[1:]
+kind, name, key, value = sys.argv[1:]
 operation = AlterConfigOpType.SET if value else AlterConfigOpType.DELETE
 entry = ConfigEntry(key, value or None, incremental_operation=operation)
 resource = ConfigResource(kind, name, incremental_configs=[entry])
-admin = AdminClient({'bootstrap.servers': bootstrap})
+admin = AdminClient(librdkafka())
 for future in admin.incremental_alter_configs([resource]).values(): future.result(30)
 """,
         kind,
@@ -236,10 +237,10 @@ def append_to_list(lab: Lab, topic: str, key: str, value: str) -> None:
         """
 import sys
 from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource
-bootstrap, topic, key, value = sys.argv[1:]
+topic, key, value = sys.argv[1:]
 entry = ConfigEntry(key, value, incremental_operation=AlterConfigOpType.APPEND)
 resource = ConfigResource('topic', topic, incremental_configs=[entry])
-admin = AdminClient({'bootstrap.servers': bootstrap})
+admin = AdminClient(librdkafka())
 for future in admin.incremental_alter_configs([resource]).values(): future.result(30)
 """,
         topic,
@@ -260,19 +261,19 @@ _CLIENT = """
 import json, sys
 from kafka import KafkaAdminClient
 from kafka.structs import TopicPartition
-admin = KafkaAdminClient(bootstrap_servers=sys.argv[1])
+admin = KafkaAdminClient(**kafka_python())
 """
 
 
 def move(lab: Lab, topic: str, replicas: list[list[int]]) -> None:
     """Start a reassignment, as another tool would."""
-    targets = "{TopicPartition(sys.argv[2], n): one for n, one in enumerate(json.loads(sys.argv[3]))}"
+    targets = "{TopicPartition(sys.argv[1], n): one for n, one in enumerate(json.loads(sys.argv[2]))}"
     kafka(lab, f"{_CLIENT}\nadmin.alter_partition_reassignments({targets})", topic, json.dumps(replicas))
 
 
 def move_one(lab: Lab, topic: str, partition: int, replicas: list[int]) -> None:
     """Start a reassignment of one partition."""
-    code = "admin.alter_partition_reassignments({TopicPartition(sys.argv[2], int(sys.argv[3])): json.loads(sys.argv[4])})"
+    code = "admin.alter_partition_reassignments({TopicPartition(sys.argv[1], int(sys.argv[2])): json.loads(sys.argv[3])})"
     kafka(lab, f"{_CLIENT}\n{code}", topic, str(partition), json.dumps(replicas))
 
 
@@ -285,7 +286,7 @@ def moving(lab: Lab) -> set[str]:
 _METADATA = """
 import json, sys
 from confluent_kafka.admin import AdminClient
-metadata = AdminClient({'bootstrap.servers': sys.argv[1]}).list_topics(timeout=20)
+metadata = AdminClient(librdkafka()).list_topics(timeout=20)
 """
 
 
@@ -304,8 +305,8 @@ def assignment(lab: Lab) -> dict[str, list[int]]:
 def replicas_on(lab: Lab, broker_id: int) -> dict[str, int]:
     """Partition -> the broker's place in its replica list, for each that it has a replica of."""
     code = """
-print(json.dumps({f'{t.topic}-{p.id}': p.replicas.index(int(sys.argv[2])) for t in metadata.topics.values()
-                  for p in t.partitions.values() if int(sys.argv[2]) in p.replicas}))
+print(json.dumps({f'{t.topic}-{p.id}': p.replicas.index(int(sys.argv[1])) for t in metadata.topics.values()
+                  for p in t.partitions.values() if int(sys.argv[1]) in p.replicas}))
 """
     found: dict[str, int] = json.loads(kafka(lab, _METADATA + code, str(broker_id)))
     return found
@@ -319,7 +320,7 @@ def leftovers(lab: Lab) -> dict[str, Any]:
             """
 import json, sys
 from confluent_kafka.admin import AdminClient, ConfigResource, ResourceType
-admin = AdminClient({'bootstrap.servers': sys.argv[1]})
+admin = AdminClient(librdkafka())
 metadata = admin.list_topics(timeout=20)
 found = {}
 def own(kind, names):
@@ -341,7 +342,7 @@ print(json.dumps(found))
 def checked_traffic(lab: Lab, topic: str) -> Iterator[dict[str, Any]]:
     """Traffic while the block runs; the dictionary is filled at its end."""
     script = str(Path(__file__).with_name("traffic.py"))
-    process = lab.popen([sys.executable, script, BOOTSTRAP, topic, "200"], stdout=subprocess.PIPE, stdin=subprocess.DEVNULL)
+    process = lab.popen([sys.executable, script, topic, "200"], stdout=subprocess.PIPE, stdin=subprocess.DEVNULL)
     report: dict[str, Any] = {}
     try:
         time.sleep(WARM_UP_SECONDS)
@@ -358,7 +359,7 @@ def checked_traffic(lab: Lab, topic: str) -> Iterator[dict[str, Any]]:
 def watched(lab: Lab) -> Iterator[dict[str, Any]]:
     """Every partition is looked at five times a second while the block runs: the dictionary has `samples` and who was `below`."""
     script = str(Path(__file__).with_name("minimum_in_sync.py"))
-    process = lab.popen([sys.executable, script, BOOTSTRAP, "5"], stdout=subprocess.PIPE, stdin=subprocess.DEVNULL)
+    process = lab.popen([sys.executable, script, "5"], stdout=subprocess.PIPE, stdin=subprocess.DEVNULL)
     report: dict[str, Any] = {}
     try:
         yield report

@@ -13,12 +13,13 @@ from kafka_runbooks_lab.lab import Lab
 
 from kafka_runbooks.clients.kubernetes.register import is_id
 from kafka_runbooks.models import labels
+from tests.lab import runs
 
-BOOTSTRAP = "kafka-bootstrap.kafka.svc.cluster.local:9092"
 POD = "kafka-checks-2"
 SOURCES = (1004, 1005)
 TOPIC = "check_runs.agent"
-CATCH_UP_MEGABYTES = 60
+CATCH_UP_RECORDS = 6_000
+"""Of 10 kB."""
 T = TypeVar("T")
 
 
@@ -99,17 +100,10 @@ def wait_ready_anew(lab: Lab, name: str, before_uid: object, seconds: float = 12
     return until(f"{name} ready again", seconds, look)
 
 
-def throttle(lab: Lab, rate: int | None, entries: str) -> None:
-    code = f"""
-from kafka_runbooks.clients.kafka import KafkaAdmin
-from kafka_runbooks.models.cluster import ThrottledReplicas, ThrottleRates
-kafka = KafkaAdmin({BOOTSTRAP!r})
-for source in {SOURCES!r}:
-    kafka.set_throttle_rates(source, ThrottleRates(leader_bytes_per_s={rate!r}))
-kafka.set_throttled_replicas({{{TOPIC!r}: ThrottledReplicas(leader={entries!r})}})
-kafka.close()
-"""
-    python(lab, code)
+def throttle(lab: Lab, rate: str, entries: str) -> None:
+    for source in SOURCES:
+        runs.set_config(lab, "broker", str(source), "leader.replication.throttled.rate", rate)
+    runs.set_config(lab, "topic", TOPIC, "leader.replication.throttled.replicas", entries)
 
 
 def events(lab: Lab, reason: str) -> list[str]:
@@ -157,46 +151,21 @@ if __name__ == "__main__":
 def behind(lab: Lab) -> Iterator[None]:
     """`POD` restarted on its own node and disk, with 60 MB to catch up with at 1 MB/s a source."""
     node, before = str(pod(lab, POD)["node"]), pod(lab, POD)["uid"]
-    create = f"""
-from confluent_kafka.admin import AdminClient, NewTopic
-settings = {{"bootstrap.servers": {BOOTSTRAP!r}}}
-topic = NewTopic({TOPIC!r}, num_partitions=1, replica_assignment=[[1004, 1005, 1006]], config={{"min.insync.replicas": "2"}})
-admin = AdminClient(settings)
-for future in admin.create_topics([topic]).values():
-    try:
-        future.result(30)
-    except Exception as error:
-        assert "already exists" in str(error), error
-"""
-    write = f"""
-from confluent_kafka import Producer
-producer = Producer({{"bootstrap.servers": {BOOTSTRAP!r}, "acks": "all"}})
-for _ in range({CATCH_UP_MEGABYTES} * 10):
-    producer.produce({TOPIC!r}, b"x" * 100_000)
-    producer.poll(0)
-assert producer.flush(60) == 0
-"""
-    python(lab, create)
+    runs.create_topic(lab, TOPIC, [[1004, 1005, 1006]], minimum_in_sync=2)
     lab.kubectl("cordon", node)
     try:
         kubectl(lab, "delete", "pod", POD, "--wait=true")
-        python(lab, write)
-        throttle(lab, 1_000_000, "0:1004,0:1005")
+        runs.fill(lab, TOPIC, CATCH_UP_RECORDS)
+        throttle(lab, "1000000", "0:1004,0:1005")
         lab.kubectl("uncordon", node)
         until("the agent answers", 90, lambda: ask(lab, POD, "kafkaz")[0] == 200)
         yield
     finally:
         lab.kubectl("uncordon", node)
-        throttle(lab, None, "")
+        throttle(lab, "", "")
         kubectl(lab, "annotate", "pod", POD, f"{labels.FORCE_READY}-")
         wait_ready_anew(lab, POD, before)
-        topic_gone = f"""
-from confluent_kafka.admin import AdminClient
-admin = AdminClient({{"bootstrap.servers": {BOOTSTRAP!r}}})
-for future in admin.delete_topics([{TOPIC!r}]).values():
-    future.result(30)
-"""
-        python(lab, topic_gone)
+        runs.delete_topics(lab, TOPIC)
 
 
 def annotate(lab: Lab, expires_in_s: float, **more: str) -> None:
@@ -236,7 +205,7 @@ def test_forced_for_too_long_is_ignored(lab: Lab, behind: None) -> None:
 
 def test_ready_once_in_sync_and_the_same_broker_as_before(lab: Lab, behind: None) -> None:
     kubectl(lab, "annotate", "pod", POD, f"{labels.FORCE_READY}-")
-    throttle(lab, None, "")
+    throttle(lab, "", "")
     body = until("in sync", 60, lambda: readyz(lab, 200))
     assert "in sync" in body and "forced" not in body
     until("Kubernetes thinks so too", 10, lambda: pod(lab, POD)["ready"])

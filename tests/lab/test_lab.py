@@ -14,9 +14,9 @@ from kafka_runbooks_lab.nodes import ZONES, Node
 from kafka_runbooks_lab.paths import temporal
 
 from kafka_runbooks.models import labels
+from tests.lab import runs
 
 pytestmark = pytest.mark.timeout(2_400)  # the first of them brings the lab up, and builds Kubernetes where nothing is built
-BOOTSTRAP = "kafka-bootstrap.kafka.svc.cluster.local:9092"
 WORKER = "--as=system:serviceaccount:kafka-runbooks:kafka-runbooks-worker"
 BROKER = "--as=system:serviceaccount:kafka:kafka-broker"
 
@@ -66,13 +66,13 @@ def test_nodes_are_labelled_as_a_cloud_would(lab: Lab) -> None:
 
 
 def test_six_brokers_with_the_racks_of_their_nodes(lab: Lab) -> None:
-    code = f"""
+    code = """
 import json
 from kafka import KafkaAdminClient
-brokers = KafkaAdminClient(bootstrap_servers={BOOTSTRAP!r}).describe_cluster()["brokers"]
-print(json.dumps({{b.get("node_id", b.get("broker_id")): [b["host"], b["rack"]] for b in brokers}}))
+brokers = KafkaAdminClient(**kafka_python()).describe_cluster()["brokers"]
+print(json.dumps({b.get("node_id", b.get("broker_id")): [b["host"], b["rack"]] for b in brokers}))
 """
-    brokers = json.loads(python(lab, code))
+    brokers = json.loads(runs.kafka(lab, code))
     assert sorted(brokers) == ["1001", "1002", "1003", "1004", "1005", "1006"]
     nodes = {node.name: node for node in lab.nodes()}
     for broker, (host, rack) in brokers.items():
@@ -231,6 +231,7 @@ def test_a_released_volume_is_cleaned_and_offered_again(lab: Lab) -> None:
         (lambda lab: lab.add_node("zone-x"), "zone-x"),
         (lambda lab: lab.add_node("zone-a", "gpu"), "gpu"),
         (lambda lab: lab.wipe_disk("checks-a"), "kill-node checks-a"),
+        (lambda lab: lab.up(plaintext=True), "speaks TLS"),
     ],
 )
 def test_bad_input_names_what_is_wrong(lab: Lab, act: object, names: str) -> None:

@@ -9,6 +9,7 @@ import pytest
 from kafka_runbooks_lab import paths
 from kafka_runbooks_lab.lab import Lab
 
+from tests.lab import runs
 from tests.lab.conftest import KEEP
 from tests.lab.host import Host
 
@@ -56,3 +57,14 @@ def test_a_taken_port_is_named_and_nothing_is_touched(lab: Lab) -> None:
     assert done.returncode == 2
     assert "7233" in done.stderr and "Traceback" not in done.stderr
     assert Host.now() == before and not paths.STATE.exists()
+
+
+# test_lab.py and all others: with TLS
+@pytest.mark.soak
+@pytest.mark.timeout(600)
+def test_without_tls_worker_and_agents_connect_too(lab: Lab) -> None:
+    lab.down()
+    lab.up(plaintext=True)
+    run = runs.fresh()
+    runs.start(run, runs.ask(reason="test", node_ids=[1001]), "RollingRestart")
+    runs.holds(runs.outcome(run))

@@ -1,11 +1,26 @@
 """Parts of the lab that need no lab: both kinds of cgroups, the image, and what it says to a host that can't carry it."""
 
 import json
+import ssl
 import tarfile
 from pathlib import Path
 
 import pytest
-from kafka_runbooks_lab import images, kafka_tools, network, nodes, packages, paths, preflight, workloads
+import yaml
+from cryptography import x509
+from kafka_runbooks_lab import (
+    acls,
+    connection,
+    credentials,
+    images,
+    kafka_tools,
+    network,
+    nodes,
+    packages,
+    paths,
+    preflight,
+    workloads,
+)
 from kafka_runbooks_lab.builds import Built
 from kafka_runbooks_lab.cgroups import NAME, Cgroups
 from kafka_runbooks_lab.errors import BadInput, LabError, Unsupported
@@ -111,9 +126,66 @@ def test_names_and_numbers_are_never_given_twice(monkeypatch: pytest.MonkeyPatch
         nodes.find("events-a")
 
 
-def test_an_unknown_kafka_tool_is_bad_input(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """The state's folder of clients' files."""
     monkeypatch.setattr(packages, "java_home", lambda: Path("/java"))
-    with pytest.raises(BadInput, match="there are: cluster, configs"):
+    monkeypatch.setattr(connection, "FOLDER", tmp_path / "kafka")
+    monkeypatch.setattr(connection, "CA_FILE", tmp_path / "kafka" / "ca.pem")
+    return tmp_path / "kafka"
+
+
+def test_an_unknown_kafka_tool_is_bad_input(folder: Path) -> None:
+    with pytest.raises(BadInput, match="there are: acls, cluster, configs"):
         kafka_tools.argv("topic", [])
     argv = kafka_tools.argv("kafka-topics.sh", ["--list"])
-    assert argv[-3:] == ["--bootstrap-server", kafka_tools.BOOTSTRAP, "--list"]
+    assert argv[-3:] == ["--bootstrap-server", connection.BOOTSTRAP, "--list"]
+
+
+def names_of(certificate: bytes) -> tuple[str, list[str]]:
+    """Common name and DNS names."""
+    found = x509.load_pem_x509_certificate(certificate)
+    alternative = found.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    return found.subject.rfc4514_string(), alternative.get_values_for_type(x509.DNSName)
+
+
+def test_every_pod_has_its_own_files_and_every_client_its_certificate(folder: Path) -> None:
+    secrets = {secret["metadata"]["name"]: secret["stringData"] for secret in credentials.make(plaintext=False)}
+    brokers = secrets["kafka-events-tls"]
+    assert {"kafka-events-0.pem", "kafka-events-0.ca.pem", "kafka-events-5.pem"} <= brokers.keys()
+    own = "kafka-events-2.kafka-events.kafka.svc.cluster.local"
+    expected = ("CN=kafka-broker", [own, "kafka-bootstrap.kafka.svc.cluster.local"])
+    assert names_of(brokers["kafka-events-2.pem"].encode()) == expected
+    assert brokers["kafka-events-0.pem"] != brokers["kafka-events-1.pem"]
+    assert brokers["kafka-events-0.pem"].startswith("-----BEGIN PRIVATE KEY-----")
+    for name in ("kafka-agent-tls", "kafka-runbooks-tls", "kafka-ca"):
+        assert secrets[name].keys() == {"ca.crt", "tls.crt", "tls.key"}
+    context = ssl.create_default_context(cafile=connection.kafka_python()["ssl_cafile"])
+    for who in (connection.ADMIN, connection.TRAFFIC):
+        context.load_cert_chain(connection.librdkafka(who)["ssl.certificate.location"])
+    assert folder.stat().st_mode & 0o077 == 0
+    assert str(connection.java_file()) in kafka_tools.argv("topics", ["--list"])
+
+
+def test_without_tls_clients_have_none(folder: Path) -> None:
+    credentials.make(plaintext=True)
+    assert connection.librdkafka() == {"bootstrap.servers": connection.BOOTSTRAP}
+    assert "--command-config" not in kafka_tools.argv("topics", ["--list"])
+
+
+def test_worker_and_agent_get_what_the_script_says_and_no_more() -> None:
+    found = {(acl.principal, acl.restype.name, acl.name, acl.operation.name) for acl in acls.of_script()}
+    assert found == {
+        ("User:kafka-runbooks", "BROKER", "kafka-cluster", "ALTER"),
+        ("User:kafka-runbooks", "BROKER", "kafka-cluster", "ALTER_CONFIGS"),
+        ("User:kafka-runbooks", "TOPIC", "*", "DESCRIBE"),
+        ("User:kafka-runbooks", "TOPIC", "*", "ALTER_CONFIGS"),
+        ("User:kafka-agent", "BROKER", "kafka-cluster", "DESCRIBE_CONFIGS"),
+        ("User:kafka-agent", "TOPIC", "*", "DESCRIBE"),
+    }
+
+
+def test_secrets_are_applied_before_the_pods_that_want_them() -> None:
+    text = workloads.joined("a: 1\nkind: Namespace\n\n---\nkind: StatefulSet\n", [{"kind": "Secret"}], [{"kind": "Volume"}])
+    kinds = [yaml.safe_load(document)["kind"] for document in text.split("\n---\n")]
+    assert kinds == ["Namespace", "Secret", "StatefulSet", "Volume"]

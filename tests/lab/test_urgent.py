@@ -47,7 +47,7 @@ def refusing(lab: Lab, topic: str) -> int | None:
     code = """
 import sys
 from confluent_kafka.admin import AdminClient
-found = AdminClient({'bootstrap.servers': sys.argv[1]}).list_topics(sys.argv[2], timeout=20).topics[sys.argv[2]]
+found = AdminClient(librdkafka()).list_topics(sys.argv[1], timeout=20).topics[sys.argv[1]]
 print(sum(len(one.isrs) < 2 for one in found.partitions.values()))
 """
     with suppress(AssertionError):

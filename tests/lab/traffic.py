@@ -1,6 +1,6 @@
 """Checked traffic, run inside the lab: an acks=all producer until SIGTERM, then every acknowledged record is looked for.
 
-Usage: python traffic.py BOOTSTRAP TOPIC RECORDS_PER_SECOND. Prints one JSON line at its end.
+Usage: python traffic.py TOPIC RECORDS_PER_SECOND. Prints one JSON line at its end.
 """
 
 import json
@@ -11,13 +11,14 @@ from collections import Counter
 from typing import Any
 
 from confluent_kafka import Consumer, Producer, TopicPartition
+from kafka_runbooks_lab.connection import TRAFFIC, librdkafka
 
 TIMEOUT_SECONDS = 60.0
 WARM_UP_SECONDS = 3.0
 """Whose latencies don't count: connections and a producer id are had in it. `runs.checked_traffic` waits that long."""
 
 
-def main(bootstrap: str, topic: str, per_second: int) -> None:
+def main(topic: str, per_second: int) -> None:
     stopping = []
     signal.signal(signal.SIGTERM, lambda *_: stopping.append(True))
     acknowledged: set[int] = set()
@@ -38,7 +39,7 @@ def main(bootstrap: str, topic: str, per_second: int) -> None:
 
     producer = Producer(
         {
-            "bootstrap.servers": bootstrap,
+            **librdkafka(TRAFFIC),
             "acks": "all",
             "enable.idempotence": True,
             "delivery.timeout.ms": 120_000,
@@ -51,7 +52,7 @@ def main(bootstrap: str, topic: str, per_second: int) -> None:
         sequence += 1
         producer.poll(1 / per_second)
     producer.flush(TIMEOUT_SECONDS)
-    seen = consume(bootstrap, topic)
+    seen = consume(topic)
     latencies_ms.sort()
     print(
         json.dumps(
@@ -67,9 +68,9 @@ def main(bootstrap: str, topic: str, per_second: int) -> None:
     )
 
 
-def consume(bootstrap: str, topic: str) -> "Counter[int]":
+def consume(topic: str) -> "Counter[int]":
     """Every record's sequence, from the beginning of every partition to its end now."""
-    consumer = Consumer({"bootstrap.servers": bootstrap, "group.id": f"check-{time.time()}", "enable.auto.commit": False})
+    consumer = Consumer({**librdkafka(TRAFFIC), "group.id": f"check-{time.time()}", "enable.auto.commit": False})
     partitions = consumer.list_topics(topic, timeout=TIMEOUT_SECONDS).topics[topic].partitions
     ends = {one: consumer.get_watermark_offsets(TopicPartition(topic, one), timeout=TIMEOUT_SECONDS)[1] for one in partitions}
     consumer.assign([TopicPartition(topic, one, 0) for one in partitions])
@@ -87,4 +88,4 @@ def consume(bootstrap: str, topic: str) -> "Counter[int]":
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], sys.argv[2], int(sys.argv[3]))
+    main(sys.argv[1], int(sys.argv[2]))

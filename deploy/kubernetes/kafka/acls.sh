@@ -1,7 +1,7 @@
 #!/bin/sh
 # The ACLs of the runbooks' principals, no more: docs/security.md says what each is for. Running it again changes nothing.
 #
-#   ADMIN="--bootstrap-server kafka:9094 --command-config admin.properties" \
+#   ADMIN="--bootstrap-server POD.SERVICE:9092 --command-config admin.properties" \
 #   WORKER=User:kafka-runbooks AGENT=User:kafka-agent PLANNER=User:kafka-planner ./acls.sh
 #
 # A principal that isn't given gets nothing. kafka-acls.sh must be on PATH.

@@ -146,7 +146,7 @@ def _artifacts() -> tuple[_Artifact, _Artifact, _Artifact]:
 def _kafka(release: str = "") -> _Artifact:
     """Of the release that the pom names, or of another."""
     options = f"-Dkafka={release}" if release else ""
-    return _Artifact("kafka", (paths.LAB / "kafka/pom.xml",), "class archive 1", "Kafka's jars, 30 s", tags=options)
+    return _Artifact("kafka", (paths.LAB / "kafka/pom.xml",), "class archive 2", "Kafka's jars, 30 s", tags=options)
 
 
 def _make(artifact: _Artifact, go: Path, say: Say) -> None:

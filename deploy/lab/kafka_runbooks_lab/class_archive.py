@@ -9,6 +9,7 @@ import subprocess
 from pathlib import Path
 
 from kafka_runbooks_lab import packages, paths
+from kafka_runbooks_lab.authority import Authority
 from kafka_runbooks_lab.errors import LabError
 
 NAME = "kafka.jsa"
@@ -16,14 +17,17 @@ _CONFIG = paths.CHECKOUT / "deploy/kubernetes/kafka/config"
 
 _PROPERTIES = """process.roles=broker,controller
 node.id=1
-controller.quorum.voters=1@127.0.0.1:9093
+controller.quorum.voters=1@localhost:9093
 controller.listener.names=CONTROLLER
-listeners=PLAINTEXT://127.0.0.1:9092,CONTROLLER://127.0.0.1:9093
-listener.security.protocol.map=CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT
+listeners=CLIENTS://localhost:9092,CONTROLLER://localhost:9093
+inter.broker.listener.name=CLIENTS
+ssl.keystore.location=/opt/train/node.pem
+ssl.truststore.location=/opt/train/ca.pem
 log.dirs=/opt/train/data
 log.cleaner.dedupe.buffer.size=2097152
 offsets.topic.replication.factor=1
 """
+"""After those of security.properties: classes of TLS and of the authorizer are loaded too."""
 
 # In namespaces of its own: no port of the host, and /opt/kafka/libs without touching the host's /opt.
 _TRAIN = """
@@ -31,7 +35,9 @@ ip link set lo up
 mount -t tmpfs train /opt
 mkdir -p /opt/kafka/libs /opt/train
 mount --bind "$LIBS" /opt/kafka/libs
-printf '%s' "$PROPERTIES" > /opt/train/server.properties
+{ cat "$SECURITY"; printf '%s' "$PROPERTIES"; } > /opt/train/server.properties
+printf '%s' "$KEYSTORE" > /opt/train/node.pem
+printf '%s' "$TRUSTSTORE" > /opt/train/ca.pem
 options="-XX:+UseSerialGC -XX:TieredStopAtLevel=1 -XX:-UsePerfData -Dlog4j2.configurationFile=$LOG4J"
 run="$JAVA $options -Xmx256m"
 $run -cp '/opt/kafka/libs/*' kafka.tools.StorageTool format -t "$(cat "$CLUSTER_ID")" -c /opt/train/server.properties
@@ -50,6 +56,7 @@ test -s "/opt/kafka/libs/$ARCHIVE" || { tail -n 20 /opt/train/log; exit 1; }
 
 def write(jars: Path) -> None:
     """Write the archive into the folder of the jars; `LabError` with the JVM's output if that fails."""
+    authority = Authority("class archive")
     environment = {
         "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
         "JAVA": str(packages.java_home() / "bin/java"),
@@ -57,6 +64,9 @@ def write(jars: Path) -> None:
         "LOG4J": str(_CONFIG / "log4j2.yaml"),
         "CLUSTER_ID": str(_CONFIG / "cluster-id"),
         "PROPERTIES": _PROPERTIES,
+        "SECURITY": str(_CONFIG / "security.properties"),
+        "KEYSTORE": authority.leaf("kafka-broker", "localhost").both,
+        "TRUSTSTORE": authority.certificate,
         "ARCHIVE": NAME,
     }
     command = ["unshare", "--mount", "--net", "--pid", "--fork", "--mount-proc", "sh", "-ec", _TRAIN]

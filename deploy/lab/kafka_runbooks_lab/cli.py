@@ -22,10 +22,13 @@ def _lab() -> Lab:
 
 
 @app.command()
-def up(worker: Annotated[bool, typer.Option(help="Wait for the runbooks' worker too.")] = True) -> None:
+def up(
+    worker: Annotated[bool, typer.Option(help="Wait for the runbooks' worker too.")] = True,
+    plaintext: Annotated[bool, typer.Option("--plaintext", help="Kafka without TLS and client certificates.")] = False,
+) -> None:
     """Bring the lab up: Kubernetes, Kafka, Temporal, the worker. The first time it builds what it needs."""
     lab = _lab()
-    if took := lab.up(worker=worker):
+    if took := lab.up(worker=worker, plaintext=plaintext):
         print(f"up in {took:.1f} s; memory {lab.memory_bytes() / 1e9:.1f} GB")
     print(f"Temporal: 127.0.0.1:{temporal.GRPC_PORT}, UI: http://127.0.0.1:{temporal.UI_PORT}")
 

@@ -1,11 +1,10 @@
 """Kafka's own command line tools, run inside the lab's network, for checks that don't depend on the project's code."""
 
-from kafka_runbooks_lab import builds, packages
+from kafka_runbooks_lab import builds, connection, packages
 from kafka_runbooks_lab.errors import BadInput
 
-BOOTSTRAP = "kafka-bootstrap.kafka.svc.cluster.local:9092"
-
 _TOOLS = {
+    "acls": "org.apache.kafka.tools.AclCommand",
     "cluster": "org.apache.kafka.tools.ClusterTool",
     "configs": "kafka.admin.ConfigCommand",
     "console-consumer": "org.apache.kafka.tools.consumer.ConsoleConsumer",
@@ -25,14 +24,17 @@ _TOOLS = {
 def argv(tool: str, arguments: list[str]) -> list[str]:
     """The command for a tool by its short name (`topics`, `kafka-topics.sh`) or main class.
 
-    `--bootstrap-server` is added unless the arguments contain an address. `BadInput` for an unknown name.
+    Address and security are added unless the arguments contain them. `BadInput` for an unknown name.
     """
     name = tool.removeprefix("kafka-").removesuffix(".sh")
     if name not in _TOOLS and "." not in tool:
         raise BadInput(f"no Kafka tool {tool!r}; there are: {', '.join(_TOOLS)}, or any main class")
-    connected = any(argument.startswith(("--bootstrap", "--command-config", "--producer-props")) for argument in arguments)
-    where = [] if connected else ["--bootstrap-server", BOOTSTRAP]
-    if name == "cluster" or connected:  # its subcommand comes first
+    where = []
+    if not any(argument.startswith(("--bootstrap", "--producer-props")) for argument in arguments):
+        where += ["--bootstrap-server", connection.BOOTSTRAP]
+    if connection.speaks_tls() and "--command-config" not in arguments:
+        where += ["--command-config", str(connection.java_file())]
+    if name == "cluster":  # its subcommand comes first
         where, arguments = [], [*arguments, *where]
     java = str(packages.java_home() / "bin/java")
     options = ["-Xmx256m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Dlog4j2.level=ERROR"]

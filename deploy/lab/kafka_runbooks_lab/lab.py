@@ -18,7 +18,20 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
-from kafka_runbooks_lab import builds, kubernetes, network, nodes, packages, paths, preflight, temporal, volumes, workloads
+from kafka_runbooks_lab import (
+    builds,
+    connection,
+    credentials,
+    kubernetes,
+    network,
+    nodes,
+    packages,
+    paths,
+    preflight,
+    temporal,
+    volumes,
+    workloads,
+)
 from kafka_runbooks_lab.cgroups import Cgroups, recall, remember
 from kafka_runbooks_lab.errors import BadInput, LabError
 from kafka_runbooks_lab.machines import Machine, wait_until
@@ -43,7 +56,7 @@ class Lab:
 
     # -- as a whole ------------------------------------------------------------------------------------------------
 
-    def up(self, *, worker: bool = True, kafka: str | None = None) -> float:
+    def up(self, *, worker: bool = True, kafka: str | None = None, plaintext: bool = False) -> float:
         """Bring up Kubernetes, Kafka, Temporal and the worker; returns the seconds it took without first builds (0 if it was up).
 
         Raises `Unsupported` before anything is changed if this host can't carry the lab.
@@ -51,9 +64,12 @@ class Lab:
         Args:
             worker: with the worker's pod.
             kafka: another release than the lab's own.
+            plaintext: without TLS and client certificates.
         """
         with self._locked():
             if self.is_up():
+                if plaintext and connection.speaks_tls():
+                    raise BadInput("the lab that is up speaks TLS; take it down first: `kafka-runbooks-lab down`")
                 self._say(f"the lab is up already ({paths.STATE})")
                 return 0.0
             if paths.STATE.exists() or self.cgroups.exists():
@@ -68,7 +84,7 @@ class Lab:
             builds.compile_bytecode(self._say)
             began = time.monotonic()
             try:
-                self._start(built, worker=worker)
+                self._start(built, worker=worker, plaintext=plaintext)
             except BaseException:
                 self._say(f"that failed; logs are in {paths.LOGS}; `kafka-runbooks-lab down` cleans up")
                 raise
@@ -221,7 +237,7 @@ class Lab:
         if paths.STATE.exists():
             raise LabError(f"can't remove {paths.STATE}")
 
-    def _start(self, built: builds.Built, *, worker: bool) -> None:
+    def _start(self, built: builds.Built, *, worker: bool, plaintext: bool) -> None:
         for folder in (paths.STATE, paths.LOGS, paths.NODES):
             folder.mkdir(parents=True, exist_ok=True)
         remember(paths.STATE / "cgroup-controllers.json", self.cgroups.open_root())
@@ -241,20 +257,28 @@ class Lab:
         plane.start_rest()
         fleet = [nodes.fresh(group, zone) for group, zone in _INITIAL]
         with ThreadPoolExecutor(3) as pool:
-            applied = pool.submit(self._apply, built, fleet)
+            applied = pool.submit(self._apply, built, fleet, plaintext)
             for future in [*[pool.submit(self._boot, node, built) for node in fleet], applied]:
                 future.result()
         self._step("nodes", lambda: self._wait_registered(fleet))
         self._step("Temporal", lambda: temporal.wait(self.machine))
         temporal.show_on_host(self.machine, self.cgroups)
+        if not plaintext:
+            self._step("the first broker, and ACLs", self._set_acls)
         self._step("Kafka" + (" and the worker" if worker else ""), lambda: self.wait_ready(worker=worker))
         self._start_provisioner()
 
-    def _apply(self, built: builds.Built, fleet: list[Node]) -> None:
-        manifests = self.kubectl("kustomize", str(workloads.OVERLAY))
-        volumes = [json.dumps(workloads.volume(node)) for node in fleet if workloads.has_volume(node)]
-        text = "\n---\n".join([workloads.fill_in(manifests, built), *volumes])
+    def _apply(self, built: builds.Built, fleet: list[Node], plaintext: bool) -> None:
+        overlay = workloads.PLAINTEXT_OVERLAY if plaintext else workloads.OVERLAY
+        manifests = workloads.fill_in(self.kubectl("kustomize", str(overlay)), built)
+        volumes = [workloads.volume(node) for node in fleet if workloads.has_volume(node)]
+        text = workloads.joined(manifests, credentials.make(plaintext=plaintext), volumes)
         self.kubectl("apply", "--server-side", "--force-conflicts", "-f", "-", input=text)
+
+    def _set_acls(self) -> None:
+        done = self.exec([sys.executable, "-m", "kafka_runbooks_lab.acls"])
+        if done.returncode:
+            raise LabError(f"ACLs: {done.stderr[-2000:]}")
 
     def _boot(self, node: Node, built: builds.Built) -> None:
         token = kubernetes.token(f"system:node:{node.name}")

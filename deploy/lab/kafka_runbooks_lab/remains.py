@@ -9,8 +9,8 @@ import sys
 from confluent_kafka.admin import AdminClient, ConfigResource, ResourceType
 from kafka import KafkaAdminClient
 
+from kafka_runbooks_lab import connection
 from kafka_runbooks_lab.errors import LabError
-from kafka_runbooks_lab.kafka_tools import BOOTSTRAP
 from kafka_runbooks_lab.lab import Lab
 
 
@@ -32,7 +32,7 @@ def remains(lab: Lab) -> list[str]:
 
 def main() -> None:
     """Print Kafka's leftovers, as a JSON list."""
-    admin = AdminClient({"bootstrap.servers": BOOTSTRAP})
+    admin = AdminClient(connection.librdkafka())
     metadata = admin.list_topics(timeout=20)
     found = []
     names = [(ResourceType.TOPIC, name) for name in metadata.topics] + [(ResourceType.BROKER, str(id)) for id in metadata.brokers]
@@ -47,7 +47,7 @@ def main() -> None:
         for partition in topic.partitions.values()
         if len(partition.isrs) < len(partition.replicas)
     ]
-    moves = KafkaAdminClient(bootstrap_servers=BOOTSTRAP).list_partition_reassignments()
+    moves = KafkaAdminClient(**connection.kafka_python()).list_partition_reassignments()
     if moves:
         found.append(f"reassignments: {moves}"[:200])
     if late:

@@ -20,9 +20,7 @@ import typer
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
 
-from kafka_runbooks.clients.security.connection import Connection
-from kafka_runbooks.clients.security.settings import read_security
-from kafka_runbooks_lab.kafka_tools import BOOTSTRAP
+from kafka_runbooks_lab.connection import ADMIN, TRAFFIC, librdkafka
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help=__doc__)
 
@@ -41,12 +39,12 @@ def load(
 ) -> None:
     """Create every topic (RF 3, min.insync.replicas 2) and fill those of `MAPS` with bytes that don't compress."""
     began = time.monotonic()
-    admin = AdminClient(_connection())
+    admin = AdminClient(librdkafka(ADMIN))
     for brokers, names in MAPS.items():
         _make(admin, brokers, {**dict.fromkeys(names, PARTITIONS), CHECKED[brokers]: CHECKED_PARTITIONS})
     producer = Producer(
         {
-            **_connection(),
+            **librdkafka(TRAFFIC),
             "acks": 1,
             "batch.size": 1_000_000,
             "linger.ms": 50,
@@ -75,13 +73,6 @@ def load(
         raise SystemExit(f"{left + len(failed)} records were not stored: {failed[:1]}")
     partitions = sum(len(names) * PARTITIONS + CHECKED_PARTITIONS for names in MAPS.values())
     print(json.dumps({"bytes": size_bytes, "partitions": partitions, "seconds": round(time.monotonic() - began, 1)}))
-
-
-def _connection() -> dict[str, Any]:
-    """Plain, or as the file in `KAFKA_CONFIG` says (`docs/security.md`)."""
-    file = os.environ.get("KAFKA_CONFIG")
-    security = read_security(Path(file)) if file else None
-    return {**Connection(BOOTSTRAP, security).for_librdkafka(), "bootstrap.servers": BOOTSTRAP}
 
 
 def _make(admin: AdminClient, brokers: tuple[int, ...], topics: dict[str, int]) -> None:
@@ -172,11 +163,11 @@ class Traffic:
         self.ledger = Ledger()
         self._run = os.urandom(8)
         self._rate_per_s = rate_per_s
-        metadata = AdminClient(_connection()).list_topics(timeout=30)
+        metadata = AdminClient(librdkafka(ADMIN)).list_topics(timeout=30)
         self._places = [(topic, number) for topic in topics for number in sorted(metadata.topics[topic].partitions)]
         self._producer = Producer(
             {
-                **_connection(),
+                **librdkafka(TRAFFIC),
                 "acks": "all",
                 "enable.idempotence": True,
                 "linger.ms": 2,
@@ -225,7 +216,7 @@ class Traffic:
         """Read every partition from its beginning, until the ends that `drain` has set."""
         consumer = Consumer(
             {
-                **_connection(),
+                **librdkafka(TRAFFIC),
                 "group.id": f"traffic-{self._run.hex()}",
                 "enable.auto.commit": False,
                 "reconnect.backoff.max.ms": 1_000,
@@ -249,7 +240,7 @@ class Traffic:
 
     def drain(self, seconds: float) -> None:
         """Let the consumer stop at the partitions' current ends, or after the timeout."""
-        watermarks = Consumer({**_connection(), "group.id": "watermarks"})
+        watermarks = Consumer({**librdkafka(TRAFFIC), "group.id": "watermarks"})
         self._deadline = time.monotonic() + seconds
         self._ends = {place: watermarks.get_watermark_offsets(TopicPartition(*place), timeout=30)[1] for place in self._places}
         watermarks.close()

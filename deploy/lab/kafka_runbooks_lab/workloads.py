@@ -1,13 +1,15 @@
 """The lab's workloads: the manifests that users deploy, plus an overlay, applied together and then awaited."""
 
+import json
 import re
 from pathlib import Path
+from typing import Any
 
 from kafka_runbooks_lab import network, nodes, packages, paths
 from kafka_runbooks_lab.builds import Built
 from kafka_runbooks_lab.errors import LabError
 
-OVERLAY = paths.LAB / "overlay"
+OVERLAY, PLAINTEXT_OVERLAY = paths.LAB / "overlay", paths.LAB / "plaintext"
 STATEFUL_SETS = ("kafka-controller", "kafka-events", "kafka-checks")
 
 
@@ -34,7 +36,7 @@ def fill_in(manifests: str, built: Built) -> str:
     return manifests
 
 
-def volume(node: nodes.Node) -> dict[str, object]:
+def volume(node: nodes.Node) -> dict[str, Any]:
     """The PersistentVolume of a node's disk, as the local volume provisioner of the Kubernetes project makes them.
 
     The annotation tells Kubernetes that an external provisioner deletes and cleans a released volume; see `volumes`.
@@ -65,3 +67,11 @@ def volume_name(node: nodes.Node) -> str:
 def has_volume(node: nodes.Node) -> bool:
     """Broker nodes have a disk to claim; the system node has none."""
     return node.group != "system"
+
+
+def joined(manifests: str, secrets: list[dict[str, Any]], volumes: list[dict[str, Any]]) -> str:
+    """All in the order in which it is applied. Secrets come early: a pod that doesn't find its own looks again only later."""
+    documents = manifests.split("\n---\n")
+    namespaces = [document for document in documents if "\nkind: Namespace\n" in document]
+    rest = [document for document in documents if document not in namespaces]
+    return "\n---\n".join([*namespaces, *map(json.dumps, secrets), *rest, *map(json.dumps, volumes)])

@@ -12,8 +12,7 @@ _KAFKA = """
 import json, sys
 from confluent_kafka.admin import AdminClient, ConfigResource, ConfigSource, ResourceType
 from kafka import KafkaAdminClient
-bootstrap = sys.argv[1]
-admin = AdminClient({'bootstrap.servers': bootstrap})
+admin = AdminClient(librdkafka())
 metadata = admin.list_topics(timeout=20)
 found, silent = [], []
 own = {ConfigSource.DYNAMIC_TOPIC_CONFIG.value: 'own', ConfigSource.DYNAMIC_BROKER_CONFIG.value: 'own',
@@ -33,7 +32,7 @@ for resource, future in futures.items():
         level = own.get(int(entry.source))
         if level and entry.value and ('replication.throttled' in key or key == 'cordoned.log.dirs'):
             found.append([resource.name, key, entry.value, level])
-moving = KafkaAdminClient(bootstrap_servers=bootstrap).list_partition_reassignments()
+moving = KafkaAdminClient(**kafka_python()).list_partition_reassignments()
 partitions = [{'name': f'{t.topic}-{p.id}', 'replicas': p.replicas, 'in_sync': p.isrs, 'leader': p.leader}
               for t in metadata.topics.values() for p in t.partitions.values()]
 print(json.dumps({'settings': found, 'silent': silent, 'moving': [f'{one.topic}-{one.partition}' for one in moving],

@@ -2,14 +2,18 @@
 set -eu
 java="${JAVA_HOME:+$JAVA_HOME/bin/}java"
 here=/etc/kafka-config
+name=$POD_NAME.${POD_NAME%-*}.$POD_NAMESPACE.svc.cluster.local
 # runbooks: the agent compares this with what is mounted later. First, so that a change meanwhile is rather seen than missed.
 {
-  cat "$here/broker.properties"
+  cat "$here/security.properties" "$here/broker.properties"
   [ ! -f "$here/override.properties" ] || cat "$here/override.properties"
 } > /identity/started.properties
 {
-  cat "$here/broker.properties" /identity/broker.properties
-  echo "advertised.listeners=PLAINTEXT://$POD_NAME.${POD_NAME%-*}.$POD_NAMESPACE.svc.cluster.local:9092"
+  cat "$here/security.properties" "$here/broker.properties" /identity/broker.properties
+  echo "advertised.listeners=CLIENTS://$name:9092,REPLICATION://$name:9091"
+  # runbooks: files of the pod's own, in a Secret that is mounted whole.
+  echo "ssl.keystore.location=/etc/kafka-tls/$POD_NAME.pem"
+  echo "ssl.truststore.location=/etc/kafka-tls/$POD_NAME.ca.pem"
   [ ! -f "$here/override.properties" ] || cat "$here/override.properties"
 } > /tmp/server.properties
 options="-Dlog4j2.configurationFile=$here/log4j2.yaml ${KAFKA_JVM_PERFORMANCE_OPTS:-}"

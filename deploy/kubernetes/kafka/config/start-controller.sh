@@ -3,8 +3,10 @@ set -eu
 java="${JAVA_HOME:+$JAVA_HOME/bin/}java"
 here=/etc/kafka-config
 {
-  cat "$here/controller.properties"
+  cat "$here/security.properties" "$here/controller.properties"
   echo "node.id=$((${POD_NAME##*-} + FIRST_CONTROLLER_ID))"
+  echo "ssl.keystore.location=/etc/kafka-tls/$POD_NAME.pem"
+  echo "ssl.truststore.location=/etc/kafka-tls/$POD_NAME.ca.pem"
   [ ! -f "$here/override.properties" ] || cat "$here/override.properties"
 } > /tmp/server.properties
 options="-Dlog4j2.configurationFile=$here/log4j2.yaml ${KAFKA_JVM_PERFORMANCE_OPTS:-}"
