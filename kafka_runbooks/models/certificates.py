@@ -38,7 +38,9 @@ class Listener(Model):
     host: str
     port: int
     is_controller: bool = False
-    """A controller's: its files are read at the start only."""
+    """A controller's: asked for a reload itself, for brokers don't pass that on."""
+    network_threads: int = 3
+    """Kafka's `num.network.threads`: each reloads by itself, and connections go to them in turn."""
 
 
 class Seen(Model):
@@ -50,9 +52,14 @@ class Seen(Model):
     authority: str | None = None
     """The authority, of those asked about, that has issued the certificate; None if none of them has."""
     trusts: dict[str, bool] = Field(default_factory=dict)
-    """By authority: whether a client with a certificate of it is let in. One that there was no certificate of is left out."""
+    """By authority: whether a client with a certificate of it is let in. Left out: one that there was no certificate of, and one
+    about which connections differ."""
+    asks_for_certificates: bool = True
+    """False: it lets in anybody, so nothing is known of whom it trusts."""
+    is_settled: bool = True
+    """All connections showed the same. If not, a reload is under way: look again."""
     problem: Line | None = None
-    """Why nothing could be seen: it doesn't answer, or speaks no TLS."""
+    """Why nothing, or not all, could be seen: it doesn't answer, or speaks no TLS."""
 
 
 class Stores(Model):
@@ -74,6 +81,10 @@ class TlsFiles(Model):
     pod_uid: str
     sha256: dict[str, str] = Field(default_factory=dict)
     """Path -> the digest of the public certificates in it (`clients.certificates.pem.digest`)."""
+    changed_at: dict[str, datetime] = Field(default_factory=dict)
+    """Path -> when its content came, by the clock of the node."""
+    unusable: tuple[str, ...] = ()
+    """Paths that there is nothing at, or nothing in PEM, or a key that isn't the certificate's."""
     stores: tuple[Stores, ...] = ()
     """The listeners of the properties file: the only source for a controller's, and for a broker's that can't be asked."""
     started_with: dict[str, str] = Field(default_factory=dict)

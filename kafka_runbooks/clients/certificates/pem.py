@@ -63,6 +63,11 @@ def by_sha256(data: bytes) -> dict[str, str]:
     return {hashlib.sha256(der).hexdigest(): _pem(der) for der in ders(data)}
 
 
+def fingerprint(authority: str) -> str:
+    """The SHA-256 of a certificate (PEM), by which an authority is called."""
+    return hashlib.sha256(ders(authority.encode())[0]).hexdigest()
+
+
 def leaf_of(data: bytes) -> Leaf | None:
     """The key and the chain of a PEM keystore; None where one is missing."""
     key, chain = KEY.search(data), CERTIFICATE.findall(data)

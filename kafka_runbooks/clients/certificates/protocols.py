@@ -92,13 +92,14 @@ class Handshakes(Protocol):
     """What nodes are seen to present and to trust, by connecting to them."""
 
     def see(self, listeners: Sequence[Listener], authorities: Mapping[str, Leaf | None]) -> tuple[Seen, ...]:
-        """Connect to each, at once, with no certificate and with one of each authority; in the given order.
+        """Connect to each, at once, with a certificate of nobody and with one of each authority; in the given order.
 
         Never raises for a listener: what is wrong with it is in its `problem`. Nothing that is presented is verified here, so an
         expired certificate is seen like any other.
 
         Args:
             listeners: where to connect to.
-            authorities: the PEM certificate of each one, and a leaf of it to connect with if there is one.
+            authorities: the PEM certificate of each one, and a leaf of it to connect with if there is one. A leaf that isn't
+                valid now isn't used, for it would be refused whoever trusts its authority.
         """
         ...

@@ -11,8 +11,10 @@ from kafka_runbooks.clients.kafka.answers import Metadata
 from kafka_runbooks.clients.kafka.configs import Configs, until
 from kafka_runbooks.clients.kafka.confluent import ConfluentAdmin
 from kafka_runbooks.clients.kafka.kafka_python import KafkaPythonAdmin
+from kafka_runbooks.clients.kafka.tls import NodeStores
 from kafka_runbooks.clients.security.connection import Connection
 from kafka_runbooks.clients.security.settings import Security
+from kafka_runbooks.models.certificates import Stores
 from kafka_runbooks.models.cluster import (
     BrokerConfig,
     BrokerRates,
@@ -60,6 +62,7 @@ class KafkaAdmin:
         self._confluent = ConfluentAdmin(connection)
         self._kafka_python = KafkaPythonAdmin(connection)
         self._configs = Configs(self._kafka_python)
+        self._stores = NodeStores(self._kafka_python, connection)
         self._known_minimum: dict[str, _Minimum] = {}
 
     def snapshot(self, topics: Collection[str] | None = None, *, minimum_in_sync_seconds: float = 0.0) -> ClusterSnapshot:
@@ -179,6 +182,15 @@ class KafkaAdmin:
                 f"broker {', '.join(map(str, sorted(waiting)))} doesn't report what it accepted: {', '.join(wanted)}"
             )
         return refused
+
+    def tls_stores(self, node_ids: Iterable[int]) -> dict[int, tuple[Stores, ...]]:
+        return self._stores.stores(node_ids)
+
+    def refused_stores(self, node_id: int, listeners: Collection[str]) -> str | None:
+        return self._stores.refused(node_id, listeners)
+
+    def reload_stores(self, node_id: int, listeners: Collection[str]) -> None:
+        self._stores.reload(node_id, listeners)
 
     def throttled_replicas(self, topics: Iterable[str]) -> dict[str, ThrottledReplicas]:
         found = self._configs.of_topics(sorted(topics), (LEADER_REPLICAS, FOLLOWER_REPLICAS))

@@ -129,6 +129,15 @@ def quorum(answer: Any) -> MetadataQuorum:
     )
 
 
+def controller_addresses(answer: Any) -> dict[int, tuple[str, str, int]]:
+    """Node ID of each voter -> name, host and port of its first listener, which all nodes connect to."""
+    return {
+        node.node_id: (node.listeners[0].name, node.listeners[0].host, node.listeners[0].port)
+        for node in getattr(answer, "nodes", None) or ()
+        if node.listeners
+    }
+
+
 def _quorum_replica(found: Any) -> QuorumReplica:
     directory = getattr(found, "replica_directory_id", None)
     return QuorumReplica(

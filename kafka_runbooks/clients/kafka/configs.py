@@ -57,10 +57,10 @@ class Configs:
         Raises:
             Refused: the account may not ask. That a broker doesn't answer would be another thing.
         """
-        requests = {broker_id: _describe_broker(broker_id, keys) for broker_id in sorted(set(broker_ids))}
+        requests = {broker_id: described_broker(broker_id, keys) for broker_id in sorted(set(broker_ids))}
         found: dict[int, dict[str, BrokerConfig] | Unreachable] = {}
         for broker_id, answer in self._admin.ask_each("configs", requests, BROKER_SECONDS).items():
-            configs = answer if isinstance(answer, ClientError) else _broker_configs(broker_id, answer)
+            configs = answer if isinstance(answer, ClientError) else broker_configs(broker_id, answer)
             if isinstance(configs, ClientError) and not isinstance(configs, Unreachable):
                 raise configs
             found[broker_id] = configs
@@ -79,7 +79,7 @@ class Configs:
             answer, _ = self._admin.ask_any(what, lambda: request, CONTROLLER_SECONDS, error_of=lambda _: 0)
         else:
             answer = self._admin.ask(what, request, broker_id, BROKER_SECONDS)
-        errors = [_error(what, result, ALTER_CONFIGS) for result in answer.responses]
+        errors = [error_of(what, result, ALTER_CONFIGS) for result in answer.responses]
         for error in errors or [Unreachable(f"{what}: the answer doesn't mention it")]:
             if error is not None:
                 raise error
@@ -108,7 +108,7 @@ class Configs:
                 error_of=lambda _: 0,
             )
             for result in answer.responses:
-                topic, error = result.resource_name, _error(f"configs of {result.resource_name}", result, ALTER_CONFIGS)
+                topic, error = result.resource_name, error_of(f"configs of {result.resource_name}", result, ALTER_CONFIGS)
                 failed.pop(topic, None)
                 if error is not None and for_code(result.error_code) is not UnknownTopicOrPartitionError:
                     failed[topic] = str(error)
@@ -137,7 +137,8 @@ def _describe_topics(topics: Collection[str], keys: Sequence[str]) -> DescribeCo
     return DescribeConfigsRequest(resources=resources, include_synonyms=False)
 
 
-def _describe_broker(broker_id: int, keys: Collection[str] | None) -> DescribeConfigsRequest:
+def described_broker(broker_id: int, keys: Collection[str] | None) -> DescribeConfigsRequest:
+    """Asks a broker, or a controller, for its configurations: these or all."""
     resource = DescribeConfigsRequest.DescribeConfigsResource(
         resource_type=ConfigResourceType.BROKER,
         resource_name=str(broker_id),
@@ -146,10 +147,11 @@ def _describe_broker(broker_id: int, keys: Collection[str] | None) -> DescribeCo
     return DescribeConfigsRequest(resources=[resource], include_synonyms=True)
 
 
-def _broker_configs(broker_id: int, answer: Any) -> dict[str, BrokerConfig] | ClientError:
+def broker_configs(broker_id: int, answer: Any) -> dict[str, BrokerConfig] | ClientError:
+    """What the answer says, or that it is an error."""
     found = {}
     for result in answer.results:
-        if error := _error(f"configs of broker {broker_id}", result, DESCRIBE_CONFIGS):
+        if error := error_of(f"configs of broker {broker_id}", result, DESCRIBE_CONFIGS):
             return error
         for config in result.configs:
             # Kafka lists every level at which a key is set, and other keys that mean the same in another unit.
@@ -165,7 +167,16 @@ def _broker_configs(broker_id: int, answer: Any) -> dict[str, BrokerConfig] | Cl
     return found
 
 
-def _alter(changes: Mapping[tuple[int, str], Mapping[str, str | None]]) -> IncrementalAlterConfigsRequest:
+def alter_broker_request(
+    broker_id: int, changes: Mapping[str, str | None], *, validate_only: bool
+) -> IncrementalAlterConfigsRequest:
+    """Changes a broker's, or a controller's, own configurations; None deletes a key."""
+    return _alter({(ConfigResourceType.BROKER, str(broker_id)): changes}, validate_only=validate_only)
+
+
+def _alter(
+    changes: Mapping[tuple[int, str], Mapping[str, str | None]], *, validate_only: bool = False
+) -> IncrementalAlterConfigsRequest:
     resource = IncrementalAlterConfigsRequest.AlterConfigsResource
     return IncrementalAlterConfigsRequest(
         resources=[
@@ -181,7 +192,7 @@ def _alter(changes: Mapping[tuple[int, str], Mapping[str, str | None]]) -> Incre
             )
             for (kind, name), values in changes.items()
         ],
-        validate_only=False,
+        validate_only=validate_only,
     )
 
 
@@ -191,13 +202,13 @@ def _values(answer: Any) -> dict[str, dict[str, str | None]]:
     for result in answer.results:
         if for_code(result.error_code) is UnknownTopicOrPartitionError:
             continue
-        if error := _error(f"configs of {result.resource_name}", result, DESCRIBE_CONFIGS):
+        if error := error_of(f"configs of {result.resource_name}", result, DESCRIBE_CONFIGS):
             raise error
         found[result.resource_name] = {config.name: config.value for config in result.configs}
     return found
 
 
-def _error(what: str, result: Any, operation: str) -> ClientError | None:
+def error_of(what: str, result: Any, operation: str) -> ClientError | None:
     """What one resource's part of an answer says is wrong; `operation` is what the request needs the right to."""
     kind = for_code(result.error_code)
     if kind is NoError:

@@ -163,6 +163,15 @@ class KafkaPythonAdmin:
         Raises:
             Unreachable: no broker that was asked reaches a leader of the quorum.
         """
+        answer = self._describe_quorum()
+        return None if answer is None else answers.quorum(answer)
+
+    def controller_addresses(self) -> dict[int, tuple[str, str, int]]:
+        """Node ID of each voter -> name, host and port of its listener (Kafka >= 3.9); empty in ZooKeeper mode."""
+        answer = self._describe_quorum()
+        return {} if answer is None else answers.controller_addresses(answer)
+
+    def _describe_quorum(self) -> Any:
         topic = DescribeQuorumRequest.TopicData
         try:
             answer, _ = self.ask_any(
@@ -176,7 +185,7 @@ class KafkaPythonAdmin:
             )
         except IncompatibleBrokerVersion:
             return None
-        return answers.quorum(answer)
+        return answer
 
     def log_directories(
         self, wanted: Mapping[int, Mapping[str, Sequence[int]] | None]

@@ -41,6 +41,19 @@ def probe(connection: Connection) -> str:
     return server
 
 
+@contextmanager
+def link_to(connection: Connection, server: str) -> Iterator[socket.socket]:
+    """An authenticated link to one server, for `ask`: of a controller, which no client library connects to.
+
+    Raises:
+        Refused: it refuses the connection, or a file can't be used.
+        Unreachable: it doesn't answer.
+    """
+    settings = connection.for_kafka_python()
+    with _Probe(connection, settings, _in_turn([server])[0]).link() as link:
+        yield link
+
+
 def _first_that_accepts(connection: Connection) -> str:
     settings = connection.for_kafka_python()
     failures: dict[_Address, ClientError] = {}
@@ -103,6 +116,12 @@ class _Probe:
 
     def run(self) -> None:
         """Connect, and leave again."""
+        with self.link():
+            pass
+
+    @contextmanager
+    def link(self) -> Iterator[socket.socket]:
+        """Connect, and authenticate."""
         with self._connected() as plain, self._secured(plain) as link:
             mechanisms = self._mechanisms(link)
             sasl = self._security.sasl
@@ -115,6 +134,7 @@ class _Probe:
                 self._refuse(f"the listener doesn't take {sasl.mechanism}, only {', '.join(mechanisms)}")
             else:
                 self._authenticate(link)
+            yield link
 
     def _refuse(self, why: str) -> None:
         raise Refused(f"{self._server}: {why}")
@@ -161,7 +181,7 @@ class _Probe:
 
         sasl = self._security.sasl
         try:
-            answer = _ask(link, SaslHandshakeRequest(mechanism=sasl.mechanism if sasl else "PLAIN", version=1))
+            answer = ask(link, SaslHandshakeRequest(mechanism=sasl.mechanism if sasl else "PLAIN", version=1))
         except ssl.SSLError as error:
             # With TLS 1.3 a refused client certificate shows at the first read.
             which = self._security.certificate_file
@@ -192,7 +212,7 @@ class _Probe:
         mechanism = get_sasl_mechanism(sasl.mechanism)(host=self._host, **self._settings)
         try:
             while not mechanism.is_done():
-                answer = _ask(link, SaslAuthenticateRequest(mechanism.auth_bytes(), version=1))
+                answer = ask(link, SaslAuthenticateRequest(mechanism.auth_bytes(), version=1))
                 if for_code(answer.error_code) is not NoError:
                     self._refuse(f"{refusal}: {answer.error_message or for_code(answer.error_code).__name__}")
                 mechanism.receive(answer.auth_bytes)
@@ -207,7 +227,7 @@ class _Probe:
 
         try:
             with self._connected() as plain:
-                _ask(plain, SaslHandshakeRequest(mechanism="PLAIN", version=1))
+                ask(plain, SaslHandshakeRequest(mechanism="PLAIN", version=1))
         except (ClientError, OSError, ValueError):
             return False
         return True
@@ -224,8 +244,8 @@ class _Probe:
             return False
 
 
-def _ask(link: socket.socket, request: Any) -> Any:
-    """The answer to a message.
+def ask(link: socket.socket, request: Any) -> Any:
+    """The answer to a message of a set version.
 
     Raises:
         OSError: none comes.
