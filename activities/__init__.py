@@ -19,7 +19,7 @@ from activities.replacement import ReplacementActivities
 from activities.restart_plans import RestartPlanActivities
 from activities.restarts import RestartActivities
 from activities.step import Access, Steps
-from activities.throttle import ThrottleActivities
+from activities.throttle_guard import ThrottleActivities
 from activities.upgrade_plans import UpgradePlanActivities
 from activities.upgrades import UpgradeActivities
 from activities.voters import VoterActivities

@@ -2,37 +2,34 @@
 
 The guard over them never sleeps. While Temporal is away, nobody knows whether the run may still act: rates fall, and none rises.
 While the Kubernetes API is away, no rate can be recorded: one that should fall falls to the floor, which the ledger allows in
-advance. `keep_throttles` looks after them while no step does: in a pause, at a gate, in a wait.
+advance. While no step copies, `throttle_guard` looks after them.
 
 Copies of partitions that can't wait are left out of the throttled replica lists (`throttle.urgent`), chosen anew at each look. An
 attempt leaves none out before it has looked twice: it doesn't know yet what the brokers bear, nor what others have set.
 """
 
 import time
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import TypeVar
 
-from activities import ledgers, overrides, plan_store
+from activities import ledgers, overrides
 from activities.errors import TemporalUnreachable
 from activities.permits import Fence
-from activities.step import Link, Steps, poll, step
+from activities.step import Link
+from activities.traffic import Traffic
 from kafka_runbooks.clients.clusters import ClusterClients
-from kafka_runbooks.clients.errors import ClientError, Refused, Unreachable
+from kafka_runbooks.clients.errors import Refused, Unreachable
 from kafka_runbooks.models.cluster import BrokerRates, Direction, Replica, ReplicaSizes, ThrottleRates, TopicPartition
-from kafka_runbooks.models.kubernetes import BrokerPod
 from kafka_runbooks.models.ledger import Ledger
-from kafka_runbooks.models.messages import StepRequest, Token
+from kafka_runbooks.models.messages import Token
 from kafka_runbooks.models.moves import Copy
 from kafka_runbooks.models.operator import Overrides
-from kafka_runbooks.models.replacement import ReplacementPlan
 from kafka_runbooks.models.throttles import MEGABYTE, AdaptiveThrottle, Budget, Rates, Throttle
-from kafka_runbooks.models.traffic import BrokerTraffic, TrafficReport
+from kafka_runbooks.models.traffic import TrafficReport
 from kafka_runbooks.models.urgency import Urgency
-from kafka_runbooks.safety.urgency import urgent_among
 from kafka_runbooks.throttle import controller, feasibility, leases, measurements, urgent
 from kafka_runbooks.throttle import overrides as by_hand
-from kafka_runbooks.throttle.headroom import Capacity, capacity_of
 from kafka_runbooks.throttle.measurements import PerBroker
 
 ADAPT_SECONDS = 6.0
@@ -56,9 +53,7 @@ class Throttling:
         self._now: Rates | None = None
         self._ledger: Ledger | None = None
         self._sizes: tuple[float, ReplicaSizes] | None = None
-        self._traffic_before: dict[int, BrokerTraffic] = {}
-        self._pods: tuple[BrokerPod, ...] = ()
-        self._capacities: dict[int, Capacity] = {}
+        self._traffic = Traffic(clients)
         self._overrides: Overrides = ()
         self._due = 0.0
         self._problems: list[str] = []
@@ -166,7 +161,7 @@ class Throttling:
         if isinstance(self._throttle, AdaptiveThrottle):
             down = leases.held_by_a_broker_that_is_down(copies, live, expected_down)
             can_not_wait = [copy for copy in copies if copy.partition.name in self._urgent]
-            observation = self._measured(live)._replace(
+            observation = self._traffic.observe(live)._replace(
                 moved=None if last is None else measurements.moved(last[1], sizes, observed_at - last[0], fetching),
                 lag=measurements.lag(sizes.size_bytes, fetching),
                 waits_for=measurements.waits_for(followers or {}, participants.follower),
@@ -297,82 +292,10 @@ class Throttling:
             self._problems.append(f"without overrides: {error}")
         return self._overrides
 
-    def _measured(self, live: frozenset[int]) -> controller.Observation:
-        """Traffic, request times since the last observation, and capacities of the live brokers."""
-        self._pods = self._or_last(self._clients.kubernetes.broker_pods, self._pods)
-        pods = [pod for pod in self._pods if pod.broker_id in live]
-        self._capacities = self._or_last(lambda: capacities(self._clients, pods), self._capacities)
-        traffic = self._traffic(pods)
-        times = {
-            broker: measurements.request_times(self._traffic_before.get(broker), found)
-            for broker, found in traffic.by_broker.items()
-        }
-        self._traffic_before |= traffic.by_broker
-        return controller.Observation(at=datetime.now(UTC), traffic=traffic, times=times, capacities=self._capacities)
-
-    def _or_last(self, ask: Callable[[], T], last: T) -> T:
-        """What the Kubernetes API says, or has said last: pods and nodes seldom change, and the guard must go on."""
-        try:
-            return ask()
-        except Unreachable:
-            return last
-
-    def _traffic(self, pods: Sequence[BrokerPod]) -> TrafficReport:
-        try:
-            return self._clients.metrics.traffic(pods)
-        except ClientError as error:
-            return TrafficReport(problems={pod.broker_id: str(error) for pod in pods if pod.broker_id is not None})
-
     def _participants(self, copies: Sequence[Copy], live: frozenset[int]) -> controller.Participants:
         # A fixed rate is defined as what each source sends.
         into = leases.destinations_of(copies, live) if isinstance(self._throttle, AdaptiveThrottle) else ()
         return controller.Participants(frozenset(leases.sources_of(copies, live)), frozenset(into))
-
-
-class ThrottleActivities(Steps):
-    """The guard while no step copies."""
-
-    @step
-    def keep_throttles(self, request: StepRequest) -> None:
-        """Look after the run's rates until it is cancelled, or the ledger holds none any more.
-
-        For pauses, gates and waits, in which what is in flight continues, and a broker may restart and catch up.
-        """
-        clients = self._open(request.token.cluster)
-        plan = plan_store.load_for(clients.kubernetes, request)
-        destinations = plan.destinations if isinstance(plan, ReplacementPlan) else ()
-        throttling = Throttling(clients, self._link, request.token, plan.throttle)
-        known: list[Ledger] = []
-
-        def observe() -> bool | None:
-            try:
-                known[:] = [ledgers.read(clients.kubernetes, request.token)]
-                known[:] = [ledgers.renewed(clients.kubernetes, known[0])]
-            except Unreachable:
-                if not known:
-                    raise
-            (ledger,) = known
-            if not ledger.rates:
-                return True
-            moving = {move.name: move for move in clients.kafka.reassignments()}
-            snapshot = clients.kafka.snapshot()
-            live, partitions = snapshot.live_broker_ids, {partition.name: partition for partition in snapshot.partitions}
-            copies = [
-                Copy(partitions[owned.name], moving[owned.name].adding)
-                for owned in ledger.reassignments
-                if owned.name in moving and owned.name in partitions
-            ]
-            names = {copy.partition.name for copy in copies}
-            catching_up = leases.catching_up(snapshot.partitions, destinations)
-            copies += [copy for copy in catching_up if copy.partition.name not in names]
-            # Until data flows, the rates wait for it as they are; their entries too.
-            if leases.flowing(leases.with_other_fetchers(copies, live), live) or not copies:
-                adding = {name: move.adding for name, move in moving.items()}
-                urgency = urgent_among((copy.partition for copy in copies), snapshot, adding)
-                throttling.adapt(copies, live, followers=snapshot.followers, urgency=urgency)
-            return None
-
-        poll(observe)
 
 
 def _live_on(copy: Copy, live: frozenset[int]) -> frozenset[int]:
@@ -417,10 +340,3 @@ def _external(
 
 def _mega(rates: ThrottleRates) -> str:
     return "/".join(f"{rate / MEGABYTE:g}" for direction in Direction if (rate := rates.of(direction)) is not None)
-
-
-def capacities(clients: ClusterClients, pods: Iterable[BrokerPod]) -> dict[int, Capacity]:
-    """Each broker's network capacity, if clusters.yaml has its node's instance type."""
-    types = {node.name: node.instance_type for node in clients.kubernetes.nodes()}
-    known = clients.settings.capacity_bytes_per_s
-    return {pod.broker_id: capacity_of(types.get(pod.node or ""), known) for pod in pods if pod.broker_id is not None}

@@ -13,7 +13,7 @@ with workflow.unsafe.imports_passed_through():
     from activities.leaders import LeaderActivities
     from activities.pools import Pool
     from activities.release import ReleaseActivities
-    from activities.throttle import ThrottleActivities
+    from activities.throttle_guard import ThrottleActivities
     from activities.voters import VoterActivities
     from kafka_runbooks.models.inputs import PlannedInput
     from kafka_runbooks.models.messages import ProofRequest, Released, StepRequest, Survey, Token

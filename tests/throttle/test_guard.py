@@ -9,7 +9,8 @@ from activities.catch_up import CatchUpActivities
 from activities.errors import PermitLost
 from activities.plan_store import save
 from activities.step import Access
-from activities.throttle import ThrottleActivities, Throttling
+from activities.throttle import Throttling
+from activities.throttle_guard import ThrottleActivities
 from kafka_runbooks.clients.errors import Conflict
 from kafka_runbooks.models.cluster import ThrottledReplicas, ThrottleRates, TopicPartition
 from kafka_runbooks.models.kubernetes import BrokerPlace
