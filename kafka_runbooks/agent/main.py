@@ -58,11 +58,25 @@ def serve(settings: AgentSettings) -> None:
     glass = watching.GlassWatch(kubernetes)
     watches: list[watching.Watch] = [readiness, glass]
     if settings.properties_files:
-        own = OwnConfigsClient(settings.kafka_bootstrap, broker_id, security)
+        configs = OwnConfigsClient(settings.kafka_bootstrap, broker_id, security)
         files, started = settings.properties_files, settings.started_properties
         watches.append(
             properties_file.FileWatch(
-                kubernetes, settings.cluster, settings.pod_name, files=files, started=started, updatable=own.updatable
+                kubernetes, settings.cluster, settings.pod_name, files=files, started=started, updatable=configs.updatable
+            )
+        )
+    if settings.tls_files:
+        from kafka_runbooks.agent.tls_files import TlsFilesWatch
+
+        own = {"certificate": security.certificate_file, "ca": security.ca_file} if security is not None else {}
+        watches.append(
+            TlsFilesWatch(
+                kubernetes,
+                settings.cluster,
+                settings.pod_name,
+                files=settings.tls_files,
+                started=settings.started_tls_files,
+                own={what: path for what, path in own.items() if path is not None},
             )
         )
     stop = threading.Event()

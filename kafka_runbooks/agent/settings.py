@@ -6,6 +6,8 @@ from typing import Annotated
 from pydantic import BeforeValidator, Field
 from pydantic_settings import BaseSettings, NoDecode
 
+Paths = Annotated[tuple[Path, ...], NoDecode, BeforeValidator(lambda text: text.split(",") if text else ())]
+
 
 class AgentSettings(BaseSettings):
     """`POD_NAME`, `POD_NAMESPACE`, `NODE_NAME` and `CLUSTER` come from the downward API."""
@@ -20,7 +22,11 @@ class AgentSettings(BaseSettings):
     """This broker. It lists the others, and those are asked."""
     kafka_config: Path | None = None
     """A file that says how to connect, with the fields of `clients.security.settings.Security`; without it by plain TCP."""
-    properties_files: Annotated[tuple[Path, ...], NoDecode, BeforeValidator(lambda text: text.split(",") if text else ())] = ()
+    properties_files: Paths = ()
     """What the start script makes the broker's properties of, in its order, separated by commas; empty: no changes are seen."""
+    tls_files: Paths = ()
+    """Kafka's PEM keystores and truststores, separated by commas, mounted into the agent's container too; empty: nobody knows."""
+    started_tls_files: Path = Path("/identity/started-tls")
+    """The folder in which the start script keeps the certificates that the broker was started with."""
     started_properties: Path = Path("/identity/started.properties")
     """Where the start script keeps what they were together when it started the broker."""

@@ -30,6 +30,10 @@ BROKER_IDS_CONFIG_MAP_PREFIX = "kafka-broker-ids-"
 FORCE_READY = f"{DOMAIN}/force-ready"
 """Annotation on a broker's pod: `{"owner": …, "reason": …, "expires_at": RFC 3339}`; readiness is forced until then."""
 
+FILES_WANTED_AT = f"{DOMAIN}/files-wanted-at"
+"""Annotation on a pod: when a runbook wanted changed Secrets in its files. The kubelet looks at a pod that changes; it stays, as
+the trace of that, until the pod goes."""
+
 CORDON_OWNER = f"{DOMAIN}/cordoned-by"
 """Annotation on a node that a runbook cordoned: the owner as JSON (workflow id, run id, reason)."""
 

@@ -10,6 +10,8 @@ import pytest
 import yaml
 from javaproperties import loads
 
+from tests.clients.security.certificates import Authority
+
 KAFKA = Path(__file__).parents[2] / "deploy" / "kubernetes" / "kafka"
 
 
@@ -54,6 +56,22 @@ def test_what_a_broker_is_started_with_is_kept_as_the_agent_finds_it_mounted(tmp
     name = "kafka-events-0.kafka-events.kafka.svc.cluster.local"
     assert started["advertised.listeners"] == f"CLIENTS://{name}:9092,REPLICATION://{name}:9091"
     assert {file.rpartition("/")[0] for file in files} <= {mount["mountPath"] for mount in agent["volumeMounts"]}
+
+
+def test_the_certificates_that_a_broker_is_started_with_are_kept_without_the_key(tmp_path: Path) -> None:
+    leaf = Authority("CA").leaf("kafka-events-0")
+    (tmp_path / "etc/kafka-tls").mkdir(parents=True)
+    (tmp_path / "etc/kafka-tls/kafka-events-0.pem").write_text(leaf.both)
+    (tmp_path / "identity").mkdir()
+    (tmp_path / "identity/broker.properties").write_text("node.id=1001\n")
+    run("start-broker.sh", tmp_path, POD_NAME="kafka-events-0", POD_NAMESPACE="kafka")
+    assert {file.name: file.read_text() for file in (tmp_path / "identity/started-tls").iterdir()} == {
+        "kafka-events-0.pem": leaf.certificate
+    }
+    agent = container("broker/broker.yaml", "StatefulSet", "agent")
+    (files,) = (one["value"].split(",") for one in agent["env"] if one["name"] == "TLS_FILES")
+    assert files == ["/etc/kafka-tls/$(POD_NAME).pem", "/etc/kafka-tls/$(POD_NAME).ca.pem"]
+    assert {"mountPath": "/etc/kafka-tls", "name": "tls", "readOnly": True} in agent["volumeMounts"]
 
 
 def test_a_controller_s_id_is_the_first_one_plus_its_ordinal(tmp_path: Path) -> None:

@@ -7,6 +7,8 @@ here watches: watches and idle connections can hang silently.
 import base64
 import json
 from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from http import HTTPStatus
 from typing import Any
 
 from kubernetes import client
@@ -16,6 +18,7 @@ from kafka_runbooks.clients.kubernetes import objects, register
 from kafka_runbooks.clients.kubernetes.connection import Connection, mapped
 from kafka_runbooks.clients.protocols import Record
 from kafka_runbooks.models import labels
+from kafka_runbooks.models.certificates import TlsFiles
 from kafka_runbooks.models.kubernetes import (
     BrokerPod,
     Claim,
@@ -92,6 +95,20 @@ class KubernetesApi:
 
     def file_changes(self) -> dict[str, FileChanges]:
         return register.file_changes(self._register())
+
+    def tls_files(self) -> dict[str, TlsFiles]:
+        return register.tls_files(self._register())
+
+    def sync_files(self, pod: str, uid: str) -> None:
+        wanted_at = datetime.now(UTC).isoformat(timespec="milliseconds")
+        body = {"metadata": {"uid": uid, "annotations": {labels.FILES_WANTED_AT: wanted_at}}}
+        with mapped(f"annotate pod {pod}", missing_ok=True):
+            try:
+                self._core.patch_namespaced_pod(pod, self._namespace, body, _request_timeout=TIMEOUT_SECONDS)
+            except client.ApiException as error:
+                # It is another pod of that name, whose UID can't be changed to this one; it was made with the newest files.
+                if error.status != HTTPStatus.UNPROCESSABLE_ENTITY:
+                    raise
 
     def disruption_budgets(self) -> tuple[DisruptionBudget, ...]:
         with mapped("list PodDisruptionBudgets"):

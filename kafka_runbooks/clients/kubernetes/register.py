@@ -1,8 +1,8 @@
 """The register of brokers, one ConfigMap a cluster: pod name -> broker ID, and what must outlive the pods.
 
 Agents write it, runbooks read it. It is what remains known of a broker when its pod and its node are gone: which rack it was in,
-and on which machine. Under `<pod>` it has the ID, under `<pod>.start` the last start as JSON, and under `<pod>.file` how the
-broker's properties file has changed since.
+and on which machine. Under `<pod>` it has the ID, under `<pod>.start` the last start as JSON, under `<pod>.file` how the broker's
+properties file has changed since, and under `<pod>.tls` what its TLS files hold.
 """
 
 import logging
@@ -13,9 +13,10 @@ from pydantic import ValidationError
 
 from kafka_runbooks.models import labels
 from kafka_runbooks.models.base import Model
+from kafka_runbooks.models.certificates import TlsFiles
 from kafka_runbooks.models.kubernetes import FileChanges, LastStart
 
-START, FILE = ".start", ".file"
+START, FILE, TLS = ".start", ".file", ".tls"
 """No pod of a StatefulSet is called so: its name ends with its ordinal."""
 
 M = TypeVar("M", bound=Model)
@@ -29,7 +30,7 @@ def name_of(cluster: str) -> str:
 
 def is_id(key: str) -> bool:
     """Whether an entry is a pod's broker ID."""
-    return not key.endswith((START, FILE))
+    return not key.endswith((START, FILE, TLS))
 
 
 def broker_ids(data: Mapping[str, str]) -> dict[str, int]:
@@ -53,6 +54,11 @@ def last_starts(data: Mapping[str, str]) -> dict[str, LastStart]:
 def file_changes(data: Mapping[str, str]) -> dict[str, FileChanges]:
     """How brokers' files have changed since their start; likewise."""
     return _entries(data, FILE, FileChanges)
+
+
+def tls_files(data: Mapping[str, str]) -> dict[str, TlsFiles]:
+    """What brokers' TLS files hold; likewise."""
+    return _entries(data, TLS, TlsFiles)
 
 
 def _entries(data: Mapping[str, str], ending: str, model: type[M]) -> dict[str, M]:

@@ -8,6 +8,11 @@ name=$POD_NAME.${POD_NAME%-*}.$POD_NAMESPACE.svc.cluster.local
   cat "$here/security.properties" "$here/broker.properties"
   [ ! -f "$here/override.properties" ] || cat "$here/override.properties"
 } > /identity/started.properties
+# runbooks: likewise the certificates, without keys. Until it ends, the broker connects to the controllers with these.
+mkdir -p /identity/started-tls
+for file in "/etc/kafka-tls/$POD_NAME.pem" "/etc/kafka-tls/$POD_NAME.ca.pem"; do
+  [ ! -f "$file" ] || sed -n '/BEGIN CERTIFICATE/,/END CERTIFICATE/p' "$file" > "/identity/started-tls/${file##*/}"
+done
 {
   cat "$here/security.properties" "$here/broker.properties" /identity/broker.properties
   echo "advertised.listeners=CLIENTS://$name:9092,REPLICATION://$name:9091"
