@@ -15,6 +15,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from kafka_runbooks.clients.certificates.protocols import Issuer, Secrets
 from kafka_runbooks.clients.certificates.settings import (
     CertificatesSettings,
+    CertManagerSettings,
     IssuerSettings,
     KubernetesSettings,
     PrivateSettings,
@@ -174,11 +175,13 @@ def open_certificates(settings: ClusterSettings, connection: "Connection") -> Ce
     if settings.certificates is None:
         return None
     secrets = KubernetesSecrets(settings.namespace, connection)
-    issuers = {name: open_issuer(one, secrets, connection) for name, one in settings.certificates.issuers.items()}
+    issuers = {
+        name: open_issuer(one, secrets, connection, settings.namespace) for name, one in settings.certificates.issuers.items()
+    }
     return CertificateClients(secrets, issuers, settings.certificates.issuer)
 
 
-def open_issuer(settings: IssuerSettings, secrets: Secrets, connection: "Connection") -> Issuer:
+def open_issuer(settings: IssuerSettings, secrets: Secrets, connection: "Connection", namespace: str) -> Issuer:
     """Make the client of one issuer. Its library is imported here, only where it is used."""
     match settings:
         case PrivateSettings():
@@ -193,6 +196,10 @@ def open_issuer(settings: IssuerSettings, secrets: Secrets, connection: "Connect
             from kafka_runbooks.clients.certificates.step import StepIssuer
 
             return StepIssuer(settings)
+        case CertManagerSettings():
+            from kafka_runbooks.clients.certificates.cert_manager import CertManagerIssuer
+
+            return CertManagerIssuer(connection, namespace, settings)
 
 
 def open_metrics(settings: ClusterSettings) -> BrokerMetrics:

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from kafka_runbooks.clients.certificates.cert_manager import CertManagerIssuer
 from kafka_runbooks.clients.certificates.kubernetes import KubernetesIssuer
 from kafka_runbooks.clients.certificates.private import PrivateIssuer
 from kafka_runbooks.clients.certificates.step import StepIssuer
@@ -150,13 +151,14 @@ def test_no_file_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
 def test_a_cluster_s_issuers_are_opened_by_name(tmp_path: Path) -> None:
     issuers = (
         "{old: {kind: private, secret: kafka-ca}, new: {kind: kubernetes, signer: example.com/kafka, ca_file: /ca.pem}, "
-        "other: {kind: step, url: 'https://ca', ca_file: /ca.pem, provisioner: kafka, password_file: /password}}"
+        "other: {kind: step, url: 'https://ca', ca_file: /ca.pem, provisioner: kafka, password_file: /password}, "
+        "fourth: {kind: cert-manager, issuer: kafka, ca_file: /ca.pem}}"
     )
     clusters = ConfiguredClusters.from_file(written(tmp_path, with_certificates(f"{{issuer: new, issuers: {issuers}}}")))
     opened = open_certificates(clusters._settings["main"], Connection())
     assert opened is not None and opened.issuer == "new"
     types = {name: type(one) for name, one in opened.issuers.items()}
-    assert types == {"old": PrivateIssuer, "new": KubernetesIssuer, "other": StepIssuer}
+    assert types == {"old": PrivateIssuer, "new": KubernetesIssuer, "other": StepIssuer, "fourth": CertManagerIssuer}
 
 
 def test_the_deployed_clusters_file_is_right() -> None:

@@ -116,6 +116,11 @@ def ensure_step(say: Say) -> Path:
     return _ensure_one(say, _go_module("step", "-s -w", "step-ca, 1 min")) / "step"
 
 
+def ensure_cert_manager(say: Say) -> Path:
+    """The folder with the binary `certmanager` and its CustomResourceDefinitions in `crds`, built only on request: for tests."""
+    return _ensure_one(say, _go_module("certmanager", "-s -w", "cert-manager, 3 min"))
+
+
 def where() -> Built:
     """The folders, whether or not anything is in them yet."""
     kubernetes, coredns, jars = _artifacts()
@@ -197,6 +202,10 @@ def _go_build(go: Path, artifact: _Artifact, folder: Path) -> None:
     if artifact.name == "kubernetes":
         for component in _COMPONENTS:
             (folder / component).symlink_to(binary.name)
+    if artifact.name == "certmanager":
+        listed = [str(go), "list", "-m", "-f", "{{.Dir}}", "github.com/cert-manager/cert-manager"]
+        module = Path(_run(listed, artifact, source, environment).strip())
+        shutil.copytree(module / "deploy/crds", folder / "crds", copy_function=shutil.copyfile)
 
 
 def _jars(artifact: _Artifact, folder: Path) -> None:
@@ -205,11 +214,12 @@ def _jars(artifact: _Artifact, folder: Path) -> None:
     class_archive.write(folder)
 
 
-def _run(command: list[str], artifact: _Artifact, folder: Path, environment: dict[str, str]) -> None:
+def _run(command: list[str], artifact: _Artifact, folder: Path, environment: dict[str, str]) -> str:
     done = subprocess.run(command, cwd=folder, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True)
     if done.returncode:
         complaint = (done.stdout + done.stderr)[-3000:]
         raise LabError(f"{artifact.name}: {' '.join(command[:3])} … failed:\n{complaint}")
+    return done.stdout
 
 
 @contextlib.contextmanager

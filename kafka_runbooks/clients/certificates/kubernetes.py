@@ -71,7 +71,7 @@ class KubernetesIssuer:
         spec: dict[str, Any] = {
             "request": base64.b64encode(signing_request.encode()).decode(),
             "signerName": self._settings.signer,
-            "usages": ["digital signature", *(f"{usage} auth" for usage in sorted(request.usages))],
+            "usages": leaves.usages(request),
         }
         if request.lifetime is not None:
             spec["expirationSeconds"] = max(LEAST_SECONDS, int(request.lifetime.total_seconds()))

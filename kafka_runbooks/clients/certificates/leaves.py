@@ -11,12 +11,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
+from kafka_runbooks.clients.certificates.pem import has_signed
 from kafka_runbooks.clients.certificates.protocols import Leaf, LeafRequest, Usage
 from kafka_runbooks.clients.errors import Refused
 
@@ -58,11 +58,16 @@ def subject(request: LeafRequest) -> x509.Name:
 
 def extensions(request: LeafRequest) -> list[tuple[x509.ExtensionType, bool]]:
     """What a certificate or a request for one says besides subject and key, each with whether it is critical."""
-    usages = x509.ExtendedKeyUsage([USAGES[usage] for usage in sorted(request.usages, reverse=True)])
+    usages = x509.ExtendedKeyUsage([oid for usage, oid in USAGES.items() if usage in request.usages])
     found: list[tuple[x509.ExtensionType, bool]] = [(KEY_USAGE, True), (usages, False)]
     if request.names:
         found.append((x509.SubjectAlternativeName(_general_names(request.names)), not request.subject))
     return found
+
+
+def usages(request: LeafRequest) -> list[str]:
+    """The same usages as Kubernetes calls them, in the same order: cert-manager compares both."""
+    return ["digital signature", *(f"{usage} auth" for usage in USAGES if usage in request.usages)]
 
 
 def signing_request(request: LeafRequest, key: ec.EllipticCurvePrivateKey) -> str:
@@ -113,7 +118,7 @@ def _fault(
         return f"it isn't for use as a {' nor as a '.join(lacking)}"
     if first.not_valid_after_utc <= datetime.now(UTC):
         return "it has expired already"
-    if not any(one in authorities or is_issued_by(one, authorities) for one in _path(chain)):
+    if not any(one in authorities or any(has_signed(above, one) for above in authorities) for one in _path(chain)):
         return "it isn't of the CA in ca_file (or in the CA's Secret)"
     return None
 
@@ -122,21 +127,10 @@ def _path(chain: Sequence[x509.Certificate]) -> Iterable[x509.Certificate]:
     """The leaf, its issuer in the chain, and so on."""
     found, rest = chain[0], list(chain[1:])
     yield found
-    while above := next((one for one in rest if is_issued_by(found, [one])), None):
+    while above := next((one for one in rest if has_signed(one, found)), None):
         yield above
         found = above
         rest.remove(above)
-
-
-def is_issued_by(certificate: x509.Certificate, candidates: Iterable[x509.Certificate]) -> bool:
-    """Whether one of these has signed it."""
-    for one in candidates:
-        try:
-            certificate.verify_directly_issued_by(one)
-            return True
-        except (ValueError, TypeError, InvalidSignature):
-            continue
-    return False
 
 
 def _names(certificate: x509.Certificate) -> tuple[x509.GeneralName, ...]:

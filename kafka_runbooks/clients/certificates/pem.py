@@ -88,9 +88,9 @@ def issued_by(der: bytes, intermediate: Iterable[bytes], authorities: Sequence[s
     current = x509.load_der_x509_certificate(der)
     for _ in range(len(between) + 1):
         for found in known.values():
-            if _has_signed(found.certificate, current):
+            if has_signed(found.certificate, current):
                 return found.fingerprint
-        above = next((one for one in between if one != current and _has_signed(one, current)), None)
+        above = next((one for one in between if one != current and has_signed(one, current)), None)
         if above is None:
             return None
         current = above
@@ -107,7 +107,8 @@ def _authority(pem: str) -> _Authority:
     return _Authority(x509.load_der_x509_certificate(der), hashlib.sha256(der).hexdigest())
 
 
-def _has_signed(above: x509.Certificate, below: x509.Certificate) -> bool:
+def has_signed(above: x509.Certificate, below: x509.Certificate) -> bool:
+    """Whether one certificate's key has signed the other one."""
     try:
         below.verify_directly_issued_by(above)
     except (ValueError, TypeError, InvalidSignature):

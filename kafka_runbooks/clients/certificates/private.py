@@ -1,6 +1,7 @@
 """A private CA whose certificate and key are in a Secret, in the form of cert-manager and of `kubectl create secret tls`.
 
-`tls.crt` is the CA's certificate, followed by those above it if it is an intermediate one; `ca.crt`, if there is one, the root's.
+`tls.crt` is the CA's certificate, followed by others that are sent along: those above it, or its own signed by an older CA.
+`ca.crt`, if there is one, is the root's.
 Who may read the Secret can make any certificate: the worker may, so that it can issue at night what nobody is there to issue.
 The Secret is read for each certificate, for a CA is replaced under the same name too.
 """
@@ -15,6 +16,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from kafka_runbooks.clients.certificates import leaves
+from kafka_runbooks.clients.certificates.pem import has_signed
 from kafka_runbooks.clients.certificates.protocols import Leaf, LeafRequest, Secrets
 from kafka_runbooks.clients.certificates.settings import PrivateSettings
 from kafka_runbooks.clients.errors import Refused
@@ -29,6 +31,8 @@ class _Authority:
     chain: tuple[x509.Certificate, ...]
     """Its certificate, and those above it without the root."""
     root: x509.Certificate
+    sent_along: tuple[x509.Certificate, ...]
+    """Other ways up, for those who don't trust the root."""
     key: SigningKey = field(repr=False)
 
     @property
@@ -74,7 +78,7 @@ class PrivateIssuer:
             builder = builder.add_extension(extension, is_critical)
         has_own_hash = isinstance(authority.key, ed25519.Ed25519PrivateKey | ed448.Ed448PrivateKey)
         certificate = builder.sign(authority.key, None if has_own_hash else hashes.SHA256())
-        return leaves.leaf(request, key, (certificate, *authority.chain), (authority.root,))
+        return leaves.leaf(request, key, (certificate, *authority.chain, *authority.sent_along), (authority.root,))
 
     def _authority(self) -> _Authority:
         name = self._settings.secret
@@ -91,7 +95,8 @@ class PrivateIssuer:
         roots = leaves.certificates(secret.data["ca.crt"], f"Secret {name}: ca.crt") if secret.data.get("ca.crt") else []
         if chain[0].public_key() != key.public_key():
             raise Refused(f"Secret {name}: tls.key isn't the key of tls.crt; replace both by a certificate and its key")
-        authority = _Authority(*_to_root(chain, roots, name), key)
+        way, root = _to_root(chain, roots, name)
+        authority = _Authority(way, root, tuple(one for one in chain if one not in way and not has_signed(one, one)), key)
         for one in (*authority.chain, authority.root):
             if fault := _fault(one):
                 raise Refused(f"Secret {name}: {one.subject.rfc4514_string()} {fault}")
@@ -105,10 +110,10 @@ def _to_root(
     way: list[x509.Certificate] = []
     found: x509.Certificate | None = chain[0]
     while found is not None and found not in way:
-        if leaves.is_issued_by(found, [found]):
+        if has_signed(found, found):
             return tuple(way), found
         way.append(found)
-        found = next((one for one in (*chain, *roots) if leaves.is_issued_by(way[-1], [one])), None)
+        found = next((one for one in (*chain, *roots) if has_signed(one, way[-1])), None)
     raise Refused(
         f"Secret {secret}: nothing in it has issued {way[-1].subject.rfc4514_string()}, which didn't issue itself; "
         "add its issuers to tls.crt, and the root as ca.crt"

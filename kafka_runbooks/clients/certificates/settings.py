@@ -52,7 +52,19 @@ class StepSettings(SecretsAsFiles):
     """With the password of the provisioner's key, which the server hands out encrypted."""
 
 
-IssuerSettings = Annotated[PrivateSettings | KubernetesSettings | StepSettings, Field(discriminator="kind")]
+class CertManagerSettings(SecretsAsFiles):
+    """An Issuer of cert-manager in the cluster's namespace, or a ClusterIssuer."""
+
+    kind: Literal["cert-manager"]
+    issuer: ObjectName
+    issuer_kind: Literal["Issuer", "ClusterIssuer"] = "Issuer"
+    ca_file: AbsolutePath
+    """The certificates of the CA that it signs with."""
+    wait_seconds: int = Field(default=60, ge=1, le=600)
+    """How long an approval and the certificate are waited for."""
+
+
+IssuerSettings = Annotated[PrivateSettings | KubernetesSettings | StepSettings | CertManagerSettings, Field(discriminator="kind")]
 
 
 class CertificatesSettings(SecretsAsFiles):

@@ -51,13 +51,18 @@ def authority(
     *,
     above: Authority | None = None,
     kind: str = "EC",
+    own: Any = None,
     begins: timedelta = -DAY,
     ends: timedelta = 30 * DAY,
     is_ca: bool | None = True,
     signs: bool = True,
 ) -> Authority:
-    """Make one. `is_ca` is None where it doesn't say, `signs` whether its key usage allows it to sign certificates."""
-    own, now = key(kind), datetime.now(UTC)
+    """Make one. `is_ca` is None where it doesn't say, `signs` whether its key usage allows it to sign certificates.
+
+    Args:
+        own: its key, if it has one already.
+    """
+    own, now = own or key(kind), datetime.now(UTC)
     subject = x509.Name.from_rfc4514_string(f"CN={name}")
     builder = (
         x509.CertificateBuilder()

@@ -13,6 +13,6 @@ MANIFESTS = ROOT / "deploy" / "kubernetes"
 def api_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalKubernetes]:
     """With the worker's rights as they are deployed."""
     with local_kubernetes(tmp_path_factory.mktemp("kubernetes")) as kubernetes:
-        for manifest in ("base/namespace.yaml", "base/kafka-access.yaml", "issuers/signing-requests.yaml"):
+        for manifest in ("base/namespace.yaml", "base/kafka-access.yaml", "issuers"):
             kubernetes.kubectl("apply", "-f", str(MANIFESTS / manifest))
         yield kubernetes

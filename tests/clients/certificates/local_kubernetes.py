@@ -3,6 +3,7 @@
 The binaries are the lab's. Users are known by tokens; the worker has its ServiceAccount's name, so its manifests' rights hold.
 """
 
+import base64
 import contextlib
 import subprocess
 import time
@@ -85,11 +86,11 @@ class LocalKubernetes:
             "--profiling=false",
         )
         for user in USERS:
-            self._kubeconfig(user, secure)
+            self._write_kubeconfig(user, secure)
         wait_until("the API server", lambda: self._answers(), START_SECONDS)
         self.spawn(
             "kube-controller-manager",
-            f"--kubeconfig={self._path('manager')}",
+            f"--kubeconfig={self.kubeconfig('manager')}",
             f"--controllers={SIGNING}",
             "--leader-elect=false",
             "--secure-port=0",
@@ -115,11 +116,11 @@ class LocalKubernetes:
 
     def connection(self, user: str = WORKER) -> KnownConnection:
         if user not in self._opened:
-            self._opened[user] = KnownConnection(self._path(user))
+            self._opened[user] = KnownConnection(self.kubeconfig(user))
         return self._opened[user]
 
     def kubectl(self, *arguments: str, user: str = "admin", input: str | None = None) -> str:
-        command = [str(self._binaries / "kubectl"), f"--kubeconfig={self._path(user)}", *arguments]
+        command = [str(self._binaries / "kubectl"), f"--kubeconfig={self.kubeconfig(user)}", *arguments]
         done = subprocess.run(command, input=input, capture_output=True, text=True)
         if done.returncode:
             raise RuntimeError(f"kubectl {' '.join(arguments)}: {done.stderr}")
@@ -139,10 +140,11 @@ class LocalKubernetes:
         except RuntimeError:
             return False
 
-    def _path(self, user: str) -> Path:
+    def kubeconfig(self, user: str) -> Path:
+        """The file by which a user connects."""
         return self.folder / f"{user.replace(':', '-')}.kubeconfig"
 
-    def _kubeconfig(self, user: str, port: int) -> None:
+    def _write_kubeconfig(self, user: str, port: int) -> None:
         cluster = {"server": f"https://127.0.0.1:{port}", "certificate-authority": str(self.folder / "apiserver.crt")}
         document = {
             "apiVersion": "v1",
@@ -152,7 +154,13 @@ class LocalKubernetes:
             "users": [{"name": user, "user": {"token": user}}],
             "contexts": [{"name": "tests", "context": {"cluster": "tests", "user": user}}],
         }
-        self._path(user).write_text(yaml.safe_dump(document))
+        self.kubeconfig(user).write_text(yaml.safe_dump(document))
+
+
+def secret(name: str, data: dict[str, bytes]) -> dict[str, Any]:
+    """A Secret's manifest, in the Kafka cluster's namespace."""
+    values = {key: base64.b64encode(value).decode() for key, value in data.items()}
+    return {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name, "namespace": "kafka"}, "data": values}
 
 
 def wait_until(what: str, is_so: Callable[[], bool], seconds: float = 60) -> None:

@@ -25,16 +25,11 @@ from kafka_runbooks.clients.certificates.settings import KubernetesSettings, Pri
 from kafka_runbooks.clients.errors import Conflict, Refused, Unreachable
 from kafka_runbooks.clients.kubernetes.secrets import KubernetesSecrets
 from tests.clients.certificates.authorities import Authority, authority
-from tests.clients.certificates.local_kubernetes import LocalKubernetes, wait_until
+from tests.clients.certificates.local_kubernetes import LocalKubernetes, secret, wait_until
 
 OURS = "example.com/kafka"
 REQUEST = LeafRequest("CN=kafka-events-0,O=example", ("kafka-events-0.kafka.svc", "10.0.0.7"))
 NODE = LeafRequest("CN=system:node:kafka-events-0,O=system:nodes", REQUEST.names, usages=frozenset({"server"}))
-
-
-def secret(name: str, data: dict[str, bytes]) -> dict[str, Any]:
-    values = {key: base64.b64encode(value).decode() for key, value in data.items()}
-    return {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name, "namespace": "kafka"}, "data": values}
 
 
 @pytest.fixture
@@ -138,7 +133,7 @@ def test_a_request_that_the_worker_approves_is_issued_and_leaves_nothing(api_ser
     assert [found.subject.rfc4514_string() for found in chain] == [REQUEST.subject, "CN=Middle"]
     assert one.authorities() == (signer.root.pem.decode(),)
     asked = signer.asked[-1]
-    assert asked.expiration_seconds == 5 * 3600 and asked.usages == ["digital signature", "client auth", "server auth"]
+    assert asked.expiration_seconds == 5 * 3600 and asked.usages == ["digital signature", "server auth", "client auth"]
     assert requests(api_server) == []
 
 

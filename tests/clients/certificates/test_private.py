@@ -85,6 +85,16 @@ def test_an_intermediate_ca_sends_its_chain_without_the_root(tmp_path: Path) -> 
     assert certificate(leaf).not_valid_after_utc == root.certificate.not_valid_after_utc, "no longer than any above it"
 
 
+def test_the_leaves_of_a_ca_that_an_older_one_has_signed_too_verify_by_either(tmp_path: Path) -> None:
+    old, new = authority("Old"), authority("New")
+    signed_by_old = authority("New", above=old, own=new.key)
+    one = issuer({**new.secret, "tls.crt": new.pem + signed_by_old.pem})
+    leaf = one.issue(REQUEST)
+    assert leaf.chain.count("BEGIN CERTIFICATE") == 2 and one.authorities() == (new.pem.decode(),)
+    for root in (old, new):
+        verified(leaf, root.pem.decode(), "sslserver", tmp_path)
+
+
 @pytest.mark.parametrize(
     ("asked", "setting", "lasts"),
     [(None, {}, 30 * DAY), (None, {"lifetime_days": 7}, 7 * DAY), (2 * DAY, {}, 2 * DAY), (300 * DAY, {}, 30 * DAY)],
