@@ -71,6 +71,7 @@ class TlsFilesWatch:
             unusable=tuple(str(path) for path, one in read.items() if one is None or not is_usable(one.data)),
             started_with={str(path): pem.digest(one.data) for path, one in kept.items() if one is not None},
             started_at=max((one.changed_at for one in started), default=None),
+            started_lasts=_lasts(kept[path] for path, one in read.items() if one is not None and pem.KEY.search(one.data)),
             own_sha256={what: pem.digest(one.data) for what, path in self._own.items() if (one := _read(path)) is not None},
         )
         if found != self._published:
@@ -102,6 +103,12 @@ def _read(path: Path) -> _File | None:
             return _File(file.read(), datetime.fromtimestamp(os.fstat(file.fileno()).st_mtime, UTC))
     except OSError:
         return None
+
+
+def _lasts(keystores: Iterable[_File | None]) -> tuple[datetime, datetime] | None:
+    """Of the certificate that ends first."""
+    leaves = [leaf for one in keystores if one is not None for leaf in pem.certificates(one.data)[:1]]
+    return min(((leaf.not_before, leaf.not_after) for leaf in leaves), key=lambda lasts: lasts[1], default=None)
 
 
 def is_usable(data: bytes) -> bool:

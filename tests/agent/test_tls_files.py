@@ -78,6 +78,7 @@ def test_nothing_depends_on_a_key(pod: Pod) -> None:
 def test_what_the_process_was_started_with_is_told_as_the_start_script_kept_it(pod: Pod) -> None:
     pod.watch.poll()
     assert pod.record.started_with == {} and pod.record.started_at is None, "an older start script"
+    assert pod.record.started_lasts is None
     pod.started.mkdir()
     kept = written(pod.started / pod.keystore.name, BEFORE.certificate)
     written(pod.started / pod.truststore.name, AUTHORITY.pem)
@@ -86,6 +87,8 @@ def test_what_the_process_was_started_with_is_told_as_the_start_script_kept_it(p
     assert pod.record.started_with == {str(pod.keystore): digest(BEFORE.both), str(pod.truststore): digest(AUTHORITY.pem)}
     assert pod.record.started_at is not None and pod.record.started_at.timestamp() >= kept.stat().st_mtime
     assert pod.record.started_with[str(pod.keystore)] != pod.record.sha256[str(pod.keystore)]
+    (leaf,) = pem.certificates(BEFORE.certificate.encode())
+    assert pod.record.started_lasts == (leaf.not_before, leaf.not_after), "the truststore's don't count"
 
 
 def test_a_file_that_is_missing_or_no_pem_is_unusable_and_ends_no_watch(pod: Pod) -> None:

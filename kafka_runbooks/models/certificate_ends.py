@@ -1,0 +1,65 @@
+"""When certificates end, and how urgent it is to renew them."""
+
+from datetime import datetime
+from enum import StrEnum
+from typing import Annotated
+
+from pydantic import AfterValidator
+
+from kafka_runbooks.models.base import Line, Lines, Model, first
+
+
+class Urgency(StrEnum):
+    """From the calmest on."""
+
+    NOT_DUE = "not due"
+    DUE = "due"
+    """Renewal has to begin."""
+    URGENT = "urgent"
+    """Half of the margin is gone."""
+    LATE = "too late to end in time"
+    """A rotation that begins now is predicted to end after the certificate."""
+    EXPIRED = "expired"
+
+    @property
+    def rank(self) -> int:
+        return list(Urgency).index(self)
+
+
+class CertificateEnd(Model):
+    """A certificate in use, and when it ends."""
+
+    holder: str
+    """`broker 1001`, `controller 1`, `worker`."""
+    where: str
+    """`listener CLIENTS`, `Secret kafka-agent-tls`, or what its process was started with."""
+    subject: str = ""
+    not_before: datetime
+    not_after: datetime
+    needs_restart: bool = False
+    """It ends with its process: a new one in the files doesn't replace it."""
+
+
+class Renewal(Model):
+    """What one certificate's end means now."""
+
+    certificate: CertificateEnd
+    begins_at: datetime
+    """When its renewal has to begin."""
+    days_left: float
+    urgency: Urgency
+
+
+class CertificateReport(Model):
+    """Of a cluster's certificates, those that end first."""
+
+    renewals: Annotated[tuple[Renewal, ...], AfterValidator(first)] = ()
+    certificates: int = 0
+    due: int = 0
+    unseen: Lines = ()
+    """Why others couldn't be seen."""
+    summary: Line = ""
+
+    @property
+    def urgency(self) -> Urgency:
+        return max((one.urgency for one in self.renewals), key=lambda urgency: urgency.rank, default=Urgency.NOT_DUE)
