@@ -142,6 +142,7 @@ def test_a_leaf_is_what_was_asked_for(api_server: LocalKubernetes, controllers: 
     chain = x509.load_pem_x509_certificates(leaf.chain.encode())
     assert [found.subject.rfc4514_string() for found in chain] == [REQUEST.subject, "CN=Middle"]
     assert abs(chain[0].not_valid_after_utc - datetime.now(UTC) - timedelta(days=7)) < timedelta(minutes=5)
+    assert one.issue(LeafRequest("CN=client", (), timedelta(hours=24), frozenset({"client"}))).chain
     assert one.authorities() == (ca.pem.decode(),) and requests(api_server) == []
 
 

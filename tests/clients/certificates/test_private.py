@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from kafka_runbooks.clients.certificates.private import PrivateIssuer
-from kafka_runbooks.clients.certificates.protocols import Leaf, LeafRequest
+from kafka_runbooks.clients.certificates.protocols import Leaf, LeafRequest, Usage
 from kafka_runbooks.clients.certificates.settings import PrivateSettings
 from kafka_runbooks.clients.errors import Refused
 from tests.clients.certificates.authorities import DAY, Authority, authority
@@ -64,9 +64,12 @@ def test_a_leaf_is_what_was_asked_for_and_verifies(kind: str, tmp_path: Path) ->
     assert leaf.key != again.key, "each has a key of its own"
 
 
-def test_what_is_for_servers_only_says_so() -> None:
-    found = certificate(issuer(authority().secret).issue(LeafRequest("CN=a", ("a",), usages=frozenset({"server"}))))
-    assert list(found.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value) == [ExtendedKeyUsageOID.SERVER_AUTH]
+@pytest.mark.parametrize(
+    ("usage", "oid"), [("server", ExtendedKeyUsageOID.SERVER_AUTH), ("client", ExtendedKeyUsageOID.CLIENT_AUTH)]
+)
+def test_what_is_for_one_use_only_says_so(usage: Usage, oid: x509.ObjectIdentifier) -> None:
+    found = certificate(issuer(authority().secret).issue(LeafRequest("CN=a", (), usages=frozenset({usage}))))
+    assert list(found.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value) == [oid]
 
 
 def test_an_intermediate_ca_sends_its_chain_without_the_root(tmp_path: Path) -> None:

@@ -64,6 +64,7 @@ def test_what_the_default_template_drops_is_told(step_server: LocalStep) -> None
     with pytest.raises(Refused, match="can't be used: its subject is CN=kafka-events-0"):
         one.issue(short)
     assert one.issue(LeafRequest("CN=kafka-events-0", REQUEST.names)).chain
+    assert one.issue(LeafRequest("CN=client", (), timedelta(hours=24), frozenset({"client"}))).chain, "its longest"
     with pytest.raises(Refused, match=r"refuses with status 403: .*more than the authorized maximum certificate duration"):
         one.issue(LeafRequest("CN=kafka-events-0", REQUEST.names, timedelta(days=7)))
 
