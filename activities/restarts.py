@@ -24,8 +24,8 @@ from kafka_runbooks.models.results import Reason
 from kafka_runbooks.models.status import Progress
 from kafka_runbooks.models.wording import duration
 from kafka_runbooks.safety.availability import out_of_sync
-from kafka_runbooks.safety.quorum import caught_up_voters
 from kafka_runbooks.safety.restarts import reasons_not_to_restart
+from kafka_runbooks.safety.voters import has_caught_up
 
 STALLED_SECONDS = 300.0
 """Without any change in what is left, a restart is said to be stalled; it is waited for all the same."""
@@ -276,7 +276,7 @@ class Nodes:
             return Stage(f"pod {pod.name} has not started Kafka{why}", f"Kafka starts in pod {pod.name}")
         if node.is_broker and (stage := self._not_serving(pod, node.id, observation)) is not None:
             return stage
-        if node.is_controller and observation.quorum is not None and node.id not in caught_up_voters(observation.quorum):
+        if node.is_controller and observation.quorum is not None and not has_caught_up(observation.quorum, node.id):
             return Stage(f"controller {node.id} catches up with the metadata log", f"controller {node.id} has caught up")
         return None if pod.is_ready else Stage(f"pod {pod.name} is not Ready yet", f"pod {pod.name} is Ready")
 

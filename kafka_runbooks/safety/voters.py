@@ -115,6 +115,19 @@ def lacks_its_vote(quorum: MetadataQuorum, node_id: int) -> bool:
     return node_id not in quorum.voter_ids or observer(quorum, node_id) is not None
 
 
+def has_caught_up(quorum: MetadataQuorum, node_id: int) -> bool:
+    """Whether a controller has what the active one has; where it has no vote, or a lost disk has it, as an observer."""
+    found = observer(quorum, node_id)
+    return node_id in caught_up_voters(quorum) if found is None else _follows(quorum, found)
+
+
+def _follows(quorum: MetadataQuorum, found: QuorumReplica) -> bool:
+    """By the rule of voters (`caught_up_voters`)."""
+    leader_at = next((voter.last_caught_up_at for voter in quorum.voters if voter.id == quorum.leader_id), None)
+    at = found.last_caught_up_at
+    return leader_at is not None and at is not None and (leader_at - at).total_seconds() < FETCH_TIMEOUT_SECONDS
+
+
 def why_not_to_join(quorum: MetadataQuorum, node_id: int) -> str | None:
     """Why a controller without a vote may not have one now; None: it may, once a disk that it has lost has none any more."""
     found = observer(quorum, node_id)
@@ -122,9 +135,7 @@ def why_not_to_join(quorum: MetadataQuorum, node_id: int) -> str | None:
         return STATIC
     if found is None or found.directory_id is None:
         return "the active controller doesn't know it"
-    leader_at = next((voter.last_caught_up_at for voter in quorum.voters if voter.id == quorum.leader_id), None)
-    at = found.last_caught_up_at
-    if leader_at is None or at is None or (leader_at - at).total_seconds() >= FETCH_TIMEOUT_SECONDS:
+    if not _follows(quorum, found):
         return "it has not caught up with the metadata log"
     if node_id in caught_up_voters(quorum):
         return "a voter of its id follows the quorum with another disk: two nodes have the same id"

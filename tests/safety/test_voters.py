@@ -8,6 +8,7 @@ from kafka_runbooks.models.cluster import MetadataQuorum, QuorumReplica
 from kafka_runbooks.safety.quorum import caught_up_voters
 from kafka_runbooks.safety.voters import (
     NO_SPARE_VOTER,
+    has_caught_up,
     in_order_of_leaving,
     lacks_its_vote,
     reasons_not_to_leave,
@@ -101,3 +102,10 @@ def test_a_new_disk_gets_the_vote_of_a_lost_one_but_never_that_of_one_that_is_up
     twice = on_a_new_disk(with_directories(quorum_of((1, 2, 3))), 3)
     assert 3 in caught_up_voters(twice) and "two nodes have the same id" in str(why_not_to_join(twice, 3))
     assert not lacks_its_vote(with_directories(quorum_of((1, 2, 3))), 3)
+
+
+def test_who_has_no_vote_catches_up_too() -> None:
+    """After a restart that is waited for."""
+    quorum = with_directories(quorum_of((1, 2, 3), observers=(4, 5), behind=(3, 5)))
+    assert [node for node in range(1, 7) if has_caught_up(quorum, node)] == [1, 2, 4]
+    assert has_caught_up(on_a_new_disk(quorum, 3), 3), "with the disk that it runs on"

@@ -1,5 +1,6 @@
 """Combined nodes leave the metadata quorum before their pods go, and vote again after a scale-up: on a real Temporal server."""
 
+import asyncio
 from collections import Counter
 from typing import Any
 
@@ -164,6 +165,18 @@ async def test_a_replaced_disk_gets_the_vote_of_the_lost_one_where_votes_can_cha
         assert not any(act.endswith("_voter") for act in world.acts)
         plan = (await handle.query(Decommission.status)).plan
         assert plan is not None and any("comes back to a static quorum without its metadata log" in one for one in plan.notices)
+
+
+async def test_a_controller_without_a_vote_is_restarted_like_the_others(runbooks: Bench) -> None:
+    world = runbooks.world
+    assert world.voters is not None
+    del world.voters[1007]
+    world.directories[1004] = "new"
+    before = {pod.broker_id: pod.uid for pod in world.pods.values()}
+    fields: dict[str, Any] = {"node_ids": [1004, 1007], "reason": "a new JVM", "wait_for_approval": False}
+    result = await asyncio.wait_for((await runbooks.start_runbook("RollingRestart", **fields)).result(), 60)
+    assert result.outcome is Outcome.DONE, result.summary
+    assert [node for node, uid in before.items() if world.pod_of(node).uid != uid] == [1004, 1007]  # type: ignore[union-attr]
 
 
 async def test_a_static_quorum_is_left_alone_and_its_data_moves(runbooks: Bench) -> None:
