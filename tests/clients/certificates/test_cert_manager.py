@@ -23,7 +23,11 @@ from kafka_runbooks.clients.errors import ClientError, Refused, Unreachable
 from tests.clients.certificates.authorities import Authority, authority
 from tests.clients.certificates.local_kubernetes import WORKER, LocalKubernetes, secret, wait_until
 
-REQUEST = LeafRequest("CN=kafka-events-0,O=example", ("kafka-events-0.kafka.svc", "10.0.0.7"), timedelta(days=7))
+REQUEST = LeafRequest(
+    "CN=kafka-events-0,OU=brokers,O=example,L=Berlin,DC=example,DC=com",
+    ("kafka-events-0.kafka.svc", "10.0.0.7"),
+    timedelta(days=7),
+)
 SIGNER = "issuers.cert-manager.io/kafka.kafka"
 
 

@@ -21,7 +21,9 @@ from tests.clients.certificates.authorities import DAY, Authority, authority
 from tests.fakes.secrets import FakeSecrets
 
 ROOT = Path(__file__).parents[3]
-REQUEST = LeafRequest("CN=kafka-events-0,O=example", ("kafka-events-0.kafka.svc", "10.0.0.7", "FD00:0::7"))
+REQUEST = LeafRequest(
+    "CN=kafka-events-0,OU=brokers,O=example,L=Berlin,DC=example,DC=com", ("kafka-events-0.kafka.svc", "10.0.0.7", "FD00:0::7")
+)
 
 
 def issuer(secret: dict[str, bytes] | None, **settings: object) -> PrivateIssuer:

@@ -16,7 +16,11 @@ from tests.clients.certificates.authorities import authority
 from tests.clients.certificates.local_step import PASSWORD, LocalStep, local_step
 from tests.clients.local_kafka import free_ports
 
-REQUEST = LeafRequest("CN=kafka-events-0,O=example", ("kafka-events-0.kafka.svc", "10.0.0.7"), timedelta(days=7))
+REQUEST = LeafRequest(
+    "CN=kafka-events-0,OU=brokers,O=example,L=Berlin",
+    ("kafka-events-0.kafka.svc", "10.0.0.7"),
+    timedelta(days=7),
+)
 
 
 @pytest.fixture(scope="module")
@@ -67,6 +71,12 @@ def test_what_the_default_template_drops_is_told(step_server: LocalStep) -> None
     assert one.issue(LeafRequest("CN=client", (), timedelta(hours=24), frozenset({"client"}))).chain, "its longest"
     with pytest.raises(Refused, match=r"refuses with status 403: .*more than the authorized maximum certificate duration"):
         one.issue(LeafRequest("CN=kafka-events-0", REQUEST.names, timedelta(days=7)))
+
+
+def test_a_subject_that_comes_back_in_another_order_is_told(step_server: LocalStep) -> None:
+    """Brokers compare distinguished names part by part."""
+    with pytest.raises(Refused, match="can't be used: its subject is DC=com,CN=kafka-0,O=example"):
+        issuer(step_server).issue(LeafRequest("CN=kafka-0,O=example,DC=com", REQUEST.names))
 
 
 def test_what_is_wrong_is_told_beforehand(step_server: LocalStep, tmp_path: Path) -> None:
