@@ -1,6 +1,7 @@
 """A real step-ca on loopback, with an intermediate CA and provisioners as `step ca init` makes them."""
 
 import json
+import re
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,16 +14,17 @@ from kafka_runbooks_lab import builds
 from kafka_runbooks.clients.security.files import tls_context
 from tests.clients.certificates.authorities import Authority, authority
 from tests.clients.certificates.local_kubernetes import wait_until
-from tests.clients.local_kafka import free_ports
+from tests.clients.local_kafka import ROOT, free_ports
 
 PASSWORD = "a provisioner's password"
-WHOLE_SUBJECT = {
-    "x509": {
-        "template": '{"subject": {{ toJson .Insecure.CR.Subject }}, "sans": {{ toJson .SANs }}, '
-        '"keyUsage": ["digitalSignature"], "extKeyUsage": ["serverAuth", "clientAuth"]}'
-    }
-}
-"""As docs/security.md says: the default template drops all of a subject but its common name."""
+
+
+def documented_provisioner() -> dict[str, Any]:
+    """The one in docs/security.md, which keeps the whole of a subject: the default template drops all but its common name."""
+    match = re.search(r"```json\n(.+?)```", (ROOT / "docs" / "security.md").read_text(), re.DOTALL)
+    assert match is not None
+    found: dict[str, Any] = json.loads(match[1])
+    return found
 
 
 class LocalStep:
@@ -43,7 +45,7 @@ class LocalStep:
         self.password_file.write_text(PASSWORD)
         (self._folder / "middle.pem").write_bytes(middle.pem)
         (self._folder / "middle.key").write_bytes(middle.key_pem())
-        kafka = self._provisioner("kafka", options=WHOLE_SUBJECT, claims={"maxTLSCertDuration": "240h"})
+        kafka = {**documented_provisioner(), **self._provisioner("kafka")}
         hidden = self._provisioner("hidden")
         del hidden["encryptedKey"]
         others = [self._provisioner("plain"), hidden, {"type": "ACME", "name": "acme"}]
