@@ -18,6 +18,8 @@ from activities.release import ReleaseActivities
 from activities.replacement import ReplacementActivities
 from activities.restart_plans import RestartPlanActivities
 from activities.restarts import RestartActivities
+from activities.rotation_plans import RotationPlanActivities
+from activities.rotations import RotationActivities
 from activities.step import Access, Steps
 from activities.throttle_guard import ThrottleActivities
 from activities.upgrade_plans import UpgradePlanActivities
@@ -40,6 +42,8 @@ ACTIVITIES: tuple[type[Steps], ...] = (
     ReplacementActivities,
     RestartActivities,
     RestartPlanActivities,
+    RotationActivities,
+    RotationPlanActivities,
     ThrottleActivities,
     UpgradeActivities,
     UpgradePlanActivities,

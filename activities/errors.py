@@ -17,6 +17,7 @@ StepError
       ├── PlanGone              the plan is not in the store, or is not the one that was approved
       ├── PlannerDefect         a plan, or a decision of the window, breaks a rule; it is not carried out
       ├── PermitLost            the run no longer holds the cluster
+      ├── RotationRefused       a rotation of certificates can't go on with what it was given
       ├── RemovalRefused        pods to remove are no longer the highest ordinals
       ├── NoReplica             the brokers to follow hold no replica
       └── InvalidOverride       a throttle override has ended already or has no timezone
@@ -103,6 +104,10 @@ class FeaturesRefused(Final):
 
 class ThrottleRefused(Final):
     """A topic's throttled replica list can't be changed, and its data must not flow unthrottled."""
+
+
+class RotationRefused(Final):
+    """A rotation of certificates can't go on: a Secret or an issuer is gone, or what it issues would end too soon."""
 
 
 class RemovalRefused(Final):

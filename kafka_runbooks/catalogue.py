@@ -63,6 +63,11 @@ RUNBOOKS: dict[str, Runbook] = {
     "Upgrade": Runbook(
         "inputs.UpgradeInput", "upgrades.UpgradePlan", "Roll out a new pod template, a canary first, then finalise features."
     ),
+    "RotateCertificates": Runbook(
+        "inputs.RotateCertificatesInput",
+        "rotation_plan.RotationPlan",
+        "Renew certificates, or change their authority or names, without a restart of brokers.",
+    ),
     "Drain": Runbook(
         "inputs.DrainInput", "drains.DrainPlan", "Take brokers and controllers off nodes before maintenance, and back."
     ),

@@ -21,9 +21,10 @@ from tenacity import retry, retry_if_exception_type, stop_after_attempt
 from activities.pools import Pool
 from kafka_runbooks import search_attributes
 from kafka_runbooks.catalogue import RUNBOOKS
-from kafka_runbooks.clients.clusters import ClusterClients, ClusterSettings
+from kafka_runbooks.clients.clusters import CertificateClients, ClusterClients, ClusterSettings
 from kafka_runbooks.clients.errors import UnknownCluster
 from kafka_runbooks.clients.protocols import Kafka
+from kafka_runbooks.clients.security.settings import Security
 from kafka_runbooks.models.inputs import ReplaceBrokerInput
 from kafka_runbooks.models.results import RunbookResult
 from tests.fakes.kafka import FakeKafka
@@ -65,6 +66,11 @@ class WorldClusters:
         self._clients = ClusterClients(
             kafka=kafka or FakeKafka(world), kubernetes=FakeKubernetes(world), metrics=FakeMetrics(world), settings=settings
         )
+
+    def speak_tls(self, certificates: CertificateClients | None, security: Security) -> None:
+        """As `certificates` and `security` of the cluster's entry do."""
+        settings = self._clients.settings.model_copy(update={"security": security})
+        self._clients = replace(self._clients, certificates=certificates, settings=settings)
 
     def want_second_person(self) -> None:
         """As `two_person: true` in the cluster's entry does."""

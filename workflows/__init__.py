@@ -9,6 +9,7 @@ from workflows.preview import Preview
 from workflows.rebalance import Rebalance
 from workflows.replace_broker import ReplaceBroker
 from workflows.rolling_restart import RollingRestart
+from workflows.rotate_certificates import RotateCertificates
 from workflows.run_plan import RunPlan
 from workflows.scale_up import ScaleUp
 from workflows.set_replication_factor import SetReplicationFactor
@@ -25,6 +26,7 @@ WORKFLOWS: tuple[type, ...] = (
     Rebalance,
     ReplaceBroker,
     RollingRestart,
+    RotateCertificates,
     RunPlan,
     ScaleUp,
     SetReplicationFactor,

@@ -5,6 +5,8 @@ down is worse than a roll that ends a minute later. A second abort ends it at on
 """
 
 import asyncio
+from collections.abc import Coroutine
+from typing import Any
 
 from temporalio import workflow
 
@@ -54,20 +56,31 @@ class RestartRunbook(PlannedRunbook):
 
     async def _to_the_end(self, request: StepRequest) -> None:
         """Take a round to its end, also when the run is aborted meanwhile; not when it is aborted again."""
-        task = asyncio.create_task(self._restart(request))
+        named = ", ".join(map(str, request.broker_ids))
+        await self.to_the_end(
+            self._restart(request), f"once {named} are back in sync", f"{named} may still be down or not in sync"
+        )
+
+    async def to_the_end(self, work: Coroutine[Any, Any, None], ends: str, otherwise: str) -> None:
+        """Take something in hand to its end, also when the run is aborted meanwhile; not when it is aborted again.
+
+        Args:
+            ends: when that is.
+            otherwise: what is left behind by an end at once.
+        """
+        task = asyncio.create_task(work)
         try:
             await asyncio.shield(task)
         except asyncio.CancelledError:
             if not task.done():
-                named = ", ".join(map(str, request.broker_ids))
-                self._notes = (*self._notes, f"ends once {named} are back in sync; abort again to end at once, as they are then")
+                self._notes = (*self._notes, f"ends {ends}; abort again to end at once, as it is then")
                 self.show()
             try:
                 await asyncio.shield(task)
             except asyncio.CancelledError:
                 task.cancel()
                 await workflow.wait([task])
-                self._undone += f"; {', '.join(map(str, request.broker_ids))} may still be down or not in sync"
+                self._undone += f"; {otherwise}"
                 raise
             raise
 
@@ -78,14 +91,18 @@ class RestartRunbook(PlannedRunbook):
         if not restarting:
             return  # the cluster has changed since the round was chosen: another one is
         request = request.model_copy(update={"broker_ids": restarting})
-        with self.timed(StepName.FOLLOW_RESTART):
-            await calls.wait(RestartActivities.follow_restart, request, f"until {named} are up and in sync")
+        await self.follow(request, named)
         if self._wait_for == "preferred leaders":
             with self.timed(StepName.ELECT):
                 await self.elect(request)
         self._rounds_seconds.append((workflow.now() - began).total_seconds())
         self._round = self._round.model_copy(update={"done": self._round.done + len(restarting)})
         self._undone = self.undone()
+
+    async def follow(self, request: StepRequest, named: str) -> None:
+        """Wait until a round is over."""
+        with self.timed(StepName.FOLLOW_RESTART):
+            await calls.wait(RestartActivities.follow_restart, request, f"until {named} are up and in sync")
 
     def note_progress(self, progress: Progress) -> None:
         """With the nodes that are done, and the time that the rest takes if it goes on like this."""

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Protocol
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from kafka_runbooks.clients.certificates.protocols import Issuer, Secrets
+from kafka_runbooks.clients.certificates.protocols import Handshakes, Issuer, Secrets
 from kafka_runbooks.clients.certificates.settings import (
     CertificatesSettings,
     CertManagerSettings,
@@ -33,6 +33,7 @@ from kafka_runbooks.clients.metrics.settings import (
 from kafka_runbooks.clients.protocols import BrokerMetrics, Kafka, Kubernetes
 from kafka_runbooks.clients.security.settings import Security, read_yaml
 from kafka_runbooks.clients.snapshots import Snapshots
+from kafka_runbooks.models.certificates import ClientSecret
 
 if TYPE_CHECKING:
     from kafka_runbooks.clients.kubernetes.connection import Connection
@@ -77,12 +78,15 @@ class ClustersFileSetting(BaseSettings):
 
 @dataclass(frozen=True)
 class CertificateClients:
-    """The issuers of a cluster's certificates by name, and the Secrets that these live in."""
+    """The issuers of a cluster's certificates by name, the Secrets that these live in, and what shows which are in use."""
 
     secrets: Secrets
     issuers: Mapping[str, Issuer]
     issuer: str
     """The one that is asked unless a runbook is told another."""
+    handshakes: Handshakes
+    clients: tuple[ClientSecret, ...] = ()
+    """Our own."""
 
 
 @dataclass(frozen=True)
@@ -170,6 +174,7 @@ def open_clients(name: str, settings: ClusterSettings) -> ClusterClients:
 
 def open_certificates(settings: ClusterSettings, connection: "Connection") -> CertificateClients | None:
     """Make the clients of what the cluster's entry says about certificates."""
+    from kafka_runbooks.clients.certificates.handshakes import TlsHandshakes
     from kafka_runbooks.clients.kubernetes.secrets import KubernetesSecrets
 
     if settings.certificates is None:
@@ -178,7 +183,8 @@ def open_certificates(settings: ClusterSettings, connection: "Connection") -> Ce
     issuers = {
         name: open_issuer(one, secrets, connection, settings.namespace) for name, one in settings.certificates.issuers.items()
     }
-    return CertificateClients(secrets, issuers, settings.certificates.issuer)
+    own = tuple(ClientSecret(name=name, **one.model_dump()) for name, one in settings.certificates.clients.items())
+    return CertificateClients(secrets, issuers, settings.certificates.issuer, TlsHandshakes(), own)
 
 
 def open_issuer(settings: IssuerSettings, secrets: Secrets, connection: "Connection", namespace: str) -> Issuer:

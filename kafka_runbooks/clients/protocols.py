@@ -7,6 +7,7 @@ are idempotent: repeating one, or applying it to an object that is gone, has no 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
+from kafka_runbooks.models.certificates import ClientHandshake, Stores, TlsFiles
 from kafka_runbooks.models.cluster import (
     BrokerConfig,
     BrokerRates,
@@ -119,6 +120,21 @@ class Kafka(Protocol):
             Unreachable: the broker doesn't answer, or accepts a value and doesn't report it.
         """
 
+    def tls_stores(self, node_ids: Iterable[int]) -> dict[int, tuple[Stores, ...]]:
+        """The listeners with TLS of each node, as it reports them itself, where they are connected to, and their files.
+
+        All are asked at once. One that doesn't answer is left out.
+        """
+
+    def refused_stores(self, node_id: int, listeners: Collection[str]) -> str | None:
+        """Why a node would refuse the files of these listeners as they are now; None: it would take them. Changes nothing."""
+
+    def reload_stores(self, node_id: int, listeners: Collection[str]) -> None:
+        """Have a node, a controller too, read the files of these listeners again. Nothing stays set dynamically.
+
+        Kafka accepts that whatever is in the files: only a handshake shows what the node uses now.
+        """
+
     def throttled_replicas(self, topics: Iterable[str]) -> dict[str, ThrottledReplicas]:
         """The topics' own lists; a topic that no longer exists is left out."""
 
@@ -211,6 +227,18 @@ class Kubernetes(Protocol):
         """Pod name -> how the properties file of its broker has changed since it was started, as recorded by the agents.
 
         An entry of another pod uid or start than the pod's is old. A pod without one hasn't told: its manifest may be older.
+        """
+
+    def tls_files(self) -> dict[str, TlsFiles]:
+        """Pod name -> what its TLS files hold, as recorded by the agents; an entry of another pod uid than the pod's is old."""
+
+    def sync_files(self, pod: str, uid: str) -> None:
+        """Have the kubelet bring changed Secrets into the files of the pod of this uid now, not within a minute or two."""
+
+    def client_handshakes(self, pod: str) -> tuple[ClientHandshake, ...] | None:
+        """Who has connected to a pod's Kafka lately, and with whose certificate, from its log; None: that doesn't say.
+
+        Lately: in the last hour, as far as the kubelet has kept the log.
         """
 
     def disruption_budgets(self) -> tuple[DisruptionBudget, ...]:

@@ -97,6 +97,14 @@ class TlsFiles(Model):
     """The same of the agent's own client files: `certificate` and `ca`."""
 
 
+class ClientHandshake(Model):
+    """A client that has connected to a broker, as the broker's Java logs it."""
+
+    host: str
+    subject: str
+    issuer: str
+
+
 class ClientSecret(Model):
     """The Secret of one of our own clients' certificates, and its keys."""
 

@@ -11,6 +11,7 @@ from kafka_runbooks.models.base import Name, OperatorInput
 from kafka_runbooks.models.change_windows import ChangeWindow
 from kafka_runbooks.models.placement import MAX_UTILISATION, ReassignmentMap
 from kafka_runbooks.models.restarts import RestartLimits
+from kafka_runbooks.models.rotations import Mode
 from kafka_runbooks.models.throttles import AdaptiveThrottle, Throttle
 
 Level = Literal["utilisation", "used bytes", "replica count"]
@@ -384,6 +385,63 @@ class UpgradeInput(RestartInput):
         description="at the end finalise metadata.version and the other features as far as all brokers support them; "
         "there is no way back from that, so it is asked for on its own",
     )
+
+
+class RotateCertificatesInput(RestartInput):
+    """Renew the certificates of all nodes, have another authority issue them, or change their names.
+
+    Nodes load them without a restart. Each phase begins with one broker, and goes on once handshakes prove it; what isn't proven
+    is taken back.
+    """
+
+    mode: Mode = Field(
+        description="renew: the same authority and names; change-authority: another one, trusted by all before it is used, and "
+        "the old one dropped at the end; change-names: other subjects or subject alternative names"
+    )
+    issuer: str | None = Field(
+        default=None,
+        max_length=200,
+        description="the issuer, as clusters.yaml names it; default: the one that it names as `issuer`",
+    )
+    subject: str | None = Field(
+        default=None, max_length=500, description="the new subject, for change-names; {pod} stands for the pod's name"
+    )
+    names: tuple[Annotated[str, Field(min_length=1, max_length=253)], ...] = Field(
+        default=(),
+        max_length=20,
+        description="the new subject alternative names, for change-names; {pod} stands for the pod's name",
+    )
+    ending_within_days: float | None = Field(
+        default=None, gt=0, description="renew only certificates that end within so many days; default: all"
+    )
+    canary_node_id: int | None = Field(default=None, ge=0, description="the broker that begins; default: one with average load")
+    at_once: int = Field(default=5, ge=1, le=100, description="brokers that change together, after the first")
+    restarts: Literal["now", "later"] = Field(
+        default="now",
+        description="change-authority: restart nodes where only that makes connections of the quorum use the new authority; "
+        "later: none restarts, and the old authority is trusted until a run that may",
+    )
+
+    break_glass: bool = Field(
+        default=False,
+        description="renew: certificates have expired, so that nobody can ask Kafka which nodes may be down: those nodes restart "
+        "one after the other without that, controllers first",
+    )
+
+    @model_validator(mode="after")
+    def _fits_mode(self) -> Self:
+        if self.break_glass and (self.mode != "renew" or not self.wait_for_approval):
+            raise ValueError("break_glass is for mode renew, and waits for approval")
+        if (self.subject is not None or bool(self.names)) != (self.mode == "change-names"):
+            raise ValueError("subject and names are for mode change-names, which needs at least one of them")
+        if self.ending_within_days is not None and self.mode != "renew":
+            raise ValueError("ending_within_days is for mode renew")
+        return self
+
+    @property
+    def target(self) -> str:
+        """What changes."""
+        return self.mode
 
 
 class DrainInput(PlannedInput):

@@ -1,8 +1,12 @@
 """A rotation of certificates: its goal, who takes part, and the one next change.
 
 A party is a node or one of our own clients. What it presents and what it trusts is at three places: in its Secret, in its
-files, into which the kubelet brings the Secret, and in the process, as handshakes show. A process that restarts reads its
-files, and a pod that is made anew gets the Secret: so what is at any of the three may be in force next.
+files, into which the kubelet brings the Secret, and in the process, as handshakes show. Any change of a node's configuration
+makes it read its files, a process that restarts does too, and a pod that is made anew gets the Secret: so what is at any of
+the three may be in force next.
+
+A fourth never changes while the process lives: a node's own connection to the quorum (Kafka's Raft client) presents and trusts
+what the process was started with.
 """
 
 from collections.abc import Iterator
@@ -16,10 +20,14 @@ T = TypeVar("T")
 
 
 class Phase(StrEnum):
-    """The parts of a rotation, in order; only a change of authority has all three."""
+    """The parts of a rotation, in order; only a change of authority has all of them."""
 
     TRUST = "trust both authorities"
     CERTIFICATES = "new certificates"
+    """Of brokers, and of our own clients."""
+    RESTART_TO_TRUST = "restart: connections of the quorum trust both authorities"
+    CONTROLLERS = "new certificates of controllers"
+    RESTART_TO_PRESENT = "restart: connections of the quorum present new certificates"
     DROP = "drop the old authority"
 
 
@@ -60,10 +68,16 @@ class Party:
     is_up: bool = True
     is_client: bool = False
     """It connects to nodes, and nobody connects to it."""
+    is_controller: bool = False
+    """Every node's connection of the quorum goes to it."""
     reloads: bool = True
-    """It reads new files without a restart."""
-    goes_last: bool = False
-    """The active controller: the others restart before it."""
+    """It takes new files without a restart."""
+    started_certificate: Presented | None = None
+    """What its process was started with: its connection of the quorum presents that as long as it runs. None: nobody can tell."""
+    started_trust: Trusted | None = None
+    """The same of what that connection trusts."""
+    start_is_recorded: bool = True
+    """What it was started with is known, or known to be unknown; False: its agent hasn't looked yet since it started."""
 
 
 @dataclass(frozen=True)
@@ -79,10 +93,21 @@ class Goal:
     """The party that the others wait for in each phase."""
     at_once: int = 5
     """Parties that change together, after the canary."""
+    may_restart: bool = True
+    """False: what only restarts can end is left to a later run, and both authorities are trusted until then."""
+    has_controllers: bool = True
+    """The quorum's connections have TLS."""
+    controllers_first: bool = False
+    """Without a quorum no broker comes up: where certificates have expired."""
 
     @property
     def phases(self) -> tuple[Phase, ...]:
-        return tuple(Phase) if self.mode == "change-authority" else (Phase.CERTIFICATES,)
+        if self.mode != "change-authority":
+            phases = (Phase.CERTIFICATES, Phase.CONTROLLERS)
+            return phases[::-1] if self.controllers_first else phases
+        if not self.has_controllers:
+            return (Phase.TRUST, Phase.CERTIFICATES, Phase.DROP)
+        return tuple(Phase) if self.may_restart else (Phase.TRUST, Phase.CERTIFICATES)
 
 
 class Stage(StrEnum):

@@ -38,6 +38,14 @@ class StepName(StrEnum):
     READ_FEATURES = "read the features"
     FINALISE = "finalise features"
 
+    CHOOSE_CHANGE = "choose the next change"
+    WRITE_FILES = "write the Secrets"
+    FOLLOW_FILES = "follow the files"
+    PROVE_FILES = "prove by handshakes"
+    TAKE_BACK = "take the change back"
+    FIND_CLIENTS = "find clients with old certificates"
+    FORGET_FILES = "forget former files"
+
     CHOOSE_NODES = "choose the next nodes"
     EMPTY = "empty the nodes"
     HOLD = "the nodes are yours"

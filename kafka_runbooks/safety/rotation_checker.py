@@ -20,7 +20,22 @@ def broken(parties: Sequence[Party]) -> list[str]:
                 for trusted in trusting.trust.known():
                     if presented.authority is None or presented.authority not in trusted:
                         wrong.append(f"{trusting.name} refuses the certificate {presented.sha256[:8]} of {presenting.name}")
+    for controller in (one for one in parties if one.is_controller):
+        for node in (one for one in parties if not one.is_client):
+            wrong += _quorum(node, controller)
     return list(dict.fromkeys(wrong))
+
+
+def _quorum(node: Party, controller: Party) -> list[str]:
+    """A node's connection of the quorum goes by what its process was started with."""
+    wrong, started = [], node.started_certificate
+    for trusted in controller.trust.known():
+        if started is not None and started.authority not in trusted:
+            wrong.append(f"{controller.name} refuses the certificate {started.sha256[:8]} that {node.name} was started with")
+    for presented in controller.certificate.known():
+        if node.started_trust is not None and presented.authority not in node.started_trust:
+            wrong.append(f"{node.name} was started without trust in the certificate {presented.sha256[:8]} of {controller.name}")
+    return wrong
 
 
 def changed(before: Sequence[Party], after: Sequence[Party]) -> dict[str, int]:

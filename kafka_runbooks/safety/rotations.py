@@ -11,20 +11,32 @@ from collections.abc import Callable, Sequence
 from kafka_runbooks.models.rotations import Change, Goal, Party, Phase, Places, Presented, Stage, Trusted
 
 SHOWN = 5
+RESTARTS = (Phase.RESTART_TO_TRUST, Phase.RESTART_TO_PRESENT)
 
 
 def stage(party: Party, phase: Phase, goal: Goal) -> Stage:
-    """How far a party is in a phase.
+    """How far a party is in a phase; who has no part in it is done.
 
     A client of ours has no port to look at: it is done when its file is there, for it reads that before each connection.
     """
     match phase:
         case Phase.TRUST:
             return _at(party, party.trust, lambda trusted: goal.authority in trusted)
-        case Phase.CERTIFICATES:
-            return _at(party, party.certificate, lambda one: one.is_wanted)
+        case Phase.CERTIFICATES | Phase.CONTROLLERS:
+            has_part = party.is_controller == (phase is Phase.CONTROLLERS)
+            return _at(party, party.certificate, lambda one: one.is_wanted) if has_part else Stage.DONE
+        case Phase.RESTART_TO_TRUST:
+            return _started(party, party.started_trust is not None and goal.authority in party.started_trust)
+        case Phase.RESTART_TO_PRESENT:
+            return _started(party, party.started_certificate is not None and party.started_certificate.is_wanted)
         case Phase.DROP:
             return _at(party, party.trust, lambda trusted: goal.authority in trusted and not trusted & goal.old)
+
+
+def _started(party: Party, holds: bool) -> Stage:
+    if party.is_client or holds:
+        return Stage.DONE
+    return Stage.BEFORE if party.is_up and party.start_is_recorded else Stage.UNSEEN
 
 
 def _at(party: Party, places: Places[Trusted] | Places[Presented], holds: Callable[..., bool]) -> Stage:
@@ -48,30 +60,48 @@ def phase_now(parties: Sequence[Party], goal: Goal) -> Phase | None:
 
 def reasons_not_to_change(party: Party, phase: Phase, parties: Sequence[Party], goal: Goal) -> list[str]:
     """Why a party's files may not become those of a phase now; empty: they may."""
+    nodes = [one for one in parties if not one.is_client]
     match phase:
         case Phase.TRUST:
             return []  # Who trusts more refuses nobody.
-        case Phase.CERTIFICATES:
+        case Phase.CERTIFICATES | Phase.CONTROLLERS:
             connected = [one for one in parties if not (one.is_client and party.is_client)]
-            return [
-                f"{one.name} doesn't trust the new authority yet"
-                for one in connected
-                if one.trust.secret is None or any(goal.authority not in trusted for trusted in one.trust.known())
-            ]
+            found = [f"{one.name} doesn't trust the new authority yet" for one in connected if not _trusts(one, goal.authority)]
+            if party.is_controller:
+                found += [
+                    f"{one.name} was started before it trusted the new authority"
+                    for one in nodes
+                    if one.is_up and (one.started_trust is None or goal.authority not in one.started_trust)
+                ]
+            return found
+        case Phase.RESTART_TO_TRUST | Phase.RESTART_TO_PRESENT:
+            return []  # It reads files that may be read at any moment.
         case Phase.DROP:
-            return [
+            found = [
                 f"{one.name} presents a certificate of the old authority, or may after a restart"
                 for one in parties
                 if one.certificate.secret is None or any(not presented.is_wanted for presented in one.certificate.known())
             ]
+            if party.is_controller:
+                found += [
+                    f"{one.name} was started with a certificate of the old authority"
+                    for one in nodes
+                    if one.is_up and (one.started_certificate is None or not one.started_certificate.is_wanted)
+                ]
+            return found
+
+
+def _trusts(party: Party, authority: str) -> bool:
+    """At each place."""
+    return party.trust.secret is not None and all(authority in trusted for trusted in party.trust.known())
 
 
 def next_change(parties: Sequence[Party], goal: Goal) -> Change | None:
     """The next change; None: everything is as the goal wants it.
 
     What has begun is ended first, for it may be in force after any restart. Then our own clients, since what locks us out would
-    leave the rest half done; they drop the old authority last. Then the canary alone, the others by so many at once, and those
-    that restart one by one.
+    leave the rest half done; they drop the old authority last. Then the canary alone, the other brokers by so many at once, and
+    one by one controllers and those that restart.
     """
     now = phase_now(parties, goal)
     if now is None:
@@ -93,7 +123,8 @@ def next_change(parties: Sequence[Party], goal: Goal) -> Change | None:
 
 
 def _change(phase: Phase, group: Sequence[Party]) -> Change:
-    return Change(phase, tuple(one.name for one in group), by_restart=not all(one.reloads for one in group))
+    by_restart = phase in RESTARTS or not all(one.reloads for one in group)
+    return Change(phase, tuple(one.name for one in group), by_restart=by_restart)
 
 
 def _together(begun: Sequence[Party], goal: Goal) -> list[Party]:
@@ -104,11 +135,15 @@ def _together(begun: Sequence[Party], goal: Goal) -> list[Party]:
 
 def _groups(left: Sequence[Party], phase: Phase, goal: Goal) -> list[list[Party]]:
     """Who comes next, in order. One that is down waits for the others to be done."""
+    if phase in RESTARTS:
+        up = [one for one in left if one.is_up]
+        return [up or list(left)]  # In rounds, by the rules of rolling restarts.
     clients = [[one] for one in left if one.is_client]
     canary = [[one] for one in left if one.name == goal.canary]
-    others = [one for one in left if not one.is_client and one.name != goal.canary]
-    reloading = [one for one in others if one.is_up and one.reloads]
+    others = sorted(
+        (one for one in left if not one.is_client and one.name != goal.canary), key=lambda one: (not one.is_up, one.is_controller)
+    )
+    reloading = [one for one in others if one.is_up and one.reloads and not one.is_controller]
     batches = [reloading[start : start + goal.at_once] for start in range(0, len(reloading), goal.at_once)]
-    singly = sorted((one for one in others if one not in reloading), key=lambda one: (not one.is_up, one.goes_last))
-    nodes = [*canary, *batches, *([one] for one in singly)]
+    nodes = [*canary, *batches, *([one] for one in others if one not in reloading)]
     return [*nodes, *clients] if phase is Phase.DROP else [*clients, *nodes]

@@ -19,7 +19,7 @@ from kafka_runbooks.clients.kubernetes import agent, api, secrets
 MANIFESTS = Path(__file__).parents[2] / "deploy" / "kubernetes"
 VERBS = {"read": "get", "list": "list", "create": "create", "replace": "update", "patch": "patch", "delete": "delete"}
 GROUPS = {"": CoreV1Api, "apps": AppsV1Api, "certificates.k8s.io": CertificatesV1Api, "policy": PolicyV1Api}
-SUBRESOURCES = ("scale", "approval")
+SUBRESOURCES = ("scale", "approval", "log")
 Right = tuple[str, str, str, str]
 """Kind of role, API group, resource, verb."""
 

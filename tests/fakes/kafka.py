@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 
 from kafka_runbooks.clients.errors import Refused, Unreachable
 from kafka_runbooks.clients.protocols import Kafka
+from kafka_runbooks.models.certificates import Stores
 from kafka_runbooks.models.cluster import (
     Broker,
     BrokerConfig,
@@ -25,6 +26,7 @@ from kafka_runbooks.models.cluster import (
     TopicPartition,
 )
 from kafka_runbooks.models.features import BrokerFeatures
+from tests.fakes.certificates import Tls
 from tests.fakes.world import World, WorldPod
 
 DEFAULTS: dict[str, str | None] = {
@@ -40,6 +42,8 @@ DEFAULTS: dict[str, str | None] = {
     "num.network.threads": "3",
     "process.roles": None,
     "queued.max.requests": "500",
+    "ssl.allow.dn.changes": "false",
+    "ssl.allow.san.changes": "false",
     "ssl.keystore.password": None,
 }
 """The configurations that brokers of the world know, and Kafka's default of each."""
@@ -366,6 +370,28 @@ class FakeKafka:
                         found[name] = value
         return refused
 
+    def tls_stores(self, node_ids: Iterable[int]) -> dict[int, tuple[Stores, ...]]:
+        self._ask()
+        tls = self.world.tls
+        if tls is None:
+            return {node_id: () for node_id in node_ids if self.world.answers(node_id)}
+        return {pod.broker_id: tls.stores_of(pod) for pod in tls.pods if pod.broker_id in set(node_ids) and tls.is_up(pod)}
+
+    def refused_stores(self, node_id: int, listeners: Collection[str]) -> str | None:
+        return self._tls_of(node_id).why_refused(node_id)
+
+    def reload_stores(self, node_id: int, listeners: Collection[str]) -> None:
+        tls = self._tls_of(node_id)
+        with self.world.act("reload_stores"):
+            tls.reload(node_id)
+
+    def _tls_of(self, node_id: int) -> Tls:
+        self._ask_controller()
+        tls = self.world.tls
+        if tls is None or not tls.is_up(tls.pod_of(node_id)):
+            raise Unreachable(f"node {node_id} doesn't answer")
+        return tls
+
     def throttled_replicas(self, topics: Iterable[str]) -> dict[str, ThrottledReplicas]:
         self._ask()
         return {topic: self.world.lists[topic] for topic in topics if topic in self.world.lists}
@@ -452,6 +478,8 @@ class FakeKafka:
     def _ask(self) -> None:
         if self.world.is_kafka_away:
             raise Unreachable("Kafka doesn't answer")
+        if self.world.tls is not None:
+            self.world.tls.ask()
 
     def _ask_controller(self) -> None:
         self._ask()

@@ -5,6 +5,7 @@ from typing import Any
 
 from kafka_runbooks.clients.errors import Conflict, Refused, Unreachable
 from kafka_runbooks.clients.protocols import Kubernetes, Record
+from kafka_runbooks.models.certificates import ClientHandshake, TlsFiles
 from kafka_runbooks.models.kubernetes import (
     BrokerPod,
     Claim,
@@ -58,7 +59,7 @@ class FakeKubernetes:
             "uid": pod.uid,
             "stateful_set": pod.stateful_set,
             "node": pod.node,
-            "scheduled_at": pod.scheduled_at,
+            "scheduled_at": pod.scheduled_at if self.world.tls is None else self.world.tls.made_at.get(pod.uid),
             "pod_ip": "10.0.0.1" if pod.started_at else None,
             "phase": "Running" if pod.started_at else "Pending",
             "is_terminating": pod.is_terminating,
@@ -67,6 +68,7 @@ class FakeKubernetes:
             "started_at": None if pod.broker_id in self.world.killed else pod.started_at,
             "restarts": pod.restarts,
             "stuck": stuck and f"kafka: {stuck}",
+            "secrets": () if self.world.tls is None else self.world.tls.mounts_of(pod),
         }
 
     def _why_pending(self, pod: WorldPod) -> str:
@@ -125,6 +127,23 @@ class FakeKubernetes:
             for name, pod in sorted(self.world.pods.items())
             if pod.started_at is not None and pod.broker_id not in self.world.killed
         }
+
+    def tls_files(self) -> dict[str, TlsFiles]:
+        self._ask()
+        tls = self.world.tls
+        if tls is None:
+            return {}
+        return {pod.name: tls.record_of(pod) for pod in tls.pods if pod.name not in tls.no_agent and pod.started_at is not None}
+
+    def client_handshakes(self, pod: str) -> tuple[ClientHandshake, ...] | None:
+        self._ask()
+        return None if self.world.tls is None else self.world.tls.client_handshakes
+
+    def sync_files(self, pod: str, uid: str) -> None:
+        self._ask()
+        with self.world.act("sync_files"):
+            if self.world.tls is not None and uid in self.world.tls.due:
+                self.world.tls.due[uid] = min(self.world.tls.due[uid], self.world.tls.kubelet_steps)
 
     def disruption_budgets(self) -> tuple[DisruptionBudget, ...]:
         """One for each StatefulSet; `maxUnavailable: 0`, as deployed, or what a test gives in `max_unavailable`."""

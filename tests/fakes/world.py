@@ -34,9 +34,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from itertools import count
+from typing import TYPE_CHECKING
 
 from kafka_runbooks.models.cluster import Direction, ThrottledReplicas, ThrottleRates, TopicPartition
 from kafka_runbooks.models.kubernetes import LastStart, Machine
+
+if TYPE_CHECKING:
+    from tests.fakes.certificates import Tls
 
 MEGABYTE = 1_000_000
 RELEASE = {"group.version": (0, 1), "kraft.version": (0, 1), "metadata.version": (7, 27)}
@@ -246,6 +250,8 @@ class World:
         """Controller -> when it last had everything that the active one has."""
         self._controllers_back: dict[str, int] = {}
         """Controllers that have started again -> steps until they have caught up."""
+        self.tls: Tls | None = None
+        """None: nobody speaks TLS."""
         self.is_kafka_away = False
         self.is_kubernetes_away = False
         self.acts: list[str] = []
@@ -434,6 +440,8 @@ class World:
             self._schedule()
             for pod in [*self.pods.values(), *self.controllers.values()]:
                 self._start(pod)
+            if self.tls is not None:
+                self.tls.advance()
             self._lead()
             self._copy()
             self.settle()
@@ -480,7 +488,8 @@ class World:
         return self.has_quorum and node_id == self.active_controller
 
     def why_stuck(self, pod: WorldPod) -> str | None:
-        return self.stuck.get(pod.name) or self.stuck.get(pod.revision)
+        fault = None if self.tls is None else self.tls.why_not_start(pod)
+        return self.stuck.get(pod.name) or self.stuck.get(pod.revision) or fault
 
     def runs(self, pod: WorldPod) -> bool:
         """Kafka serves in this pod, as far as pod and node go."""

@@ -4,13 +4,14 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from kafka_runbooks.models.rotations import Change, Goal, Mode, Party, Phase, Places, Presented, Trusted
+from kafka_runbooks.safety.rotations import RESTARTS
 
 OLD, NEW = "old", "new"
 BEFORE, AFTER = Presented("before", OLD), Presented("after", NEW, is_wanted=True)
 RENEWED = Presented("renewed", OLD, is_wanted=True)
 
 
-def party(name: str, *, is_client: bool = False, reloads: bool = True, goes_last: bool = False) -> Party:
+def party(name: str, *, is_client: bool = False, reloads: bool = True, is_controller: bool = False) -> Party:
     """As it is before a rotation."""
     trusted: Trusted = frozenset({OLD})
     served = not is_client
@@ -19,8 +20,10 @@ def party(name: str, *, is_client: bool = False, reloads: bool = True, goes_last
         Places(BEFORE, BEFORE, BEFORE if served else None),
         Places(trusted, trusted, trusted if served else None),
         is_client=is_client,
+        is_controller=is_controller,
         reloads=reloads,
-        goes_last=goes_last,
+        started_certificate=BEFORE if served else None,
+        started_trust=trusted if served else None,
     )
 
 
@@ -50,7 +53,9 @@ class Parties:
     def write(self, name: str, phase: Phase) -> None:
         """The Secret gets what the phase is about."""
         was = self.all[name]
-        if phase is Phase.CERTIFICATES:
+        if phase in RESTARTS:
+            return
+        if phase in (Phase.CERTIFICATES, Phase.CONTROLLERS):
             wanted = AFTER if self.goal.old else RENEWED
             self.all[name] = replace(was, certificate=replace(was.certificate, secret=wanted))
             return
@@ -79,21 +84,33 @@ class Parties:
         """Its process starts again; with `anew` in a new pod, which has the Secret."""
         if anew:
             self.arrive(name)
+        if self.all[name].is_up:
+            self._start(name)
+
+    def _start(self, name: str) -> None:
         self.load(name)
+        now = self.all[name]
+        self.all[name] = replace(now, started_certificate=now.certificate.file, started_trust=now.trust.file)
 
     def fall(self, name: str) -> None:
         was = self.all[name]
         self.all[name] = replace(
-            was, is_up=False, certificate=replace(was.certificate, served=None), trust=replace(was.trust, served=None)
+            was,
+            is_up=False,
+            certificate=replace(was.certificate, served=None),
+            trust=replace(was.trust, served=None),
+            started_certificate=None,
+            started_trust=None,
         )
 
     def rise(self, name: str) -> None:
-        self.all[name] = replace(self.all[name], is_up=True)
-        self.load(name)
+        if not self.all[name].is_up:
+            self.all[name] = replace(self.all[name], is_up=True)
+            self._start(name)
 
     def carry_out(self, change: Change) -> None:
         """The whole of a change, uninterrupted."""
         for name in change.names:
             self.write(name, change.phase)
             self.arrive(name)
-            self.load(name)
+            (self._start if change.by_restart else self.load)(name)

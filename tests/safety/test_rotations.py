@@ -1,5 +1,6 @@
 """The order of a rotation: whatever falls, is late or restarts in between, any two can connect, and it ends."""
 
+from dataclasses import replace
 from itertools import count
 
 import pytest
@@ -8,7 +9,7 @@ from hypothesis import strategies as st
 
 from kafka_runbooks.models.rotations import Mode, Phase, Places, Stage
 from kafka_runbooks.safety.rotation_checker import broken, changed
-from kafka_runbooks.safety.rotations import next_change, phase_now, stage
+from kafka_runbooks.safety.rotations import RESTARTS, next_change, phase_now, stage
 from tests.safety.rotation_world import AFTER, BEFORE, NEW, OLD, Parties, goal, party
 
 MODES: tuple[Mode, ...] = ("renew", "change-authority", "change-names")
@@ -16,11 +17,11 @@ MODES: tuple[Mode, ...] = ("renew", "change-authority", "change-names")
 
 def parties(mode: Mode = "change-authority", brokers: int = 4, controllers: int = 2, **fields: object) -> Parties:
     return Parties.of(
-        goal(mode, **fields),
+        goal(mode, **{"has_controllers": controllers > 0, **fields}),
         [
             party("worker", is_client=True),
             *(party(f"broker {number}") for number in range(1, brokers + 1)),
-            *(party(f"controller {number}", reloads=False, goes_last=number == 1) for number in range(1, controllers + 1)),
+            *(party(f"controller {number}", is_controller=True) for number in range(1, controllers + 1)),
         ],
     )
 
@@ -33,25 +34,51 @@ def course(world: Parties) -> list[tuple[Phase, tuple[str, ...]]]:
         before = world.seen
         world.carry_out(change)
         assert broken(world.seen) == []
-        assert all(number == 1 for number in changed(before, world.seen).values()), "one thing of each at a time"
+        touched = changed(before, world.seen)
+        assert all(number == 1 for number in touched.values()), "one thing of each at a time"
+        assert touched.keys() <= (set() if change.phase in RESTARTS else {*change.names})
         seen.append((change.phase, change.names))
         assert len(seen) < 100
     return seen
 
 
+CANARY_AND_REST = [("broker 1",), ("broker 2", "broker 3", "broker 4")]
+CONTROLLERS = [("controller 1",), ("controller 2",)]
+EVERY_NODE = (*(f"broker {number}" for number in range(1, 5)), "controller 1", "controller 2")
+
+
 def test_a_change_of_authority_is_trust_then_certificates_then_drop_each_canary_first() -> None:
-    nodes = [("broker 1",), ("broker 2", "broker 3", "broker 4"), ("controller 2",), ("controller 1",)]
-    worker = [("worker",)]
+    """With one restart of each broker, and two of each controller: the quorum's connections go by what processes start with."""
+    nodes = [*CANARY_AND_REST, *CONTROLLERS]
     assert course(parties()) == [
-        *((Phase.TRUST, names) for names in [*worker, *nodes]),
-        *((Phase.CERTIFICATES, names) for names in [*worker, *nodes]),
-        *((Phase.DROP, names) for names in [*nodes, *worker]),
+        *((Phase.TRUST, names) for names in [("worker",), *nodes]),
+        *((Phase.CERTIFICATES, names) for names in [("worker",), *CANARY_AND_REST]),
+        (Phase.RESTART_TO_TRUST, EVERY_NODE),
+        *((Phase.CONTROLLERS, names) for names in CONTROLLERS),
+        (Phase.RESTART_TO_PRESENT, ("controller 1", "controller 2")),
+        *((Phase.DROP, names) for names in [*nodes, ("worker",)]),
     ]
+
+
+def test_where_the_quorum_has_no_tls_nothing_restarts() -> None:
+    assert {phase for phase, _ in course(parties(controllers=0))} == {Phase.TRUST, Phase.CERTIFICATES, Phase.DROP}
+
+
+def test_without_restarts_controllers_keep_their_certificates_and_nobody_drops_the_old_authority() -> None:
+    world = parties(may_restart=False)
+    assert {phase for phase, _ in course(world)} == {Phase.TRUST, Phase.CERTIFICATES}
+    assert all(OLD in (one.trust.served or {OLD}) for one in world.seen)
+    assert world.all["controller 1"].certificate.served == BEFORE and world.all["broker 2"].certificate.served == AFTER
+    world.goal = goal()
+    assert course(world)[0] == (Phase.RESTART_TO_TRUST, EVERY_NODE), "a later run goes on there"
 
 
 @pytest.mark.parametrize("mode", ["renew", "change-names"])
 def test_other_modes_only_bring_new_certificates(mode: Mode) -> None:
-    assert {phase for phase, _ in course(parties(mode))} == {Phase.CERTIFICATES}
+    assert course(parties(mode)) == [
+        *((Phase.CERTIFICATES, names) for names in [("worker",), *CANARY_AND_REST]),
+        *((Phase.CONTROLLERS, names) for names in CONTROLLERS),
+    ]
 
 
 def test_so_many_at_once() -> None:
@@ -108,6 +135,17 @@ def test_the_checker_looks_at_each_place() -> None:
         presented = {"secret": BEFORE, "file": BEFORE, "served": BEFORE, at: AFTER}
         object.__setattr__(world.all["broker 2"], "certificate", Places(**presented))
         assert broken(world.seen), at
+
+
+def test_the_checker_looks_at_what_processes_were_started_with() -> None:
+    for name, fields in (
+        ("broker 2", {"started_certificate": AFTER}),
+        ("broker 2", {"started_trust": frozenset({NEW})}),
+        ("controller 1", {"started_certificate": AFTER}),
+    ):
+        world = parties()
+        world.all[name] = replace(world.all[name], **fields)
+        assert broken(world.seen), (name, fields)
 
 
 def test_two_clients_never_meet() -> None:

@@ -5,9 +5,9 @@ A digest is made of a file's certificates alone, so it tells nothing of a key, a
 
 import base64
 import binascii
+import functools
 import hashlib
 import re
-from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from cryptography import x509
@@ -38,8 +38,9 @@ def digest(data: bytes) -> str:
     return hashlib.sha256(b"".join(hashlib.sha256(der).digest() for der in ders(data))).hexdigest()
 
 
+@functools.lru_cache(maxsize=4096)
 def certificate(der: bytes) -> Certificate:
-    """What is public of a certificate.
+    """What is public of a certificate; remembered, since each look at a cluster asks for all of them.
 
     Raises:
         ValueError: it isn't one.
@@ -81,8 +82,13 @@ def keystore(leaf: Leaf) -> bytes:
     return f"{leaf.key.strip()}\n{leaf.chain.strip()}\n".encode()
 
 
-def issued_by(der: bytes, intermediate: Iterable[bytes], authorities: Sequence[str]) -> str | None:
-    """The authority (PEM), of these, that has issued a certificate, itself or through intermediate ones; its SHA-256."""
+@functools.lru_cache(maxsize=4096)
+def issued_by(der: bytes, intermediate: tuple[bytes, ...], authorities: tuple[str, ...]) -> str | None:
+    """The authority (PEM), of these, that has issued a certificate, itself or through intermediate ones; its SHA-256.
+
+    Raises:
+        ValueError: one of them isn't a certificate.
+    """
     known = {one.fingerprint: one for one in map(_authority, authorities)}
     between = [x509.load_der_x509_certificate(one) for one in intermediate]
     current = x509.load_der_x509_certificate(der)

@@ -67,11 +67,22 @@ class CertManagerSettings(SecretsAsFiles):
 IssuerSettings = Annotated[PrivateSettings | KubernetesSettings | StepSettings | CertManagerSettings, Field(discriminator="kind")]
 
 
+class ClientSettings(SecretsAsFiles):
+    """The Secret of one of our own clients, and what its keys are called."""
+
+    secret: ObjectName
+    certificate_key: str = "tls.crt"
+    key_key: str = "tls.key"
+    ca_key: str = "ca.crt"
+
+
 class CertificatesSettings(SecretsAsFiles):
     """The issuers by name, and the one that is asked unless a runbook is told another."""
 
     issuer: str
     issuers: dict[str, IssuerSettings] = Field(min_length=1)
+    clients: dict[Literal["worker", "agent"], ClientSettings] = Field(default_factory=dict)
+    """Our own, whose certificates are rotated along with the nodes'."""
 
     @model_validator(mode="after")
     def _is_known(self) -> "CertificatesSettings":

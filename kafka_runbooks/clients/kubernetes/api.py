@@ -14,11 +14,11 @@ from typing import Any
 from kubernetes import client
 
 from kafka_runbooks.clients.errors import Conflict
-from kafka_runbooks.clients.kubernetes import objects, register
+from kafka_runbooks.clients.kubernetes import handshake_log, objects, register
 from kafka_runbooks.clients.kubernetes.connection import Connection, mapped
 from kafka_runbooks.clients.protocols import Record
 from kafka_runbooks.models import labels
-from kafka_runbooks.models.certificates import TlsFiles
+from kafka_runbooks.models.certificates import ClientHandshake, TlsFiles
 from kafka_runbooks.models.kubernetes import (
     BrokerPod,
     Claim,
@@ -34,6 +34,11 @@ TIMEOUT_SECONDS = 10
 RECORD_KIND = f"{labels.DOMAIN}/record"
 METADATA_ONLY = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
 """The form of a list in which objects come without their content."""
+
+
+LATELY_SECONDS = 3600
+LOG_BYTES = 50_000_000
+LOG_TIMEOUT_SECONDS = 60
 
 
 class KubernetesApi:
@@ -109,6 +114,19 @@ class KubernetesApi:
                 # It is another pod of that name, whose UID can't be changed to this one; it was made with the newest files.
                 if error.status != HTTPStatus.UNPROCESSABLE_ENTITY:
                     raise
+
+    def client_handshakes(self, pod: str) -> tuple[ClientHandshake, ...] | None:
+        log = ""
+        with mapped(f"log of pod {pod}", missing_ok=True):
+            log = self._core.read_namespaced_pod_log(
+                pod,
+                self._namespace,
+                container=labels.KAFKA_CONTAINER,
+                since_seconds=LATELY_SECONDS,
+                limit_bytes=LOG_BYTES,
+                _request_timeout=LOG_TIMEOUT_SECONDS,
+            )
+        return handshake_log.handshakes(log or "")
 
     def disruption_budgets(self) -> tuple[DisruptionBudget, ...]:
         with mapped("list PodDisruptionBudgets"):
