@@ -1,9 +1,10 @@
-"""`kafka-runbooks-agent`: `identify` once before the broker starts, `serve` beside it while it runs."""
+"""`kafka-runbooks-agent`: `identify` before a broker starts, `serve` beside it while it runs, `record` beside a controller."""
 
 import os
 import signal
 import sys
 import threading
+from typing import TYPE_CHECKING
 
 import structlog
 from pydantic import ValidationError
@@ -15,6 +16,9 @@ from kafka_runbooks.clients.errors import ClientError, Conflict, Refused, Unreac
 from kafka_runbooks.clients.kubernetes.agent import AgentKubernetes
 from kafka_runbooks.clients.security.settings import Security, read_security
 from kafka_runbooks.models import labels
+
+if TYPE_CHECKING:
+    from kafka_runbooks.agent.tls_files import TlsFilesWatch
 
 log = structlog.get_logger()
 
@@ -30,9 +34,12 @@ def identify(settings: AgentSettings) -> None:
     """Find or take the pod's broker id, label pod and node, and write the broker's identity.
 
     Raises:
+        BadSettings: there is no first broker id.
         Refused: the node has no zone, the register is missing, or rights are.
         Unreachable: the API server doesn't answer.
     """
+    if settings.first_broker_id is None:
+        raise BadSettings("FIRST_BROKER_ID: Field required")
     kubernetes = AgentKubernetes(settings.pod_namespace, settings.pod_name)
     start = kubernetes.start_on(settings.node_name)
     if not start.rack:
@@ -66,19 +73,7 @@ def serve(settings: AgentSettings) -> None:
             )
         )
     if settings.tls_files:
-        from kafka_runbooks.agent.tls_files import TlsFilesWatch
-
-        own = {"certificate": security.certificate_file, "ca": security.ca_file} if security is not None else {}
-        watches.append(
-            TlsFilesWatch(
-                kubernetes,
-                settings.cluster,
-                settings.pod_name,
-                files=settings.tls_files,
-                started=settings.started_tls_files,
-                own={what: path for what, path in own.items() if path is not None},
-            )
-        )
+        watches.append(_tls_files(settings, kubernetes, security))
     stop = threading.Event()
     for watch in watches:
         threading.Thread(target=watch.run, args=(stop,), name=type(watch).__name__, daemon=True).start()
@@ -87,6 +82,33 @@ def serve(settings: AgentSettings) -> None:
     log.info("serving", broker_id=readiness.broker_id, port=labels.AGENT_PORT)
     server.serve_forever(poll_interval=1.0)
     stop.set()
+
+
+def record(settings: AgentSettings) -> None:
+    """Tell what a controller's TLS files hold, until SIGTERM.
+
+    Raises:
+        BadSettings: no files are named.
+    """
+    if not settings.tls_files:
+        raise BadSettings("TLS_FILES: Field required")
+    stop = threading.Event()
+    signal.signal(signal.SIGTERM, lambda *_: stop.set())
+    _tls_files(settings, AgentKubernetes(settings.pod_namespace, settings.pod_name), None).run(stop)
+
+
+def _tls_files(settings: AgentSettings, kubernetes: AgentKubernetes, security: Security | None) -> "TlsFilesWatch":
+    from kafka_runbooks.agent.tls_files import TlsFilesWatch
+
+    own = {"certificate": security.certificate_file, "ca": security.ca_file} if security is not None else {}
+    return TlsFilesWatch(
+        kubernetes,
+        settings.cluster,
+        settings.pod_name,
+        files=settings.tls_files,
+        started=settings.started_tls_files,
+        own={what: path for what, path in own.items() if path is not None},
+    )
 
 
 def _security(settings: AgentSettings) -> Security | None:
@@ -98,9 +120,9 @@ def _security(settings: AgentSettings) -> Security | None:
 
 def main() -> None:
     """Exit code 2 for bad settings, 1 where Kubernetes or Kafka failed."""
-    commands = {"identify": _identify_patiently, "serve": serve}
+    commands = {"identify": _identify_patiently, "serve": serve, "record": record}
     if len(sys.argv) != 2 or sys.argv[1] not in commands:
-        sys.exit("usage: kafka-runbooks-agent identify|serve")
+        sys.exit("usage: kafka-runbooks-agent identify|serve|record")
     try:
         settings = AgentSettings()
     except ValidationError as error:

@@ -16,7 +16,8 @@ class AgentSettings(BaseSettings):
     pod_namespace: str = Field(min_length=1)
     node_name: str = Field(min_length=1)
     cluster: str = Field(min_length=1)
-    first_broker_id: int = Field(ge=0)
+    first_broker_id: int | None = Field(default=None, ge=0)
+    """Of ordinal 0 of the pod's StatefulSet; a broker's agent needs it."""
     identity_file: Path = Path("/identity/broker.properties")
     kafka_bootstrap: str = Field(default="localhost:9092", min_length=1)
     """This broker. It lists the others, and those are asked."""

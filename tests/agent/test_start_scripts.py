@@ -74,6 +74,17 @@ def test_the_certificates_that_a_broker_is_started_with_are_kept_without_the_key
     assert {"mountPath": "/etc/kafka-tls", "name": "tls", "readOnly": True} in agent["volumeMounts"]
 
 
+def test_so_are_a_controller_s(tmp_path: Path) -> None:
+    leaf = Authority("CA").leaf("kafka-controller-2")
+    (tmp_path / "etc/kafka-tls").mkdir(parents=True)
+    (tmp_path / "etc/kafka-tls/kafka-controller-2.pem").write_text(leaf.both)
+    run("start-controller.sh", tmp_path, POD_NAME="kafka-controller-2", FIRST_CONTROLLER_ID="101")
+    assert (tmp_path / "identity/started-tls/kafka-controller-2.pem").read_text() == leaf.certificate
+    agent = container("controllers.yaml", "StatefulSet", "agent")
+    assert agent["command"] == ["kafka-runbooks-agent", "record"]
+    assert {"mountPath": "/etc/kafka-tls", "name": "tls", "readOnly": True} in agent["volumeMounts"]
+
+
 def test_a_controller_s_id_is_the_first_one_plus_its_ordinal(tmp_path: Path) -> None:
     started = run("start-controller.sh", tmp_path, POD_NAME="kafka-controller-2", FIRST_CONTROLLER_ID="101")
     assert started["node.id"] == "103" and started["process.roles"] == "controller"

@@ -131,10 +131,18 @@ def test_a_right_follows_from_the_call(call: str, expected: Right) -> None:
     assert right(call) == expected
 
 
+def test_a_controller_s_agent_reads_pods_and_writes_its_entry_of_the_register() -> None:
+    """What `AgentKubernetes.pod_uid` and `add_entries` need; `tests/lab/test_tls.py` sees the entries."""
+    assert set(granted("kafka/access.yaml", "kafka-controller")) == {
+        (("Role", "", "pods", "get"), None),
+        (("Role", "", "configmaps", "patch"), "kafka-broker-ids-lab"),
+    }
+
+
 def test_an_agent_reaches_one_config_map_its_own_pod_and_its_own_node() -> None:
     documents = list(yaml.safe_load_all((MANIFESTS / "kafka/access.yaml").read_text()))
     shipped = [one["metadata"]["name"] for one in documents if one["kind"] == "ConfigMap"]
-    (role,) = (one for one in documents if one["kind"] == "Role")
+    (role,) = (one for one in documents if one["kind"] == "Role" and one["metadata"]["name"] == "kafka-broker")
     (rule,) = (rule for rule in role["rules"] if rule["resources"] == ["configmaps"])
     assert rule["resourceNames"] == shipped == ["kafka-broker-ids-lab"], "it can't create it, so it is deployed"
     (policy,) = (one for one in documents if one["kind"] == "ValidatingAdmissionPolicy")

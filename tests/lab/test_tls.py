@@ -112,3 +112,13 @@ def test_a_changed_secret_reaches_a_whole_mount_at_once_after_an_annotation_and_
     runs.eventually("the changed Secret", 20, lambda: (root / "whole/file").read_text() == "new")
     assert (root / "whole/other").read_text() == "new" and os.readlink(root / "whole/..data") != before
     assert (root / "single").read_text() == "old"
+
+
+def test_agents_of_brokers_and_controllers_tell_which_certificates_are_in_the_files(lab: Lab) -> None:
+    register = json.loads(lab.kubectl("-n", "kafka", "get", "configmap", "kafka-broker-ids-lab", "-o", "json"))["data"]
+    for pod in ("kafka-events-1", "kafka-controller-0"):
+        entry = json.loads(register[f"{pod}.tls"])
+        uid = lab.kubectl("-n", "kafka", "get", "pod", pod, "-o", "jsonpath={.metadata.uid}")
+        paths = {f"/etc/kafka-tls/{pod}.pem", f"/etc/kafka-tls/{pod}.ca.pem"}
+        assert entry["pod_uid"] == uid and set(entry["sha256"]) == paths and entry["started_with"] == entry["sha256"]
+        assert "unusable" not in entry

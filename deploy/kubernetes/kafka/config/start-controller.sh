@@ -2,6 +2,12 @@
 set -eu
 java="${JAVA_HOME:+$JAVA_HOME/bin/}java"
 here=/etc/kafka-config
+# runbooks: what the agent tells of the certificates that this process is started with, without keys. Its own connections to the
+# other controllers use them until it ends.
+mkdir -p /identity/started-tls
+for file in "/etc/kafka-tls/$POD_NAME.pem" "/etc/kafka-tls/$POD_NAME.ca.pem"; do
+  [ ! -f "$file" ] || sed -n '/BEGIN CERTIFICATE/,/END CERTIFICATE/p' "$file" > "/identity/started-tls/${file##*/}"
+done
 {
   cat "$here/security.properties" "$here/controller.properties"
   echo "node.id=$((${POD_NAME##*-} + FIRST_CONTROLLER_ID))"
