@@ -1,4 +1,7 @@
-"""A private certificate authority, as a company has one for its clusters: with the lab it comes and goes."""
+"""A private certificate authority, as a company has one for its clusters: with the lab it comes and goes.
+
+What it issues is not made by the project's issuers, for it is what they are compared with.
+"""
 
 import datetime
 from dataclasses import dataclass, field
