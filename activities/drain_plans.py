@@ -33,7 +33,7 @@ class DrainPlanActivities(Steps):
         with heartbeating():
             clients, request = self._open(asked.request.cluster), asked.request
             found = Found(clients)
-            observation = observe(clients, found)
+            observation = observe(clients, found.shutting_down)
             if unknown := [name for name in request.nodes if name not in found.machines]:
                 return Survey(reasons=(_unknown(unknown),))
             nodes = _drained(request, found)

@@ -40,7 +40,9 @@ class DrainActivities(Steps):
             found = Found(clients)
             _check(plan, left, found)
             acknowledged = request.step.acknowledged_risks
-            chosen, reasons = next_nodes(observe(clients, found), left, plan.limits, acknowledged_risks=acknowledged)
+            chosen, reasons = next_nodes(
+                observe(clients, found.shutting_down), left, plan.limits, acknowledged_risks=acknowledged
+            )
             if chosen:
                 return tuple(node.name for node in chosen)
             _report_blocked("no other node may be emptied now", reasons)

@@ -39,7 +39,7 @@ class RestartPlanActivities(Steps):
         with heartbeating():
             clients, request = self._open(asked.request.cluster), asked.request
             found = Found(clients)
-            observation = observe(clients, found)
+            observation = observe(clients, found.shutting_down)
             if reasons := _bad_input(request, found):
                 return Survey(reasons=tuple(reasons))
             targets, changed = _targets(request, found)
@@ -88,17 +88,17 @@ def offered(
     return second_person.demanded(clients.settings, asked.request, survey)
 
 
-def observe(clients: ClusterClients, found: "Found | None" = None) -> RestartObservation:
+def observe(clients: ClusterClients, shutting_down: Sequence[KafkaNode] | None = None) -> RestartObservation:
     """The cluster now, for the rules of restarts.
 
     Args:
-        found: every node, where they were asked just now.
+        shutting_down: what shuts down, where that was asked for just now, or where nobody is to go down.
     """
     began = time.monotonic()
-    nodes = (Found(clients) if found is None else found).nodes.values()
+    if shutting_down is None:
+        shutting_down = Found(clients).shutting_down
     quorum = clients.kafka.metadata_quorum()
     snapshot, reassignments = clients.kafka.snapshot(), clients.kafka.reassignments()
-    shutting_down = sorted((one.node for one in nodes if one.pod.is_terminating), key=lambda node: node.id)
     age_seconds = time.monotonic() - began
     return RestartObservation(snapshot, quorum, reassignments, age_seconds, shutting_down=shutting_down)
 
@@ -142,6 +142,11 @@ class Found:
             is_outdated = is_outdated and newest is not None and newest.update_revision != pod.revision
             is_of_this_start = known is not None and known.is_of(pod)
             self.nodes[node_id] = FoundNode(node, pod, is_outdated, known if is_of_this_start else None)
+
+    @property
+    def shutting_down(self) -> list[KafkaNode]:
+        """Those whose pods somebody has told to end."""
+        return [one.node for _, one in sorted(self.nodes.items()) if one.pod.is_terminating]
 
     @property
     def maps(self) -> list[str]:

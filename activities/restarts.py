@@ -138,7 +138,7 @@ def look_at_return(
     Args:
         hints: by pod, what else its return waits for.
     """
-    nodes, observation, reporter = Nodes(clients), observe(clients), Reporter.current()
+    nodes, observation, reporter = Nodes(clients), observe(clients, ()), Reporter.current()
     stages = {target: stage for target in targets if (stage := nodes.stage_of(target, observation)) is not None}
     if not stages:
         return True

@@ -45,7 +45,7 @@ class UpgradePlanActivities(Steps):
         with heartbeating():
             clients, request = self._open(asked.request.cluster), asked.request
             found = Found(clients)
-            observation = observe(clients, found)
+            observation = observe(clients, found.shutting_down)
             snapshot = observation.snapshot
             features = clients.kafka.features(snapshot.live_broker_ids)
             targets = [

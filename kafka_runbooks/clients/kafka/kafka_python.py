@@ -283,7 +283,7 @@ class KafkaPythonAdmin:
         def request() -> AddRaftVoterRequest:
             return AddRaftVoterRequest(
                 cluster_id=None,
-                timeout_ms=int(CONTROLLER_SECONDS * 1000),
+                timeout_ms=int((CONTROLLER_SECONDS - ANSWER_SECONDS) * 1000),  # So that the controller's answer arrives in time.
                 voter_id=voter_id,
                 voter_directory_id=answers.directory_id(directory_id),
                 listeners=[row(name=one.listener, host=one.host, port=one.port) for one in endpoints],
@@ -312,7 +312,7 @@ class KafkaPythonAdmin:
         answer, _ = self.ask_any(
             what,
             request,
-            CONTROLLER_SECONDS + ANSWER_SECONDS,
+            CONTROLLER_SECONDS,
             lambda answer: int(answer.error_code) if issubclass(for_code(answer.error_code), passed_on) else 0,
         )
         error = for_code(answer.error_code)
