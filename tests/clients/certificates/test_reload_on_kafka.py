@@ -221,3 +221,37 @@ def test_what_a_broker_would_refuse_is_told_before(kafka: TlsKafka, admin: Kafka
     kafka.give(SECOND, fresh)
     assert see(stores).chain == before
     assert reloaded(admin, stores, serves(fresh)) and own_configs(admin, SECOND) == {}
+
+
+def test_a_controller_tells_nothing_before(kafka: TlsKafka, admin: KafkaAdmin) -> None:
+    """It doesn't validate what it is asked to: only a handshake shows what became of a reload."""
+    stores = stores_of(kafka, CONTROLLER_ID, CONTROLLER)
+    before = see(stores).chain
+    leaf = kafka.leaf(CONTROLLER_ID)
+    kafka.give(CONTROLLER_ID, dataclasses.replace(leaf, key=leaf.key[:60]))
+    assert answer(lambda: admin.refused_stores(CONTROLLER_ID, [CONTROLLER])) is None
+    answer(lambda: admin.reload_stores(CONTROLLER_ID, [CONTROLLER]))
+    assert see(stores).chain == before
+    kafka.give(CONTROLLER_ID, leaf)
+    assert reloaded(admin, stores, serves(leaf))
+
+
+# Two reloads and a controller's restart; tests/workflows/test_rotate_certificates.py has fakes that keep to it.
+@pytest.mark.soak
+def test_the_metadata_connection_uses_what_the_process_was_started_with(kafka: TlsKafka) -> None:
+    """A broker looks healthy, and hears of nothing any more: the last test here, for it leaves other certificates in use."""
+    plain = KafkaAdmin(kafka.bootstrap_servers)
+    for node_id in (FIRST, SECOND):
+        stores, leaf = stores_of(kafka, node_id, INTERNAL), kafka.leaf(node_id, NEW)
+        kafka.give(node_id, trusted=[OLD.pem, NEW.pem])
+        assert reloaded(plain, stores, lambda seen: seen.trusts.get(NEW_SHA256) is True)
+        kafka.give(node_id, leaf)
+        assert reloaded(plain, stores, serves(leaf))
+    kafka.kill(CONTROLLER_ID)
+    kafka.give(CONTROLLER_ID, trusted=[NEW.pem])
+    kafka._start_node(CONTROLLER_ID, "controller", kafka.controller_port, "")
+
+    quorum = answer(plain.metadata_quorum)
+    assert quorum is not None and quorum.leader_id == CONTROLLER_ID, "brokers reach it to pass requests on"
+    assert quorum.observers == (), "and none fetches from it"
+    plain.close()
