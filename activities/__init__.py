@@ -5,6 +5,7 @@ from typing import Any
 
 from activities.brokers import BrokerActivities
 from activities.catch_up import CatchUpActivities
+from activities.certificate_watch import CertificateWatchActivities
 from activities.decommission import DecommissionActivities
 from activities.drain_plans import DrainPlanActivities
 from activities.drains import DrainActivities
@@ -29,6 +30,7 @@ from activities.voters import VoterActivities
 ACTIVITIES: tuple[type[Steps], ...] = (
     BrokerActivities,
     CatchUpActivities,
+    CertificateWatchActivities,
     DecommissionActivities,
     DrainActivities,
     DrainPlanActivities,

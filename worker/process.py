@@ -12,8 +12,10 @@ from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import structlog
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from temporalio.runtime import PrometheusConfig, Runtime, TelemetryConfig
 
+from activities import certificate_metrics
 from kafka_runbooks.clients.clusters import Clusters
 from kafka_runbooks.temporal import connect
 from worker.settings import WorkerSettings
@@ -26,10 +28,19 @@ ALIVE_SECONDS = 5.0
 
 
 def serve_health(port: int, loop: asyncio.AbstractEventLoop) -> ThreadingHTTPServer:
-    """`/healthz`: 200 while the event loop responds; a blocked loop can't poll, and the worker should be restarted."""
+    """`/healthz`: 200 while the event loop responds; a blocked loop can't poll, and the worker should be restarted.
+
+    `/metrics` has what runbooks have seen of clusters; Temporal's own metrics have a port of their own.
+    """
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
+            if self.path == "/metrics":
+                self.send_response(200)
+                self.send_header("Content-Type", CONTENT_TYPE_LATEST)
+                self.end_headers()
+                self.wfile.write(generate_latest(certificate_metrics.REGISTRY))
+                return
             answered = threading.Event()
             loop.call_soon_threadsafe(answered.set)
             is_alive = answered.wait(ALIVE_SECONDS)

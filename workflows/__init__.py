@@ -1,5 +1,6 @@
 """Deterministic runbooks, one module each, and the few parts that they share."""
 
+from workflows.certificate_watch import CertificateWatch
 from workflows.clear_leftovers import ClearLeftovers
 from workflows.decommission import Decommission
 from workflows.drain import Drain
@@ -17,6 +18,7 @@ from workflows.throttle_recovery import ThrottleRecovery
 from workflows.upgrade import Upgrade
 
 WORKFLOWS: tuple[type, ...] = (
+    CertificateWatch,
     ClearLeftovers,
     ClusterPermit,
     Decommission,

@@ -26,6 +26,7 @@ HEARTBEAT_TIMEOUT = timedelta(seconds=12)
 ACT_TIMEOUT = timedelta(minutes=5)
 WAIT_TIMEOUT = timedelta(days=14)
 PREVIEW_TIMEOUT = timedelta(minutes=3)
+LOOK_TIMEOUT = timedelta(minutes=10)
 
 RETRY = RetryPolicy(
     initial_interval=timedelta(seconds=1),
@@ -65,6 +66,12 @@ async def wait(step: Callable[[S, P], R], argument: P, summary: str) -> R:
 async def copy(step: Callable[[S, P], R], argument: P, summary: str) -> R:
     """A step that takes as long as the data needs."""
     return await start(step, argument, summary, Pool.COPIES)
+
+
+async def look(step: Callable[[S, P], R], argument: P, summary: str) -> R:
+    """A look that takes some minutes at most, or is given up: another one follows."""
+    name, hint = step.__name__, get_type_hints(step)["return"]
+    return cast(R, await _decoded(name, hint, argument, summary, Pool.LOOKS, ACT_TIMEOUT, LOOK_TIMEOUT))
 
 
 async def preview(name: str, request: RunbookInput) -> Survey:

@@ -64,6 +64,7 @@ class TlsFilesWatch:
         read = {path: _read(path) for path in self._files}
         kept = {path: _read(self._started / path.name) for path in self._files}
         started = [one for one in kept.values() if one is not None]
+        keystores = [path for path, one in read.items() if one is not None and pem.KEY.search(one.data)]
         found = TlsFiles(
             pod_uid=self._register.pod_uid(),
             sha256={str(path): pem.digest(one.data) for path, one in read.items() if one is not None},
@@ -71,7 +72,8 @@ class TlsFilesWatch:
             unusable=tuple(str(path) for path, one in read.items() if one is None or not is_usable(one.data)),
             started_with={str(path): pem.digest(one.data) for path, one in kept.items() if one is not None},
             started_at=max((one.changed_at for one in started), default=None),
-            started_lasts=_lasts(kept[path] for path, one in read.items() if one is not None and pem.KEY.search(one.data)),
+            lasts=_lasts(read[path] for path in keystores),
+            started_lasts=_lasts(kept[path] for path in keystores),
             own_sha256={what: pem.digest(one.data) for what, path in self._own.items() if (one := _read(path)) is not None},
         )
         if found != self._published:

@@ -91,8 +91,10 @@ class TlsFiles(Model):
     """The same as it was when the Kafka process started: its connection of the quorum goes by that. Empty: nobody knows."""
     started_at: datetime | None = None
     """When that was; an earlier process's says nothing."""
+    lasts: tuple[datetime, datetime] | None = None
+    """From when to when the certificate in the keystore is valid; of several, the one that ends first."""
     started_lasts: tuple[datetime, datetime] | None = None
-    """From when to when the certificate that it was started with is valid: before the end, the process has to be restarted."""
+    """The same of what it was started with: before the end, the process has to be restarted."""
     own_sha256: dict[str, str] = Field(default_factory=dict)
     """The same of the agent's own client files: `certificate` and `ca`."""
 

@@ -168,6 +168,12 @@ class ClearLeftoversInput(RunbookInput):
     only_expired: bool = Field(default=False, description="only what is past its lease, for a schedule that runs often")
 
 
+class CertificateWatchInput(OperatorInput):
+    """See when the certificates of a cluster end."""
+
+    cluster: Name = Field(description="the cluster's name, as clusters.yaml has it")
+
+
 class ThrottleRecoveryInput(RunbookInput):
     """Throttle brokers that catch up on their own, without any reassignment, until they are in sync."""
 

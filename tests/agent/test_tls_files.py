@@ -89,6 +89,8 @@ def test_what_the_process_was_started_with_is_told_as_the_start_script_kept_it(p
     assert pod.record.started_with[str(pod.keystore)] != pod.record.sha256[str(pod.keystore)]
     (leaf,) = pem.certificates(BEFORE.certificate.encode())
     assert pod.record.started_lasts == (leaf.not_before, leaf.not_after), "the truststore's don't count"
+    (leaf,) = pem.certificates(AFTER.certificate.encode())
+    assert pod.record.lasts == (leaf.not_before, leaf.not_after)
 
 
 def test_a_file_that_is_missing_or_no_pem_is_unusable_and_ends_no_watch(pod: Pod) -> None:
