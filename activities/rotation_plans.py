@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 
+from activities import known_listeners
 from activities.restart_plans import Found, against_sets, offered
 from activities.rotation_views import PREVIOUS, View
 from activities.step import Steps, heartbeating, step
@@ -67,6 +68,8 @@ class RotationPlanActivities(Steps):
                 return Survey(nothing_to_do=f"every node presents what was asked for, of issuer {issuer}", notes=found.notes)
             reasons += rotation_start.refused_pairs(rotation_checker.broken(parties))
             reasons += against_sets(survey.restarting(plan), found)
+            if asked.token is not None:
+                known_listeners.remember(clients.kubernetes, request.cluster, survey.stores)
             known = set(request.acknowledged_risks)
             reasons = [one for one in reasons if not (one.can_be_acknowledged and one.name in known)]
             notes = (*found.notes, *survey.notes(plan))
@@ -120,16 +123,13 @@ class _Survey:
         self._found = found.nodes
         self._asked_issuer: list[Reason] = []
         self._wanted: str | None = None
-        records, live = clients.kubernetes.tls_files(), _live_stores(clients, found)
-        self.stores: dict[int, tuple[Stores, ...]] = {}
+        records = clients.kubernetes.tls_files()
+        self.stores = _stores(clients, found, request.cluster)
         self._has_record: set[int] = set()
         for node_id, one in found.nodes.items():
             record = records.get(one.pod.name)
             if record is not None and record.pod_uid == one.pod.uid:
                 self._has_record.add(node_id)
-                self.stores[node_id] = record.stores
-            if live.get(node_id):
-                self.stores[node_id] = live[node_id]
         self._secrets: dict[str, Secret | None] = {}
         self._clients = tuple(
             RotatedClient(client=one, before=self._public(one.secret, one.certificate_key)) for one in certificates.clients
@@ -384,12 +384,14 @@ class _Survey:
         return found
 
 
-def _live_stores(clients: ClusterClients, found: Found) -> dict[int, tuple[Stores, ...]]:
-    """As nodes report them; nothing where Kafka can't be asked."""
+def _stores(clients: ClusterClients, found: Found, cluster: str) -> dict[int, tuple[Stores, ...]]:
+    """As nodes report them, or as they did when they could be asked last."""
     try:
-        return clients.kafka.tls_stores(list(found.nodes))
+        live = clients.kafka.tls_stores(list(found.nodes))
     except ClientError:
-        return {}
+        live = {}
+    known = known_listeners.recall(clients.kubernetes, cluster)
+    return {node_id: stores for node_id in found.nodes if (stores := live.get(node_id) or known.get(node_id, ()))}
 
 
 def _steps(request: RotateCertificatesInput, nodes: Sequence[RotatedNode]) -> tuple[StepName, ...]:

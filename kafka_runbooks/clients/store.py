@@ -30,7 +30,8 @@ PLAN = "plan"
 LEDGER = "ledger"
 OVERRIDES = "overrides"
 EVACUATION = "evacuation"
-KINDS = (PLAN, LEDGER, OVERRIDES, EVACUATION)
+LISTENERS = "listeners"
+KINDS = (PLAN, LEDGER, OVERRIDES, EVACUATION, LISTENERS)
 ANY = "*"
 """The version of a writer who replaces whatever is there."""
 PART_BYTES = 700_000

@@ -85,8 +85,6 @@ class TlsFiles(Model):
     """Path -> when its content came, by the clock of the node."""
     unusable: tuple[str, ...] = ()
     """Paths that there is nothing at, or nothing in PEM, or a key that isn't the certificate's."""
-    stores: tuple[Stores, ...] = ()
-    """The listeners of the properties file: the only source for a controller's, and for a broker's that can't be asked."""
     started_with: dict[str, str] = Field(default_factory=dict)
     """The same as it was when the Kafka process started: its connection of the quorum goes by that. Empty: nobody knows."""
     started_at: datetime | None = None

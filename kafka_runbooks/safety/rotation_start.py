@@ -39,7 +39,7 @@ def against_node(found: FoundStores, mode: Mode) -> list[Reason]:
             Reason(
                 name=f"no-tls:{found.pod}",
                 message=f"{found.name}: nobody tells a listener with TLS of it",
-                remedy="let it answer, and run the agent in its pod: it records a controller's listeners; or give it TLS first",
+                remedy="let it answer, or give it TLS first",
             )
         ]
     reasons = []

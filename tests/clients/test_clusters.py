@@ -17,6 +17,7 @@ from kafka_runbooks.clients.metrics.file import FileMetrics
 from kafka_runbooks.clients.metrics.prometheus import PrometheusMetrics
 from kafka_runbooks.clients.metrics.settings import FileSource, PrometheusSource
 from kafka_runbooks.clients.metrics.znodes import ZnodeMetrics
+from kafka_runbooks.models.certificates import ClientSecret
 from kafka_runbooks.models.traffic import FIGURES
 
 ROOT = Path(__file__).parents[2]
@@ -174,3 +175,15 @@ def test_settings_survive_json() -> None:
     )
     again = ClustersFile.model_validate_json(file.model_dump_json())
     assert again == file
+
+
+def test_our_own_secrets_have_keys_of_the_usual_names(tmp_path: Path) -> None:
+    issuers, own = "{a: {kind: private, secret: ca}}", "{worker: {secret: ours}, agent: {secret: theirs, ca_key: trusted.pem}}"
+    text = with_certificates(f"{{issuer: a, issuers: {issuers}, clients: {own}}}")
+    opened = open_certificates(ConfiguredClusters.from_file(written(tmp_path, text))._settings["main"], Connection())
+    assert opened is not None and opened.clients == (
+        ClientSecret(name="worker", secret="ours", certificate_key="tls.crt", key_key="tls.key", ca_key="ca.crt"),
+        ClientSecret(name="agent", secret="theirs", certificate_key="tls.crt", key_key="tls.key", ca_key="trusted.pem"),
+    )
+    with pytest.raises(Refused, match="somebody"):
+        ConfiguredClusters.from_file(written(tmp_path, text.replace("agent:", "somebody:")))

@@ -354,7 +354,6 @@ class Tls:
                 f"{MOUNT}/{pod.name}.pem": pem.digest(files["keystore"]),
                 f"{MOUNT}/{pod.name}.ca.pem": pem.digest(files["truststore"]),
             },
-            stores=self.stores_of(pod),
             lasts=next(((one.not_before, one.not_after) for one in pem.certificates(files["keystore"])), None),
             started_with={
                 f"{MOUNT}/{pod.name}.pem": pem.digest(self.started_files[pod.name].keystore),

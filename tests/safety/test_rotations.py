@@ -81,6 +81,16 @@ def test_other_modes_only_bring_new_certificates(mode: Mode) -> None:
     ]
 
 
+def test_a_renewal_does_not_ask_what_processes_were_started_with_where_nobody_can_tell() -> None:
+    world = parties("renew")
+    world.all["broker 2"] = replace(world.all["broker 2"], started_trust=None, started_certificate=None)
+    assert course(world)[-1] == (Phase.CONTROLLERS, ("controller 2",))
+    world = parties()
+    for name in EVERY_NODE:
+        world.all[name] = replace(world.all[name], started_trust=None)
+    assert (Phase.RESTART_TO_TRUST, EVERY_NODE) in course(world)
+
+
 def test_so_many_at_once() -> None:
     changes = course(parties("renew", brokers=8, controllers=0, at_once=3))
     assert [len(names) for _, names in changes] == [1, 1, 3, 3, 1], "our own, the canary, and the others"
