@@ -13,6 +13,7 @@ from kubernetes.client import ApiClient, Configuration
 
 from kafka_runbooks.clients.kubernetes import KubernetesApi, connection
 from kafka_runbooks.models import labels
+from kafka_runbooks.models.certificates import ClientHandshake
 from kafka_runbooks.models.kubernetes import BrokerPod, DisruptionBudget, FileChanges, SecretMount
 
 STARTED = "2026-01-01T00:00:05Z"
@@ -41,6 +42,7 @@ class Lists:
 
     def __init__(self) -> None:
         self.items: dict[str, list[dict[str, Any]]] = {kind: [] for kind in KINDS}
+        self.log, self.asked_log = "", ""
         lists = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -56,8 +58,10 @@ class Lists:
                 else:
                     found = {"kind": "ConfigMap", "apiVersion": "v1", "metadata": {"name": name}, "data": REGISTER}
                 body = json.dumps(found).encode()
+                if name == "log":
+                    lists.asked_log, body = self.path, lists.log.encode()
                 self.send_response(200)
-                self.send_header("Content-Type", "application/json")
+                self.send_header("Content-Type", "text/plain" if name == "log" else "application/json")
                 self.send_header("Content-Length", str(len(body)))
                 self.end_headers()
                 self.wfile.write(body)
@@ -231,3 +235,17 @@ def test_the_secrets_in_the_file_system_of_kafkas_container(lists: Lists, kubern
     assert whole.key_of("/etc/kafka-tls/events-0.pem") == "events-0.pem" and whole.key_of("/etc/other/events-0.pem") is None
     assert named.key_of("/etc/trust/trusted.pem") == "ca.crt" and named.key_of("/etc/trust/ca.crt") is None
     assert single.is_sub_path and single.key_of("/etc/key.pem") == "key.pem" and single.key_of("/etc/other.pem") is None
+
+
+def test_who_has_connected_is_read_from_the_log_of_kafkas_container(lists: Lists, kubernetes: KubernetesApi) -> None:
+    assert kubernetes.client_handshakes("events-0") is None, "a log without a line of Java's security log"
+    lists.log = (
+        "x jdk.event.security X509Certificate: Alg:a, Serial:1, Subject:CN=b, Issuer:CN=ca, Key type:EC, Length:1, Cert Id:7, V\n"
+        "x jdk.event.security  TLSHandshake: 10.0.0.7:4, TLSv1.3, TLS_AES_256_GCM_SHA384, 7\n"
+    )
+    assert kubernetes.client_handshakes("events-0") == (ClientHandshake(host="10.0.0.7", subject="CN=b", issuer="CN=ca"),)
+    assert (
+        "/pods/events-0/log" in lists.asked_log
+        and "container=kafka" in lists.asked_log
+        and "sinceSeconds=3600" in lists.asked_log
+    )
