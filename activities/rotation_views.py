@@ -174,7 +174,7 @@ class View:
             trust=Places(
                 trusted_by(data[node.truststore]) if node.truststore in data else None,
                 in_file,
-                self._trusted(node, seen, in_file or frozenset()) if is_up and is_settled else None,
+                self._trusted(node, seen, in_file) if is_up and is_settled else None,
             ),
             is_up=is_up,
             is_controller=node.is_controller,
@@ -217,7 +217,7 @@ class View:
         each = [self._of_node(one.chain[0], one.authority, node) for one in seen]
         return next((one for one in each if not one.is_wanted), each[0])
 
-    def _trusted(self, node: RotatedNode, seen: Sequence[Seen], in_file: Trusted) -> Trusted | None:
+    def _trusted(self, node: RotatedNode, seen: Sequence[Seen], in_file: Trusted | None) -> Trusted | None:
         """The wanted authority if every listener trusts it, the others if any does; None: no listener asks for certificates.
 
         Of one that there is no certificate to connect with, only the file tells.
@@ -228,7 +228,9 @@ class View:
             return None
         known = {authority for trusts in each for authority in trusts}
         wanted = self._plan.authority
-        return (in_file - known) | {
+        if in_file is None and not {wanted, *self._plan.old} <= known:
+            return None
+        return ((in_file or frozenset()) - known) | {
             authority
             for authority in known
             if (all if authority == wanted else any)(trusts.get(authority, False) for trusts in each)

@@ -26,7 +26,7 @@ def stage(party: Party, phase: Phase, goal: Goal) -> Stage:
             has_part = party.is_controller == (phase is Phase.CONTROLLERS)
             return _at(party, party.certificate, lambda one: one.is_wanted) if has_part else Stage.DONE
         case Phase.RESTART_TO_TRUST:
-            return _started(party, party.started_trust is not None and goal.authority in party.started_trust)
+            return _started(party, _was_started_trusting(party, goal))
         case Phase.RESTART_TO_PRESENT:
             return _started(party, party.started_certificate is not None and party.started_certificate.is_wanted)
         case Phase.DROP:
@@ -92,10 +92,14 @@ def reasons_not_to_change(party: Party, phase: Phase, parties: Sequence[Party], 
 
 
 def _was_started_trusting(node: Party, goal: Goal) -> bool:
-    """Where nobody can tell, a node trusts the authority that controllers present certificates of already."""
-    if node.started_trust is None:
-        return goal.mode != "change-authority"
-    return goal.authority in node.started_trust
+    """Where nobody can tell, a node trusts the authority that controllers present certificates of already.
+
+    What was started with a certificate of the new authority was started with trust in it, which was there first.
+    """
+    if node.started_trust is not None:
+        return goal.authority in node.started_trust
+    has_new = node.started_certificate is not None and node.started_certificate.is_wanted
+    return has_new or goal.mode != "change-authority"
 
 
 def _trusts(party: Party, authority: str) -> bool:

@@ -89,6 +89,13 @@ def test_a_renewal_does_not_ask_what_processes_were_started_with_where_nobody_ca
     for name in EVERY_NODE:
         world.all[name] = replace(world.all[name], started_trust=None)
     assert (Phase.RESTART_TO_TRUST, EVERY_NODE) in course(world)
+    world = parties()
+    while phase_now(world.seen, world.goal) is not Phase.DROP:
+        world.carry_out(next_change(world.seen, world.goal))  # type: ignore[arg-type]
+    world.all["controller 1"] = replace(world.all["controller 1"], started_trust=None)
+    assert {phase for phase, _ in course(world)} == {Phase.DROP}, (
+        "it was started with the new certificate, so it needs no restart"
+    )
 
 
 def test_so_many_at_once() -> None:
