@@ -111,6 +111,7 @@ class ClientSecret(Model):
     name: str
     """`worker`, `agent`."""
     secret: str
+    """`NAMESPACE/NAME` where it isn't in the cluster's namespace."""
     certificate_key: str = "tls.crt"
     key_key: str = "tls.key"
     ca_key: str = "ca.crt"

@@ -108,9 +108,9 @@ def test_all_calls_are_in_these_modules() -> None:
 
 def test_the_worker_reaches_secrets_by_name_only_and_changes_no_ca() -> None:
     rights = [(verb, name) for (_, _, resource, verb), name in granted("base/kafka-access.yaml", WORKER) if resource == "secrets"]
-    nodes = {"kafka-controller-tls", "kafka-events-tls", "kafka-checks-tls"}
-    assert {name for verb, name in rights if verb == "get"} == nodes | {"kafka-ca"}
-    assert {name for verb, name in rights if verb == "patch"} == nodes
+    changed = {"kafka-controller-tls", "kafka-events-tls", "kafka-checks-tls", "kafka-agent-tls", "kafka-runbooks-tls"}
+    assert {name for verb, name in rights if verb == "get"} == changed | {"kafka-ca", "kafka-ca-next"}
+    assert {name for verb, name in rights if verb == "patch"} == changed
     assert {verb for verb, _ in rights} == {"get", "patch"}
 
 

@@ -70,7 +70,8 @@ IssuerSettings = Annotated[PrivateSettings | KubernetesSettings | StepSettings |
 class ClientSettings(SecretsAsFiles):
     """The Secret of one of our own clients, and what its keys are called."""
 
-    secret: ObjectName
+    secret: Annotated[str, StringConstraints(pattern=r"^([a-z0-9][-a-z0-9]*/)?[a-z0-9][-.a-z0-9]*$", max_length=317)]
+    """`NAMESPACE/NAME` where it isn't in the cluster's namespace."""
     certificate_key: str = "tls.crt"
     key_key: str = "tls.key"
     ca_key: str = "ca.crt"

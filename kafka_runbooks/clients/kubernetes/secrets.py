@@ -1,4 +1,4 @@
-"""Secrets of the cluster's namespace, read and changed by name.
+"""Secrets of the cluster's namespace, read and changed by name; `NAMESPACE/NAME` is one of another namespace, such as our own.
 
 The worker's Role names each of them, so they are neither listed nor created here. What is in one stays out of errors: the
 library's own errors would quote it, and the API server repeats the words of admission webhooks.
@@ -24,7 +24,7 @@ HINTS = {
 
 
 class KubernetesSecrets:
-    """`Secrets` of one namespace; may be used by several threads."""
+    """`Secrets` of one namespace, or of the one that a name gives; may be used by several threads."""
 
     def __init__(self, namespace: str, connection: Connection) -> None:
         self._namespace = namespace
@@ -34,7 +34,7 @@ class KubernetesSecrets:
         found: dict[str, Any] | None = None
         with mapped(self._named(name), missing_ok=True, hints=HINTS):
             answer = client.CoreV1Api(self._connection.client()).read_namespaced_secret(
-                name, self._namespace, _request_timeout=TIMEOUT_SECONDS, _preload_content=False
+                *self._place(name), _request_timeout=TIMEOUT_SECONDS, _preload_content=False
             )
             found = json.loads(answer.read())
         if found is None:
@@ -47,10 +47,16 @@ class KubernetesSecrets:
         body = {"metadata": {"resourceVersion": version}, "data": data}
         with mapped(self._named(name), missing_ok=True, hints=HINTS):
             answer = client.CoreV1Api(self._connection.client()).patch_namespaced_secret(
-                name, self._namespace, body, _request_timeout=TIMEOUT_SECONDS, _preload_content=False
+                *self._place(name), body, _request_timeout=TIMEOUT_SECONDS, _preload_content=False
             )
             return str(json.loads(answer.read())["metadata"]["resourceVersion"])
         raise Conflict(f"{self._named(name)} was deleted")
 
+    def _place(self, name: str) -> tuple[str, str]:
+        """Its own name and its namespace."""
+        namespace, _, own = name.rpartition("/")
+        return own, namespace or self._namespace
+
     def _named(self, name: str) -> str:
-        return f"Secret {name} in namespace {self._namespace}"
+        own, namespace = self._place(name)
+        return f"Secret {own} in namespace {namespace}"
