@@ -107,7 +107,8 @@ class RotationActivities(Steps):
                 if changes:
                     fence.check()
                     certificates.secrets.write(secret, {**changes, **_stamps(party, request.phase)}, now.version)
-            for node in _nodes(plan, request.names):
+            # The agents' Secret is mounted in the nodes' pods.
+            for node in plan.nodes if "agent" in request.names else _nodes(plan, request.names):
                 pod = view.pods.get(node.pod)
                 if pod is not None:
                     clients.kubernetes.sync_files(pod.name, pod.uid)

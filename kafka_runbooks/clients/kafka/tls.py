@@ -4,14 +4,14 @@ Any change of a node's own dynamic configurations makes it read its files, also 
 deleted, and what somebody has set is set to the value it has. A path in another spelling is a change that a broker validates by
 reading the files: so it tells what it would refuse, where a reload only logs it.
 
-A controller is asked itself, by hand: brokers don't pass it on, and the libraries connect to none.
+What a controller's configurations are it is asked itself, by hand: brokers don't pass that on, and the libraries connect to none.
 """
 
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
-from kafka.errors import InvalidConfigurationError, InvalidRequestError, NoError, for_code
+from kafka.errors import InvalidConfigurationError, InvalidRequestError, NoError, NotControllerError, for_code
 from kafka.protocol.admin import DescribeConfigsRequest, IncrementalAlterConfigsRequest
 
 from kafka_runbooks.clients.errors import ClientError, Refused, Unreachable
@@ -99,9 +99,8 @@ class NodeStores:
 
     def _alter(self, node_id: int, changes: Mapping[str, str | None], *, validate_only: bool) -> Any:
         request = alter_broker_request(node_id, changes, validate_only=validate_only)
-        controllers = self._controllers([node_id])
-        if node_id in controllers:
-            answer = self._ask_controller(controllers[node_id], request)
+        if self._controllers([node_id]):
+            answer = self._ask_active_controller(request)
         else:
             answer = self._admin.ask(f"configs of node {node_id}", request, node_id, BROKER_SECONDS)
         if not answer.responses:
@@ -141,6 +140,20 @@ class NodeStores:
                 continue
             found[node_id] = configs
         return found
+
+    def _ask_active_controller(self, request: Any) -> Any:
+        """What controllers are to do comes to all of them by the metadata log, into which the active one alone writes."""
+        failed = Unreachable("no controller answers")
+        for where in self._admin.controller_addresses().values():
+            try:
+                answer = self._ask_controller(_Address(*where), request)
+            except Unreachable as error:
+                failed = error
+                continue
+            if not any(for_code(one.error_code) is NotControllerError for one in answer.responses):
+                return answer
+            failed = Unreachable("no controller is the active one")
+        raise failed
 
     def _ask_controller(self, where: _Address, request: Any) -> Any:
         request.API_VERSION = VERSIONS[type(request)]
