@@ -405,10 +405,10 @@ def _steps(request: RotateCertificatesInput, nodes: Sequence[RotatedNode]) -> tu
         StepName.PROVE_FILES,
         *((StepName.CHOOSE_ROUND, StepName.RESTART, StepName.FOLLOW_RESTART) if by_restart else ()),
         *((StepName.FIND_CLIENTS,) if request.mode == "change-authority" else ()),
-        StepName.FORGET_FILES,
         StepName.ELECT,
         StepName.RELEASE,
         StepName.PROVE,
+        StepName.FORGET_FILES,
     )
 
 

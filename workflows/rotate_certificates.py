@@ -81,8 +81,6 @@ class RotateCertificates(RestartRunbook):
                 by_restart=self._change.by_restart,
             )
         self._undone = ""
-        with self.timed(StepName.FORGET_FILES):
-            await calls.act(RotationActivities.forget_files, request, "remove the former files from the Secrets")
 
     async def _carry_out(self, change: ChangeRequest, *, by_restart: bool) -> None:
         """Take a change to its end: proven, or taken back."""
@@ -176,5 +174,10 @@ class RotateCertificates(RestartRunbook):
         self._progress = progress.model_copy(update={"note": note})
 
     async def prove(self, request: StepRequest, released: Released, *, as_planned: bool = True) -> tuple[Check, ...]:
+        """With what handshakes show; a former certificate is what proves that its authority is refused, so it goes last."""
         checks = await super().prove(request, released, as_planned=as_planned)
-        return (*checks, *await calls.wait(RotationActivities.prove_rotation, request, "what handshakes show at the end"))
+        shown = await calls.wait(RotationActivities.prove_rotation, request, "what handshakes show at the end")
+        if all(check.passed for check in shown):
+            with self.timed(StepName.FORGET_FILES):
+                await calls.act(RotationActivities.forget_files, request, "remove the former files from the Secrets")
+        return (*checks, *shown)
