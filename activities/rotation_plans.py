@@ -56,6 +56,8 @@ class RotationPlanActivities(Steps):
             if reasons := rotation_start.unknown_canary(request.canary_node_id, brokers):
                 return Survey(reasons=tuple(reasons))
             survey = _Survey(clients, certificates, found, request, issuer)
+            if asked.token is not None:
+                known_listeners.remember(clients.kubernetes, request.cluster, survey.stores)
             reasons = survey.reasons()
             if any(not reason.can_be_acknowledged for reason in reasons):
                 return Survey(reasons=tuple(reasons), notes=found.notes)
@@ -68,8 +70,6 @@ class RotationPlanActivities(Steps):
                 return Survey(nothing_to_do=f"every node presents what was asked for, of issuer {issuer}", notes=found.notes)
             reasons += rotation_start.refused_pairs(rotation_checker.broken(parties))
             reasons += against_sets(survey.restarting(plan), found)
-            if asked.token is not None:
-                known_listeners.remember(clients.kubernetes, request.cluster, survey.stores)
             known = set(request.acknowledged_risks)
             reasons = [one for one in reasons if not (one.can_be_acknowledged and one.name in known)]
             notes = (*found.notes, *survey.notes(plan))
