@@ -151,6 +151,12 @@ class RotationActivities(Steps):
             view, reporter = View(clients, plan, self._probes), Reporter.current()
             left = [name for name in request.names if not _is_shown(view.by_name[name], request, plan)]
             if not left:
+                if request.takes_back:
+                    for party in _of(plan, request.names):
+                        secret = party.secret if isinstance(party, RotatedNode) else party.client.secret
+                        _remove(
+                            certificates_of(clients), fence, secret, [key + WRITTEN_AT for key in _keys(party, request.phase)]
+                        )
                 return ChangeReport()
             stuck = {name: why for name in left if (why := _why_stuck(view, nodes.get(name))) is not None}
             down = [name for name in left if name not in stuck and not _can_show(view, nodes.get(name), request.phase)]
@@ -266,11 +272,8 @@ class RotationActivities(Steps):
             certificates = certificates_of(clients)
             names = {one.secret for one in plan.nodes} | {one.client.secret for one in plan.clients}
             for name in sorted(names):
-                now = read(certificates, name)
-                former = {key: None for key in now.data if key.endswith((PREVIOUS, WRITTEN_AT))}
-                if former:
-                    fence.check()
-                    certificates.secrets.write(name, former, now.version)
+                kept = [key for key in read(certificates, name).data if key.endswith((PREVIOUS, WRITTEN_AT))]
+                _remove(certificates, fence, name, kept)
 
     @step
     def prove_rotation(self, request: StepRequest) -> tuple[Check, ...]:
@@ -325,6 +328,15 @@ def _keys(party: RotatedNode | RotatedClient, phase: Phase) -> tuple[str, ...]:
         return (party.keystore,) if phase in CERTIFICATES else (party.truststore,)
     client = party.client
     return (client.certificate_key, client.key_key) if phase in CERTIFICATES else (client.ca_key,)
+
+
+def _remove(certificates: CertificateClients, fence: Fence, secret: str, keys: Sequence[str]) -> None:
+    """Keys that a Secret doesn't have are fine."""
+    now = read(certificates, secret)
+    there = dict.fromkeys(key for key in keys if key in now.data)
+    if there:
+        fence.check()
+        certificates.secrets.write(secret, there, now.version)
 
 
 def _stamps(party: RotatedNode | RotatedClient, phase: Phase) -> dict[str, bytes | None]:

@@ -79,6 +79,7 @@ def test_an_uneven_map_is_levelled_though_the_worker_is_killed(lab: Lab, topic: 
 
 
 def test_an_abort_half_way_rolls_back_to_the_byte_exact_start(lab: Lab, topic: str) -> None:
+    runs.ensure_offsets_topic(lab)  # Or it may come with the traffic's consumer.
     before = runs.assignment(lab)
     run = fresh()
     with checked_traffic(lab, f"{topic}.traffic") as traffic:

@@ -1,6 +1,7 @@
 """Certificates from cert-manager's own controllers, on a real API server with its own CustomResourceDefinitions.
 
-The tests at the top do without the controllers, so that somebody else can answer first.
+The tests at the top do without the controllers, so that somebody else can answer first. All are the soak's, for building the
+controllers takes minutes: what they share with other issuers (keys, requests, waiting, refusals) `test_on_kubernetes.py` covers.
 """
 
 import contextlib
@@ -22,6 +23,8 @@ from kafka_runbooks.clients.certificates.settings import CertManagerSettings, Ku
 from kafka_runbooks.clients.errors import ClientError, Refused, Unreachable
 from tests.clients.certificates.authorities import Authority, authority
 from tests.clients.certificates.local_kubernetes import WORKER, LocalKubernetes, secret, wait_until
+
+pytestmark = [pytest.mark.soak, pytest.mark.timeout(2_400)]
 
 REQUEST = LeafRequest(
     "CN=kafka-events-0,OU=brokers,O=example,L=Berlin,DC=example,DC=com",

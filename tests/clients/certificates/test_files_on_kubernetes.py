@@ -11,6 +11,8 @@ from kafka_runbooks.clients.kubernetes import KubernetesApi
 from kafka_runbooks.models import labels
 from tests.clients.certificates.local_kubernetes import LocalKubernetes, wait_until
 
+pytestmark = pytest.mark.timeout(2_400)  # the first one may have to build what it starts
+
 POD = "kafka-events-7"
 
 

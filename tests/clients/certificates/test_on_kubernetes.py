@@ -27,6 +27,8 @@ from kafka_runbooks.clients.kubernetes.secrets import KubernetesSecrets
 from tests.clients.certificates.authorities import Authority, authority
 from tests.clients.certificates.local_kubernetes import LocalKubernetes, secret, wait_until
 
+pytestmark = pytest.mark.timeout(2_400)  # the first one may have to build what it starts
+
 OURS = "example.com/kafka"
 REQUEST = LeafRequest("CN=kafka-events-0,O=example", ("kafka-events-0.kafka.svc", "10.0.0.7"))
 NODE = LeafRequest("CN=system:node:kafka-events-0,O=system:nodes", REQUEST.names, usages=frozenset({"server"}))

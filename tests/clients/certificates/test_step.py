@@ -22,6 +22,8 @@ REQUEST = LeafRequest(
     timedelta(days=7),
 )
 
+pytestmark = pytest.mark.timeout(2_400)  # the first one may have to build what it starts
+
 
 @pytest.fixture(scope="module")
 def step_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalStep]:

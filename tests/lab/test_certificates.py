@@ -1,0 +1,188 @@
+"""Certificates rotated on the lab, under checked traffic; what nodes present and take is read by handshakes of the tests' own."""
+
+import base64
+import contextlib
+import json
+import time
+import uuid
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from kafka_runbooks_lab import connection
+from kafka_runbooks_lab.authority import Authority
+from kafka_runbooks_lab.lab import Lab
+
+from tests.lab import runs
+from tests.lab.runs import ask, checked_traffic, fresh, holds, intact, leftovers, watched
+from tests.lab.test_rolling_restart import BROKERS, CONTROLLERS, changed, uids, waits
+
+pytestmark = pytest.mark.timeout(900)
+
+PODS = dict.fromkeys(BROKERS, (9092, 9091)) | dict.fromkeys(CONTROLLERS, (9093,))
+HANDSHAKES = """
+import hashlib, json, ssl, sys
+from socket import create_connection
+found = {}
+context = ssl.create_default_context(cafile=kafka_python()['ssl_cafile'])
+context.load_cert_chain(kafka_python()['ssl_certfile'])
+for pod, ports in json.loads(sys.argv[1]).items():
+    host = f"{pod}.{pod.rpartition('-')[0]}.kafka.svc.cluster.local"
+    for port in ports:
+        with context.wrap_socket(create_connection((host, port), 20), server_hostname=host) as link:
+            found[f'{pod}:{port}'] = hashlib.sha256(link.getpeercert(binary_form=True)).hexdigest()
+print(json.dumps(found))
+"""
+
+
+def served(lab: Lab) -> dict[str, str]:
+    """The SHA-256 of the certificate that each listener presents."""
+    found: dict[str, str] = json.loads(runs.kafka(lab, HANDSHAKES, json.dumps(PODS)))
+    return found
+
+
+def rotate(run: str, **fields: Any) -> None:
+    runs.start(run, ask(reason="test", **fields), "RotateCertificates")
+
+
+def secret(lab: Lab, name: str) -> dict[str, bytes]:
+    data = json.loads(lab.kubectl("-n", "kafka", "get", "secret", name, "-o", "json"))["data"]
+    return {key: base64.b64decode(value) for key, value in data.items()}
+
+
+def put(lab: Lab, name: str, key: str, value: str) -> None:
+    lab.kubectl("-n", "kafka", "patch", "secret", name, "-p", json.dumps({"stringData": {key: value}}))
+
+
+@pytest.fixture
+def topic(lab: Lab) -> Iterator[str]:
+    lab.wait_ready()
+    name = f"events.{uuid.uuid4().hex[:8]}"
+    runs.make_topic(lab, name, records=0)
+    yield name
+    runs.delete_topics(lab, name)
+
+
+def test_every_certificate_is_renewed_and_nothing_restarts(lab: Lab, topic: str) -> None:
+    run, pods, before = fresh(), uids(lab), served(lab)
+    with checked_traffic(lab, topic) as traffic, watched(lab) as seen:
+        rotate(run, mode="renew")
+        holds(runs.outcome(run, seconds=400))
+    intact(traffic)
+    assert traffic["produce_errors"] == 0 and seen["below"] == []
+    after = served(lab)
+    assert after.keys() == before.keys() and not set(after.values()) & set(before.values())
+    assert changed(lab, pods) == set()
+    assert leftovers(lab) == {}
+    assert not [key for name in ("kafka-events-tls", "kafka-controller-tls") for key in secret(lab, name) if "previous" in key]
+
+
+@contextlib.contextmanager
+def next_authority(lab: Lab) -> Iterator[Authority]:
+    """Another authority in the Secret that `clusters.yaml` names; afterwards a new lab, whose clients know one authority only."""
+    made = Authority("the lab's next certificate authority")
+    data = {"tls.crt": made.certificate, "tls.key": made.key}
+    metadata = {"name": "kafka-ca-next", "namespace": "kafka"}
+    manifest = {"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "stringData": data}
+    lab.kubectl("apply", "-f", "-", input=json.dumps(manifest))
+    # As a team does before a change: its clients trust both.
+    connection.CA_FILE.write_text(connection.CA_FILE.read_text() + made.certificate)
+    try:
+        yield made
+    finally:
+        lab.down()
+        lab.up()
+
+
+@pytest.mark.soak
+def test_another_authority_takes_over_and_the_old_one_is_refused(lab: Lab, topic: str) -> None:
+    """A client with a certificate of the old authority is named before that is dropped, and refused afterwards."""
+    run = fresh()
+    with next_authority(lab) as after, watched(lab) as seen, contextlib.ExitStack() as old_client:
+        old = old_client.enter_context(checked_traffic(lab, topic))
+        rotate(run, mode="change-authority", issuer="next")
+        waits(run, "drop the old authority?", 850)
+        assert connection.TRAFFIC in runs.status(run)["waiting"]["reason"]
+        own = connection.certificate_file(connection.TRAFFIC)
+        former = own.read_text()
+        own.write_text(after.leaf(connection.TRAFFIC).both)
+        with checked_traffic(lab, topic) as new:
+            old_client.close()
+            intact(old)
+            runs.update(run, "approve")
+            holds(runs.outcome(run, seconds=400))
+        intact(new)
+        assert old["produce_errors"] == new["produce_errors"] == 0 and seen["below"] == []
+        connection.CA_FILE.write_text(after.certificate)
+        admin = connection.certificate_file(connection.ADMIN)
+        admin.write_text(after.leaf(connection.ADMIN).both)
+        assert len(set(served(lab).values())) == len(PODS), "every listener verifies against the new authority alone"
+        admin.write_text(former)
+        with pytest.raises(AssertionError, match=r"SSL|alert|certificate"):
+            served(lab)
+        admin.write_text(after.leaf(connection.ADMIN).both)
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("wrong", ["another name", "an unknown authority", "no PEM", "another key"])
+def test_a_canary_s_bad_file_is_noticed_and_taken_back_and_nothing_else_is_touched(lab: Lab, topic: str, wrong: str) -> None:
+    """Somebody else writes into the Secret between the runbook's writing and the node's reading."""
+    run, before, name, key = fresh(), served(lab), "kafka-events-tls", "kafka-events-1.pem"
+    former = secret(lab, name)
+    stranger = Authority("a stranger")
+    dns = "kafka-events-1.kafka-events.kafka.svc.cluster.local"
+    with checked_traffic(lab, topic) as traffic:
+        rotate(run, mode="renew", canary_node_id=1002)
+        runs.eventually("a new file", 300, lambda: secret(lab, name)[key] != former[key])
+        ours = secret(lab, name)[key].decode()
+        end_of_key = ours.index("-----BEGIN CERTIFICATE")
+        bad = {
+            "another name": ours[:end_of_key] + stranger.leaf("somebody", dns).certificate,
+            "an unknown authority": stranger.leaf("kafka-broker", dns).both,
+            "no PEM": ours[: len(ours) // 2],
+            "another key": stranger.leaf("kafka-broker", dns).key + ours[end_of_key:],
+        }[wrong]
+        put(lab, name, key, bad)
+        began = time.monotonic()
+        result = runs.outcome(run, seconds=400)
+        assert time.monotonic() - began < 300
+    assert result["outcome"] == "failed", result
+    intact(traffic)
+    assert traffic["produce_errors"] == 0
+    assert served(lab) == before
+    assert {one: value for one, value in secret(lab, name).items() if one != key} == {
+        one: value for one, value in former.items() if one != key
+    }
+    assert secret(lab, name)[key] == former[key]
+    assert leftovers(lab) == {}
+
+
+@pytest.mark.soak
+def test_a_worker_is_killed_at_each_boundary_of_a_renewal(lab: Lab, topic: str) -> None:
+    run, pods, before = fresh(), uids(lab), served(lab)
+    with checked_traffic(lab, topic) as traffic:
+        rotate(run, mode="renew")
+        boundaries = runs.kill_after_every_step(lab, run, seconds=850)
+        holds(runs.outcome(run))
+    intact(traffic)
+    assert traffic["produce_errors"] == 0
+    assert not set(served(lab).values()) & set(before.values())
+    assert changed(lab, pods) & {*BROKERS, *CONTROLLERS} == set()
+    assert len(boundaries) >= 10, boundaries
+
+
+@pytest.mark.soak
+def test_a_broker_is_down_while_new_certificates_are_rolled_out(lab: Lab, topic: str) -> None:
+    """It is waited for: when it is back, its certificate is renewed like the others'."""
+    run, before = fresh(), served(lab)
+    _, node, _ = runs.place_of(lab, 1003)
+    rotate(run, mode="renew", canary_node_id=1002, at_once=1)
+    runs.until_status(run, lambda status: status["step"] == "prove the files")
+    lab.kill_node(node)
+    try:
+        waits(run, "1003", 400)
+    finally:
+        lab.start_node(node)
+    holds(runs.outcome(run, seconds=600))
+    lab.wait_ready()
+    assert not set(served(lab).values()) & set(before.values())
