@@ -80,6 +80,7 @@ def create(kafka: LocalKafka, topic: str, rows: list[list[int]]) -> None:
 
 
 def produce(kafka: LocalKafka, topic: str, records: int, size_bytes: int = 1_000) -> None:
+    kafka.wait_for_topics(topic)
     producer = Producer({"bootstrap.servers": kafka.bootstrap_servers, "acks": "all"})
     partitions = len(producer.list_topics(topic, timeout=20).topics[topic].partitions)
     for number in range(records):

@@ -94,7 +94,9 @@ class NodeStores:
         if found is None:
             raise Unreachable(f"node {node_id} doesn't say where its TLS files are")
         inherited = found.get(KEYSTORE)
-        named = {key: found.get(key) or (inherited._replace(own=None) if inherited else None) for key in keys[1:]}
+        where = None if inherited is None else inherited.in_force
+        for_listener = BrokerConfig(where, None, None, None, is_read_only=False, is_sensitive=False)
+        named = {key: found.get(key) or for_listener for key in keys[1:]}
         return {key: one for key, one in named.items() if one is not None}
 
     def _alter(self, node_id: int, changes: Mapping[str, str | None], *, validate_only: bool) -> Any:

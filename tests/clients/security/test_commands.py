@@ -1,13 +1,11 @@
 """`place --kafka-config` and the agent's `KAFKA_CONFIG`: the same settings, and exit codes that tell whose fault it is."""
 
 import sys
-import threading
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
-from kafka_runbooks_lab import traffic
 from typer.testing import CliRunner
 
 from kafka_runbooks.agent import main as agent
@@ -59,23 +57,6 @@ def test_place_ends_in_one_line(kafka: SecureKafka, tmp_path: Path, wrong: dict[
 def test_a_configuration_without_a_cluster_is_bad_input() -> None:
     result = CliRunner().invoke(place.app, ["rebalance", "--snapshot", "-", "--kafka-config", "kafka.yaml"])
     assert result.exit_code == 2 and "--kafka-config: only with --bootstrap SERVERS" in result.output
-
-
-def test_the_labs_traffic_is_checked_over_the_same_connection(
-    kafka: SecureKafka, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    kafka.allow_everything(f"User:{PLAIN_USER}")
-    monkeypatch.setenv("KAFKA_CONFIG", str(written(tmp_path / "kafka.yaml", yaml.safe_dump(settings(kafka, tmp_path)))))
-    monkeypatch.setattr(traffic, "BOOTSTRAP", kafka.bootstrap_of("SASLTLS"))
-    checked = traffic.Traffic(["events"], rate_per_s=100)
-    consumer = threading.Thread(target=checked.consume)
-    consumer.start()
-    threading.Timer(1, checked.stop.set).start()
-    checked.produce(lambda: None)
-    checked.drain(20)
-    consumer.join()
-    found = checked.ledger.report({})
-    assert found["acknowledged"] > 10 and (found["lost"], found["produce_errors"]) == (0, 0)
 
 
 def test_the_agent_ends_with_2_and_names_the_field(
