@@ -8,7 +8,7 @@ any other, after which the run gives back what it has set. Decoded by the SDK it
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from datetime import timedelta
 from typing import Any, TypeVar, cast, get_type_hints
 
@@ -50,7 +50,16 @@ def start(step: Callable[[S, P], R], argument: P, summary: str, pool: Pool, time
         timeout: for one attempt.
     """
     name, hint = step.__name__, get_type_hints(step)["return"]
-    return asyncio.create_task(_decoded(name, hint, argument, summary, pool, timeout, None))
+    return asyncio.create_task(_unless_cancelled(_decoded(name, hint, argument, summary, pool, timeout, None)))
+
+
+async def _unless_cancelled(step: Coroutine[Any, Any, R]) -> R:
+    """A step that ended before it heard of its cancellation: without this the run would go on as if nobody had aborted it."""
+    result = await step
+    task = asyncio.current_task()
+    if task is not None and task.cancelling():
+        raise asyncio.CancelledError
+    return result
 
 
 async def act(step: Callable[[S, P], R], argument: P, summary: str) -> R:

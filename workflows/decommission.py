@@ -99,8 +99,6 @@ class Decommission(Moves):
             await self.pause_point()
             try:
                 await self._leave_quorum(token, plan)
-                if self._abort is not None:
-                    raise asyncio.CancelledError  # The step had ended before it heard of the abort.
                 with self.timed(StepName.REMOVE_PODS):
                     request = self.step_request(token, plan.reference)
                     what = "scale down, and wait until pods are gone"
