@@ -11,35 +11,18 @@ It brings the lab up if it isn't, and takes about 15 minutes. Printed are, of si
 - `produce_errors`, `records_lost`: of an acks=all producer while they ran.
 """
 
-import argparse
-import json
-import sys
 import time
 import uuid
 from typing import Any
 
 from kafka_runbooks_lab.lab import Lab
 
+from benchmarks import on_the_lab
 from tests.lab import runs
 from tests.lab.test_certificates import next_authority
 from tests.lab.test_rolling_restart import changed, uids
 
 PHASES = 3
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--json", action="store_true", help="print the figures as JSON")
-    given = parser.parse_args()
-    lab = Lab(lambda line: print(line, file=sys.stderr))
-    was_up = lab.is_up()
-    lab.up()
-    try:
-        figures = measure(lab)
-    finally:
-        if not was_up:
-            lab.down()
-    print(json.dumps(figures) if given.json else "\n".join(f"{name}: {value}" for name, value in figures.items()))
 
 
 def measure(lab: Lab) -> dict[str, Any]:
@@ -74,4 +57,4 @@ def timed(runbook: str, **fields: Any) -> float:
 
 
 if __name__ == "__main__":
-    main()
+    on_the_lab.main(__doc__, measure)

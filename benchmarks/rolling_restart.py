@@ -13,9 +13,6 @@ It brings the lab up if it isn't, and takes about ten minutes. Printed are:
 - `p99_ratio`: the producers' 99th percentile while the runbook ran, over that of the idle cluster.
 """
 
-import argparse
-import json
-import sys
 import time
 import uuid
 from collections.abc import Sequence
@@ -24,6 +21,7 @@ from typing import Any
 
 from kafka_runbooks_lab.lab import Lab
 
+from benchmarks import on_the_lab
 from tests.lab import runs
 
 BROKERS = {
@@ -36,21 +34,6 @@ BROKERS = {
 }
 PAUSE_SECONDS = 30.0
 IDLE_SECONDS = 40.0
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--json", action="store_true", help="print the figures as JSON")
-    given = parser.parse_args()
-    lab = Lab(lambda line: print(line, file=sys.stderr))
-    was_up = lab.is_up()
-    lab.up()
-    try:
-        figures = measure(lab)
-    finally:
-        if not was_up:
-            lab.down()
-    print(json.dumps(figures) if given.json else "\n".join(f"{name}: {value}" for name, value in figures.items()))
 
 
 def measure(lab: Lab) -> dict[str, Any]:
@@ -122,4 +105,4 @@ def uid_of(lab: Lab, pod: str) -> str:
 
 
 if __name__ == "__main__":
-    main()
+    on_the_lab.main(__doc__, measure)

@@ -1,7 +1,7 @@
 """What the agent says of a properties file that has changed: keys always, a value only where Kafka says that it may be told."""
 
 import os
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -14,6 +14,7 @@ from kafka_runbooks.agent.settings import AgentSettings
 from kafka_runbooks.clients.errors import Unreachable
 from kafka_runbooks.clients.kubernetes import register
 from kafka_runbooks.models.kubernetes import BrokerPod, FileChanges
+from tests.agent.fake_register import FakeRegister
 
 POD = "events-0"
 BEFORE = "num.io.threads=8\nlog.dirs=/data\nssl.keystore.password=old-secret\n"
@@ -21,17 +22,16 @@ AFTER = "num.io.threads = 16\nlog.dirs=/data\nssl.keystore.password=new-secret\n
 FILES = st.dictionaries(st.sampled_from("abcd"), st.sampled_from("xyz"))
 
 
-class Pod:
+class Pod(FakeRegister):
     """Files of a pod, the register, and a broker that knows what it can apply."""
 
     def __init__(self, folder: Path) -> None:
+        super().__init__()
         self.started, self.mounted, self.override = (
             folder / "started",
             folder / "broker.properties",
             folder / "override.properties",
         )
-        self.data: dict[str, str] = {}
-        self.writes = 0
         self.is_silent = False
         self.watch = FileWatch(
             self, "main", POD, files=(self.mounted, self.override), started=self.started, updatable=self.updatable
@@ -45,14 +45,6 @@ class Pod:
         if self.is_silent:
             raise Unreachable("no answer")
         return frozenset(names) & {"num.io.threads", "log.retention.ms"}
-
-    def pod_uid(self) -> str:
-        return "uid-1"
-
-    def add_entries(self, cluster: str, entries: Mapping[str, str], version: str | None) -> None:
-        assert (cluster, version) == ("main", None), "no other pod writes it, so no version has to be waited for"
-        self.data |= entries
-        self.writes += 1
 
     @property
     def changes(self) -> FileChanges:

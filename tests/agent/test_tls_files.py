@@ -1,6 +1,5 @@
 """What the agent publishes of TLS files: which certificates are in them and whether the key fits, nothing of the key."""
 
-from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -10,6 +9,7 @@ from kafka_runbooks.agent.tls_files import TlsFilesWatch, is_usable
 from kafka_runbooks.clients.certificates import pem
 from kafka_runbooks.clients.kubernetes import register
 from kafka_runbooks.models.certificates import TlsFiles
+from tests.agent.fake_register import FakeRegister
 from tests.clients.security.certificates import Authority, Leaf, written
 
 POD = "kafka-events-0"
@@ -17,25 +17,17 @@ AUTHORITY = Authority("CA")
 BEFORE, AFTER = AUTHORITY.leaf(POD), AUTHORITY.leaf(POD)
 
 
-class Pod:
+class Pod(FakeRegister):
     """Files of a pod as the kubelet and the start script have them, and the register."""
 
     def __init__(self, folder: Path) -> None:
+        super().__init__()
+        self.data[POD] = "1001"
         self.keystore = written(folder / f"{POD}.pem", BEFORE.both)
         self.truststore = written(folder / f"{POD}.ca.pem", AUTHORITY.pem)
         self.started = folder / "started-tls"
-        self.data: dict[str, str] = {POD: "1001"}
-        self.writes = 0
         own = {"certificate": written(folder / "tls.crt", AFTER.certificate), "ca": folder / "missing"}
         self.watch = TlsFilesWatch(self, "main", POD, files=(self.keystore, self.truststore), started=self.started, own=own)
-
-    def pod_uid(self) -> str:
-        return "uid-1"
-
-    def add_entries(self, cluster: str, entries: Mapping[str, str], version: str | None) -> None:
-        assert (cluster, version) == ("main", None), "no other pod writes it, so no version has to be waited for"
-        self.data |= entries
-        self.writes += 1
 
     @property
     def record(self) -> TlsFiles:

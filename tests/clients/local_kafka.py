@@ -4,6 +4,8 @@ Four JVMs, started in about ten seconds. The jars come from Maven by the lab's o
 run the same version.
 """
 
+import contextlib
+import gc
 import os
 import signal
 import socket
@@ -11,6 +13,7 @@ import subprocess
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 import pytest
 from confluent_kafka.admin import AdminClient
@@ -204,12 +207,22 @@ class LocalKafka:
         return [f"-javaagent:{jar}={self.metrics_hosts[node_id]}:{self.metrics_port}:{JMX_RULES}"]
 
 
-@pytest.fixture(scope="module")
-def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalKafka]:
-    """A cluster for one module's tests."""
-    cluster = LocalKafka(tmp_path_factory.mktemp("kafka"))
+Cluster = TypeVar("Cluster", bound=LocalKafka)
+
+
+@contextlib.contextmanager
+def running(cluster: Cluster) -> Iterator[Cluster]:
+    """Started, for as long as the block runs; sockets that kafka-python has left for the garbage collector end with it."""
     try:
         cluster.start()
         yield cluster
     finally:
         cluster.stop()
+        gc.collect()
+
+
+@pytest.fixture(scope="module")
+def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalKafka]:
+    """A cluster for one module's tests."""
+    with running(LocalKafka(tmp_path_factory.mktemp("kafka"))) as cluster:
+        yield cluster

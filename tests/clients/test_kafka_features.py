@@ -1,6 +1,5 @@
 """Features of a real Kafka that was formatted as an older release: what brokers support, and what can be finalised."""
 
-import gc
 import time
 from collections.abc import Iterator
 
@@ -10,7 +9,7 @@ from kafka_runbooks.clients.errors import Refused
 from kafka_runbooks.clients.kafka import KafkaAdmin
 from kafka_runbooks.models.cluster import ControllerEndpoint
 from kafka_runbooks.models.features import METADATA_VERSION, finalised, highest_common, releases, to_finalise
-from tests.clients.local_kafka import CLUSTER_ID, LocalKafka
+from tests.clients.local_kafka import CLUSTER_ID, LocalKafka, running
 
 # kafka-python leaves sockets to brokers that went away for the garbage collector.
 pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
@@ -21,13 +20,8 @@ OLD_LEVEL = 25
 
 @pytest.fixture(scope="module")
 def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalKafka]:
-    cluster = LocalKafka(tmp_path_factory.mktemp("kafka"), {1001: "zone-a", 1002: "zone-b"}, release="4.0")
-    try:
-        cluster.start()
+    with running(LocalKafka(tmp_path_factory.mktemp("kafka"), {1001: "zone-a", 1002: "zone-b"}, release="4.0")) as cluster:
         yield cluster
-    finally:
-        cluster.stop()
-        gc.collect()
 
 
 @pytest.fixture(scope="module")

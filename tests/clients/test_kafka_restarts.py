@@ -1,6 +1,5 @@
 """What a rolling restart asks of real brokers: configurations by level, and how far one is with its start after a kill."""
 
-import gc
 import time
 from collections.abc import Iterator
 
@@ -13,7 +12,7 @@ from kafka_runbooks.clients.kafka import KafkaAdmin
 from kafka_runbooks.clients.metrics.exporter import ExporterMetrics
 from kafka_runbooks.clients.own_configs import OwnConfigsClient
 from kafka_runbooks.models.recovery import BrokerProgress, BrokerState
-from tests.clients.local_kafka import LocalKafka
+from tests.clients.local_kafka import LocalKafka, running
 from tests.clients.test_metrics_report import pod
 
 # kafka-python leaves sockets to brokers that went away for the garbage collector.
@@ -33,13 +32,8 @@ log.retention.hours=100
 @pytest.fixture(scope="module")
 def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalKafka]:
     racks = {FIRST: "zone-a", SECOND: "zone-b"}
-    cluster = LocalKafka(tmp_path_factory.mktemp("kafka"), racks, exporter=True, properties=PROPERTIES)
-    try:
-        cluster.start()
+    with running(LocalKafka(tmp_path_factory.mktemp("kafka"), racks, exporter=True, properties=PROPERTIES)) as cluster:
         yield cluster
-    finally:
-        cluster.stop()
-        gc.collect()
 
 
 @pytest.fixture(scope="module")

@@ -1,6 +1,5 @@
 """Voters of a real Kafka's quorum leave it and come back: each answer of the controller, and what the quorum says afterwards."""
 
-import gc
 import time
 from collections.abc import Callable, Iterator
 
@@ -17,6 +16,7 @@ from kafka_runbooks.models.messages import StepRequest, Token
 from kafka_runbooks.models.moves import MovePlan
 from kafka_runbooks.safety.quorum import caught_up_voters
 from kafka_runbooks.safety.voters import NO_SPARE_VOTER
+from tests.clients.local_kafka import running
 from tests.clients.local_quorum import LISTENER, LocalQuorum
 from tests.fakes.link import PERMIT_RUN_ID, FakeLink
 from tests.fakes.world import World
@@ -30,13 +30,8 @@ NODES = {1001: "zone-a", 1002: "zone-b", 1003: "zone-c"}
 
 @pytest.fixture(scope="module")
 def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalQuorum]:
-    cluster = LocalQuorum(tmp_path_factory.mktemp("kafka"), NODES)
-    try:
-        cluster.start()
+    with running(LocalQuorum(tmp_path_factory.mktemp("kafka"), NODES)) as cluster:
         yield cluster
-    finally:
-        cluster.stop()
-        gc.collect()
 
 
 @pytest.fixture(scope="module")

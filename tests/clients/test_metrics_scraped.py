@@ -3,7 +3,6 @@
 The brokers' traffic is known: a producer sends to the leader 1001, the follower 1002 fetches, a consumer reads from 1001.
 """
 
-import gc
 import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
@@ -20,7 +19,7 @@ from kafka_runbooks.clients.protocols import BrokerMetrics
 from kafka_runbooks.models.kubernetes import BrokerPod
 from kafka_runbooks.models.traffic import FIGURES, BrokerTraffic, TrafficReport
 from kafka_runbooks.throttle import measurements
-from tests.clients.local_kafka import LocalKafka
+from tests.clients.local_kafka import LocalKafka, running
 from tests.clients.local_prometheus import LocalPrometheus
 from tests.clients.test_metrics_report import pod
 
@@ -33,15 +32,10 @@ TOPIC = "events"
 
 @pytest.fixture(scope="module")
 def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalKafka]:
-    cluster = LocalKafka(tmp_path_factory.mktemp("kafka"), {LEADER: "zone-a", FOLLOWER: "zone-b"}, exporter=True)
-    try:
-        cluster.start()
+    with running(LocalKafka(tmp_path_factory.mktemp("kafka"), {LEADER: "zone-a", FOLLOWER: "zone-b"}, exporter=True)) as cluster:
         admin = AdminClient({"bootstrap.servers": cluster.bootstrap_servers})
         admin.create_topics([NewTopic(TOPIC, num_partitions=1, replica_assignment=[[LEADER, FOLLOWER]])])[TOPIC].result()
         yield cluster
-    finally:
-        cluster.stop()
-        gc.collect()
 
 
 @pytest.fixture(scope="module")

@@ -25,7 +25,7 @@ from kafka_runbooks.models.messages import Token
 from kafka_runbooks.models.moves import Copy
 from kafka_runbooks.models.throttles import AdaptiveThrottle
 from kafka_runbooks.throttle import feasibility, leases, measurements
-from tests.clients.local_kafka import JAVA, LocalKafka
+from tests.clients.local_kafka import JAVA, LocalKafka, running
 from tests.fakes.fence import FakeFence
 from tests.fakes.kubernetes import FakeKubernetes
 from tests.fakes.world import World
@@ -85,12 +85,8 @@ class Pods(FakeKubernetes):
 @pytest.fixture(scope="module")
 def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalKafka]:
     folder: Path = tmp_path_factory.mktemp("kafka")
-    cluster = LocalKafka(folder, exporter=True)
-    try:
-        cluster.start()
+    with running(LocalKafka(folder, exporter=True)) as cluster:
         yield cluster
-    finally:
-        cluster.stop()
 
 
 def observe(admin: KafkaAdmin) -> tuple[float, Partition, ReplicaSizes]:

@@ -18,7 +18,7 @@ from kafka_runbooks.clients.kafka import KafkaAdmin
 from kafka_runbooks.models.cluster import ThrottledReplicas, ThrottleRates
 from kafka_runbooks.models.operator import Abort, OperatorAction
 from kafka_runbooks.models.results import Outcome
-from tests.clients.local_kafka import LocalKafka
+from tests.clients.local_kafka import LocalKafka, running
 from tests.clients.test_kafka import until as eventually
 from tests.fakes.world import World
 from tests.temporal_env import Bench, bench
@@ -35,13 +35,9 @@ ME = OperatorAction(by="alice", reason="because")
 
 @pytest.fixture(scope="module")
 def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalKafka]:
-    cluster = LocalKafka(tmp_path_factory.mktemp("kafka"), RACKS)
-    try:
-        cluster.start()
+    with running(LocalKafka(tmp_path_factory.mktemp("kafka"), RACKS)) as cluster:
         produce(cluster)
         yield cluster
-    finally:
-        cluster.stop()
 
 
 def produce(cluster: LocalKafka) -> None:

@@ -19,6 +19,7 @@ from kafka_runbooks.clients.security.settings import Security
 from kafka_runbooks.models.certificates import ClientHandshake, ClientSecret, TlsFiles
 from kafka_runbooks.models.kubernetes import SecretMount
 from tests.clients.certificates.tls_kafka import CLIENT, CONTROLLER_ID, TlsKafka
+from tests.clients.local_kafka import running
 from tests.clients.security.certificates import Authority, written
 from tests.fakes.certificates import Tls
 from tests.fakes.world import World, WorldPod
@@ -113,12 +114,8 @@ def _is_address(name: str) -> bool:
 
 @pytest.fixture(scope="module")
 def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TlsKafka]:
-    cluster = TlsKafka(tmp_path_factory.mktemp("tls"), OLD, brokers=2)
-    try:
-        cluster.start()
+    with running(TlsKafka(tmp_path_factory.mktemp("tls"), OLD, brokers=2)) as cluster:
         yield cluster
-    finally:
-        cluster.stop()
 
 
 @pytest_asyncio.fixture

@@ -20,6 +20,7 @@ from kafka_runbooks.clients.security.settings import Security
 from kafka_runbooks.models.certificates import Listener, Seen, Stores
 from kafka_runbooks.models.cluster import BrokerConfig
 from tests.clients.certificates.tls_kafka import CLIENT, CONTROLLER, CONTROLLER_ID, INTERNAL, TlsKafka
+from tests.clients.local_kafka import running
 from tests.clients.security.certificates import Authority, Leaf, written
 
 # kafka-python leaves sockets to brokers that went away for the garbage collector.
@@ -37,12 +38,8 @@ T = TypeVar("T")
 
 @pytest.fixture(scope="module")
 def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TlsKafka]:
-    cluster = TlsKafka(tmp_path_factory.mktemp("tls"), OLD, brokers=2)
-    try:
-        cluster.start()
+    with running(TlsKafka(tmp_path_factory.mktemp("tls"), OLD, brokers=2)) as cluster:
         yield cluster
-    finally:
-        cluster.stop()
 
 
 @pytest.fixture(scope="module")
