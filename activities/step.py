@@ -42,7 +42,7 @@ KEPT_SLOT_SECONDS = 4.0
 SIGNAL_SECONDS = 5.0
 """At most one signal per this time, except when the reason to wait changes."""
 SIGNAL_SHARE = 0.05
-"""A signal each time this share of the work is done, so a step adds at most some dozens of events to the history."""
+"""A signal each time this share of the work is done, and where it comes to a standstill: some dozens of events in all."""
 FAILURE_SECONDS = 10.0
 """A look or an attempt that failed is told once nothing has succeeded for this long: most faults are over by then."""
 NEXT_LOOK = "the next look succeeds; one follows within seconds"
@@ -227,7 +227,9 @@ class Reporter:
         before = last.progress
         more_bytes = progress.done_bytes - before.done_bytes >= SIGNAL_SHARE * max(1, progress.total_bytes)
         more_partitions = progress.done_partitions - before.done_partitions >= SIGNAL_SHARE * max(1, progress.total_partitions)
-        return more_bytes or more_partitions
+        # The last few of many: nothing follows that would carry them, and the status would show 22 of 24 for as long as it waits.
+        has_settled = self.unchanged_seconds() >= SIGNAL_SECONDS and _figures(progress) != _figures(before)
+        return more_bytes or more_partitions or has_settled
 
 
 def _figures(progress: Progress) -> tuple[object, ...]:

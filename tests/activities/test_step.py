@@ -228,6 +228,20 @@ def test_a_flapping_wait_has_a_budget(runs: Runs, monkeypatch: pytest.MonkeyPatc
     assert 4 * len(runs.workflow.signals) < history.LIMIT_EVENTS * history.NOTE_SHARE
 
 
+def test_the_last_few_of_many_are_told_once_nothing_follows_them(runs: Runs, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A broker that was back showed 98 of 100 for as long as the run waited for another one."""
+    monkeypatch.setattr(steps, "SIGNAL_SECONDS", 0.05)
+
+    def course() -> str:
+        for done in (98, 99, 100, 100, 100, 100, 100, 100):
+            Reporter.current().report(Progress(done_partitions=done, total_partitions=100))
+            time.sleep(0.02)
+        return "over"
+
+    runs.take(course)
+    assert [progress.done_partitions for progress in runs.workflow.signals] == [98, 100]
+
+
 def test_what_an_attempt_has_signalled_is_no_news_in_the_next(runs: Runs) -> None:
     def course() -> None:
         reporter = Reporter.current()

@@ -1,5 +1,6 @@
 """Cordons and errors through the real API library, with a server on loopback that keeps one node; the lab has a real one."""
 
+import copy
 import json
 import threading
 from collections.abc import Callable, Iterator
@@ -55,9 +56,10 @@ class Server:
                 if (name := path.rpartition("/configmaps/")[2]) in server.config_maps:
                     self.send(200, server.config_maps[name])
                     return
-                self.answer(server.status if self.path.endswith("/nodes/node-1") else 404)
-                if server.changes_after_read:
+                read = copy.deepcopy(server.metadata)
+                if server.changes_after_read:  # Before the answer: the client may be back before this thread goes on.
                     server.bump()
+                self.answer(server.status if self.path.endswith("/nodes/node-1") else 404, read)
 
             def do_PATCH(self) -> None:
                 patch = json.loads(self.body())
@@ -81,8 +83,14 @@ class Server:
             def body(self) -> bytes:
                 return self.rfile.read(int(self.headers.get("Content-Length", 0)))
 
-            def answer(self, status: int) -> None:
-                node = {"kind": "Node", "apiVersion": "v1", "metadata": server.metadata, "spec": server.spec, "status": {}}
+            def answer(self, status: int, metadata: dict[str, Any] | None = None) -> None:
+                node = {
+                    "kind": "Node",
+                    "apiVersion": "v1",
+                    "metadata": metadata or server.metadata,
+                    "spec": server.spec,
+                    "status": {},
+                }
                 self.send(status, node if status == 200 else {"message": f"status {status}"})
 
             def send(self, status: int, found: dict[str, Any]) -> None:

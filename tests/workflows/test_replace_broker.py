@@ -30,7 +30,11 @@ async def until(handle: Handle, holds: Callable[[Status], bool], seconds: float 
                 return status
             await asyncio.sleep(0.05)
 
-    return await asyncio.wait_for(look(), seconds)
+    try:
+        return await asyncio.wait_for(look(), seconds)
+    except TimeoutError:
+        last = await handle.query(ReplaceBroker.status)
+        raise AssertionError(f"not within {seconds} s: {last}") from None
 
 
 def waits(status: Status) -> bool:
