@@ -6,6 +6,7 @@ is named, and what the node's agent has recorded takes its place.
 
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime
+from typing import Literal
 
 from activities.certificate_metrics import ENDS
 from activities.errors import RotationRefused
@@ -18,6 +19,8 @@ from kafka_runbooks.models.certificates import Certificate, Seen, Stores, TlsFil
 from kafka_runbooks.models.inputs import CertificateWatchInput
 from kafka_runbooks.models.kubernetes import BrokerPod, ControllerPod, KafkaPod
 from kafka_runbooks.safety import certificate_ends
+
+RotatedAs = Literal["node", "client"] | None
 
 
 class CertificateWatchActivities(Steps):
@@ -71,15 +74,18 @@ class _Look:
             if node_id is None:
                 continue
             known: dict[str, tuple[Certificate, list[str]]] = {}
+            own: set[str] = set()
             for seen in by_node.get(node_id, ()):
                 if not seen.chain:
                     self.unseen.append(f"{_name(pod, node_id)}, listener {seen.listener.name}: {seen.problem}")
+                own.update(one.sha256 for one in seen.chain[:1])
                 for one in seen.chain:
                     known.setdefault(one.sha256, (one, []))[1].append(seen.listener.name)
             if not known:
                 yield from self._in_file(pod, node_id)
             for certificate, names in known.values():
-                yield _end(_name(pod, node_id), f"listener {', '.join(names)}", certificate)
+                rotated_as: RotatedAs = "node" if certificate.sha256 in own else None
+                yield _end(_name(pod, node_id), f"listener {', '.join(names)}", certificate, rotated_as)
 
     def _stores(self) -> Mapping[int, tuple[Stores, ...]]:
         """The nodes' listeners with TLS."""
@@ -97,7 +103,7 @@ class _Look:
         record = self._records.get(pod.name)
         if record is not None and record.lasts is not None:
             begin, end = record.lasts
-            yield CertificateEnd(holder=_name(pod, node_id), where="its file", not_before=begin, not_after=end)
+            yield CertificateEnd(holder=_name(pod, node_id), where="its file", not_before=begin, not_after=end, rotated_as="node")
 
     def _started(self) -> Iterator[CertificateEnd]:
         for pod in self.pods:
@@ -124,7 +130,7 @@ class _Look:
             if data is None:
                 self.unseen.append(f"{client.name}: Secret {client.secret} has no {client.certificate_key}")
             else:
-                yield from _ends(client.name, f"Secret {client.secret}", data)
+                yield from _ends(client.name, f"Secret {client.secret}", data, "client")
 
 
 def _name(pod: KafkaPod, node_id: int) -> str:
@@ -136,9 +142,17 @@ def _is_of(record: TlsFiles, pod: KafkaPod) -> bool:
     return pod.started_at is not None and record.started_at is not None and record.started_at >= pod.started_at
 
 
-def _ends(holder: str, where: str, data: bytes) -> Iterable[CertificateEnd]:
-    return [_end(holder, where, one) for one in pem.certificates(data)]
+def _ends(holder: str, where: str, data: bytes, rotated_as: RotatedAs = None) -> Iterable[CertificateEnd]:
+    """Of a file: its holder's own certificate, and those of the authorities above."""
+    return [_end(holder, where, one, None if number else rotated_as) for number, one in enumerate(pem.certificates(data))]
 
 
-def _end(holder: str, where: str, one: Certificate) -> CertificateEnd:
-    return CertificateEnd(holder=holder, where=where, subject=one.subject, not_before=one.not_before, not_after=one.not_after)
+def _end(holder: str, where: str, one: Certificate, rotated_as: RotatedAs) -> CertificateEnd:
+    return CertificateEnd(
+        holder=holder,
+        where=where,
+        subject=one.subject,
+        not_before=one.not_before,
+        not_after=one.not_after,
+        rotated_as=rotated_as,
+    )

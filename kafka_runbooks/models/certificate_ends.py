@@ -2,7 +2,7 @@
 
 from datetime import datetime
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import AfterValidator
 
@@ -38,6 +38,8 @@ class CertificateEnd(Model):
     not_after: datetime
     needs_restart: bool = False
     """It ends with its process: a new one in the files doesn't replace it."""
+    rotated_as: Literal["node", "client"] | None = None
+    """What `RotateCertificates` renews it as: a node's own, or that of a client which `clusters.yaml` names. None: not at all."""
 
 
 class Renewal(Model):
@@ -50,6 +52,14 @@ class Renewal(Model):
     urgency: Urgency
 
 
+class DueRotation(Model):
+    """What `RotateCertificates` would renew now, none of it expired."""
+
+    certificates: int
+    ending_within_days: float | None = None
+    """None: all, since certificates of clients are among them, which are renewed with all nodes' only."""
+
+
 class CertificateReport(Model):
     """Of a cluster's certificates, those that end first."""
 
@@ -58,6 +68,10 @@ class CertificateReport(Model):
     due: int = 0
     unseen: Lines = ()
     """Why others couldn't be seen."""
+    rotation: DueRotation | None = None
+    """None: none is due that a run could renew, or some have expired, so that a person has to decide."""
+    started: str | None = None
+    """The workflow ID of the run that renews them."""
     summary: Line = ""
 
     @property

@@ -169,9 +169,13 @@ class ClearLeftoversInput(RunbookInput):
 
 
 class CertificateWatchInput(OperatorInput):
-    """See when the certificates of a cluster end."""
+    """See when the certificates of a cluster end, and have those renewed that are due."""
 
     cluster: Name = Field(description="the cluster's name, as clusters.yaml has it")
+    when_due: Literal["report", "ask", "renew"] = Field(
+        default="report",
+        description="report: only say what is due; ask: start a renewal that waits for approval; renew: start one that doesn't",
+    )
 
 
 class ThrottleRecoveryInput(RunbookInput):

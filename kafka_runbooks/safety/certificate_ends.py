@@ -7,7 +7,7 @@ certificate's life: a certificate of a day would be due as soon as it is issued.
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 
-from kafka_runbooks.models.certificate_ends import CertificateEnd, CertificateReport, Renewal, Urgency
+from kafka_runbooks.models.certificate_ends import CertificateEnd, CertificateReport, DueRotation, Renewal, Urgency
 
 MARGIN = timedelta(days=14)
 SHARE_OF_LIFE = 3
@@ -61,8 +61,22 @@ def report(
         certificates=len(found),
         due=len(due),
         unseen=tuple(unseen),
+        rotation=due_rotation(due),
         summary="; ".join(filter(None, (_summary(found, due), f"{len(unseen)} can't be seen" if unseen else ""))),
     )
+
+
+def due_rotation(due: Sequence[Renewal]) -> DueRotation | None:
+    """What a run could renew of what is due; a client's certificate is only renewed with those of all nodes.
+
+    None where some has expired: nodes may then have to restart although Kafka can't be asked, which is for a person to decide.
+    """
+    rotated = [one for one in due if one.certificate.rotated_as is not None]
+    if not rotated or any(one.urgency is Urgency.EXPIRED for one in rotated):
+        return None
+    are_nodes = all(one.certificate.rotated_as == "node" for one in rotated)
+    last = max(one.days_left for one in rotated)
+    return DueRotation(certificates=len(rotated), ending_within_days=round(last + 1, 2) if are_nodes else None)
 
 
 def _summary(found: Sequence[Renewal], due: Sequence[Renewal]) -> str:

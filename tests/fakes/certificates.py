@@ -70,7 +70,7 @@ class Authority:
     def sha256(self) -> str:
         return next(iter(pem.by_sha256(self.pem.encode())))
 
-    def issue(self, subject: str, names: Sequence[str] = (), *, days: float = 90) -> Leaf:
+    def issue(self, subject: str, names: Sequence[str] = (), *, days: float = 90, age_days: float = 0) -> Leaf:
         key, now = ec.generate_private_key(ec.SECP256R1()), datetime.now(UTC)
         certificate = (
             x509.CertificateBuilder()
@@ -78,7 +78,7 @@ class Authority:
             .issuer_name(self.name)
             .public_key(key.public_key())
             .serial_number(x509.random_serial_number())
-            .not_valid_before(min(now, now + timedelta(days=days)) - timedelta(minutes=5))
+            .not_valid_before(min(now - timedelta(days=age_days), now + timedelta(days=days)) - timedelta(minutes=5))
             .not_valid_after(now + timedelta(days=days))
             .add_extension(
                 x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH]), critical=False

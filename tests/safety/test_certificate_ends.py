@@ -1,6 +1,7 @@
 """When a certificate's renewal has to begin, and that it only gets more urgent."""
 
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -53,6 +54,33 @@ def test_it_only_gets_more_urgent(life: int, left: int, later: int, rotation: in
     assert renewal(one, at + later * HOUR, rotation * HOUR, margin * HOUR).urgency.rank >= before
     assert renewal(one, at, (rotation + later) * HOUR, margin * HOUR).urgency.rank >= before
     assert renewal(one, at, rotation * HOUR, (margin + later) * HOUR).urgency.rank >= before
+
+
+@pytest.mark.parametrize(
+    ("ends", "within"),
+    [
+        ({"broker 1001": 3, "controller 1": 5, "broker 1002": 300}, 6.0),
+        ({"broker 1001": 3, "client agent": 5}, None),
+        ({"authority": 3, "broker 1002": 300}, "nothing"),
+        ({"broker 1001": -1, "broker 1002": 5}, "nothing"),
+        ({"broker 1001": 3, "authority": -1}, 4.0),
+    ],
+)
+def test_what_a_run_can_renew_of_what_is_due(ends: dict[str, int], within: float | str | None) -> None:
+    """An authority's certificate isn't renewed by it: such a run would be started for ever. What has expired is for a person."""
+    kinds: dict[str, Any] = {"client": "client", "authority": None}
+    found = [
+        CertificateEnd(
+            holder=holder,
+            where="",
+            not_before=END - 365 * DAY,
+            not_after=END + days * DAY,
+            rotated_as=kinds.get(holder.partition(" ")[0], "node"),
+        )
+        for holder, days in ends.items()
+    ]
+    rotation = report(found, [], END, HOUR).rotation
+    assert ("nothing" if rotation is None else rotation.ending_within_days) == within
 
 
 def test_the_prediction_grows_with_nodes_and_restarts() -> None:

@@ -2,10 +2,18 @@
 
 from pathlib import Path
 
+import pytest
+
 from kafka_runbooks.cli import schedules
 from kafka_runbooks.models.certificate_ends import CertificateReport, Urgency
+from kafka_runbooks.models.inputs import CertificateWatchInput
+from kafka_runbooks.models.results import RunbookResult
 from tests.temporal_env import Bench
-from tests.workflows.test_rotate_certificates import Rotations, rotating, world
+from tests.workflows.test_replace_broker import until
+from tests.workflows.test_rolling_restart import is_done
+from tests.workflows.test_rotate_certificates import YES, Rotations, rotating, world
+from workflows.certificate_watch import CertificateWatch
+from workflows.rotate_certificates import RotateCertificates
 
 __all__ = ["rotating", "world"]
 
@@ -24,3 +32,34 @@ async def test_a_look_takes_no_permit_and_says_what_is_due(runbooks: Bench, rota
     assert report.urgency is Urgency.EXPIRED and report.due == 3
     assert "renewal needed now" in report.summary
     await holder.cancel()
+
+
+@pytest.mark.parametrize("when_due", ["report", "ask", "renew"])
+async def test_what_is_due_is_renewed_once_if_that_is_asked_for(runbooks: Bench, rotating: Rotations, when_due: str) -> None:
+    rotating.let_end_in(10)
+    ends = set(rotating.served().items())
+
+    async def look() -> CertificateReport:
+        return await runbooks.client.execute_workflow(
+            CertificateWatch.run,
+            CertificateWatchInput.model_validate({"cluster": runbooks.cluster, "when_due": when_due}),
+            id=schedules.schedule_id(runbooks.cluster, "certificate-watch"),
+            task_queue=runbooks.task_queue,
+        )
+
+    report = await look()
+    assert report.urgency is Urgency.DUE
+    if when_due == "report":
+        assert report.started is None and "started" not in report.summary
+        return
+    assert report.started is not None
+    run = runbooks.client.get_workflow_handle(report.started, result_type=RunbookResult)
+    if when_due == "ask":
+        await until(run, lambda status: status.phase == "gate" and status.waiting is not None, 60)
+        again = await look()
+        assert again.started == report.started and "was started before" in again.summary
+        assert set(rotating.served().items()) == ends, "nothing has changed yet"
+        await run.execute_update(RotateCertificates.approve, YES)
+    is_done(await run.result())
+    assert not set(rotating.served().items()) & ends
+    assert (await look()).rotation is None

@@ -73,8 +73,12 @@ class Rotations:
 
     def let_expire(self) -> None:
         """The certificates of all nodes."""
+        self.let_end_in(-1)
+
+    def let_end_in(self, days: int) -> None:
+        """The certificates of all nodes."""
         for pod in self.tls.pods:
-            leaf = self.tls.old.issue(f"CN={pod.name},O=kafka", [f"{pod.name}.kafka"], days=-1)
+            leaf = self.tls.old.issue(f"CN={pod.name},O=kafka", [f"{pod.name}.kafka"], days=days, age_days=80)
             self.tls.secrets[self.tls.secret_of(pod)][f"{pod.name}.pem"] = pem.keystore(leaf)
             self.tls.replace(pod)
 
