@@ -7,6 +7,7 @@ from activities.brokers import BrokerActivities
 from activities.catch_up import CatchUpActivities
 from activities.certificate_watch import CertificateWatchActivities
 from activities.decommission import DecommissionActivities
+from activities.doctor import DoctorActivities
 from activities.drain_plans import DrainPlanActivities
 from activities.drains import DrainActivities
 from activities.exit_contract import ExitContractActivities
@@ -32,6 +33,7 @@ ACTIVITIES: tuple[type[Steps], ...] = (
     CatchUpActivities,
     CertificateWatchActivities,
     DecommissionActivities,
+    DoctorActivities,
     DrainActivities,
     DrainPlanActivities,
     ExitContractActivities,

@@ -3,6 +3,7 @@
 from workflows.certificate_watch import CertificateWatch
 from workflows.clear_leftovers import ClearLeftovers
 from workflows.decommission import Decommission
+from workflows.doctor import Doctor
 from workflows.drain import Drain
 from workflows.evacuate_leaders import EvacuateLeaders
 from workflows.permit import ClusterPermit
@@ -22,6 +23,7 @@ WORKFLOWS: tuple[type, ...] = (
     ClearLeftovers,
     ClusterPermit,
     Decommission,
+    Doctor,
     Drain,
     EvacuateLeaders,
     Preview,

@@ -25,6 +25,11 @@ MODULES = (
     ("abort", "decisions", "End a run: cancel what is in flight and clean up."),
     ("throttle", "throttle", "Override the throttle of a run in progress, and return it to automatic control."),
     ("schedule", "schedules", "Schedule runbooks."),
+    (
+        "doctor",
+        "doctor",
+        "Check what a cluster's runbooks need: connections, rights, conventions. Each fault with what mends it.",
+    ),
     ("setup", "setup", "Register the search attributes that `list` filters by."),
     ("place", "place", "Plan which replica lives on which broker. Prints and writes plans; changes nothing."),
 )

@@ -23,6 +23,7 @@ from kafka_runbooks.models.cluster import (
 )
 from kafka_runbooks.models.features import BrokerFeatures
 from kafka_runbooks.models.kubernetes import (
+    ApiServer,
     BrokerPod,
     Claim,
     ControllerPod,
@@ -33,6 +34,7 @@ from kafka_runbooks.models.kubernetes import (
     StatefulSet,
 )
 from kafka_runbooks.models.recovery import RecoveryReport
+from kafka_runbooks.models.rights import Acl, Right
 from kafka_runbooks.models.traffic import TrafficReport
 
 
@@ -198,6 +200,9 @@ class Kafka(Protocol):
             validate_only: change nothing.
         """
 
+    def missing_acls(self) -> tuple[Acl, ...]:
+        """What the worker's principal lacks of the ACLs in docs/security.md. Kafka is asked to validate; nothing changes."""
+
     def close(self) -> None:
         """Close connections."""
 
@@ -267,6 +272,12 @@ class Kubernetes(Protocol):
 
     def clear_broker_label(self, node: str, uid: str) -> None:
         """Remove the label that says which broker a node carries, from a node that the broker has left."""
+
+    def denied(self, asked: Iterable[Right]) -> tuple[Right, ...]:
+        """Those of these rights that we don't have, by the API server's own word."""
+
+    def server(self) -> ApiServer:
+        """The API server itself."""
 
     def read_record(self, name: str) -> Record | None:
         """A record (a ConfigMap's data), or None."""

@@ -159,6 +159,12 @@ class StatefulSet(Model):
     """Of the template that new pods are made from; None until Kubernetes has taken note of the newest one."""
     update_strategy: str = "RollingUpdate"
     """Under any other than `OnDelete`, Kubernetes restarts pods whose template changes, whatever that does to partitions."""
+    has_brokers: bool = True
+    """By its labels; it may have controllers too."""
+    readiness: str | None = None
+    """What the readiness probe of Kafka's container asks by HTTP: `8099/readyz` is the agent. None: it asks something else."""
+    marks_pods: bool = True
+    """Its template has those of our labels that it has itself; pods without them are found by nobody."""
 
     @property
     def end(self) -> int:
@@ -194,6 +200,15 @@ class FileChanges(Model):
     def is_of(self, pod: KafkaPod) -> bool:
         """Whether it is about the process that runs in the pod now; what an earlier one was started with says nothing."""
         return self.pod_uid == pod.uid and pod.started_at is not None and self.started_at >= pod.started_at
+
+
+class ApiServer(Model):
+    """The Kubernetes API server: its version, and its clock."""
+
+    version: tuple[int, int]
+    """Such as 1, 34."""
+    clock_ahead_seconds: float | None = None
+    """How far it is ahead of ours, to a second; None: it doesn't tell."""
 
 
 class DisruptionBudget(Model):

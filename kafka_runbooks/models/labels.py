@@ -41,5 +41,7 @@ ZONE = "topology.kubernetes.io/zone"
 INSTANCE_TYPE = "node.kubernetes.io/instance-type"
 HOSTNAME = "kubernetes.io/hostname"
 AGENT_PORT = 8099
+READINESS = f"{AGENT_PORT}/readyz"
+"""Port and path of the agent's readiness, which says "in sync"."""
 KAFKA_CONTAINER = "kafka"
 """The container in which Kafka runs, in brokers' and controllers' pods."""

@@ -14,7 +14,10 @@ import yaml
 from kubernetes.client import AppsV1Api, CertificatesV1Api, CoreV1Api, PolicyV1Api
 
 from kafka_runbooks.clients.certificates import kubernetes as signing_requests
+from kafka_runbooks.clients.certificates.settings import CertificatesSettings
 from kafka_runbooks.clients.kubernetes import agent, api, secrets
+from kafka_runbooks.clients.kubernetes import rights as rights_
+from kafka_runbooks.models import rights as models
 
 MANIFESTS = Path(__file__).parents[2] / "deploy" / "kubernetes"
 VERBS = {"read": "get", "list": "list", "create": "create", "replace": "update", "patch": "patch", "delete": "delete"}
@@ -87,6 +90,42 @@ def test_rights_are_those_that_the_calls_need(manifest: str, account: str, modul
     rights = list(granted(manifest, account))
     assert needed and {one for one, _ in rights} == needed | beside
     assert len(rights) == len(set(rights)), "a right is granted twice"
+
+
+def kind_of(right: models.Right) -> str:
+    return "ClusterRole" if right.namespace is None else "Role"
+
+
+def test_the_rights_that_doctor_asks_for_are_those_that_are_granted() -> None:
+    asked = [(kind_of(one), one.group, one.resource, one.verb) for one in rights_.of_worker("kafka")]
+    of_secrets = {right for right, _ in granted("base/kafka-access.yaml", WORKER) if right[2] == "secrets"}
+    assert set(asked) == {right for right, _ in granted("base/kafka-access.yaml", WORKER)} - of_secrets
+    assert len(asked) == len(set(asked))
+
+
+def test_the_rights_of_issuers_and_secrets_that_doctor_asks_for_are_those_that_are_granted() -> None:
+    ca_file = Path("/etc/ca.crt")
+    settings = CertificatesSettings.model_validate(
+        {
+            "issuer": "ours",
+            "issuers": {
+                "ours": {"kind": "private", "secret": "kafka-ca"},
+                "next": {"kind": "private", "secret": "kafka-ca-next"},
+                "signer": {"kind": "kubernetes", "signer": "example.com/kafka", "ca_file": ca_file, "approves": True},
+                "manager": {"kind": "cert-manager", "issuer": "kafka", "ca_file": ca_file},
+                "managers": {"kind": "cert-manager", "issuer": "kafka", "ca_file": ca_file, "issuer_kind": "ClusterIssuer"},
+            },
+            "clients": {"worker": {"secret": "kafka-runbooks/kafka-runbooks-tls"}, "agent": {"secret": "kafka-agent-tls"}},
+        }
+    )
+    nodes = ("kafka-controller-tls", "kafka-events-tls", "kafka-checks-tls")
+    asked = {
+        ((kind_of(one), one.group, one.resource, one.verb), one.name)
+        for one in rights_.for_certificates(settings, "kafka", nodes)
+    }
+    of_issuers = [*granted("issuers/signing-requests.yaml", WORKER), *granted("issuers/cert-manager.yaml", WORKER)]
+    of_secrets = [one for one in granted("base/kafka-access.yaml", WORKER) if one[0][2] == "secrets"]
+    assert asked == {*of_issuers, *of_secrets}
 
 
 def test_of_cert_manager_the_worker_reaches_its_own_requests_and_reads_issuers() -> None:

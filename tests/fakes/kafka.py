@@ -26,6 +26,7 @@ from kafka_runbooks.models.cluster import (
     TopicPartition,
 )
 from kafka_runbooks.models.features import BrokerFeatures
+from kafka_runbooks.models.rights import Acl
 from tests.fakes.certificates import Tls
 from tests.fakes.world import World, WorldPod
 
@@ -455,6 +456,10 @@ class FakeKafka:
             for broker_id, pod in pods.items()
             if pod is not None
         }
+
+    def missing_acls(self) -> tuple[Acl, ...]:
+        self._ask_controller()
+        return self.world.missing_acls
 
     def update_features(self, levels: Mapping[str, int], *, validate_only: bool = False) -> dict[str, str]:
         self._ask_controller()

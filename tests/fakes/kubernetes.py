@@ -1,12 +1,14 @@
 """`protocols.Kubernetes` on a `World`."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from kafka_runbooks.clients.errors import Conflict, Refused, Unreachable
 from kafka_runbooks.clients.protocols import Kubernetes, Record
+from kafka_runbooks.models import labels
 from kafka_runbooks.models.certificates import ClientHandshake, TlsFiles
 from kafka_runbooks.models.kubernetes import (
+    ApiServer,
     BrokerPod,
     Claim,
     ControllerPod,
@@ -16,6 +18,7 @@ from kafka_runbooks.models.kubernetes import (
     Node,
     StatefulSet,
 )
+from kafka_runbooks.models.rights import Right
 from tests.fakes.kafka import DYNAMIC, SENSITIVE
 from tests.fakes.world import World, WorldNode, WorldPod
 
@@ -92,6 +95,8 @@ class FakeKubernetes:
                 deletes_claims=self.world.deletes_claims,
                 update_revision=self.world.revision(name),
                 update_strategy=self.world.update_strategies.get(name, "OnDelete"),
+                has_brokers=name != "controller",
+                readiness=None if name == "controller" else labels.READINESS,
             )
             for name, replicas in sorted(self.world.stateful_sets.items())
         )
@@ -102,6 +107,14 @@ class FakeKubernetes:
             if stateful_set.version != f"{stateful_set.name}@{self.world.stateful_sets[stateful_set.name]}":
                 raise Conflict(f"StatefulSet {stateful_set.name} has changed")
             self.world.scale(stateful_set.name, replicas)
+
+    def denied(self, asked: Iterable[Right]) -> tuple[Right, ...]:
+        self._ask()
+        return tuple(right for right in asked if right in self.world.denied)
+
+    def server(self) -> ApiServer:
+        self._ask()
+        return ApiServer(version=(1, 34), clock_ahead_seconds=0.4)
 
     def broker_ids(self) -> dict[str, int]:
         self._ask()

@@ -38,6 +38,7 @@ from typing import TYPE_CHECKING
 
 from kafka_runbooks.models.cluster import Direction, ThrottledReplicas, ThrottleRates, TopicPartition
 from kafka_runbooks.models.kubernetes import LastStart, Machine
+from kafka_runbooks.models.rights import Acl, Right
 
 if TYPE_CHECKING:
     from tests.fakes.certificates import Tls
@@ -182,6 +183,9 @@ class World:
         """The controller's answer to each reassignment of a partition that it never accepts."""
         self.refusals: dict[TopicPartition, list[str]] = {}
         """The next errors of the controller for a partition, whatever reassignment or election is asked for; one an answer."""
+        self.missing_acls: tuple[Acl, ...] = ()
+        self.denied: set[Right] = set()
+        """What the worker's ServiceAccount may not do."""
         self.refused_lists: dict[str, str] = {}
         """Topic -> why Kafka refuses to change its throttled replica lists: a policy, missing rights."""
         self.broker_ids: dict[str, int] = {}

@@ -1,17 +1,19 @@
 """`KafkaAdmin`: the `Kafka` Protocol, each call by the library that can do it."""
 
 import time
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from confluent_kafka import ElectionType
+from kafka.admin import ConfigResourceType
 
-from kafka_runbooks.clients.errors import ClientError, Unreachable
+from kafka_runbooks.clients.errors import ClientError, Refused, Unreachable
 from kafka_runbooks.clients.kafka.answers import Metadata
 from kafka_runbooks.clients.kafka.configs import Configs, until
 from kafka_runbooks.clients.kafka.confluent import ConfluentAdmin
 from kafka_runbooks.clients.kafka.kafka_python import KafkaPythonAdmin
 from kafka_runbooks.clients.kafka.tls import NodeStores
+from kafka_runbooks.clients.security import acls
 from kafka_runbooks.clients.security.connection import Connection
 from kafka_runbooks.clients.security.settings import Security
 from kafka_runbooks.models.certificates import Stores
@@ -30,6 +32,7 @@ from kafka_runbooks.models.cluster import (
     TopicPartition,
 )
 from kafka_runbooks.models.features import BrokerFeatures
+from kafka_runbooks.models.rights import Acl
 
 LEADER_RATE = "leader.replication.throttled.rate"
 FOLLOWER_RATE = "follower.replication.throttled.rate"
@@ -256,9 +259,31 @@ class KafkaAdmin:
     def update_features(self, levels: Mapping[str, int], *, validate_only: bool = False) -> dict[str, str]:
         return self._kafka_python.update_features(levels, validate_only=validate_only) if levels else {}
 
+    def missing_acls(self) -> tuple[Acl, ...]:
+        describe, alter, alter_configs, alter_topics = acls.WORKER
+        may = {
+            describe: lambda: self._kafka_python.metadata(),
+            alter: lambda: self._kafka_python.update_features({}, validate_only=True),
+        }
+        missing = [acl for acl, ask in may.items() if _is_refused_for(acl, ask)]
+        if not self._configs.may_alter(ConfigResourceType.BROKER, "", LEADER_RATE):
+            missing.append(alter_configs)
+        if not self._configs.may_alter(ConfigResourceType.TOPIC, acls.NO_TOPIC, LEADER_REPLICAS):
+            missing.append(alter_topics)
+        return tuple(missing)
+
     def close(self) -> None:
         self._kafka_python.close()
         self._confluent.close()
+
+
+def _is_refused_for(acl: Acl, ask: Callable[[], object]) -> bool:
+    """Whether the answer is that this ACL is missing; of another refusal nothing follows for rights."""
+    try:
+        ask()
+    except Refused as error:
+        return f"the ACL {acl}" in str(error)
+    return False
 
 
 def _volumes(directories: Iterable[LogDirectory]) -> list[tuple[int, int]]:

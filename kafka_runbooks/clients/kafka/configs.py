@@ -66,6 +66,16 @@ class Configs:
             found[broker_id] = configs
         return found
 
+    def may_alter(self, kind: int, name: str, key: str) -> bool:
+        """Whether we may change configurations of a broker (empty: of all) or a topic: Kafka is asked to try it, not to do it.
+
+        Raises:
+            Unreachable: nobody answers.
+        """
+        request = _alter({(kind, name): {key: None}}, validate_only=True)
+        answer, _ = self._admin.ask_any("may we alter configs", lambda: request, CONTROLLER_SECONDS, error_of=lambda _: 0)
+        return not any(lacks(for_code(result.error_code), ALTER_CONFIGS) for result in answer.responses)
+
     def alter_broker(self, broker_id: int | None, changes: Mapping[str, str | None]) -> None:
         """Change the dynamic values of a broker, or (None) those for the whole cluster; None deletes a key.
 

@@ -6,7 +6,7 @@ here watches: watches and idle connections can hang silently.
 
 import base64
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
 from http import HTTPStatus
 from typing import Any
@@ -14,12 +14,13 @@ from typing import Any
 from kubernetes import client
 
 from kafka_runbooks.clients.errors import Conflict
-from kafka_runbooks.clients.kubernetes import handshake_log, objects, register
+from kafka_runbooks.clients.kubernetes import handshake_log, objects, register, rights
 from kafka_runbooks.clients.kubernetes.connection import Connection, mapped
 from kafka_runbooks.clients.protocols import Record
 from kafka_runbooks.models import labels
 from kafka_runbooks.models.certificates import ClientHandshake, TlsFiles
 from kafka_runbooks.models.kubernetes import (
+    ApiServer,
     BrokerPod,
     Claim,
     ControllerPod,
@@ -29,6 +30,7 @@ from kafka_runbooks.models.kubernetes import (
     Node,
     StatefulSet,
 )
+from kafka_runbooks.models.rights import Right
 
 TIMEOUT_SECONDS = 10
 RECORD_KIND = f"{labels.DOMAIN}/record"
@@ -217,6 +219,12 @@ class KubernetesApi:
         with mapped(f"node {node}", missing_ok=True):
             found = self._core.read_node(node, _request_timeout=TIMEOUT_SECONDS)
         return found if found is not None and found.metadata.uid == uid else None
+
+    def denied(self, asked: Iterable[Right]) -> tuple[Right, ...]:
+        return rights.denied(self._connection, asked)
+
+    def server(self) -> ApiServer:
+        return rights.server(self._connection)
 
     def read_record(self, name: str) -> Record | None:
         found = None

@@ -166,7 +166,7 @@ def nodes(found: Iterable[Any]) -> tuple[Node, ...]:
 def stateful_set(found: Any) -> StatefulSet:
     """A StatefulSet, from a V1StatefulSet."""
     spec = found.spec
-    policy = spec.persistent_volume_claim_retention_policy
+    policy, own = spec.persistent_volume_claim_retention_policy, _marks(found.metadata)
     return StatefulSet(
         name=found.metadata.name,
         version=found.metadata.resource_version,
@@ -176,7 +176,24 @@ def stateful_set(found: Any) -> StatefulSet:
         deletes_claims=policy is not None and policy.when_scaled == "Delete",
         update_revision=_update_revision(found),
         update_strategy=(spec.update_strategy.type if spec.update_strategy is not None else None) or "RollingUpdate",
+        has_brokers=labels.MAP in own,
+        readiness=_readiness(spec.template),
+        marks_pods=own.items() <= _marks(None if spec.template is None else spec.template.metadata).items(),
     )
+
+
+def _marks(metadata: Any) -> dict[str, str]:
+    """Those labels of a StatefulSet, or of its template, by which runbooks find things."""
+    found = (metadata.labels if metadata is not None else None) or {}
+    return {key: found[key] for key in (labels.CLUSTER, labels.MAP, labels.ROLES) if key in found}
+
+
+def _readiness(template: Any) -> str | None:
+    """Port and path that the readiness probe of Kafka's container asks."""
+    containers = template.spec.containers if template is not None and template.spec is not None else []
+    kafka = next((one for one in containers if one.name == labels.KAFKA_CONTAINER), None)
+    probe = kafka.readiness_probe.http_get if kafka is not None and kafka.readiness_probe is not None else None
+    return None if probe is None else f"{probe.port}{probe.path}"
 
 
 def _update_revision(found: Any) -> str | None:

@@ -25,8 +25,10 @@ from kafka_runbooks.clients.kafka import KafkaAdmin
 from kafka_runbooks.clients.own_configs import OwnConfigsClient
 from kafka_runbooks.clients.own_replicas import OwnReplicasClient
 from kafka_runbooks.clients.protocols import Kafka
+from kafka_runbooks.clients.security import acls
 from kafka_runbooks.clients.security.settings import Security
 from kafka_runbooks.models.cluster import ControllerEndpoint, Replica, ThrottledReplicas, ThrottleRates, TopicPartition
+from kafka_runbooks.models.rights import Acl
 from tests.clients.local_kafka import JAVA, ROOT
 from tests.clients.security.certificates import written
 from tests.clients.security.secure_kafka import BROKER_ID, SecureKafka
@@ -91,6 +93,7 @@ METHODS: dict[str, tuple[Callable[[KafkaAdmin], Any], tuple[Needed, ...]]] = {
     "reload_stores": (lambda kafka: kafka.reload_stores(BROKER_ID, ["SASLTLS"]), (DESCRIBE_CONFIGS, ALTER_CONFIGS)),
     "features": (lambda kafka: kafka.features([BROKER_ID]), ()),
     "update_features": (lambda kafka: kafka.update_features({"metadata.version": 30}, validate_only=True), (ALTER,)),
+    "missing_acls": (lambda kafka: kafka.missing_acls(), ()),
     "unregister_broker": (lambda kafka: kafka.unregister_broker(4711), (ALTER,)),
     "add_voter": (lambda kafka: in_a_static_quorum(lambda: kafka.add_voter(4711, DIRECTORY, [ENDPOINT])), (ALTER,)),
     "remove_voter": (lambda kafka: in_a_static_quorum(lambda: kafka.remove_voter(4711, DIRECTORY)), (ALTER,)),
@@ -203,6 +206,36 @@ def test_without_one_each_method_that_needs_it_names_it(kafka: SecureKafka, admi
             elif acl != DESCRIBE_TOPICS:  # Who may not know of a topic may not do anything with it.
                 assert outcome(lambda: call(admins["a-worker"])) == "", name  # noqa: B023
     becomes(lambda: outcome(admins["a-worker"].snapshot), lambda said: said == "")
+
+
+def test_doctor_s_table_is_what_the_script_gives(kafka: SecureKafka, folder: Path) -> None:
+    given = {Acl(SPELLED[operation], is_on_topics=kind is TOPICS) for operation, kind in acls_of(kafka, "a-worker")}
+    assert set(acls.WORKER) == given
+
+
+@pytest.mark.parametrize("acl", [ALTER, ALTER_CONFIGS, DESCRIBE_TOPICS, ALTER_TOPIC_CONFIGS], ids=named)
+def test_each_missing_acl_is_named_and_no_other(kafka: SecureKafka, admins: dict[str, KafkaAdmin], acl: Needed) -> None:
+    admin = admins["a-worker"]
+    becomes(lambda: str(admin.missing_acls()), lambda said: said == "()")
+    with without(kafka, acls_of(kafka, "a-worker")[acl]):
+        expected = (Acl(SPELLED[acl[0]], is_on_topics=acl[1] is TOPICS),)
+        becomes(lambda: str(admin.missing_acls()), lambda said: said == str(expected))
+    becomes(lambda: str(admin.missing_acls()), lambda said: said == "()")
+
+
+def test_asking_for_missing_acls_changes_nothing(kafka: SecureKafka, admins: dict[str, KafkaAdmin]) -> None:
+    rates = ThrottleRates(leader_bytes_per_s=4711, follower_bytes_per_s=4712)
+    default = {"leader.replication.throttled.rate": "4713"}
+    admin = admins["a-worker"]
+    admin.set_throttle_rates(BROKER_ID, rates)
+    admin.set_broker_configs(None, default)
+    try:
+        assert admin.missing_acls() == ()
+        assert admin.rates([BROKER_ID])[BROKER_ID].own == rates
+        assert admin.broker_configs([BROKER_ID], default)[BROKER_ID]["leader.replication.throttled.rate"].for_all == "4713"
+    finally:
+        admin.set_throttle_rates(BROKER_ID, ThrottleRates())
+        admin.set_broker_configs(None, dict.fromkeys(default))
 
 
 @pytest.mark.parametrize("acl", [DESCRIBE, DESCRIBE_TOPICS, DESCRIBE_TOPIC_CONFIGS], ids=named)

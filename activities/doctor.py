@@ -1,0 +1,176 @@
+"""What `doctor` asks a worker: whether it reaches the cluster, has the rights that runbooks need, and finds what they count on.
+
+The worker is asked, since its ServiceAccount and its principal count, not those of whoever types the command. Changes nothing.
+Each part is looked at by itself: one that doesn't answer is a fault, and hides no other.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from datetime import UTC, datetime
+
+from temporalio import activity
+
+from activities.step import Steps, heartbeating, step
+from kafka_runbooks.clients.clusters import ClusterClients
+from kafka_runbooks.clients.errors import ClientError
+from kafka_runbooks.clients.kubernetes import rights
+from kafka_runbooks.clients.security.settings import PasswordSasl
+from kafka_runbooks.models.diagnosis import Check, Diagnosis, DoctorInput
+from kafka_runbooks.models.features import releases
+from kafka_runbooks.models.rights import Right
+from kafka_runbooks.safety import conventions
+from kafka_runbooks.safety.conventions import Objects
+
+TOLERATED_SECONDS = 5.0
+"""How far clocks may be apart: leases, deadlines and change windows are read by several machines. Kubernetes tells seconds."""
+OLDEST_KUBERNETES = 1, 30
+"""The first with ValidatingAdmissionPolicy, which holds the worker and the agents to what they need."""
+ACCESS = "deploy/kubernetes/base/kafka-access.yaml"
+SECURITY = "docs/security.md"
+
+
+class DoctorActivities(Steps):
+    """The look of `Doctor`."""
+
+    @step
+    def examine(self, request: DoctorInput) -> Diagnosis:
+        """Look at everything that runbooks count on. Changes nothing.
+
+        Raises:
+            UnknownCluster: the worker's clusters file has no such cluster.
+        """
+        now = datetime.now(UTC)
+        clients = self._open(request.cluster)
+        with heartbeating():
+            look = _Look(request.cluster, clients)
+            parts = (look.kafka, look.acls, look.kubernetes, look.rbac, look.conventions, look.metrics)
+            checks = [_clock("Temporal", (activity.info().started_time - now).total_seconds())]
+            for part in parts:
+                checks += _attempted(part)
+            return Diagnosis(checks=tuple(checks))
+
+
+def _attempted(part: Callable[[], Iterator[Check]]) -> list[Check]:
+    """What a part finds, until something doesn't answer."""
+    checks = []
+    try:
+        for check in part():
+            checks.append(check)
+    except ClientError as error:
+        name = part.__name__
+        remedy = f'what the error says; {SECURITY}, "What an error means"' if name in ("kafka", "acls") else "what the error says"
+        checks.append(Check(about=name.capitalize(), what=f"{name} can be asked", fault=str(error), remedy=remedy))
+    return checks
+
+
+def _clock(of: str, ahead_seconds: float) -> Check:
+    what = f"clock of {of}: within {TOLERATED_SECONDS:.0f} s of the worker's"
+    if abs(ahead_seconds) <= TOLERATED_SECONDS:
+        return Check(about="clock", what=what)
+    way = "ahead of" if ahead_seconds > 0 else "behind"
+    fault = f"the clock of {of} is {abs(ahead_seconds):.0f} s {way} the worker's"
+    return Check(about="clock", what=what, fault=fault, remedy="chronyc makestep, on the machine whose clock is wrong")
+
+
+class _Look:
+    def __init__(self, cluster: str, clients: ClusterClients) -> None:
+        self._cluster = cluster
+        self._clients = clients
+        self._namespace = clients.settings.namespace
+
+    def kafka(self) -> Iterator[Check]:
+        """Connection, quorum and releases."""
+        settings = self._clients.settings
+        snapshot = self._clients.kafka.snapshot()
+        yield Check(
+            about="Kafka",
+            what=f"{settings.bootstrap_servers} answers by {settings.security.protocol}: {len(snapshot.brokers)} brokers are up",
+        )
+        down = ", ".join(str(broker.id) for broker in snapshot.fenced_brokers)
+        if down:
+            remedy = f"kafka-runbooks plan replace-broker --cluster {self._cluster} --broker-id {snapshot.fenced_brokers[0].id}"
+            yield Check(about="Kafka", what="every registered broker is up", fault=f"down: {down}", remedy=remedy)
+        if self._clients.kafka.metadata_quorum() is None:
+            remedy = "migrate it to KRaft; runbooks know no ZooKeeper"
+            yield Check(about="version", what="Kafka runs in KRaft mode", fault="it runs in ZooKeeper mode", remedy=remedy)
+        found = releases(self._clients.kafka.features([broker.id for broker in snapshot.brokers]))
+        yield Check(about="version", what="Kafka: " + "; ".join(f"{name}: {len(ids)} brokers" for name, ids in found.items()))
+
+    def acls(self) -> Iterator[Check]:
+        """Each right of the worker's principal."""
+        settings = self._clients.settings
+        sasl = settings.security.sasl
+        principal = f"User:{sasl.username}" if isinstance(sasl, PasswordSasl) else "User:PRINCIPAL"
+        missing = self._clients.kafka.missing_acls()
+        for acl in missing:
+            yield Check(
+                about="ACL",
+                what=f"the worker's principal has {acl}",
+                fault=f"the worker's principal lacks the ACL {acl}",
+                remedy=f"kafka-acls.sh --bootstrap-server {settings.bootstrap_servers} --command-config admin.properties --add "
+                f"--allow-principal {principal} {acl.arguments}",
+            )
+        if not missing:
+            yield Check(about="ACL", what="the worker's principal has every ACL that runbooks need")
+
+    def kubernetes(self) -> Iterator[Check]:
+        """Version and clock of the API server."""
+        server = self._clients.kubernetes.server()
+        version, oldest = (".".join(map(str, one)) for one in (server.version, OLDEST_KUBERNETES))
+        yield Check(
+            about="version",
+            what=f"Kubernetes: {version}",
+            fault=f"Kubernetes {version} has no ValidatingAdmissionPolicy (>= {oldest}): the policies of deploy/ don't hold"
+            if server.version < OLDEST_KUBERNETES
+            else None,
+            remedy=f"upgrade Kubernetes to {oldest} or later" if server.version < OLDEST_KUBERNETES else None,
+        )
+        if server.clock_ahead_seconds is not None:
+            yield _clock("the Kubernetes API", server.clock_ahead_seconds)
+
+    def rbac(self) -> Iterator[Check]:
+        """Each verb that the worker needs."""
+        kubernetes, certificates = self._clients.kubernetes, self._clients.settings.certificates
+        needed = rights.of_worker(self._namespace)
+        if certificates is not None:
+            needed += rights.for_certificates(certificates, self._namespace, self._secrets_of_nodes(kubernetes.denied(needed)))
+        missing = kubernetes.denied(needed)
+        for right in missing:
+            yield Check(about="RBAC", what=f"the worker may {right}", fault=f"the worker may not {right}", remedy=_grant(right))
+        if not missing:
+            yield Check(about="RBAC", what=f"the worker has each of the {len(needed)} rights that runbooks need")
+
+    def _secrets_of_nodes(self, denied: Sequence[Right]) -> set[str]:
+        """Those that Kafka's containers mount, if the worker may look."""
+        if Right("", "pods", "list", self._namespace) in denied:
+            return set()
+        kubernetes = self._clients.kubernetes
+        return {mount.secret for pod in (*kubernetes.broker_pods(), *kubernetes.controller_pods()) for mount in pod.secrets}
+
+    def conventions(self) -> Iterator[Check]:
+        """What the cluster's objects look like."""
+        kubernetes = self._clients.kubernetes
+        found = Objects(
+            cluster=self._cluster,
+            namespace=self._namespace,
+            stateful_sets=kubernetes.stateful_sets(),
+            brokers=kubernetes.broker_pods(),
+            controllers=kubernetes.controller_pods(),
+            nodes=kubernetes.nodes(),
+            budgets=kubernetes.disruption_budgets(),
+        )
+        yield from conventions.check(found)
+
+    def metrics(self) -> Iterator[Check]:
+        """Whether adaptive throttles get figures."""
+        report = self._clients.metrics.traffic(self._clients.kubernetes.broker_pods())
+        what = f"metrics source {self._clients.settings.metrics.source}: figures of every broker, for adaptive throttles"
+        remedy = "docs/metrics.md; until then runs need a fixed throttle"
+        for broker_id, why in report.problems.items():
+            yield Check(about="metrics", what=what, fault=f"broker {broker_id}: {why}", remedy=remedy)
+        if not report.problems:
+            yield Check(about="metrics", what=what)
+
+
+def _grant(right: Right) -> str:
+    role = "its ClusterRole" if right.namespace is None else f"its Role in namespace {right.namespace}"
+    return f"to {role}, as {ACCESS} has it, add the rule {right.rule}"
