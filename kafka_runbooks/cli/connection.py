@@ -8,7 +8,7 @@ from temporalio.client import Client
 from temporalio.service import RPCError
 
 from kafka_runbooks.cli.exits import BAD_INPUT, FAILED, fail
-from kafka_runbooks.cli.inputs import BadInput
+from kafka_runbooks.runs.validation import BadInput
 from kafka_runbooks.temporal import connect, connect_config
 
 CONNECT_SECONDS = 8.0

@@ -2,25 +2,21 @@
 
 Each is an update of its workflow."""
 
-import uuid
-from datetime import timedelta
 from typing import Annotated, Any
 
 import typer
 from rich.text import Text
-from temporalio.client import WorkflowUpdateFailedError
 
-from kafka_runbooks.cli import connection, equivalents, inputs
+from kafka_runbooks.cli import connection, equivalents
 from kafka_runbooks.cli.exits import BAD_INPUT, fail
-from kafka_runbooks.cli.inputs import BadInput
 from kafka_runbooks.cli.output import console, print_equivalent, print_json
 from kafka_runbooks.cli.parameters import ByOption, Format, IdArgument, OutputOption, ReasonOption, typer_app
 from kafka_runbooks.cli.status import observe
 from kafka_runbooks.models.base import OperatorInput
 from kafka_runbooks.models.operator import Abort, AddBrokers, Approval, OperatorAction, Uncordon
 from kafka_runbooks.models.status import Status
-
-UPDATE_TIMEOUT = timedelta(seconds=60)
+from kafka_runbooks.runs import deciding
+from kafka_runbooks.runs.validation import BadInput, validate
 
 app = typer_app()
 
@@ -28,7 +24,7 @@ app = typer_app()
 def send(update: str, id: str, model: type[OperatorInput], fields: dict[str, Any], output: Format) -> None:
     """Send an update to a run, and show the status it answers with. Fields that are None keep the model's default."""
     try:
-        decision = inputs.validate(model, {name: value for name, value in fields.items() if value is not None})
+        decision = validate(model, {name: value for name, value in fields.items() if value is not None})
     except BadInput as error:
         fail(BAD_INPUT, str(error))
     screen = console(output)
@@ -36,17 +32,7 @@ def send(update: str, id: str, model: type[OperatorInput], fields: dict[str, Any
 
     async def work() -> Status:
         client = await connection.open_client()
-        observed = await observe(client, id)
-        if observed.is_over:
-            raise BadInput(f"ID: {id} is over ({observed.state.lower()}); there is nothing to {update}")
-        handle = client.get_workflow_handle(id, run_id=observed.run_id)
-        try:
-            answer: Status = await handle.execute_update(
-                update, decision, result_type=Status, id=f"{update}-{uuid.uuid4()}", rpc_timeout=UPDATE_TIMEOUT
-            )
-            return answer
-        except WorkflowUpdateFailedError as error:
-            raise BadInput(f"{update}: {error.cause}") from error
+        return await deciding.send(client, await observe(client, id), update, decision)
 
     answer = connection.run(work())
     if output is Format.JSON:

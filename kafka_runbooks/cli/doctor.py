@@ -19,11 +19,11 @@ from temporalio.exceptions import ActivityError, ApplicationError
 
 from kafka_runbooks.cli import connection, equivalents
 from kafka_runbooks.cli.exits import BAD_INPUT, FAILED, fail
-from kafka_runbooks.cli.inputs import validate
 from kafka_runbooks.cli.output import console, print_equivalent, print_json
 from kafka_runbooks.cli.parameters import Format, OutputOption, typer_app
 from kafka_runbooks.clients.errors import UnknownCluster
 from kafka_runbooks.models.diagnosis import Check, Diagnosis, DoctorInput
+from kafka_runbooks.runs.validation import validate
 from kafka_runbooks.temporal import TemporalSettings, search_attributes_are_registered
 
 DOCTOR = "Doctor"

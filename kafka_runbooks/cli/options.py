@@ -16,7 +16,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from kafka_runbooks.cli import inputs
-from kafka_runbooks.cli.inputs import BadInput
+from kafka_runbooks.runs.validation import BadInput
 
 NULL = "null"
 

@@ -2,23 +2,21 @@
 
 import re
 import time
-from datetime import UTC, datetime
 
 from rich.console import Console, Group, RenderableType
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from kafka_runbooks.cli.watching import Observation
 from kafka_runbooks.models.results import Outcome, Reason, RunbookResult
-from kafka_runbooks.models.status import FIRST_REPORT, Progress, Status, Waiting
+from kafka_runbooks.models.status import FIRST_REPORT, Progress, Status
 from kafka_runbooks.models.steps import StepName
 from kafka_runbooks.models.wording import duration, size
+from kafka_runbooks.runs.observing import Observation
+from kafka_runbooks.runs.waits import ago, since, waits
 
 FIGURES_SECONDS = 10.0
 SHOWN_BROKERS = 30
-SLOT_SECONDS = 15.0
-"""From then on it is said that no worker has taken a step."""
 _FIGURES = re.compile(r"[\d.:]+( [kMGT]?B| s| min| h)?")
 
 
@@ -46,9 +44,9 @@ def _steps(status: Status) -> RenderableType:
         if step != status.step:
             table.add_row("", "[green]✓[/]" if step in took else "·", step, took.get(step, ""))
             continue
-        table.add_row("", "[cyan]▶[/]", step, _ago(status.step_since))
+        table.add_row("", "[cyan]▶[/]", step, ago(status.step_since))
     if status.step and status.step not in planned:
-        table.add_row("", "[cyan]▶[/]", status.step, _ago(status.step_since))
+        table.add_row("", "[cyan]▶[/]", status.step, ago(status.step_since))
     return table
 
 
@@ -62,16 +60,12 @@ def _brokers(status: Status) -> RenderableType:
             words = f"{copied.in_sync_partitions} of {copied.partitions} partitions, "
             words += f"{size(copied.done_bytes)} of {size(copied.total_bytes)}"
         elif one.waiting is not None and one.waiting.unblocks != FIRST_REPORT:
-            words = f"waits {_since(one.waiting)}: {one.waiting.reason}"
+            words = f"waits {since(one.waiting)}: {one.waiting.reason}"
         state = "[green]✓[/]" if is_back else "[cyan]▶[/]"
         table.add_row("", state, f"broker {one.broker_id}", "in sync" if is_back else one.step, Text(words))
     if (more := len(status.brokers) - SHOWN_BROKERS) > 0:
         table.add_row("", "", f"and {more} more")
     return table
-
-
-def _ago(since: datetime | None) -> str:
-    return "" if since is None else duration(_seconds_since(since))
 
 
 def heading(observed: Observation) -> Text:
@@ -106,33 +100,6 @@ def progress_line(progress: Progress) -> RenderableType:
     bar: RenderableType = ProgressBar(total=total, completed=min(done, total), width=30) if total else ""
     table.add_row("", bar, ", ".join(words))
     return table
-
-
-def waits(observed: Observation) -> list[str]:
-    """Why nothing moves: each cause, since when, and what resolves it."""
-    lines = [f"! {observed.no_answer}"] if observed.no_answer else []
-    waiting = observed.status.waiting if observed.status else None
-    if observed.progress is not None and observed.progress.waiting is not None:
-        waiting = observed.progress.waiting
-    is_new = waiting is not None and waiting.unblocks == FIRST_REPORT and _seconds_since(waiting.since) < SLOT_SECONDS
-    if waiting is not None and not is_new:
-        lines.append(f"waiting {_since(waiting)}: {waiting.reason}; resumes when: {waiting.unblocks}")
-    for activity in observed.activities:
-        overdue = 0.0 if activity.scheduled_at is None else _seconds_since(activity.scheduled_at)
-        if not activity.is_running and overdue > SLOT_SECONDS:
-            lines.append(f"{activity.name} waits {duration(overdue)} for a free worker slot: none is free, or no worker runs")
-        if activity.last_failure and activity.attempt > 1:
-            how = "is being retried" if activity.is_running else "will be retried"
-            lines.append(f"{activity.name} {how} (attempt {activity.attempt}): {activity.last_failure[:300]}")
-    return lines
-
-
-def _since(waiting: Waiting) -> str:
-    return f"since {waiting.since:%H:%M:%S} UTC ({_ago(waiting.since)})"
-
-
-def _seconds_since(at: datetime) -> float:
-    return max(0.0, (datetime.now(UTC) - at).total_seconds())
 
 
 def one_line(observed: Observation) -> str:

@@ -1,4 +1,4 @@
-"""`start`, `plan` and `schema`: groups with a command for each runbook of the catalogue, with options made of its input's fields.
+"""`start`, `plan`, `link` and `schema`: groups with a command for each runbook, with options made of its input's fields.
 
 A new runbook needs no edit here. Listings take names and sentences from the catalogue; a runbook's models are imported when its
 command is parsed, and Temporal's SDK when it runs.
@@ -29,6 +29,9 @@ InputOption = Annotated[
 ]
 IdOption = Annotated[str | None, typer.Option("--id", help="Workflow ID. [default: CLUSTER/RUNBOOK/TARGET-TIME]")]
 WaitOption = Annotated[bool, typer.Option("--wait", help="Watch the run until it ends; the exit code says how it ended.")]
+ExpiresOption = Annotated[
+    str, typer.Option("--expires", help="How long the link is valid: 30m, 4h, 2d; at most 7d.", metavar="<TIME>")
+]
 
 REQUESTER = ("requester",)
 """The field that defaults to the user's name on the command line."""
@@ -83,6 +86,20 @@ def _plan_command(name: str) -> "Command":
         runs.plan(name, runs.validated(name, known, input, typed), output=output)
 
     return _command(name, plan, known)
+
+
+def _link_command(name: str) -> "Command":
+    from kafka_runbooks.cli import options
+
+    known = options.of(RUNBOOKS[name].input)
+
+    def link(input: InputOption = None, expires: ExpiresOption = "4h", output: OutputOption = Format.TEXT, **typed: Any) -> None:
+        from kafka_runbooks.cli import runs
+        from kafka_runbooks.cli.link import link as print_link
+
+        print_link(name, runs.validated(name, known, input, typed), expires, output)
+
+    return _command(name, link, known)
 
 
 def _schema_command(name: str) -> "Command":
@@ -146,7 +163,7 @@ def _group(
 
 
 def groups() -> tuple[TyperGroup, ...]:
-    """`start`, `plan` and `schema`."""
+    """`start`, `plan`, `link` and `schema`."""
     return (
         _group("start", "Start a runbook.", _start_command),
         _group(
@@ -155,5 +172,6 @@ def groups() -> tuple[TyperGroup, ...]:
             _plan_command,
             is_listed=lambda runbook: runbook.plan_model is not None,
         ),
+        _group("link", "Print a signed, expiring link to a runbook on the page, for an incident.", _link_command),
         _group("schema", "Print the JSON schema of a runbook's input.", _schema_command),
     )

@@ -9,13 +9,14 @@ from rich.text import Text
 from temporalio.client import Client
 from temporalio.service import RPCError, RPCStatusCode
 
-from kafka_runbooks.cli import connection, equivalents, plan_printing, printing, watching
+from kafka_runbooks.cli import connection, equivalents, plan_printing, printing
 from kafka_runbooks.cli.exits import BUSY, DONE, FAILED, REFUSED, refused
-from kafka_runbooks.cli.inputs import BadInput
 from kafka_runbooks.cli.output import console, print_equivalent, print_json
 from kafka_runbooks.cli.parameters import Format, IdArgument, OutputOption, typer_app
-from kafka_runbooks.cli.watching import Observation
 from kafka_runbooks.models.results import Outcome, RunbookResult
+from kafka_runbooks.runs import observing
+from kafka_runbooks.runs.observing import Observation
+from kafka_runbooks.runs.validation import BadInput
 
 EXIT_CODES = {
     Outcome.DONE: DONE,
@@ -71,7 +72,7 @@ async def observe(client: Client, workflow_id: str) -> Observation:
         BadInput: there is no such run.
     """
     try:
-        return await watching.observe(client, workflow_id)
+        return await observing.observe(client, workflow_id)
     except RPCError as error:
         if error.status == RPCStatusCode.NOT_FOUND:
             raise BadInput(f"ID: there is no run {workflow_id!r}; `kafka-runbooks list` shows all runs") from error
@@ -89,7 +90,7 @@ async def watch(client: Client, workflow_id: str, run_id: str | None, screen: Co
             elif line := log.line(observed):
                 screen.print(Text(line))
 
-        return await watching.follow(client, workflow_id, run_id, show)
+        return await observing.follow(client, workflow_id, run_id, show)
 
 
 def finish(result: RunbookResult, screen: Console, output: Format) -> None:

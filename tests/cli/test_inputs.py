@@ -11,9 +11,11 @@ from typer.testing import CliRunner
 from kafka_runbooks.cli import equivalents, inputs
 from kafka_runbooks.cli.app import app
 from kafka_runbooks.cli.printing import Log
-from kafka_runbooks.cli.watching import Observation
 from kafka_runbooks.models.inputs import ReplaceBrokerInput
 from kafka_runbooks.models.status import Progress, Status
+from kafka_runbooks.runs import starting
+from kafka_runbooks.runs.observing import Observation
+from kafka_runbooks.runs.validation import BadInput
 
 NOWHERE = {"TEMPORAL_ADDRESS": "127.0.0.1:1"}
 """Nothing listens there: a command that contacted it would end with 1."""
@@ -109,7 +111,7 @@ def test_options_and_input_make_one_request() -> None:
 def test_input_is_read_from_a_file(tmp_path: Path) -> None:
     file = tmp_path / "input.json"
     file.write_text('{"cluster": "a",\n  "requester": }')
-    with pytest.raises(inputs.BadInput, match="line 2, column 16"):
+    with pytest.raises(BadInput, match="line 2, column 16"):
         inputs.read_object(f"@{file}")
     file.write_text('{"cluster": "a"}')
     assert inputs.read_object(f"@{file}") == {"cluster": "a"}
@@ -141,9 +143,9 @@ def test_the_equivalent_command_survives_a_shell() -> None:
 
 def test_a_workflow_id_says_cluster_runbook_and_target() -> None:
     request = ReplaceBrokerInput(cluster="lab", requester="me", broker_ids=(1001,))
-    assert inputs.workflow_id("ReplaceBroker", request).startswith("lab/replace-broker/1001-2")
+    assert starting.workflow_id("ReplaceBroker", request).startswith("lab/replace-broker/1001-2")
     request = ReplaceBrokerInput(cluster="lab", requester="me", nodes=("n1",))
-    assert inputs.workflow_id("ReplaceBroker", request).startswith("lab/replace-broker/n1-2")
+    assert starting.workflow_id("ReplaceBroker", request).startswith("lab/replace-broker/n1-2")
 
 
 def test_figures_alone_make_no_line() -> None:

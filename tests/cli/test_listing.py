@@ -15,7 +15,7 @@ from typer.testing import CliRunner, Result
 
 from kafka_runbooks import search_attributes
 from kafka_runbooks.cli.app import app
-from kafka_runbooks.cli.listing import Filters, State
+from kafka_runbooks.runs.finding import Filters, State
 from kafka_runbooks.temporal import search_attributes_are_registered
 from tests.temporal_env import start_server, start_time_skipping_server
 

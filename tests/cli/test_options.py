@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 
 from kafka_runbooks.catalogue import RUNBOOKS
-from kafka_runbooks.cli import inputs, options
-from kafka_runbooks.cli.inputs import BadInput
+from kafka_runbooks.cli import options
 from kafka_runbooks.cli.options import Option
 from kafka_runbooks.models.inputs import RebalanceInput, ReplaceBrokerInput, RunPlanInput
+from kafka_runbooks.runs.validation import BadInput, validate
 
 OWN = {"--input", "--id", "--wait", "--output", "--help"}
 """Options of `start` and `plan` themselves."""
@@ -62,7 +62,7 @@ def test_what_was_typed_becomes_the_model() -> None:
         wait_for_approval=False,
         change_windows=['{"start": "22:00", "end": "04:00"}', '[{"start": "05:00", "end": "06:00", "days": ["monday"]}]'],
     )
-    request = inputs.validate(RebalanceInput, typed)
+    request = validate(RebalanceInput, typed)
     assert request == RebalanceInput.model_validate(
         {
             "cluster": "lab",

@@ -6,10 +6,10 @@ import pytest
 from rich.console import Console
 
 from kafka_runbooks.cli import printing
-from kafka_runbooks.cli.printing import waits
-from kafka_runbooks.cli.watching import Observation, RunningActivity
 from kafka_runbooks.models.status import FIRST_REPORT, BrokerProgress, BrokerStatus, Progress, Status, Waiting
 from kafka_runbooks.models.steps import StepName
+from kafka_runbooks.runs.observing import Observation, RunningActivity
+from kafka_runbooks.runs.waits import waits
 
 
 def ago(seconds: float) -> datetime:

@@ -25,8 +25,9 @@ from rich.text import Text
 from temporalio.client import Client
 from temporalio.contrib.pydantic import pydantic_data_converter
 
-from kafka_runbooks.cli import equivalents, printing, watching
+from kafka_runbooks.cli import equivalents, printing
 from kafka_runbooks.models.results import PhaseTime, RunbookResult
+from kafka_runbooks.runs import observing
 from kafka_runbooks_lab import paths, report, temporal
 from kafka_runbooks_lab.errors import LabError, Unsupported
 from kafka_runbooks_lab.lab import Lab
@@ -83,7 +84,7 @@ class Demo:
             with self.phase("Kubernetes notices: an alert fires"):
                 self.lab.kubectl("wait", "--for=condition=Ready=Unknown", "--timeout=60s", f"node/{old}")
             workflow_id, run_id = self._start_runbook()
-            link = watching.ui_link(workflow_id, run_id, "default")
+            link = observing.ui_link(workflow_id, run_id, "default")
             console.print(Text(f"  {link}"))
             with self.phase("the runbook"):
                 result = asyncio.run(self._watch(workflow_id, run_id))
@@ -163,13 +164,13 @@ class Demo:
         log = printing.Log()
         with Live(console=console, auto_refresh=False) as live:
 
-            def show(observed: watching.Observation) -> None:
+            def show(observed: observing.Observation) -> None:
                 if console.is_terminal:
                     live.update(Group(printing.run(observed), Text(self._traffic_line(), style="dim")), refresh=True)
                 elif line := log.line(observed):
                     console.print(Text(f"  {line}"))
 
-            return await watching.follow(client, workflow_id, run_id, show)
+            return await observing.follow(client, workflow_id, run_id, show)
 
     def _traffic_line(self) -> str:
         stats = self._last_stats()
