@@ -14,6 +14,7 @@ from activities.exit_contract import ExitContractActivities
 from activities.leaders import LeaderActivities
 from activities.move_plans import MovePlanActivities
 from activities.moves import MoveActivities
+from activities.notifications import NotificationActivities
 from activities.overrides import OverrideActivities
 from activities.permits import PermitActivities
 from activities.release import ReleaseActivities
@@ -40,6 +41,7 @@ ACTIVITIES: tuple[type[Steps], ...] = (
     LeaderActivities,
     MoveActivities,
     MovePlanActivities,
+    NotificationActivities,
     OverrideActivities,
     PermitActivities,
     ReleaseActivities,

@@ -25,6 +25,7 @@ from temporalio.exceptions import CancelledError
 from activities.errors import NotYet, WorkerShutdown, describe, is_final, is_temporary, published
 from kafka_runbooks.clients.clusters import ClusterClients, Clusters
 from kafka_runbooks.clients.errors import ClientError
+from kafka_runbooks.clients.webhook import Webhook
 from kafka_runbooks.models import history
 from kafka_runbooks.models.base import Model
 from kafka_runbooks.models.messages import StepRequest
@@ -83,6 +84,8 @@ class Access:
 
     clusters: Clusters
     link: Link
+    webhook: Webhook | None = None
+    """Where people are told; None: nobody is."""
 
 
 class Steps:

@@ -25,6 +25,7 @@ from kafka_runbooks.clients.clusters import CertificateClients, ClusterClients, 
 from kafka_runbooks.clients.errors import UnknownCluster
 from kafka_runbooks.clients.protocols import Kafka
 from kafka_runbooks.clients.security.settings import Security
+from kafka_runbooks.clients.webhook import Webhook
 from kafka_runbooks.models.inputs import ReplaceBrokerInput
 from kafka_runbooks.models.results import RunbookResult
 from tests.fakes.kafka import FakeKafka
@@ -141,7 +142,12 @@ def make_world() -> World:
 
 @asynccontextmanager
 async def bench(
-    environment: WorkflowEnvironment, world: World, kafka: Kafka | None = None, *, slots: int = 16
+    environment: WorkflowEnvironment,
+    world: World,
+    kafka: Kafka | None = None,
+    *,
+    slots: int = 16,
+    webhook: Webhook | None = None,
 ) -> AsyncIterator[Bench]:
     """A worker as in production, but for the task queue, and for failing a workflow on a bug instead of hanging."""
     task_queue = f"test-{uuid.uuid4()}"
@@ -156,5 +162,6 @@ async def bench(
         failures=BUGS,
         heartbeat_interval=often,
         grace=grace,
+        webhook=webhook,
     ):
         yield Bench(environment.client, world, task_queue, cluster=task_queue, clusters=clusters)

@@ -19,7 +19,14 @@ def test_models_exist(name: str) -> None:
 
 
 def test_every_runbook_has_a_workflow_and_a_plan_activity_where_it_has_a_plan() -> None:
-    assert {workflow.__name__ for workflow in WORKFLOWS} == {*RUNBOOKS, "CertificateWatch", "ClusterPermit", "Doctor", "Preview"}
+    assert {workflow.__name__ for workflow in WORKFLOWS} == {
+        *RUNBOOKS,
+        "CertificateWatch",
+        "ClusterPermit",
+        "Doctor",
+        "Notify",
+        "Preview",
+    }
     steps = {name for steps in ACTIVITIES for name, member in vars(steps).items() if getattr(member, "is_step", False)}
     planned = {plan_activity(name) for name, runbook in RUNBOOKS.items() if runbook.plan_model is not None}
     assert planned == {name for name in steps if name.startswith("plan_")}

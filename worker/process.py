@@ -17,7 +17,10 @@ from temporalio.runtime import PrometheusConfig, Runtime, TelemetryConfig
 
 from activities import certificate_metrics
 from kafka_runbooks.clients.clusters import Clusters
+from kafka_runbooks.clients.webhook import Webhook
 from kafka_runbooks.temporal import connect
+from worker.run_metrics import RunMetrics
+from worker.run_watch import RunWatch
 from worker.settings import WorkerSettings
 from worker.wiring import GRACE, working
 
@@ -66,6 +69,9 @@ async def run_worker(settings: WorkerSettings, clusters: Clusters) -> None:
     client = await connect(Runtime(telemetry=TelemetryConfig(metrics=metrics)))
     health = serve_health(settings.health_port, loop)
     loop.set_default_executor(ThreadPoolExecutor(4, "default"))
+    webhook = None if settings.webhook_url_file is None else Webhook(settings.webhook_url_file)
+    watch = RunWatch(client, clusters, settings.task_queue, has_webhook=webhook is not None)
+    certificate_metrics.REGISTRY.register(RunMetrics(watch))
     async with working(
         client,
         clusters,
@@ -73,9 +79,12 @@ async def run_worker(settings: WorkerSettings, clusters: Clusters) -> None:
         slots=settings.slots,
         cached_workflows=settings.cached_workflows,
         build_id=settings.build_id,
+        webhook=webhook,
     ):
+        watching = asyncio.create_task(watch.watch())
         log.info("worker polls", task_queue=settings.task_queue, clusters=clusters.names(), build_id=settings.build_id)
         await stop.wait()
+        watching.cancel()
         log.info("worker ends", grace_seconds=GRACE.total_seconds())
         threading.Timer(HARD_EXIT_SECONDS, lambda: os._exit(1)).start()
     health.shutdown()

@@ -1,6 +1,7 @@
 """The worker's settings, from environment variables `KAFKA_RUNBOOKS_*`; Temporal's own are those of the `temporal` command."""
 
 from collections.abc import Mapping
+from pathlib import Path
 
 from pydantic import Field
 
@@ -21,6 +22,8 @@ class WorkerSettings(TemporalSettings):
     """So many runs copy data at the same time in one worker. A slot costs a thread once it is used, and one that heartbeats."""
     cached_workflows: int = Field(default=500, ge=1)
     """Runs whose state stays in memory: a run has two workflows (itself and its permit); one that isn't there is replayed."""
+    webhook_url_file: Path | None = None
+    """The file, of a mounted Secret, with the URL that is told when a run waits for a person, fails or ends."""
     build_id: str | None = None
     """If set, the worker is versioned (Temporal Worker Deployments): running workflows stay on the build that they started on."""
 

@@ -21,6 +21,7 @@ from activities import activities
 from activities.pools import Pool
 from activities.step import Access, Link
 from kafka_runbooks.clients.clusters import Clusters
+from kafka_runbooks.clients.webhook import Webhook
 from workflows import WORKFLOWS
 
 DEPLOYMENT = "kafka-runbooks"
@@ -67,6 +68,7 @@ async def working(
     slots: Mapping[Pool, int],
     cached_workflows: int,
     build_id: str | None = None,
+    webhook: Webhook | None = None,
     failures: Sequence[type[BaseException]] = (),
     heartbeat_interval: timedelta = timedelta(seconds=2),
     grace: timedelta = GRACE,
@@ -79,7 +81,7 @@ async def working(
             use_worker_versioning=True,
             default_versioning_behavior=VersioningBehavior.PINNED,
         )
-    access = Access(clusters, Link(client, asyncio.get_running_loop()))
+    access = Access(clusters, Link(client, asyncio.get_running_loop()), webhook)
     workers = [
         Worker(
             client,

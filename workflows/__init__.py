@@ -6,6 +6,7 @@ from workflows.decommission import Decommission
 from workflows.doctor import Doctor
 from workflows.drain import Drain
 from workflows.evacuate_leaders import EvacuateLeaders
+from workflows.notify import Notify
 from workflows.permit import ClusterPermit
 from workflows.preview import Preview
 from workflows.rebalance import Rebalance
@@ -26,6 +27,7 @@ WORKFLOWS: tuple[type, ...] = (
     Doctor,
     Drain,
     EvacuateLeaders,
+    Notify,
     Preview,
     Rebalance,
     ReplaceBroker,

@@ -122,6 +122,7 @@ class Drain(PlannedRunbook):
                 f"node {named} is yours: no broker or controller is on it",
                 "uncordon, once the work is done (`kafka-runbooks uncordon`, or kubectl uncordon)",
                 *request.nodes[:20],
+                needs_person=True,
             )
             holding = calls.start(DrainActivities.hold_nodes, request, f"hold {named}", Pool.LOOKS)
             asked = asyncio.create_task(workflow.wait_condition(lambda: bool(self._wanted_back)))

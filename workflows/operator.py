@@ -272,9 +272,10 @@ class Operator:
         if self._has_search_attributes:
             workflow.upsert_search_attributes([search_attributes.PHASE.value_set(self._phase)])
 
-    def wait_for(self, reason: str, unblocks: str, *blocking: str) -> None:
+    def wait_for(self, reason: str, unblocks: str, *blocking: str, needs_person: bool = False) -> None:
         """Report why the workflow itself waits."""
-        self._waiting = Waiting(reason=reason, since=workflow.now(), unblocks=unblocks, blocking=blocking)
+        now = workflow.now()
+        self._waiting = Waiting(reason=reason, since=now, unblocks=unblocks, blocking=blocking, needs_person=needs_person)
         self.show()
         self._watch_history()
 
@@ -300,7 +301,9 @@ class Operator:
     async def pause_point(self) -> None:
         """A safe point: returns when the runbook is not paused."""
         if self._is_paused:
-            self.wait_for("paused by an operator", "resume", *(decision.by for decision in self._decisions[-1:]))
+            self.wait_for(
+                "paused by an operator", "resume", *(decision.by for decision in self._decisions[-1:]), needs_person=True
+            )
             await workflow.wait_condition(lambda: not self._is_paused, timeout_summary="paused")
             self._waiting = None
 
@@ -320,7 +323,7 @@ class Operator:
                 self._plan, self._reasons = offered.plan, offered.reasons
                 self._needs_second_person, self._asker = offered.needs_second_person, asker
             self._gate_is_open, self._answer = True, None
-            self.wait_for(question, "approve or reject")
+            self.wait_for(question, "approve or reject", needs_person=True)
             try:
                 await workflow.wait_condition(lambda: self._answer is not None)
             finally:

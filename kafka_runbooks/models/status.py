@@ -20,6 +20,8 @@ class Waiting(Model):
     since: datetime
     unblocks: Line
     blocking: Lines = ()
+    needs_person: bool = False
+    """Nothing but a person's decision ends it."""
 
 
 class BrokerProgress(Model):

@@ -1,0 +1,22 @@
+"""What is told to people outside: that a run waits for one of them, or how it ended."""
+
+from kafka_runbooks.models.base import Line, Model
+
+
+class Notification(Model):
+    """One message. It holds no address: that is the worker's setting, a secret."""
+
+    cluster: str
+    runbook: str
+    workflow_id: str
+    run_id: str
+    event: str
+    """`waits` or the outcome."""
+    text: Line
+
+
+class Delivery(Model):
+    """What became of a message."""
+
+    is_delivered: bool
+    note: Line = ""

@@ -1,0 +1,205 @@
+"""What becomes of runs, for metrics and messages: every worker looks at all runs of its task queue, by asking Temporal.
+
+Temporal knows every run, so a worker that has just started knows what its predecessor knew, and several workers tell the same.
+Nothing of it is in the runs themselves: no metric and no message changes a run's history, fails it, or waits in it.
+"""
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+
+import structlog
+from temporalio.client import Client, WorkflowExecution
+from temporalio.common import WorkflowIDReusePolicy
+from temporalio.exceptions import WorkflowAlreadyStartedError
+from temporalio.service import RPCError
+
+from activities.ledgers import LEASE_TIME, name_of
+from kafka_runbooks import search_attributes
+from kafka_runbooks.catalogue import RUNBOOKS
+from kafka_runbooks.cli import watching
+from kafka_runbooks.cli.watching import Observation
+from kafka_runbooks.clients import store
+from kafka_runbooks.clients.clusters import Clusters
+from kafka_runbooks.clients.errors import ClientError
+from kafka_runbooks.models.notification import Notification
+from kafka_runbooks.models.results import Outcome, RunbookResult
+from workflows.notify import Notify
+
+log = structlog.get_logger()
+
+LOOK_SECONDS = 15.0
+LEDGER_SECONDS = 60.0
+ENDED_LATELY = timedelta(hours=1)
+MOST_RUNS = 200
+NO_NEWS = (Outcome.NOTHING_TO_DO, Outcome.BUSY, Outcome.JOINED)
+"""Ends that nobody is told of: most are a schedule's, and who started the run by hand has the answer."""
+
+
+@dataclass(frozen=True)
+class EndedRun:
+    """A run that has ended lately."""
+
+    cluster: str
+    runbook: str
+    workflow_id: str
+    run_id: str
+    result: RunbookResult
+
+
+@dataclass(frozen=True)
+class OpenRun:
+    """A run that is open."""
+
+    cluster: str
+    started_at: datetime
+    observed: Observation
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What the last look has found."""
+
+    open: tuple[OpenRun, ...] = ()
+    ended: tuple[EndedRun, ...] = ()
+    leftovers: dict[str, int] = field(default_factory=dict)
+    """Cluster -> ledgers of runs that are over; a cluster whose ledgers can't be read is left out."""
+
+
+class RunWatch:
+    """Looks at the runs of a task queue again and again.
+
+    Args:
+        client: Temporal.
+        clusters: whose ledgers are counted.
+        task_queue: of the runs.
+        has_webhook: whether people are told.
+    """
+
+    def __init__(self, client: Client, clusters: Clusters, task_queue: str, *, has_webhook: bool) -> None:
+        self._client = client
+        self._clusters = clusters
+        self._task_queue = task_queue
+        self._has_webhook = has_webhook
+        self._ended: dict[str, EndedRun] = {}
+        self._told: set[str] = set()
+        self._ledgers_at = -LEDGER_SECONDS
+        self.seen = Seen()
+        self.looked_at: float | None = None
+        """By the monotonic clock."""
+
+    async def watch(self) -> None:
+        """Look until cancelled. A look that fails is followed by another."""
+        while True:
+            try:
+                await self.look()
+            except (RPCError, TimeoutError) as error:
+                log.warning("runs can't be looked at", error=str(error)[:300])
+            await asyncio.sleep(LOOK_SECONDS)
+
+    async def look(self) -> None:
+        """Look once, and tell people of what is new.
+
+        Raises:
+            RPCError: Temporal doesn't answer.
+        """
+        runbooks = ", ".join(f"'{name}'" for name in RUNBOOKS)
+        ours = f"TaskQueue = '{self._task_queue}' AND WorkflowType IN ({runbooks})"
+        since = datetime.now(UTC) - ENDED_LATELY
+        found = self._client.list_workflows(f"{ours} AND ExecutionStatus = 'Running'", limit=MOST_RUNS)
+        open_runs = [OpenRun(_cluster_of(run), run.start_time, await self._observed(run)) async for run in found]
+        lately = f"{ours} AND ExecutionStatus != 'Running' AND CloseTime > '{since:%Y-%m-%dT%H:%M:%SZ}'"
+        closed = [run async for run in self._client.list_workflows(lately, limit=MOST_RUNS)]
+        self._ended = {run.run_id: self._ended.get(run.run_id) or await self._end_of(run) for run in closed}
+        self.seen = Seen(
+            open=tuple(one for one in open_runs if not one.observed.is_over),
+            ended=tuple(self._ended.values()),
+            leftovers=await self._leftovers({one.observed.run_id for one in open_runs}),
+        )
+        self.looked_at = time.monotonic()
+        if self._has_webhook:
+            for message, key in news(self.seen):
+                await self._tell(message, key)
+
+    async def _observed(self, run: WorkflowExecution) -> Observation:
+        return await watching.observe(self._client, run.id, run.run_id)
+
+    async def _end_of(self, run: WorkflowExecution) -> EndedRun:
+        handle = self._client.get_workflow_handle(run.id, run_id=run.run_id, result_type=RunbookResult)
+        return EndedRun(_cluster_of(run), run.workflow_type, run.id, run.run_id, await watching.result_of(handle))
+
+    async def _leftovers(self, open_runs: set[str]) -> dict[str, int]:
+        """A ledger whose lease wasn't renewed in time belongs to a run that is over, in whichever namespace it ran."""
+        if time.monotonic() - self._ledgers_at < LEDGER_SECONDS:
+            return self.seen.leftovers
+        self._ledgers_at = time.monotonic()
+        alive, expired = {name_of(run_id) for run_id in open_runs}, datetime.now(UTC) - LEASE_TIME
+        counted = {}
+        for cluster in self._clusters.names():
+            try:
+                ledgers = await asyncio.to_thread(store.written, self._clusters.open(cluster).kubernetes, store.LEDGER)
+            except ClientError as error:
+                log.warning("ledgers can't be listed", cluster=cluster, error=str(error)[:300])
+                continue
+            counted[cluster] = sum(one.name not in alive and one.at < expired for one in ledgers)
+        return counted
+
+    async def _tell(self, message: Notification, key: str) -> None:
+        """Start the message's workflow; whoever comes second finds that it was there."""
+        name = f"{message.cluster}/notify/{message.run_id}/{key}"
+        if name in self._told:
+            return
+        with contextlib.suppress(WorkflowAlreadyStartedError):
+            await self._client.start_workflow(
+                Notify.run,
+                message,
+                id=name,
+                task_queue=self._task_queue,
+                id_reuse_policy=WorkflowIDReusePolicy.REJECT_DUPLICATE,
+                static_summary=message.text[:200],
+            )
+        self._told.add(name)
+
+
+def news(seen: Seen) -> Iterator[tuple[Notification, str]]:
+    """What people should know, each with a key that is the same for every worker and every look."""
+    for one in seen.open:
+        waiting = one.observed.status.waiting if one.observed.status is not None else None
+        if waiting is not None and waiting.needs_person:
+            run = one.observed
+            text = (
+                f"{one.cluster}: {run.runbook} waits for a person since {waiting.since:%H:%M} UTC: {waiting.reason}. "
+                f"To go on: {waiting.unblocks}. kafka-runbooks status {run.workflow_id}"
+            )
+            message = Notification(
+                cluster=one.cluster,
+                runbook=run.runbook,
+                workflow_id=run.workflow_id,
+                run_id=run.run_id,
+                event="waits",
+                text=text,
+            )
+            yield message, f"waits-{waiting.since:%Y%m%dT%H%M%S}"
+    for end in seen.ended:
+        if end.result.outcome in NO_NEWS:
+            continue
+        text = f"{end.cluster}: {end.runbook} {end.result.outcome}: {end.result.summary}. kafka-runbooks status {end.workflow_id}"
+        if end.result.left_behind:
+            text += f". Left behind: {'; '.join(end.result.left_behind[:5])}"
+        message = Notification(
+            cluster=end.cluster,
+            runbook=end.runbook,
+            workflow_id=end.workflow_id,
+            run_id=end.run_id,
+            event=end.result.outcome,
+            text=text,
+        )
+        yield message, "ended"
+
+
+def _cluster_of(run: WorkflowExecution) -> str:
+    """By its search attribute; where these aren't registered, by its ID."""
+    return run.typed_search_attributes.get(search_attributes.CLUSTER) or run.id.partition("/")[0]
