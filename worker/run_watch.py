@@ -20,13 +20,13 @@ from temporalio.service import RPCError
 from activities.ledgers import LEASE_TIME, name_of
 from kafka_runbooks import search_attributes
 from kafka_runbooks.catalogue import RUNBOOKS
-from kafka_runbooks.cli import watching
-from kafka_runbooks.cli.watching import Observation
 from kafka_runbooks.clients import store
 from kafka_runbooks.clients.clusters import Clusters
 from kafka_runbooks.clients.errors import ClientError
 from kafka_runbooks.models.notification import Notification
 from kafka_runbooks.models.results import Outcome, RunbookResult
+from kafka_runbooks.runs import observing
+from kafka_runbooks.runs.observing import Observation
 from workflows.notify import Notify
 
 log = structlog.get_logger()
@@ -125,11 +125,11 @@ class RunWatch:
                 await self._tell(message, key)
 
     async def _observed(self, run: WorkflowExecution) -> Observation:
-        return await watching.observe(self._client, run.id, run.run_id)
+        return await observing.observe(self._client, run.id, run.run_id)
 
     async def _end_of(self, run: WorkflowExecution) -> EndedRun:
         handle = self._client.get_workflow_handle(run.id, run_id=run.run_id, result_type=RunbookResult)
-        return EndedRun(_cluster_of(run), run.workflow_type, run.id, run.run_id, await watching.result_of(handle))
+        return EndedRun(_cluster_of(run), run.workflow_type, run.id, run.run_id, await observing.result_of(handle))
 
     async def _leftovers(self, open_runs: set[str]) -> dict[str, int]:
         """A ledger whose lease wasn't renewed in time belongs to a run that is over, in whichever namespace it ran."""

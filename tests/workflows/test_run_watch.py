@@ -14,12 +14,12 @@ from temporalio.client import WorkflowHandle
 from temporalio.testing import WorkflowEnvironment
 
 from activities import ledgers
-from kafka_runbooks.cli import watching
 from kafka_runbooks.clients import store
 from kafka_runbooks.clients.webhook import Webhook
 from kafka_runbooks.models.ledger import Ledger, Owner
 from kafka_runbooks.models.operator import Approval, OperatorAction
 from kafka_runbooks.models.results import Outcome, RunbookResult
+from kafka_runbooks.runs import observing
 from tests.clients.local_webhook import LocalWebhook
 from tests.fakes.kubernetes import FakeKubernetes
 from tests.temporal_env import Bench, bench, make_world
@@ -111,7 +111,7 @@ async def test_a_run_at_the_gate_is_told_once_by_two_workers_and_so_is_its_end(w
     assert "waits for a person" in text and "approve or reject" in text and f"kafka-runbooks status {handle.id}" in text
 
     await handle.execute_update("reject", BY)
-    assert (await watching.result_of(handle)).outcome is Outcome.REJECTED
+    assert (await observing.result_of(handle)).outcome is Outcome.REJECTED
     for watch in (one, other, new_watch()):
         await seen_when(watch, lambda: not watch.seen.open and bool(watch.seen.ended))  # noqa: B023
         key = f'kafka_runbooks_ended_runs{{cluster="{ready.cluster}",outcome="rejected",runbook="EvacuateLeaders"}}'
