@@ -1,0 +1,173 @@
+"""What is deployed, as kustomize makes it: every overlay builds, names what exists, and gives nobody more than he needs."""
+
+import shutil
+import subprocess
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from kafka_runbooks.clients.clusters import ConfiguredClusters
+from kafka_runbooks.temporal import TemporalSettings
+from worker.settings import WorkerSettings
+
+ROOT = Path(__file__).parents[2]
+KUBERNETES = ROOT / "deploy" / "kubernetes"
+OVERLAYS = ("base", "page", "network", "monitoring", "example", "example/worker-of-checks")
+OURS = "kafka-runbooks"
+
+
+def kubectl() -> Path:
+    """The machine's, else the lab's, which is built."""
+    if found := shutil.which("kubectl"):
+        return Path(found)
+    from kafka_runbooks_lab import builds
+
+    return builds.ensure(print).kubernetes / "kubectl"
+
+
+@cache
+def made(overlay: str) -> tuple[dict[str, Any], ...]:
+    command = [str(kubectl()), "kustomize", str(KUBERNETES / overlay)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    assert "deprecated" not in done.stderr, done.stderr
+    return tuple(yaml.safe_load_all(done.stdout))
+
+
+def of_kind(overlay: str, *kinds: str) -> list[dict[str, Any]]:
+    return [one for one in made(overlay) if one["kind"] in kinds]
+
+
+def pods(overlay: str) -> Iterator[tuple[str, dict[str, Any]]]:
+    for one in of_kind(overlay, "Deployment"):
+        yield one["metadata"]["name"], one["spec"]["template"]
+
+
+@pytest.mark.server
+@pytest.mark.parametrize("overlay", OVERLAYS)
+def test_every_overlay_builds_without_two_of_a_name(overlay: str) -> None:
+    names = [(one["kind"], one["metadata"].get("namespace"), one["metadata"]["name"]) for one in made(overlay)]
+    assert names and len(names) == len(set(names))
+
+
+@pytest.mark.server
+@pytest.mark.parametrize("overlay", ["example", "example/worker-of-checks"])
+def test_pods_may_do_no_more_than_they_need(overlay: str) -> None:
+    found = dict(pods(overlay))
+    assert found
+    for name, template in found.items():
+        spec = template["spec"]
+        assert spec["securityContext"]["runAsNonRoot"] and spec["securityContext"]["runAsUser"] == 10001, name
+        assert spec["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}, name
+        for container in spec["containers"]:
+            rights = container["securityContext"]
+            assert rights["readOnlyRootFilesystem"] and not rights["allowPrivilegeEscalation"], name
+            assert rights["capabilities"] == {"drop": ["ALL"]}, name
+            assert "memory" in container["resources"]["limits"], name
+            mounts = {mount["name"] for mount in container["volumeMounts"]}
+            assert mounts == {volume["name"] for volume in spec["volumes"]}, name
+            assert not any("subPath" in mount for mount in container["volumeMounts"]), "the kubelet doesn't update those"
+            assert not any("secretKeyRef" in str(one) for one in container["env"]), "secrets are files"
+
+
+@pytest.mark.server
+def test_the_page_has_no_rights_in_kubernetes() -> None:
+    (template,) = (template for name, template in pods("example") if name == f"{OURS}-page")
+    assert template["spec"]["automountServiceAccountToken"] is False
+    subjects = [subject["name"] for one in of_kind("example", "RoleBinding", "ClusterRoleBinding") for subject in one["subjects"]]
+    assert set(subjects) == {f"{OURS}-worker"}
+
+
+@pytest.mark.server
+def test_policies_and_monitors_select_pods_and_ports_that_exist() -> None:
+    templates = dict(pods("example"))
+    labels = {name: template["metadata"]["labels"] for name, template in templates.items()}
+    ports = {
+        name: {port["name"] for container in template["spec"]["containers"] for port in container["ports"]}
+        for name, template in templates.items()
+    }
+
+    def selected(selector: dict[str, str]) -> list[str]:
+        return [name for name, found in labels.items() if selector.items() <= found.items()]
+
+    for policy in of_kind("example", "NetworkPolicy"):
+        chosen = selected(policy["spec"]["podSelector"].get("matchLabels", {}))
+        assert chosen, policy["metadata"]["name"]
+        assert set(policy["spec"]["policyTypes"]) == {"Ingress", "Egress"}
+        for rule in policy["spec"].get("ingress", []):
+            assert rule["from"] and {port["port"] for port in rule["ports"]} <= ports[chosen[0]]
+    (page,) = (one for one in of_kind("example", "NetworkPolicy") if one["metadata"]["name"] == f"{OURS}-page")
+    out = {port["port"] for rule in page["spec"]["egress"] for port in rule["ports"]}
+    assert out == {53, 7233}, "the page talks to Temporal only"
+    for monitor in of_kind("example", "PodMonitor"):
+        (chosen_one,) = selected(monitor["spec"]["selector"]["matchLabels"])
+        assert {end["port"] for end in monitor["spec"]["podMetricsEndpoints"]} <= ports[chosen_one]
+    for service in of_kind("example", "Service"):
+        (chosen_one,) = selected(service["spec"]["selector"])
+        assert {port["targetPort"] for port in service["spec"]["ports"]} <= ports[chosen_one]
+
+
+@pytest.mark.server
+@pytest.mark.parametrize(
+    ("overlay", "cluster", "queue"),
+    [("example", "prod", "kafka-runbooks"), ("example/worker-of-checks", "checks", "kafka-runbooks-checks")],
+)
+def test_a_worker_s_settings_are_those_that_it_reads(
+    overlay: str, cluster: str, queue: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (template,) = (template for name, template in pods(overlay) if "worker" in name)
+    (container,) = template["spec"]["containers"]
+    known = {f"KAFKA_RUNBOOKS_{name.upper()}" for name in WorkerSettings.model_fields} | {"KAFKA_RUNBOOKS_CLUSTERS_FILE"}
+    environment = {one["name"]: one["value"] for one in container["env"]}
+    assert {name for name in environment if not name.startswith("TEMPORAL_")} <= known
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    assert TemporalSettings().task_queue == queue
+    (volume,) = (one for one in template["spec"]["volumes"] if one["name"] == "clusters")
+    (config,) = (one for one in of_kind(overlay, "ConfigMap") if one["metadata"]["name"] == volume["configMap"]["name"])
+    (tmp_path / "clusters.yaml").write_text(config["data"]["clusters.yaml"])
+    assert ConfiguredClusters.from_file(tmp_path / "clusters.yaml").names() == (cluster,)
+
+
+DOCKERFILES = sorted((ROOT / "deploy" / "images").glob("*.Dockerfile"))
+
+
+def steps(dockerfile: Path) -> list[list[tuple[str, str]]]:
+    """Instructions and their arguments, by stage."""
+    text = dockerfile.read_text().replace("\\\n", " ")
+    lines = [line.split(maxsplit=1) for line in text.splitlines() if line and not line.startswith("#")]
+    stages: list[list[tuple[str, str]]] = [[]]
+    for instruction, arguments in lines:
+        if instruction == "FROM":
+            stages.append([])
+        stages[-1].append((instruction, arguments))
+    return stages[1:]
+
+
+@pytest.mark.parametrize("dockerfile", DOCKERFILES, ids=lambda path: path.stem)
+def test_images_copy_what_exists_and_run_as_nobody(dockerfile: Path) -> None:
+    build, final = steps(dockerfile)
+    copied = [arguments.split() for instruction, arguments in build if instruction == "COPY"]
+    assert all((ROOT / source).exists() for *sources, _ in copied for source in sources)
+    assert "tests" not in {source for *sources, _ in copied for source in sources}
+    assert [instruction for instruction, _ in final if instruction == "RUN"] == [], "what is built is copied"
+    assert ("USER", "10001:10001") in final
+    assert final.index(("USER", "10001:10001")) > max(n for n, (instruction, _) in enumerate(final) if instruction == "COPY")
+    assert any(instruction == "RUN" and "uv sync --locked --no-dev" in arguments for instruction, arguments in build)
+
+
+@pytest.mark.server
+def test_images_listen_where_the_manifests_ask_and_start_what_they_start() -> None:
+    for name, stem in ((f"{OURS}-worker", "worker"), (f"{OURS}-page", "page")):
+        (template,) = (template for found, template in pods("example") if found == name)
+        (container,) = template["spec"]["containers"]
+        assert container["image"].partition(":")[0].endswith(f"kafka-runbooks-{stem}")
+        _, final = steps(ROOT / "deploy" / "images" / f"{stem}.Dockerfile")
+        exposed = {int(port) for instruction, ports in final if instruction == "EXPOSE" for port in ports.split()}
+        assert exposed == {port["containerPort"] for port in container["ports"]}
+        (command,) = (yaml.safe_load(arguments) for instruction, arguments in final if instruction == "CMD")
+        assert command == container["command"]
