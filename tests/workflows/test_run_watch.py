@@ -1,7 +1,10 @@
 """What workers tell of runs, on a real Temporal: metrics that any worker has at once, and messages that go out once."""
 
 import asyncio
+import os
 import re
+import subprocess
+import sys
 from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -20,7 +23,9 @@ from kafka_runbooks.models.ledger import Ledger, Owner
 from kafka_runbooks.models.operator import Approval, OperatorAction
 from kafka_runbooks.models.results import Outcome, RunbookResult
 from kafka_runbooks.runs import observing
+from tests.clients.local_kafka import free_ports
 from tests.clients.local_webhook import LocalWebhook
+from tests.clients.scraped import until_it_answers
 from tests.fakes.kubernetes import FakeKubernetes
 from tests.temporal_env import Bench, bench, make_world
 from tests.workflows.test_replace_broker import until
@@ -203,3 +208,22 @@ def test_the_file_with_the_url_is_a_setting(monkeypatch: pytest.MonkeyPatch) -> 
 
     monkeypatch.setenv("KAFKA_RUNBOOKS_WEBHOOK_URL_FILE", "/etc/webhook/url")
     assert WorkerSettings().webhook_url_file == Path("/etc/webhook/url")
+
+
+def test_a_worker_s_process_tells_what_it_sees(server: WorkflowEnvironment, tmp_path: Path) -> None:
+    health, temporal = free_ports(2)
+    (tmp_path / "clusters.yaml").write_text("clusters: {}\n")
+    environment = os.environ | {
+        "TEMPORAL_ADDRESS": server.client.service_client.config.target_host,
+        "KAFKA_RUNBOOKS_CLUSTERS_FILE": str(tmp_path / "clusters.yaml"),
+        "KAFKA_RUNBOOKS_TASK_QUEUE": "test-of-the-process",
+        "KAFKA_RUNBOOKS_HEALTH_PORT": str(health),
+        "KAFKA_RUNBOOKS_METRICS_PORT": str(temporal),
+    }
+    process = subprocess.Popen([sys.executable, "-m", "worker"], env=environment)
+    try:
+        metrics = until_it_answers(f"http://127.0.0.1:{health}/metrics", "kafka_runbooks_seconds_since_look ")
+        assert "kafka_runbooks_certificate_days_left" in metrics
+    finally:
+        process.terminate()
+        process.wait(60)
