@@ -23,7 +23,7 @@ with workflow.unsafe.imports_passed_through():
     from kafka_runbooks.models.operator import Abort, Approval, ClearThrottle, OperatorAction, Override
     from kafka_runbooks.models.plans import PlanSummary
     from kafka_runbooks.models.results import Decision, Outcome, PhaseTime, Reason, RunbookResult
-    from kafka_runbooks.models.status import FIRST_REPORT, BrokerStatus, Progress, Status, Waiting
+    from kafka_runbooks.models.status import DECISION, FIRST_REPORT, BrokerStatus, Progress, Status, Waiting
     from kafka_runbooks.throttle import overrides
 
 from workflows import calls
@@ -323,7 +323,7 @@ class Operator:
                 self._plan, self._reasons = offered.plan, offered.reasons
                 self._needs_second_person, self._asker = offered.needs_second_person, asker
             self._gate_is_open, self._answer = True, None
-            self.wait_for(question, "approve or reject", needs_person=True)
+            self.wait_for(question, DECISION, needs_person=True)
             try:
                 await workflow.wait_condition(lambda: self._answer is not None)
             finally:

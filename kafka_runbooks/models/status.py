@@ -12,6 +12,9 @@ from kafka_runbooks.models.results import Decision, PhaseTime, Reasons
 FIRST_REPORT = "a worker with a free slot takes the step"
 """What unblocks a step that was entered, and that no worker has reported on yet."""
 
+DECISION = "approve or reject"
+"""What unblocks a run whose plan waits for a person."""
+
 
 class Waiting(Model):
     """Why nothing moves just now, and what would change that."""
@@ -103,3 +106,8 @@ class Status(Model):
     is_paused: bool = False
     decisions: Annotated[tuple[Decision, ...], AfterValidator(last)] = ()
     links: dict[str, str] = Field(default_factory=dict)
+
+    @property
+    def needs_decision(self) -> bool:
+        """Whether something waits for a person to approve or reject it."""
+        return self.waiting is not None and self.waiting.unblocks == DECISION

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from temporalio.client import Client, WorkflowFailureError, WorkflowHandle
-from temporalio.common import WorkflowIDConflictPolicy
+from temporalio.common import WorkflowIDConflictPolicy, WorkflowIDReusePolicy
 from temporalio.exceptions import ActivityError, ApplicationError
 
 from kafka_runbooks.catalogue import command_name
@@ -38,11 +38,19 @@ def workflow_id(name: str, request: RunbookInput, at: datetime | None = None) ->
     return f"{request.cluster}/{command_name(name)}/{target}{stamp}"
 
 
-async def start(client: Client, name: str, request: RunbookInput, id: str, task_queue: str) -> WorkflowHandle[Any, RunbookResult]:
+async def start(
+    client: Client,
+    name: str,
+    request: RunbookInput,
+    id: str,
+    task_queue: str,
+    *,
+    id_reuse_policy: WorkflowIDReusePolicy = WorkflowIDReusePolicy.ALLOW_DUPLICATE,
+) -> WorkflowHandle[Any, RunbookResult]:
     """Start a runbook.
 
     Raises:
-        WorkflowAlreadyStartedError: a run with this ID is in progress.
+        WorkflowAlreadyStartedError: a run with this ID is in progress, or the policy wants none after one that has ended.
     """
     handle: WorkflowHandle[Any, RunbookResult] = await client.start_workflow(
         name,
@@ -50,6 +58,7 @@ async def start(client: Client, name: str, request: RunbookInput, id: str, task_
         id=id,
         task_queue=task_queue,
         result_type=RunbookResult,
+        id_reuse_policy=id_reuse_policy,
         static_summary=f"{name} {request.cluster}, for {request.requester}"[:200],
     )
     return handle
