@@ -16,7 +16,7 @@ from kafka_runbooks.clients.clusters import CertificateClients, ClusterClients
 from kafka_runbooks.models.certificates import Certificate, Seen, TlsFiles
 from kafka_runbooks.models.kubernetes import KafkaPod
 from kafka_runbooks.models.rotation_plan import RotatedClient, RotatedNode, RotationPlan
-from kafka_runbooks.models.rotations import Party, Places, Presented, Trusted
+from kafka_runbooks.models.rotations import NOTHING, Party, Places, Presented, Trusted
 
 PREVIOUS = ".previous"
 """A former key of a Secret, kept beside the one that has replaced it."""
@@ -191,9 +191,10 @@ class View:
         return pod.scheduled_at is not None and pod.scheduled_at > since + SKEW
 
     def _presented(self, data: bytes, node: RotatedNode) -> Presented:
+        """Of a keystore."""
         found = pem.certificates(data)
-        if not found:
-            return Presented("", None)
+        if not found or not pem.is_usable(data):
+            return NOTHING
         return self._of_node(found[0], self._issued_by(data), node)
 
     def _of_node(self, found: Certificate, authority: str | None, node: RotatedNode) -> Presented:
@@ -251,7 +252,7 @@ class View:
         def presented(of: bytes) -> Presented:
             found = pem.certificates(of)
             if not found:
-                return Presented("", None)
+                return NOTHING
             before = one.before or found[0]
             return self._judged(found[0], self._issued_by(of), before, before.subject, before.names)
 

@@ -359,7 +359,7 @@ def _new(
 ) -> dict[str, bytes | None]:
     """What a Secret gets, the former kept beside it."""
     keys = _keys(party, phase)
-    changes: dict[str, bytes | None] = {key + PREVIOUS: data[key] for key in keys if key in data}
+    changes: dict[str, bytes | None] = {key + PREVIOUS: data[key] for key in keys if _is_worth_keeping(party, key, data)}
     if phase not in CERTIFICATES:
         (key,) = keys
         trusted = pem.by_sha256(data.get(key, b""))
@@ -377,6 +377,13 @@ def _new(
     if node is not None:
         return {**changes, node.keystore: pem.keystore(leaf)}
     return {**changes, keys[0]: leaf.chain.encode(), keys[1]: leaf.key.encode()}
+
+
+def _is_worth_keeping(party: RotatedNode | RotatedClient, key: str, data: Mapping[str, bytes]) -> bool:
+    """A keystore that its node can't use, and that somebody else has written meanwhile, doesn't replace the former one."""
+    if isinstance(party, RotatedNode) and key == party.keystore and key + PREVIOUS in data:
+        return pem.is_usable(data[key])
+    return key in data
 
 
 def _raise_if_unfit(leaf: Leaf, plan: RotationPlan) -> None:

@@ -54,6 +54,9 @@ class Presented(NamedTuple):
     """It is what the rotation is to bring: of the wanted authority, with the wanted names, and not the one of before."""
 
 
+NOTHING = Presented("", None)
+"""Of a file that can't be used, whatever certificate it has: a node doesn't load it, nor start with it."""
+
 Trusted = frozenset[str]
 """Authorities, by SHA-256."""
 

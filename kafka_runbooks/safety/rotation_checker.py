@@ -1,12 +1,13 @@
 """What must hold at every moment of a rotation, said without the rules that keep it: any two may connect, whoever restarts.
 
 A restart brings into force what is in the files, and a new pod what is in the Secret. So of any two parties each certificate
-that one may present has to be of an authority that the other trusts at each of its places.
+that one may present has to be of an authority that the other trusts at each of its places. A file that can't be used presents
+none.
 """
 
 from collections.abc import Sequence
 
-from kafka_runbooks.models.rotations import Party
+from kafka_runbooks.models.rotations import NOTHING, Party
 
 
 def broken(parties: Sequence[Party]) -> list[str]:
@@ -16,7 +17,7 @@ def broken(parties: Sequence[Party]) -> list[str]:
         for trusting in parties:
             if presenting.is_client and trusting.is_client:
                 continue
-            for presented in presenting.certificate.known():
+            for presented in (one for one in presenting.certificate.known() if one != NOTHING):
                 for trusted in trusting.trust.known():
                     if presented.authority is None or presented.authority not in trusted:
                         wrong.append(f"{trusting.name} refuses the certificate {presented.sha256[:8]} of {presenting.name}")
@@ -32,7 +33,7 @@ def _quorum(node: Party, controller: Party) -> list[str]:
     for trusted in controller.trust.known():
         if started is not None and started.authority not in trusted:
             wrong.append(f"{controller.name} refuses the certificate {started.sha256[:8]} that {node.name} was started with")
-    for presented in controller.certificate.known():
+    for presented in (one for one in controller.certificate.known() if one != NOTHING):
         if node.started_trust is not None and presented.authority not in node.started_trust:
             wrong.append(f"{node.name} was started without trust in the certificate {presented.sha256[:8]} of {controller.name}")
     return wrong

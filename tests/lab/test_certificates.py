@@ -5,16 +5,24 @@ import contextlib
 import json
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from kafka_runbooks_lab import connection
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, load_pem_private_key
+from kafka_runbooks_lab import connection, kubernetes
 from kafka_runbooks_lab.authority import Authority
 from kafka_runbooks_lab.lab import Lab
+from kubernetes.client import CoreV1Api
+from kubernetes.config import new_client_from_config
+from kubernetes.watch import Watch
 
 from tests.lab import runs
-from tests.lab.runs import ask, checked_traffic, fresh, holds, intact, leftovers, watched
+from tests.lab.runs import ask, checked_traffic, fill, fresh, holds, intact, leftovers, watched
 from tests.lab.test_rolling_restart import BROKERS, CONTROLLERS, changed, uids, waits
 
 pytestmark = pytest.mark.timeout(900)
@@ -51,6 +59,35 @@ def rotate(run: str, **fields: Any) -> None:
 def secret(lab: Lab, name: str) -> dict[str, bytes]:
     data = json.loads(lab.kubectl("-n", "kafka", "get", "secret", name, "-o", "json"))["data"]
     return {key: base64.b64decode(value) for key, value in data.items()}
+
+
+def again(lab: Lab, leaf: bytes, life: timedelta, subject: x509.Name | None = None) -> str:
+    """A key and a certificate of the lab's authority with the same names, for a while."""
+    authority = secret(lab, "kafka-ca")
+    issuer = x509.load_pem_x509_certificate(authority["tls.crt"])
+    signing = load_pem_private_key(authority["tls.key"], None)
+    assert isinstance(signing, ec.EllipticCurvePrivateKey)
+    before, key, now = x509.load_pem_x509_certificate(leaf), ec.generate_private_key(ec.SECP256R1()), datetime.now(UTC)
+    builder = x509.CertificateBuilder(issuer.subject, subject or before.subject, key.public_key(), x509.random_serial_number())
+    builder = builder.not_valid_before(now - timedelta(minutes=5)).not_valid_after(now + life)
+    for extension in before.extensions:
+        if not isinstance(extension.value, x509.SubjectKeyIdentifier):
+            builder = builder.add_extension(extension.value, extension.critical)
+    made = builder.sign(signing, hashes.SHA256())
+    return (key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()) + made.public_bytes(Encoding.PEM)).decode()
+
+
+def spoil(name: str, key: str, former: bytes, bad: Callable[[str], str]) -> None:
+    """Write into a Secret the moment somebody else has written into it: within milliseconds, before a kubelet reads it."""
+    with new_client_from_config(str(kubernetes.ADMIN)) as client:
+        core, watch = CoreV1Api(client), Watch()
+        only = f"metadata.name={name}"
+        for event in watch.stream(core.list_namespaced_secret, "kafka", field_selector=only, timeout_seconds=300):
+            found = base64.b64decode(event["object"].data[key])
+            if found != former:
+                core.patch_namespaced_secret(name, "kafka", {"stringData": {key: bad(found.decode())}})
+                return
+    raise AssertionError(f"{key} wasn't written in 300 s")
 
 
 def put(lab: Lab, name: str, key: str, value: str) -> None:
@@ -137,18 +174,21 @@ def test_a_canary_s_bad_file_is_noticed_and_taken_back_and_nothing_else_is_touch
     former = secret(lab, name)
     stranger = Authority("a stranger")
     dns = "kafka-events-1.kafka-events.kafka.svc.cluster.local"
-    with checked_traffic(lab, topic) as traffic:
-        rotate(run, mode="renew", canary_node_id=1002)
-        runs.eventually("a new file", 300, lambda: secret(lab, name)[key] != former[key])
-        ours = secret(lab, name)[key].decode()
+
+    renamed = again(lab, former[key], timedelta(days=1), x509.Name.from_rfc4514_string("CN=somebody"))
+
+    def bad(ours: str) -> str:
         end_of_key = ours.index("-----BEGIN CERTIFICATE")
-        bad = {
-            "another name": ours[:end_of_key] + stranger.leaf("somebody", dns).certificate,
+        return {
+            "another name": renamed,
             "an unknown authority": stranger.leaf("kafka-broker", dns).both,
             "no PEM": ours[: len(ours) // 2],
             "another key": stranger.leaf("kafka-broker", dns).key + ours[end_of_key:],
         }[wrong]
-        put(lab, name, key, bad)
+
+    with checked_traffic(lab, topic) as traffic:
+        rotate(run, mode="renew", canary_node_id=1002)
+        spoil(name, key, former[key], bad)
         began = time.monotonic()
         result = runs.outcome(run, seconds=400)
         assert time.monotonic() - began < 300
@@ -183,7 +223,7 @@ def test_a_broker_is_down_while_new_certificates_are_rolled_out(lab: Lab, topic:
     run, before = fresh(), served(lab)
     _, node, _ = runs.place_of(lab, 1003)
     rotate(run, mode="renew", canary_node_id=1002, at_once=1)
-    runs.until_status(run, lambda status: status["step"] == "prove the files")
+    runs.until_status(run, lambda status: status["step"] == "prove by handshakes")
     lab.kill_node(node)
     try:
         waits(run, "1003", 400)
@@ -192,3 +232,40 @@ def test_a_broker_is_down_while_new_certificates_are_rolled_out(lab: Lab, topic:
     holds(runs.outcome(run, seconds=600))
     lab.wait_ready()
     assert not set(served(lab).values()) & set(before.values())
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(2400)
+def test_certificates_that_have_expired_are_renewed(lab: Lab, topic: str) -> None:
+    """Those of all brokers and controllers: whoever verifies them connects to nobody any more, the worker neither."""
+    rejected, refused, run, life = fresh(), fresh(), fresh(), timedelta(minutes=6)
+    rotate(rejected, mode="renew", wait_for_approval=True)  # Where the listeners are is known from then on.
+    waits(rejected, "the plan waits", 120)
+    runs.update(rejected, "reject")
+    runs.outcome(rejected)
+    ends = datetime.now(UTC) + life
+    for name in ("kafka-events-tls", "kafka-checks-tls", "kafka-controller-tls"):
+        for key, leaf in secret(lab, name).items():
+            if not key.endswith(".ca.pem"):
+                put(lab, name, key, again(lab, leaf, life))
+    lab.kubectl("-n", "kafka", "delete", "pod", "--wait=false", *PODS)
+    lab.wait_ready()
+    before = served(lab)
+    assert datetime.now(UTC) < ends, "the lab took longer to come up than the certificates live"
+    while datetime.now(UTC) < ends + timedelta(seconds=5):
+        time.sleep(1)
+    with pytest.raises(AssertionError, match="expired"):
+        served(lab)
+    rotate(refused, mode="renew")
+    result = runs.outcome(refused, seconds=300)
+    assert (
+        result["outcome"] == "refused" and len(result["reasons"]) == len(PODS) and "break_glass" in result["reasons"][0]["remedy"]
+    )
+    rotate(run, mode="renew", break_glass=True, wait_for_approval=True)
+    waits(run, "the plan waits", 300)
+    runs.update(run, "approve")
+    holds(runs.outcome(run, seconds=1200))
+    lab.wait_ready()
+    assert not set(served(lab).values()) & set(before.values())
+    fill(lab, topic, 100)
+    assert leftovers(lab) == {}

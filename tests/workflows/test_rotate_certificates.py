@@ -11,6 +11,7 @@ import pytest
 
 from activities import rotation_views, rotations
 from kafka_runbooks.clients.certificates import pem
+from kafka_runbooks.clients.certificates.protocols import Leaf
 from kafka_runbooks.clients.clusters import CertificateClients
 from kafka_runbooks.clients.errors import Unreachable
 from kafka_runbooks.clients.security.settings import Security
@@ -190,6 +191,31 @@ async def test_a_canary_that_refuses_its_certificate_gets_its_former_back_and_no
     for name, data in secrets.items():
         assert tls.secrets[name] == data
     assert set(tls.reloads) <= {1002}, "only to take it back"
+
+
+@pytest.mark.parametrize("broken", ["another key", "no PEM"])
+async def test_what_somebody_breaks_in_a_secret_after_its_proof_is_found(
+    rotating: Rotations, broken: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The canary serves its new certificate, and at its next start it wouldn't come up."""
+    tls, secret, key = rotating.tls, "kafka-events-tls", "events-1.pem"
+    before, stranger = rotating.served()[1002], tls.old.issue("CN=events-1,O=kafka", ["events-1.kafka"])
+    spoilt = list[bytes]()
+
+    def spoil(act: str) -> None:
+        data = tls.secrets[secret]
+        if act == "write_secret" and not spoilt and "events-0.pem.previous" in data:
+            good = pem.leaf_of(data[key])
+            assert good is not None
+            spoilt.append(data[key])
+            data[key] = pem.keystore(Leaf(good.chain, stranger.key)) if broken == "another key" else data[key][:200]
+
+    monkeypatch.setattr(rotating.world, "after_act", spoil)
+    is_done(await (await rotating.start(canary_node_id=1002)).result())
+    assert spoilt
+    assert all(pem.is_usable(tls.secrets[secret][f"events-{number}.pem"]) for number in range(3))
+    assert before != pem.certificates(tls.secrets[secret][key])[0].sha256 and before != rotating.served()[1002]
+    assert rotating.former() == [] and tls.cut_off == []
 
 
 @pytest.mark.parametrize("fault", ["authority", "key"])

@@ -11,8 +11,8 @@ import re
 from typing import NamedTuple
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.hazmat.primitives.serialization import Encoding, load_pem_private_key
 
 from kafka_runbooks.clients.certificates.protocols import Leaf
 from kafka_runbooks.models.certificates import Certificate
@@ -75,6 +75,19 @@ def leaf_of(data: bytes) -> Leaf | None:
     if key is None or not chain:
         return None
     return Leaf(chain="".join(_pem(der) for der in ders(data)), key=key.group().decode() + "\n")
+
+
+def is_usable(data: bytes) -> bool:
+    """Whether a PEM keystore has a key, and a certificate that is of this key: a node starts with nothing else."""
+    leaf = leaf_of(data)
+    if leaf is None:
+        return False
+    try:
+        # What an RSA key's numbers are good for is the broker's to check: it takes milliseconds.
+        key = load_pem_private_key(leaf.key.encode(), None, unsafe_skip_rsa_key_validation=True)
+        return key.public_key() == x509.load_der_x509_certificate(ders(data)[0]).public_key()
+    except (ValueError, TypeError, UnsupportedAlgorithm):
+        return False
 
 
 def keystore(leaf: Leaf) -> bytes:
