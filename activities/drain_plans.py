@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 
-from activities.restart_plans import Found, observe, offered, stuck_pods
+from activities.restart_plans import Found, no_pods, observe, offered, stuck_pods
 from activities.step import Steps, heartbeating, step
 from kafka_runbooks.clients.protocols import Kubernetes
 from kafka_runbooks.models.cluster import ClusterSnapshot
@@ -36,6 +36,8 @@ class DrainPlanActivities(Steps):
             observation = observe(clients, found.shutting_down)
             if unknown := [name for name in request.nodes if name not in found.machines]:
                 return Survey(reasons=(_unknown(unknown),))
+            if missing := no_pods(request.cluster, found):
+                return Survey(reasons=tuple(missing))
             nodes = _drained(request, found)
             notes = (*found.notes, *_notes(request, nodes, found, clients.kubernetes))
             if not nodes:

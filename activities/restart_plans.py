@@ -40,7 +40,7 @@ class RestartPlanActivities(Steps):
             clients, request = self._open(asked.request.cluster), asked.request
             found = Found(clients)
             observation = observe(clients, found.shutting_down)
-            if reasons := _bad_input(request, found):
+            if reasons := [*no_pods(request.cluster, found), *_bad_input(request, found)]:
                 return Survey(reasons=tuple(reasons))
             targets, changed = _targets(request, found)
             applied = _not_in_force(clients, changed)
@@ -50,6 +50,19 @@ class RestartPlanActivities(Steps):
             reasons = [*against_sets(targets, found), *stuck_pods(targets, found), *blocked]
             plan = _freeze(request, observation.snapshot, targets, applied, rounds)
             return offered(clients, asked, plan, _summarise(plan, rounds), reasons, found.notes)
+
+
+def no_pods(cluster: str, found: "Found") -> list[Reason]:
+    """Where no pod is found, nothing is known of the cluster; least of all that nothing has to be done."""
+    if found.nodes:
+        return []
+    return [
+        Reason(
+            name="no-pods",
+            message=f"no pod with the labels of cluster {cluster} and a node ID is found: nobody knows what to restart",
+            remedy=f"`kafka-runbooks doctor {cluster}` says which labels are missing",
+        )
+    ]
 
 
 def verified_rounds(

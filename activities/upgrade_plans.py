@@ -8,6 +8,7 @@ from activities.restart_plans import (
     ROUND_STEPS,
     Found,
     against_sets,
+    no_pods,
     observe,
     offered,
     partitions_of,
@@ -55,7 +56,7 @@ class UpgradePlanActivities(Steps):
             ]
             unreadable = _unreadable(request, features, snapshot)
             is_behind = request.finalise_features and bool(to_finalise(features))
-            if reasons := _bad_canary(request, found, observation.active_controller):
+            if reasons := [*no_pods(request.cluster, found), *_bad_canary(request, found, observation.active_controller)]:
                 return Survey(reasons=tuple(reasons))
             if not targets and not is_behind and not unreadable:
                 return Survey(nothing_to_do=f"every pod is of the newest template; {_finalised(features)}", notes=found.notes)

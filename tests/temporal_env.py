@@ -23,7 +23,7 @@ from kafka_runbooks import search_attributes
 from kafka_runbooks.catalogue import RUNBOOKS
 from kafka_runbooks.clients.clusters import CertificateClients, ClusterClients, ClusterSettings
 from kafka_runbooks.clients.errors import UnknownCluster
-from kafka_runbooks.clients.protocols import Kafka
+from kafka_runbooks.clients.protocols import Kafka, Kubernetes
 from kafka_runbooks.clients.security.settings import Security
 from kafka_runbooks.clients.webhook import Webhook
 from kafka_runbooks.models.inputs import ReplaceBrokerInput
@@ -72,6 +72,10 @@ class WorldClusters:
         """As `certificates` and `security` of the cluster's entry do."""
         settings = self._clients.settings.model_copy(update={"security": security})
         self._clients = replace(self._clients, certificates=certificates, settings=settings)
+
+    def look_through(self, kubernetes: Kubernetes) -> None:
+        """Put another view of the world's Kubernetes in the place of the usual one."""
+        self._clients = replace(self._clients, kubernetes=kubernetes)
 
     def want_second_person(self) -> None:
         """As `two_person: true` in the cluster's entry does."""
