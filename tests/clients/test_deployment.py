@@ -11,6 +11,7 @@ import pytest
 import yaml
 
 from kafka_runbooks.clients.clusters import ConfiguredClusters
+from kafka_runbooks.page.settings import PageSettings
 from kafka_runbooks.temporal import TemporalSettings
 from worker.settings import WorkerSettings
 
@@ -131,6 +132,19 @@ def test_a_worker_s_settings_are_those_that_it_reads(
     (config,) = (one for one in of_kind(overlay, "ConfigMap") if one["metadata"]["name"] == volume["configMap"]["name"])
     (tmp_path / "clusters.yaml").write_text(config["data"]["clusters.yaml"])
     assert ConfiguredClusters.from_file(tmp_path / "clusters.yaml").names() == (cluster,)
+
+
+@pytest.mark.server
+def test_the_page_s_settings_are_those_that_it_reads(monkeypatch: pytest.MonkeyPatch) -> None:
+    (template,) = (template for name, template in pods("example") if name == f"{OURS}-page")
+    (container,) = template["spec"]["containers"]
+    known = {f"KAFKA_RUNBOOKS_{name.upper()}" for name in PageSettings.model_fields}
+    environment = {one["name"]: one["value"] for one in container["env"]}
+    assert {name for name in environment if not name.startswith("TEMPORAL_")} <= known
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    port = PageSettings().page_port
+    assert [port] == [one["containerPort"] for one in container["ports"]]
 
 
 DOCKERFILES = sorted((ROOT / "deploy" / "images").glob("*.Dockerfile"))
