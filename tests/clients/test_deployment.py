@@ -9,9 +9,14 @@ from typing import Any
 
 import pytest
 import yaml
+from kubernetes.client import ApiClient
 
 from kafka_runbooks.clients.clusters import ConfiguredClusters
+from kafka_runbooks.clients.kubernetes import objects
+from kafka_runbooks.models import labels
 from kafka_runbooks.page.settings import PageSettings
+from kafka_runbooks.safety import conventions
+from kafka_runbooks.safety.conventions import Objects
 from kafka_runbooks.temporal import TemporalSettings
 from worker.settings import WorkerSettings
 
@@ -185,3 +190,23 @@ def test_images_listen_where_the_manifests_ask_and_start_what_they_start() -> No
         assert exposed == {port["containerPort"] for port in container["ports"]}
         (command,) = (yaml.safe_load(arguments) for instruction, arguments in final if instruction == "CMD")
         assert command == container["command"]
+
+
+@pytest.mark.server
+def test_the_example_s_stateful_sets_keep_the_conventions() -> None:
+    """Read from the manifests as from the API, through the real library."""
+    for one in of_kind("kafka", "StatefulSet"):
+        one["metadata"]["resourceVersion"] = "1"
+    with ApiClient() as api:
+        found = [
+            objects.stateful_set(api._ApiClient__deserialize(one, "V1StatefulSet")) for one in of_kind("kafka", "StatefulSet")
+        ]
+    assert sorted((one.name, one.has_brokers, one.readiness) for one in found) == [
+        ("kafka-checks", True, labels.READINESS),
+        ("kafka-controller", False, None),
+        ("kafka-events", True, labels.READINESS),
+    ]
+    assert all(one.marks_pods for one in found)
+    none_run = tuple(one.model_copy(update={"replicas": 0}) for one in found)
+    checks = conventions.check(Objects("lab", "kafka", none_run, brokers=(), controllers=(), nodes=(), budgets=()))
+    assert [check.fault for check in checks if check.fault] == []
