@@ -1,4 +1,4 @@
-"""`doctor` on the lab: a cluster deployed as users deploy it has no fault; a right that is taken away is named, and given back."""
+"""`doctor` on the lab: a cluster deployed as users deploy it has no fault; a right that is taken away is named."""
 
 import json
 from collections.abc import Iterator
