@@ -152,10 +152,12 @@ async def bench(
     *,
     slots: int = 16,
     webhook: Webhook | None = None,
+    cluster: str | None = None,
 ) -> AsyncIterator[Bench]:
     """A worker as in production, but for the task queue, and for failing a workflow on a bug instead of hanging."""
     task_queue = f"test-{uuid.uuid4()}"
-    clusters = WorldClusters(world, task_queue, kafka)
+    cluster = cluster or task_queue
+    clusters = WorldClusters(world, cluster, kafka)
     often, grace = timedelta(milliseconds=200), timedelta(seconds=5)
     async with working(
         environment.client,
@@ -168,4 +170,4 @@ async def bench(
         grace=grace,
         webhook=webhook,
     ):
-        yield Bench(environment.client, world, task_queue, cluster=task_queue, clusters=clusters)
+        yield Bench(environment.client, world, task_queue, cluster=cluster, clusters=clusters)

@@ -18,7 +18,7 @@ from kafka_runbooks.page import audit, hooks, link_routes, oidc, rendering, run_
 from kafka_runbooks.page.hooks import Turned
 from kafka_runbooks.page.identity import Identity, ProxyIdentity, SessionIdentity, Unknown
 from kafka_runbooks.page.link_routes import OtherCluster
-from kafka_runbooks.page.protection import Forged, SafeHeaders
+from kafka_runbooks.page.protection import Forged, SafeHeaders, ShortBodies
 from kafka_runbooks.page.run_routes import NoSuchRun
 from kafka_runbooks.page.settings import BadSettings, PageSettings
 from kafka_runbooks.page.state import Page
@@ -58,6 +58,7 @@ def create(settings: PageSettings, temporal: Temporal | None = None, **oidc_argu
             https_only=is_https,
         )
         app.include_router(oidc.router(settings, **oidc_arguments))
+    app.add_middleware(ShortBodies)
     app.add_middleware(SafeHeaders)
     app.include_router(link_routes.router)
     app.include_router(run_routes.router)

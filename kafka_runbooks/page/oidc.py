@@ -7,6 +7,7 @@ from typing import Any
 from authlib.integrations.starlette_client import OAuth, OAuthError
 from fastapi import APIRouter, Request
 from fastapi.responses import RedirectResponse, Response
+from joserfc.errors import JoseError
 
 from kafka_runbooks.page import audit
 from kafka_runbooks.page.identity import SESSION_USER, Person, Unknown, checked
@@ -51,9 +52,9 @@ def router(settings: PageSettings, **client_arguments: Any) -> APIRouter:
         then = local(request.session.get(_BACK, "/"))
         try:
             token = await provider.authorize_access_token(request)
-        except OAuthError as error:
+        except (OAuthError, JoseError) as error:
             request.session.clear()
-            audit.refused("login", reason=error.error)
+            audit.refused("login", reason=str(error))
             raise Unknown("the identity provider didn't confirm who you are") from error
         claims = token.get("userinfo") or {}
         if settings.oidc_claim == "email" and claims.get("email_verified") is False:

@@ -6,12 +6,14 @@ from typing import Annotated
 from fastapi import Form, Request
 from itsdangerous import BadData, URLSafeTimedSerializer
 from starlette.datastructures import MutableHeaders
+from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from kafka_runbooks.page.identity import Person
 
 FORM_SECONDS = 12 * 3600
 """How long a form may be open before it is sent."""
+MOST_BODY_BYTES = 1_000_000
 HEADERS = {
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
     "form-action 'self'; frame-ancestors 'none'; base-uri 'none'",
@@ -52,6 +54,33 @@ def check_form(request: Request, keys: Sequence[str], person: Person, token: str
         raise Forged("this form is not ours, or was open for too long: load the page again") from error
     if found != [person.name, request.scope["path"]]:
         raise Forged("this form was made for somebody else: load the page again")
+
+
+class TooLong(HTTPException):
+    """A body that no form and no alert has."""
+
+    def __init__(self) -> None:
+        super().__init__(413, f"more than {MOST_BODY_BYTES} bytes")
+
+
+class ShortBodies:
+    """Reads no more of a request than a form or an alert may have, whoever sends it."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        received = 0
+
+        async def receive_few() -> Message:
+            nonlocal received
+            message = await receive()
+            received += len(message.get("body", b""))
+            if received > MOST_BODY_BYTES:
+                raise TooLong
+            return message
+
+        await self._app(scope, receive_few, send)
 
 
 class SafeHeaders:

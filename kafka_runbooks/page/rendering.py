@@ -1,6 +1,5 @@
 """Templates, and the words in them. Every value is escaped; nothing is ever marked as safe."""
 
-import json
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,18 @@ from kafka_runbooks.catalogue import RUNBOOKS, command_name
 from kafka_runbooks.models.wording import duration, size
 from kafka_runbooks.runs.waits import ago
 
+
+def in_words(value: Any) -> str:
+    """A field of an input as people write it."""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, list):
+        return ", ".join(map(in_words, value))
+    if isinstance(value, dict):
+        return ", ".join(f"{name.replace('_', ' ')} {in_words(one)}" for name, one in value.items())
+    return str(value)
+
+
 FOLDER = Path(__file__).parent
 templates = Jinja2Templates(FOLDER / "templates")
 templates.env.undefined = StrictUndefined
@@ -27,7 +38,7 @@ templates.env.filters |= {
     "path": lambda text: quote(text, safe="/"),
     "time": lambda at: f"{at.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC",
     "capitalize_first": lambda text: text[:1].upper() + text[1:],
-    "value": lambda value: value if isinstance(value, str) else json.dumps(value, ensure_ascii=False),
+    "value": in_words,
 }
 templates.env.globals |= {"RUNBOOKS": RUNBOOKS}
 

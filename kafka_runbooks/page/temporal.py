@@ -34,12 +34,13 @@ class Temporal:
         self._opening = asyncio.Lock()
 
     @asynccontextmanager
-    async def client(self, seconds: float = PATIENCE_SECONDS) -> AsyncIterator[Client]:
-        """The client, for work that may take so long.
+    async def client(self, seconds: float | None = None) -> AsyncIterator[Client]:
+        """The client, for work that may take so long; default: `PATIENCE_SECONDS`.
 
         Raises:
             TemporalAway: no answer in time.
         """
+        seconds = PATIENCE_SECONDS if seconds is None else seconds
         try:
             async with asyncio.timeout(seconds):
                 yield await self._open()

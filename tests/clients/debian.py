@@ -6,7 +6,12 @@ import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
-PACKAGES = {"java": "openjdk-17-jre-headless", "mvn": "maven"}
+PACKAGES = {
+    "java": "openjdk-17-jre-headless",
+    "mvn": "maven",
+    "chromium": "chromium",
+    "chromedriver": "chromium-driver",
+}
 
 
 def need(*commands: str) -> None:
