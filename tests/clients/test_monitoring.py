@@ -11,6 +11,7 @@ import pytest
 import yaml
 
 from activities.certificate_metrics import CertificateEnds
+from tests.cli.test_docs import faults
 from tests.clients.local_prometheus import binary
 from worker.dashboard import dashboard
 from worker.run_metrics import METRICS
@@ -39,6 +40,15 @@ def test_every_metric_of_the_alerts_exists_and_has_the_labels_that_are_used() ->
         used |= set(re.findall(r"\{(\w+)=", rule["expr"]))
         used |= set(re.findall(r"\$labels\.(\w+)", json.dumps(rule["annotations"])))
         assert used <= known, name
+
+
+def test_the_commands_that_alerts_name_exist() -> None:
+    said = [rule["annotations"]["description"] for rule in ALERTS.values()]
+    commands = [
+        found for text in said for found in re.findall(r"kafka-runbooks [a-z][^,.;:]*", re.sub(r"\{\{.*?\}\}", "X", text))
+    ]
+    assert len(commands) >= len(ALERTS) - 1
+    assert [fault for one in commands for fault in faults(one.partition(" says ")[0])] == []
 
 
 def test_every_metric_is_documented_once_and_in_an_alert_or_on_the_dashboard() -> None:
