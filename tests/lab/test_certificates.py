@@ -3,6 +3,7 @@
 import base64
 import contextlib
 import json
+import subprocess
 import time
 import uuid
 from collections.abc import Callable, Iterator
@@ -14,12 +15,9 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, load_pem_private_key
-from kafka_runbooks_lab import connection, kubernetes
+from kafka_runbooks_lab import connection
 from kafka_runbooks_lab.authority import Authority
 from kafka_runbooks_lab.lab import Lab
-from kubernetes.client import CoreV1Api
-from kubernetes.config import new_client_from_config
-from kubernetes.watch import Watch
 
 from tests.lab import runs
 from tests.lab.runs import ask, checked_traffic, fill, fresh, holds, intact, leftovers, watched
@@ -77,17 +75,19 @@ def again(lab: Lab, leaf: bytes, life: timedelta, subject: x509.Name | None = No
     return (key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()) + made.public_bytes(Encoding.PEM)).decode()
 
 
-def spoil(name: str, key: str, former: bytes, bad: Callable[[str], str]) -> None:
-    """Write into a Secret the moment somebody else has written into it: within milliseconds, before a kubelet reads it."""
-    with new_client_from_config(str(kubernetes.ADMIN)) as client:
-        core, watch = CoreV1Api(client), Watch()
-        only = f"metadata.name={name}"
-        for event in watch.stream(core.list_namespaced_secret, "kafka", field_selector=only, timeout_seconds=300):
-            found = base64.b64decode(event["object"].data[key])
-            if found != former:
-                core.patch_namespaced_secret(name, "kafka", {"stringData": {key: bad(found.decode())}})
-                return
-    raise AssertionError(f"{key} wasn't written in 300 s")
+def spoil(lab: Lab, name: str, key: str, former: bytes, bad: Callable[[str], str]) -> None:
+    """Write into a Secret the moment somebody else has written into it, before a kubelet reads it."""
+    path = key.replace(".", r"\.")
+    argv = lab.kubectl_argv("-n", "kafka", "get", "secret", name, "-w", "-o", f'jsonpath={{.data.{path}}}{{"\\n"}}')
+    with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True) as watch:
+        try:
+            assert watch.stdout is not None
+            for line in watch.stdout:
+                if (found := base64.b64decode(line)) != former:
+                    put(lab, name, key, bad(found.decode()))
+                    return
+        finally:
+            watch.kill()
 
 
 def put(lab: Lab, name: str, key: str, value: str) -> None:
@@ -188,7 +188,7 @@ def test_a_canary_s_bad_file_is_noticed_and_taken_back_and_nothing_else_is_touch
 
     with checked_traffic(lab, topic) as traffic:
         rotate(run, mode="renew", canary_node_id=1002)
-        spoil(name, key, former[key], bad)
+        spoil(lab, name, key, former[key], bad)
         began = time.monotonic()
         result = runs.outcome(run, seconds=400)
         assert time.monotonic() - began < 300
