@@ -259,7 +259,9 @@ def test_certificates_that_have_expired_are_renewed(lab: Lab, topic: str) -> Non
     rotate(refused, mode="renew")
     result = runs.outcome(refused, seconds=300)
     assert (
-        result["outcome"] == "refused" and len(result["reasons"]) == len(PODS) and "break_glass" in result["reasons"][0]["remedy"]
+        result["outcome"] == "refused by preflight"
+        and len(result["reasons"]) == len(PODS)
+        and "break_glass" in result["reasons"][0]["remedy"]
     )
     rotate(run, mode="renew", break_glass=True, wait_for_approval=True)
     waits(run, "the plan waits", 300)
