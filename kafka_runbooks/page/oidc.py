@@ -4,6 +4,7 @@ import hashlib
 import hmac
 from typing import Any
 
+import httpx2
 from authlib.integrations.starlette_client import OAuth, OAuthError
 from fastapi import APIRouter, Request
 from fastapi.responses import RedirectResponse, Response
@@ -13,6 +14,7 @@ from kafka_runbooks.page import audit
 from kafka_runbooks.page.identity import SESSION_USER, Person, Unknown, checked
 from kafka_runbooks.page.settings import PageSettings, secret
 
+NO_ANSWER = "the identity provider doesn't answer; the `kafka-runbooks` command needs none"
 SESSION_SECONDS = 12 * 3600
 _BACK = "back"
 
@@ -44,7 +46,10 @@ def router(settings: PageSettings, **client_arguments: Any) -> APIRouter:
     @routes.get("/login")
     async def login(request: Request, then: str = "/") -> Response:
         request.session[_BACK] = local(then)
-        response: Response = await provider.authorize_redirect(request, f"{settings.page_url}/login/back")
+        try:
+            response: Response = await provider.authorize_redirect(request, f"{settings.page_url}/login/back")
+        except httpx2.HTTPError as error:
+            raise Unknown(NO_ANSWER) from error
         return response
 
     @routes.get("/login/back")
@@ -52,6 +57,8 @@ def router(settings: PageSettings, **client_arguments: Any) -> APIRouter:
         then = local(request.session.get(_BACK, "/"))
         try:
             token = await provider.authorize_access_token(request)
+        except httpx2.HTTPError as error:
+            raise Unknown(NO_ANSWER) from error
         except (OAuthError, JoseError) as error:
             request.session.clear()
             audit.refused("login", reason=str(error))

@@ -123,6 +123,11 @@ async def test_what_the_provider_does_not_confirm_gets_nobody_in(
     assert (await browser.get("/")).headers["location"].startswith("/login")
 
 
+async def test_a_provider_that_does_not_answer(browser: httpx.AsyncClient, provider: Provider, tmp_path: Path) -> None:
+    provider.app.router.routes.clear()
+    assert (await browser.get("/login")).status_code == 401
+
+
 async def test_a_press_by_nobody_is_not_sent_to_log_in(browser: httpx.AsyncClient) -> None:
     assert (await browser.post(f"/links/{token(link('lab'))}", data={"form_token": "x"})).status_code == 401
     browser.cookies.set("kafka-runbooks", "eyJ1c2VyIjogInJvb3QifQ==.aaaa.bbbb")
