@@ -79,7 +79,7 @@ def spoil(lab: Lab, name: str, key: str, former: bytes, bad: Callable[[str], str
     """Write into a Secret the moment somebody else has written into it, before a kubelet reads it."""
     path = key.replace(".", r"\.")
     argv = lab.kubectl_argv("-n", "kafka", "get", "secret", name, "-w", "-o", f'jsonpath={{.data.{path}}}{{"\\n"}}')
-    with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True) as watch:
+    with subprocess.Popen(lab.exec_argv(argv), stdout=subprocess.PIPE, text=True) as watch:
         try:
             assert watch.stdout is not None
             for line in watch.stdout:
@@ -88,6 +88,7 @@ def spoil(lab: Lab, name: str, key: str, former: bytes, bad: Callable[[str], str
                     return
         finally:
             watch.kill()
+    raise AssertionError("kubectl's watch has ended")
 
 
 def put(lab: Lab, name: str, key: str, value: str) -> None:
