@@ -11,6 +11,7 @@ from activities.doctor import DoctorActivities
 from activities.drain_plans import DrainPlanActivities
 from activities.drains import DrainActivities
 from activities.exit_contract import ExitContractActivities
+from activities.health import HealthActivities
 from activities.leaders import LeaderActivities
 from activities.move_plans import MovePlanActivities
 from activities.moves import MoveActivities
@@ -38,6 +39,7 @@ ACTIVITIES: tuple[type[Steps], ...] = (
     DrainActivities,
     DrainPlanActivities,
     ExitContractActivities,
+    HealthActivities,
     LeaderActivities,
     MoveActivities,
     MovePlanActivities,

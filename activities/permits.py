@@ -15,7 +15,8 @@ from temporalio.service import RPCError, RPCStatusCode
 
 from activities.errors import PermitLost, TemporalUnreachable, describe
 from activities.step import Link, Reporter, Steps, raise_if_stopped, step, wait
-from kafka_runbooks.models.messages import JoinRequest, Token
+from kafka_runbooks.models.messages import GiveWayRequest, JoinRequest, Token
+from kafka_runbooks.models.operator import OperatorAction
 from kafka_runbooks.models.status import Progress, Status
 from kafka_runbooks.temporal import search_attributes_are_registered
 
@@ -24,6 +25,7 @@ FENCE_SECONDS = 3.0
 ANSWER_SECONDS = 4.0
 JOINED_TYPE, JOIN = "ReplaceBroker", "add_brokers"
 JOIN_SECONDS = 30.0
+GIVE_WAY = "give_way"
 
 
 def permit_id(cluster: str) -> str:
@@ -136,6 +138,22 @@ class PermitActivities(Steps):
                 return f"{request.holder} has just ended"
             raise
         return None
+
+    @step
+    def ask_to_give_way(self, request: GiveWayRequest) -> bool:
+        """Whether the holder ends, since a schedule has started it and nothing was approved yet."""
+        handle = self._link.client.get_workflow_handle(request.holder)
+        action = OperatorAction(by=request.by[:200], reason="it needs the cluster")
+        try:
+            update = handle.execute_update(GIVE_WAY, action, id=f"give-way-{activity.info().workflow_run_id}", result_type=Status)
+            self._link.call(update, JOIN_SECONDS)
+        except WorkflowUpdateFailedError:
+            return False
+        except RPCError as error:
+            if error.status == RPCStatusCode.NOT_FOUND:
+                return True  # It has just ended.
+            raise
+        return True
 
     @step
     def wait_until_free(self, cluster: str) -> None:

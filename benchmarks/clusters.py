@@ -32,12 +32,13 @@ from temporalio.api.enums.v1 import EventType, TimeoutType
 from temporalio.client import Client, WorkflowExecutionStatus, WorkflowHandle
 from temporalio.contrib.pydantic import pydantic_data_converter
 
-from kafka_runbooks.cli.schedules import schedule_clear_leftovers
 from kafka_runbooks.clients.clusters import ClusterClients, ClusterSettings
 from kafka_runbooks.models.cluster import Reassignment
 from kafka_runbooks.models.inputs import SetReplicationFactorInput
 from kafka_runbooks.models.results import RunbookResult
 from kafka_runbooks.models.status import Status
+from kafka_runbooks.schedules import applying
+from kafka_runbooks.schedules.file import SchedulesFile
 from tests.fakes.kafka import FakeKafka
 from tests.fakes.kubernetes import FakeKubernetes
 from tests.fakes.metrics import FakeMetrics
@@ -187,7 +188,7 @@ async def measure(count: int, partitions: int, seconds: float) -> dict[str, Any]
             began = time.monotonic()
             runs = [await start_run(client, task_queue, f"cluster-{number:03d}") for number in range(count)]
             for number in range(count):
-                await schedule_clear_leftovers(client, f"cluster-{number:03d}", task_queue, timedelta(minutes=1))
+                await schedule_clear_leftovers(client, task_queue, f"cluster-{number:03d}")
             for run in runs:
                 await until_it_copies(run)
             started = time.monotonic() - began
@@ -224,6 +225,13 @@ async def figures(stdout: asyncio.StreamReader) -> dict[str, Any]:
             return found
         print(line.decode(), end="", file=sys.stderr)
     raise RuntimeError("the worker has ended")
+
+
+async def schedule_clear_leftovers(client: Client, task_queue: str, cluster: str) -> None:
+    asked = {"cluster": cluster, "only_expired": True, "when_busy": "wait"}
+    entry = {"runbook": "clear-leftovers", "every": "1m", "jitter": "15s", "input": asked}
+    file = SchedulesFile.model_validate({"owner": cluster, "schedules": {f"{cluster}/clear-leftovers": entry}})
+    await applying.apply(client, file, task_queue)
 
 
 async def start_run(client: Client, task_queue: str, cluster: str) -> Run:

@@ -24,6 +24,7 @@ def test_every_runbook_has_a_workflow_and_a_plan_activity_where_it_has_a_plan() 
         "CertificateWatch",
         "ClusterPermit",
         "Doctor",
+        "HealthCheck",
         "Notify",
         "Preview",
     }

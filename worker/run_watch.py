@@ -35,7 +35,7 @@ LOOK_SECONDS = 15.0
 LEDGER_SECONDS = 60.0
 ENDED_LATELY = timedelta(hours=1)
 MOST_RUNS = 200
-NO_NEWS = (Outcome.NOTHING_TO_DO, Outcome.BUSY, Outcome.JOINED)
+NO_NEWS = (Outcome.NOTHING_TO_DO, Outcome.BUSY, Outcome.JOINED, Outcome.SKIPPED)
 """Ends that nobody is told of: most are a schedule's, and who started the run by hand has the answer."""
 
 

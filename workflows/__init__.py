@@ -6,6 +6,7 @@ from workflows.decommission import Decommission
 from workflows.doctor import Doctor
 from workflows.drain import Drain
 from workflows.evacuate_leaders import EvacuateLeaders
+from workflows.health_check import HealthCheck
 from workflows.notify import Notify
 from workflows.permit import ClusterPermit
 from workflows.preview import Preview
@@ -27,6 +28,7 @@ WORKFLOWS: tuple[type, ...] = (
     Doctor,
     Drain,
     EvacuateLeaders,
+    HealthCheck,
     Notify,
     Preview,
     Rebalance,

@@ -38,6 +38,9 @@ class Ended(Exception):
         self.result = result
 
 
+GIVE_WAY = "give way"
+
+
 @dataclass(frozen=True)
 class Work:
     """A runbook's work while it holds its cluster."""
@@ -157,6 +160,19 @@ class Operator:
     @reject.validator
     def _may_reject(self, action: OperatorAction) -> None:
         self._must_be_at_gate()
+
+    @workflow.update
+    def give_way(self, action: OperatorAction) -> Status:
+        """End at the gate, since another run needs the cluster; for runs with `when_busy` skip, as schedules start them."""
+        self._record(GIVE_WAY, action)
+        self._answer = action
+        return self.status()
+
+    @give_way.validator
+    def _may_give_way(self, action: OperatorAction) -> None:
+        self._must_be_at_gate()
+        if self._request.when_busy != "skip" or self._is_acting:
+            raise ApplicationError("it holds the cluster, and doesn't give way")
 
     @workflow.update
     def pause(self, action: OperatorAction) -> Status:
@@ -333,6 +349,9 @@ class Operator:
         if isinstance(answer, Approval):
             return answer
         decision = self._decisions[-1]
+        if decision.action == GIVE_WAY:
+            what = f"gave way to {decision.by}, which needs the cluster; what was proposed: {question}"
+            raise Ended(RunbookResult(outcome=Outcome.SKIPPED, summary=what))
         raise Ended(RunbookResult(outcome=Outcome.REJECTED, summary=f"rejected by {decision.by}: {decision.reason}"))
 
 

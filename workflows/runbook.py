@@ -20,7 +20,7 @@ with workflow.unsafe.imports_passed_through():
     from activities.release import ReleaseActivities
     from kafka_runbooks import search_attributes
     from kafka_runbooks.models.inputs import RunbookInput
-    from kafka_runbooks.models.messages import Released, Survey, Token
+    from kafka_runbooks.models.messages import GiveWayRequest, Released, Survey, Token
     from kafka_runbooks.models.operator import Approval
     from kafka_runbooks.models.results import Outcome, RunbookResult
     from kafka_runbooks.models.steps import StepName
@@ -125,7 +125,7 @@ class Runbook(Operator):
         self._progress, self._waiting, self._unanswered, self._phase = None, None, None, result.outcome.value
         self.mark_phase()
         self.show()
-        if result.outcome in (Outcome.DONE, Outcome.NOTHING_TO_DO):
+        if result.outcome in (Outcome.DONE, Outcome.NOTHING_TO_DO, Outcome.SKIPPED):
             return result
         if is_cancelled:
             raise asyncio.CancelledError(result.summary)
@@ -162,6 +162,16 @@ class Runbook(Operator):
             if self._holder is not None and await self.join(self._holder):
                 summary = f"{self._holder} brings these brokers back too; follow it there"
                 raise Ended(RunbookResult(outcome=Outcome.JOINED, summary=summary))
+            if request.when_busy == "skip":
+                summary = (
+                    f"{self._holder or 'another runbook'} holds cluster {request.cluster}; the next scheduled run looks again"
+                )
+                raise Ended(RunbookResult(outcome=Outcome.SKIPPED, summary=summary))
+            if self._holder is not None and workflow.patched("ask-to-give-way"):
+                asked = GiveWayRequest(holder=self._holder, by=workflow.info().workflow_id)
+                if await calls.act(PermitActivities.ask_to_give_way, asked, "ask a scheduled run at its gate to give way"):
+                    await permit.wait_until_free(request.cluster)
+                    continue
             if request.when_busy == "fail":
                 self._phase = Outcome.BUSY.value
                 self.mark_phase()

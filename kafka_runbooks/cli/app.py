@@ -24,7 +24,7 @@ MODULES = (
     ("resume", "decisions", "Resume after a pause."),
     ("abort", "decisions", "End a run: cancel what is in flight and clean up."),
     ("throttle", "throttle", "Override the throttle of a run in progress, and return it to automatic control."),
-    ("schedule", "schedules", "Schedule runbooks."),
+    ("schedules", "schedules", "Declare schedules of runbooks in a file, and apply it."),
     (
         "doctor",
         "doctor",

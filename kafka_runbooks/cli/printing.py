@@ -143,7 +143,7 @@ def print_reasons(console: Console, reasons: tuple[Reason, ...]) -> None:
 
 def print_result(console: Console, result: RunbookResult) -> None:
     """How a run ended."""
-    succeeded = result.outcome in (Outcome.DONE, Outcome.NOTHING_TO_DO, Outcome.JOINED)
+    succeeded = result.outcome in (Outcome.DONE, Outcome.NOTHING_TO_DO, Outcome.JOINED, Outcome.SKIPPED)
     console.print(Text.assemble((result.outcome.value, "bold green" if succeeded else "bold red"), f": {result.summary}"))
     print_reasons(console, result.reasons)
     table = Table.grid(padding=(0, 2))

@@ -1,102 +1,77 @@
-"""`schedule`: runbooks that run on a schedule. Temporal keeps schedules; they need no worker to survive."""
+"""`schedules`: what runs by itself, declared in one file. Temporal keeps schedules; they need no worker to survive."""
 
-from collections.abc import Awaitable, Callable
-from datetime import timedelta
-from typing import Annotated
+from collections.abc import Coroutine
+from pathlib import Path
+from typing import Annotated, Any
 
 import typer
-from temporalio.client import (
-    Client,
-    Schedule,
-    ScheduleActionStartWorkflow,
-    ScheduleAlreadyRunningError,
-    ScheduleIntervalSpec,
-    ScheduleOverlapPolicy,
-    SchedulePolicy,
-    ScheduleSpec,
-    ScheduleUpdate,
-)
 
 from kafka_runbooks.cli import connection, equivalents
+from kafka_runbooks.cli.exits import BAD_INPUT, fail
 from kafka_runbooks.cli.output import console, print_equivalent
 from kafka_runbooks.cli.parameters import typer_app
-from kafka_runbooks.models.inputs import CertificateWatchInput, ClearLeftoversInput
+from kafka_runbooks.runs.validation import BadInput
+from kafka_runbooks.schedules import applying
+from kafka_runbooks.schedules.file import SchedulesFile, read
 from kafka_runbooks.temporal import TemporalSettings
 
-app = typer_app("Schedule runbooks.")
+app = typer_app("Declare schedules of runbooks in a file, and apply it.")
+FileArgument = Annotated[Path, typer.Argument(metavar="FILE", help="The file that declares them (YAML).")]
 
 
-@app.command("clear-leftovers")
-def clear_leftovers(
-    cluster: Annotated[str, typer.Argument(metavar="CLUSTER", help="The cluster's name.")],
-    every_minutes: Annotated[int, typer.Option(min=1, help="How often.")] = 15,
-) -> None:
-    """Run ClearLeftovers regularly: it removes what terminated runs left, once their leases have expired.
+@app.command("diff")
+def diff(file: FileArgument) -> None:
+    """Show what `apply` would do. Changes nothing."""
+    declared = _read(file)
 
-    Repeat the command to change how often.
+    async def work() -> list[applying.Difference]:
+        return await applying.differences(await connection.open_client(), declared, TemporalSettings().task_queue)
+
+    _show(work(), "would be")
+
+
+@app.command("apply")
+def apply(file: FileArgument) -> None:
+    """Create, update and delete schedules, so that they are as the file says.
+
+    Deleted are only those of the same owner that aren't in the file. A second time does nothing.
     """
-    _make(schedule_clear_leftovers, cluster, "clear-leftovers", every_minutes)
+    declared = _read(file)
+
+    async def work() -> list[applying.Difference]:
+        return await applying.apply(await connection.open_client(), declared, TemporalSettings().task_queue)
+
+    _show(work(), "")
 
 
-@app.command("certificate-watch")
-def certificate_watch(
-    cluster: Annotated[str, typer.Argument(metavar="CLUSTER", help="The cluster's name.")],
-    every_minutes: Annotated[int, typer.Option(min=1, help="How often.")] = 60,
-) -> None:
-    """Look at the end of every certificate regularly: the worker's /metrics has the days left, each run what has to be renewed.
+@app.command("delete")
+def delete(file: FileArgument) -> None:
+    """Delete every schedule of the file's owner. Runs in progress go on."""
+    declared = _read(file)
 
-    Repeat the command to change how often.
-    """
-    _make(schedule_certificate_watch, cluster, "certificate-watch", every_minutes)
+    async def work() -> list[applying.Difference]:
+        return await applying.delete(await connection.open_client(), declared.owner)
 
-
-def _make(
-    schedule: Callable[[Client, str, str, timedelta], Awaitable[None]], cluster: str, what: str, every_minutes: int
-) -> None:
-    async def work() -> None:
-        queue, every = TemporalSettings().task_queue, timedelta(minutes=every_minutes)
-        await schedule(await connection.open_client(), cluster, queue, every)
-
-    connection.run(work())
-    screen = console()
-    print_equivalent(screen, equivalents.describe_schedule(schedule_id(cluster, what)))
-    screen.print(f"schedule {schedule_id(cluster, what)}: every {every_minutes} min")
+    _show(work(), "")
 
 
-def schedule_id(cluster: str, what: str = "clear-leftovers") -> str:
-    return f"{cluster}/{what}"
-
-
-async def schedule_certificate_watch(client: Client, cluster: str, task_queue: str, every: timedelta) -> None:
-    """Create the schedule, or change how often it runs."""
-    await _schedule(client, "CertificateWatch", CertificateWatchInput(cluster=cluster), "certificate-watch", task_queue, every)
-
-
-async def schedule_clear_leftovers(client: Client, cluster: str, task_queue: str, every: timedelta) -> None:
-    """Create the schedule, or change how often it runs.
-
-    A run waits for the permit while another runbook holds the cluster; until it ends the schedule starts no second one.
-    """
-    request = ClearLeftoversInput(cluster=cluster, requester="schedule", when_busy="wait", only_expired=True)
-    await _schedule(client, "ClearLeftovers", request, "clear-leftovers", task_queue, every)
-
-
-async def _schedule(
-    client: Client,
-    workflow: str,
-    request: CertificateWatchInput | ClearLeftoversInput,
-    what: str,
-    task_queue: str,
-    every: timedelta,
-) -> None:
-    name = schedule_id(request.cluster, what)
-    schedule = Schedule(
-        action=ScheduleActionStartWorkflow(workflow, request, id=name, task_queue=task_queue),
-        # Intervals count from the epoch: without it the schedules of a hundred clusters all start in the same second.
-        spec=ScheduleSpec(intervals=[ScheduleIntervalSpec(every=every)], jitter=every / 4),
-        policy=SchedulePolicy(overlap=ScheduleOverlapPolicy.SKIP),
-    )
+def _read(file: Path) -> SchedulesFile:
     try:
-        await client.create_schedule(name, schedule)
-    except ScheduleAlreadyRunningError:
-        await client.get_schedule_handle(name).update(lambda _: ScheduleUpdate(schedule=schedule))
+        return read(file)
+    except BadInput as error:
+        fail(BAD_INPUT, str(error))
+
+
+def _show(work: Coroutine[Any, Any, list[applying.Difference]], would_be: str) -> None:
+    found = connection.run(work)
+    screen = console()
+    for one in found:
+        print_equivalent(screen, equivalents.describe_schedule(one.id))
+        screen.print(" ".join(filter(None, (one.id, would_be, DONE[one.action]))))
+        for field in one.fields:
+            screen.print(f"    {field}", markup=False, highlight=False)
+    if not found:
+        screen.print("every schedule is as the file says")
+
+
+DONE = {"create": "created", "update": "updated", "delete": "deleted"}

@@ -22,6 +22,7 @@ EXIT_CODES = {
     Outcome.DONE: DONE,
     Outcome.NOTHING_TO_DO: DONE,
     Outcome.JOINED: DONE,
+    Outcome.SKIPPED: DONE,
     Outcome.REFUSED: REFUSED,
     Outcome.BUSY: BUSY,
 }

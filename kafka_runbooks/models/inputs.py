@@ -53,8 +53,10 @@ class RunbookInput(OperatorInput):
     cluster: Name = Field(description="the cluster's name, as clusters.yaml has it")
     requester: Name = Field(description="who asks for the run; recorded in the history")
     ticket: str | None = Field(default=None, max_length=200, description="incident or change ticket; recorded")
-    when_busy: Literal["fail", "wait"] = Field(
-        default="fail", description="another runbook holds the cluster: fail immediately, or wait in line"
+    when_busy: Literal["fail", "wait", "skip"] = Field(
+        default="fail",
+        description="another runbook holds the cluster: fail immediately, wait in line, or end without a failure; with skip a "
+        "run that waits for approval also gives way to any other",
     )
 
     @property
@@ -176,6 +178,12 @@ class CertificateWatchInput(OperatorInput):
         default="report",
         description="report: only say what is due; ask: start a renewal that waits for approval; renew: start one that doesn't",
     )
+
+
+class HealthCheckInput(OperatorInput):
+    """See what is wrong with a cluster now."""
+
+    cluster: Name = Field(description="the cluster's name, as clusters.yaml has it")
 
 
 class ThrottleRecoveryInput(RunbookInput):

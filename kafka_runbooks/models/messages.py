@@ -137,6 +137,13 @@ class ProofRequest(Model):
     """False where the cluster changed so that nothing of the plan was left to do."""
 
 
+class GiveWayRequest(Model):
+    """Ask the run that holds the cluster to end, if it only waits at its gate and a schedule has started it."""
+
+    holder: str
+    by: str
+
+
 class JoinRequest(Model):
     """Ask the run that holds the cluster to take brokers along."""
 

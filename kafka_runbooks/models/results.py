@@ -69,6 +69,8 @@ class Outcome(StrEnum):
     FAILED = "failed"
     REFUSED = "refused by preflight"
     BUSY = "busy"
+    SKIPPED = "skipped"
+    """A scheduled run, which has given way to another one."""
     JOINED = "joined another run"
     """Another run has taken over what was asked for."""
     REJECTED = "rejected"

@@ -27,7 +27,7 @@ from kafka_runbooks.runs.validation import BadInput
 
 LOOK_SECONDS = 6.0
 """How long the page waits for a look before it says that it is still going on."""
-ENDED_WELL = (Outcome.DONE, Outcome.NOTHING_TO_DO, Outcome.JOINED)
+ENDED_WELL = (Outcome.DONE, Outcome.NOTHING_TO_DO, Outcome.JOINED, Outcome.SKIPPED)
 _TIME = re.compile(r"\d{8}T\d{6}Z")
 
 

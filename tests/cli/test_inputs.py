@@ -124,7 +124,10 @@ def test_the_schema_is_the_model_s(name: str) -> None:
     assert set(json.loads(done.stdout)["properties"]) == set(ReplaceBrokerInput.model_fields)
 
 
-@pytest.mark.parametrize("argv", [["list"], ["setup"], ["schedule", "clear-leftovers", "lab"], ["status", "x"]])
+@pytest.mark.parametrize(
+    "argv",
+    [["list"], ["setup"], ["schedules", "diff", str(Path(__file__).parents[2] / "deploy" / "schedules.yaml")], ["status", "x"]],
+)
 def test_an_unreachable_server_is_one_line_with_its_address(argv: list[str]) -> None:
     done = CliRunner().invoke(app, argv, env=NOWHERE)
     assert done.exit_code == 1

@@ -4,7 +4,6 @@ from pathlib import Path
 
 import pytest
 
-from kafka_runbooks.cli import schedules
 from kafka_runbooks.models.certificate_ends import CertificateReport, Urgency
 from kafka_runbooks.models.inputs import CertificateWatchInput
 from kafka_runbooks.models.results import RunbookResult
@@ -25,7 +24,7 @@ async def test_a_look_takes_no_permit_and_says_what_is_due(runbooks: Bench, rota
     report = await runbooks.client.execute_workflow(
         "CertificateWatch",
         {"cluster": runbooks.cluster},
-        id=schedules.schedule_id(runbooks.cluster, "certificate-watch"),
+        id=f"{runbooks.cluster}/certificate-watch",
         task_queue=runbooks.task_queue,
         result_type=CertificateReport,
     )
@@ -43,7 +42,7 @@ async def test_what_is_due_is_renewed_once_if_that_is_asked_for(runbooks: Bench,
         return await runbooks.client.execute_workflow(
             CertificateWatch.run,
             CertificateWatchInput.model_validate({"cluster": runbooks.cluster, "when_due": when_due}),
-            id=schedules.schedule_id(runbooks.cluster, "certificate-watch"),
+            id=f"{runbooks.cluster}/certificate-watch",
             task_queue=runbooks.task_queue,
         )
 

@@ -8,12 +8,13 @@ import pytest
 from temporalio.client import WorkflowFailureError, WorkflowUpdateFailedError
 
 from activities import ledgers
-from kafka_runbooks.cli import schedules
 from kafka_runbooks.clients import store
 from kafka_runbooks.models.cluster import ThrottleRates
 from kafka_runbooks.models.ledger import Ledger, Owner, RateLease
 from kafka_runbooks.models.operator import Abort, ClearThrottle, OperatorAction, Override
 from kafka_runbooks.models.results import Outcome
+from kafka_runbooks.schedules import applying
+from kafka_runbooks.schedules.file import SchedulesFile
 from tests.fakes.kubernetes import FakeKubernetes
 from tests.fakes.world import World
 from tests.temporal_env import Bench
@@ -87,18 +88,18 @@ async def test_the_schedule_clears_what_is_past_its_lease_and_only_that(runbooks
         lease = RateLease(previous=ThrottleRates(), ours=ours)
         ledger = Ledger(owner=owner, cluster=runbooks.cluster, rates={broker: lease})
         store.save(kubernetes, store.LEDGER, ledgers.name_of(run), ledger, "test")
-    await schedules.schedule_clear_leftovers(runbooks.client, runbooks.cluster, runbooks.task_queue, timedelta(hours=1))
-    await schedules.schedule_clear_leftovers(runbooks.client, runbooks.cluster, runbooks.task_queue, timedelta(hours=2))
-    schedule = runbooks.client.get_schedule_handle(schedules.schedule_id(runbooks.cluster))
+    asked = {"cluster": runbooks.cluster, "only_expired": True}
+    entry = {"runbook": "clear-leftovers", "every": "1h", "input": asked}
+    name = f"{runbooks.cluster}/clear-leftovers"
+    file = SchedulesFile.model_validate({"owner": runbooks.cluster, "schedules": {name: entry}})
+    await applying.apply(runbooks.client, file, runbooks.task_queue)
     try:
-        await schedule.trigger()
+        await runbooks.client.get_schedule_handle(name).trigger()
         async with asyncio.timeout(20):
             while ledgers.name_of(gone) in world.records:
                 await asyncio.sleep(0.1)
-        described = await schedule.describe()
-        assert described.schedule.spec.intervals[0].every == timedelta(hours=2)
     finally:
-        await schedule.delete()
+        await applying.delete(runbooks.client, runbooks.cluster)
     assert world.rates[1002].leader_bytes_per_s is None and world.rates[1003].leader_bytes_per_s == MEGABYTE
     assert [name for name, (kind, _) in world.records.items() if kind == "ledger"] == [ledgers.name_of(recent)]
 
