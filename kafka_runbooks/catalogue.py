@@ -77,6 +77,11 @@ RUNBOOKS: dict[str, Runbook] = {
 }
 
 
+def summary(name: str, cluster: str, requester: str) -> str:
+    """What Temporal's lists show of a run."""
+    return f"{name} {cluster}, for {requester}"[:200]
+
+
 def command_name(name: str) -> str:
     """`ReplaceBroker` -> `replace-broker`."""
     return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "-", name).lower()

@@ -10,6 +10,7 @@ from temporalio.exceptions import WorkflowAlreadyStartedError
 
 with workflow.unsafe.imports_passed_through():
     from activities.certificate_watch import CertificateWatchActivities
+    from kafka_runbooks.catalogue import summary
     from kafka_runbooks.models.certificate_ends import CertificateReport, DueRotation, Urgency
     from kafka_runbooks.models.inputs import CertificateWatchInput, RotateCertificatesInput
 
@@ -52,7 +53,7 @@ async def _with_renewal(request: CertificateWatchInput, report: CertificateRepor
             id=workflow_id,
             id_reuse_policy=WorkflowIDReusePolicy.REJECT_DUPLICATE,
             parent_close_policy=workflow.ParentClosePolicy.ABANDON,
-            static_summary=f"RotateCertificates {request.cluster}, for certificate-watch"[:200],
+            static_summary=summary("RotateCertificates", request.cluster, asked.requester),
         )
         said = f"started {workflow_id}"
     except WorkflowAlreadyStartedError:

@@ -5,6 +5,8 @@ import shlex
 from collections.abc import Sequence
 from typing import Any
 
+from kafka_runbooks.catalogue import RUNBOOKS, summary
+
 
 def compact(data: Any) -> str:
     """JSON as an argument: one line, without spaces."""
@@ -18,6 +20,8 @@ def _line(*arguments: str) -> str:
 def start(workflow_type: str, data: Any, workflow_id: str, task_queue: str, *, waits: bool = False) -> str:
     """`temporal workflow start` (or `execute`, which waits); fails if a run with this ID is in progress."""
     how = ["--type", workflow_type, "--task-queue", task_queue, "--workflow-id", workflow_id, "--input", compact(data)]
+    if workflow_type in RUNBOOKS:
+        how += ["--static-summary", summary(workflow_type, data["cluster"], data["requester"])]
     return _line("execute" if waits else "start", *how, "--fail-existing")
 
 

@@ -9,7 +9,7 @@ from temporalio.client import Client, WorkflowFailureError, WorkflowHandle
 from temporalio.common import WorkflowIDConflictPolicy, WorkflowIDReusePolicy
 from temporalio.exceptions import ActivityError, ApplicationError
 
-from kafka_runbooks.catalogue import command_name
+from kafka_runbooks.catalogue import command_name, summary
 from kafka_runbooks.clients.errors import UnknownCluster
 from kafka_runbooks.models.inputs import RunbookInput
 from kafka_runbooks.models.messages import Survey
@@ -59,7 +59,7 @@ async def start(
         task_queue=task_queue,
         result_type=RunbookResult,
         id_reuse_policy=id_reuse_policy,
-        static_summary=f"{name} {request.cluster}, for {request.requester}"[:200],
+        static_summary=summary(name, request.cluster, request.requester),
     )
     return handle
 

@@ -24,6 +24,7 @@ from temporalio.client import (
 )
 from temporalio.service import RPCError, RPCStatusCode
 
+from kafka_runbooks.catalogue import summary
 from kafka_runbooks.runs.validation import BadInput
 from kafka_runbooks.schedules import times
 from kafka_runbooks.schedules.file import Entry, SchedulesFile
@@ -140,7 +141,7 @@ def wanted(name: str, entry: Entry, task_queue: str) -> Schedule:
             request.model_dump(mode="json", exclude_unset=True),
             id=name,
             task_queue=task_queue,
-            static_summary=f"{entry.workflow} {getattr(request, 'cluster', '')}, for {who}"[:200],
+            static_summary=summary(entry.workflow, getattr(request, "cluster", ""), who),
         ),
         spec=ScheduleSpec(
             calendars=[] if entry.cron is None else [times.cron(entry.cron)],

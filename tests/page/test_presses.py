@@ -112,6 +112,21 @@ async def test_the_way_of_one_incident(runbooks: Bench, page: Browse) -> None:
     assert "This link has had its run" in spent.text and "<button" not in spent.text
 
 
+async def test_a_risk_is_taken_by_name_at_the_gate(runbooks: Bench, page: Browse) -> None:
+    runbooks.world.add_topic("single", 1, (1001,), replication_factor=1, minimum_in_sync=1)
+    one = link(runbooks.cluster, "RollingRestart", reason="a test", node_ids=[1001])
+    path, run, risk = f"/links/{token(one)}", f"/runs/{one.workflow_id}", "no-spare-replica:single"
+    alice = page()
+    assert "whoever approves may acknowledge it" in (await alice.get(path)).text
+    await alice.press(path, "Start rolling-restart")
+    gate = await shows(alice, run, "It waits for you")
+    assert f"I take this risk: {risk}" in gate.text
+    untaken = await alice.press(run, "Approve", reason="ok", risk=[])
+    assert untaken.status_code == 409 and risk in untaken.text
+    assert (await alice.press(run, "Approve", reason="ok", risk=[risk])).status_code == 303
+    await shows(alice, run, "Done")
+
+
 async def test_a_link_that_is_sent_again_after_its_run_starts_nothing(runbooks: Bench, page: Browse) -> None:
     """A recorded press, replayed; and one that has seen how the run ended, which may."""
     lose(runbooks.world)
