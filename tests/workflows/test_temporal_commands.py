@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import BaseModel
 
 from kafka_runbooks.catalogue import RUNBOOKS
 from kafka_runbooks.cli import equivalents, temporal_commands
