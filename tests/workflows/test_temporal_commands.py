@@ -32,7 +32,7 @@ def test_each_example_is_right(name: str) -> None:
 
 
 def test_each_update_s_example_is_right() -> None:
-    models = {
+    models: dict[str, type[BaseModel]] = {
         "abort": operator.Abort,
         "approve": operator.Approval,
         "add_brokers": operator.AddBrokers,
@@ -40,7 +40,7 @@ def test_each_update_s_example_is_right() -> None:
     }
     for updates in (UPDATES, *MORE_UPDATES.values()):
         for name, data in updates.items():
-            model: type[BaseModel] = models.get(name, OperatorAction)
+            model = models.get(name, OperatorAction)
             model.model_validate(data)
 
 
