@@ -7,7 +7,6 @@ Keys are lines of a file. The first signs and all verify: to rotate, put a new o
 link that it signed has expired.
 """
 
-import re
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -23,6 +22,7 @@ from kafka_runbooks.catalogue import RUNBOOKS
 from kafka_runbooks.models.base import Model
 from kafka_runbooks.models.inputs import RunbookInput
 from kafka_runbooks.runs import starting, validation
+from kafka_runbooks.runs.durations import duration
 from kafka_runbooks.runs.validation import BadInput
 
 LEAST_CHARACTERS = 32
@@ -31,7 +31,6 @@ MOST_VALIDITY = timedelta(days=7)
 MOST_TOKEN_CHARACTERS = 8000
 """Proxies refuse URLs much longer than that."""
 _SALT = "kafka-runbooks/link"
-_UNITS = {"m": "minutes", "h": "hours", "d": "days"}
 
 
 class BadKeys(Exception):
@@ -108,10 +107,12 @@ def validity(text: str) -> timedelta:
     Raises:
         BadInput: it is none of these, or too long.
     """
-    found = re.fullmatch(r"(\d{1,5})([mhd])", text.strip())
-    if found is None or int(found[1]) == 0:
-        raise BadInput(f"{text!r} is not how long a link is valid; give minutes, hours or days, such as 30m, 4h or 2d")
-    length = timedelta(**{_UNITS[found[2]]: int(found[1])})
+    try:
+        length = duration(text)
+    except ValueError as error:
+        raise BadInput(str(error)) from error
+    if not length:
+        raise BadInput(f"{text} is no time at all; give 30m, 4h or 2d")
     if length > MOST_VALIDITY:
         raise BadInput(f"{text} is too long: a link is valid for at most {MOST_VALIDITY.days}d")
     return length

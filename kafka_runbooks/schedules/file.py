@@ -14,6 +14,7 @@ from kafka_runbooks.catalogue import RUNBOOKS, command_name
 from kafka_runbooks.models.base import Name, OperatorInput
 from kafka_runbooks.models.change_windows import ChangeWindow
 from kafka_runbooks.models.inputs import CertificateWatchInput, HealthCheckInput
+from kafka_runbooks.runs.durations import duration
 from kafka_runbooks.runs.validation import BadInput
 from kafka_runbooks.schedules import times
 
@@ -31,7 +32,7 @@ def _known_zone(name: str) -> str:
 
 
 def _duration(value: object) -> object:
-    return times.duration(value) if isinstance(value, str) else value
+    return duration(value) if isinstance(value, str) else value
 
 
 def _cron(value: str) -> str:

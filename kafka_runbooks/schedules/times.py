@@ -4,32 +4,17 @@ Cron strings and change windows are turned into calendars here, and not by the s
 what was declared, and somebody's edit by hand is seen.
 """
 
-import re
 from collections.abc import Iterable, Sequence
-from datetime import timedelta
 
 from temporalio.client import ScheduleCalendarSpec, ScheduleRange
 
 from kafka_runbooks.models.change_windows import ChangeWindow
 
-UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 DAY_NAMES = ("sun", "mon", "tue", "wed", "thu", "fri", "sat")
 MONTH_NAMES = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
 DAY_MINUTES = 24 * 60
 DAY_OF_MONTH, DAY_OF_WEEK = 2, 4
 CRON_FIELDS = (("minute", 0, 59), ("hour", 0, 23), ("day of month", 1, 31), ("month", 1, 12), ("day of week", 0, 7))
-
-
-def duration(text: str) -> timedelta:
-    """`90s`, `15m`, `4h`, `2d`.
-
-    Raises:
-        ValueError: it isn't one.
-    """
-    found = re.fullmatch(r"(\d+)([smhd])", text.strip())
-    if found is None:
-        raise ValueError(f"{text!r} is no duration: give a number and s, m, h or d, such as 15m")
-    return timedelta(**{UNITS[found[2]]: int(found[1])})
 
 
 def cron(text: str) -> ScheduleCalendarSpec:
