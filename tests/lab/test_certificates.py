@@ -59,15 +59,14 @@ def secret(lab: Lab, name: str) -> dict[str, bytes]:
     return {key: base64.b64decode(value) for key, value in data.items()}
 
 
-def again(lab: Lab, leaf: bytes, life: timedelta, subject: x509.Name | None = None) -> str:
-    """A key and a certificate of the lab's authority with the same names, for a while."""
-    authority = secret(lab, "kafka-ca")
+def again(authority: dict[str, bytes], leaf: bytes, ends: datetime, subject: x509.Name | None = None) -> str:
+    """A key and a certificate of the lab's authority with the same names, and another end."""
     issuer = x509.load_pem_x509_certificate(authority["tls.crt"])
     signing = load_pem_private_key(authority["tls.key"], None)
     assert isinstance(signing, ec.EllipticCurvePrivateKey)
     before, key, now = x509.load_pem_x509_certificate(leaf), ec.generate_private_key(ec.SECP256R1()), datetime.now(UTC)
     builder = x509.CertificateBuilder(issuer.subject, subject or before.subject, key.public_key(), x509.random_serial_number())
-    builder = builder.not_valid_before(now - timedelta(minutes=5)).not_valid_after(now + life)
+    builder = builder.not_valid_before(now - timedelta(minutes=5)).not_valid_after(ends)
     for extension in before.extensions:
         if not isinstance(extension.value, x509.SubjectKeyIdentifier):
             builder = builder.add_extension(extension.value, extension.critical)
@@ -176,7 +175,9 @@ def test_a_canary_s_bad_file_is_noticed_and_taken_back_and_nothing_else_is_touch
     stranger = Authority("a stranger")
     dns = "kafka-events-1.kafka-events.kafka.svc.cluster.local"
 
-    renamed = again(lab, former[key], timedelta(days=1), x509.Name.from_rfc4514_string("CN=somebody"))
+    renamed = again(
+        secret(lab, "kafka-ca"), former[key], datetime.now(UTC) + timedelta(days=1), x509.Name.from_rfc4514_string("CN=somebody")
+    )
 
     def bad(ours: str) -> str:
         end_of_key = ours.index("-----BEGIN CERTIFICATE")
@@ -239,16 +240,16 @@ def test_a_broker_is_down_while_new_certificates_are_rolled_out(lab: Lab, topic:
 @pytest.mark.timeout(2400)
 def test_certificates_that_have_expired_are_renewed(lab: Lab, topic: str) -> None:
     """Those of all brokers and controllers: whoever verifies them connects to nobody any more, the worker neither."""
-    rejected, refused, run, life = fresh(), fresh(), fresh(), timedelta(minutes=6)
+    rejected, refused, run = fresh(), fresh(), fresh()
     rotate(rejected, mode="renew", wait_for_approval=True)  # Where the listeners are is known from then on.
     waits(rejected, "the plan waits", 120)
     runs.update(rejected, "reject")
     runs.outcome(rejected)
-    ends = datetime.now(UTC) + life
+    authority, ends = secret(lab, "kafka-ca"), datetime.now(UTC) + timedelta(minutes=5)
     for name in ("kafka-events-tls", "kafka-checks-tls", "kafka-controller-tls"):
         for key, leaf in secret(lab, name).items():
-            if not key.endswith(".ca.pem"):
-                put(lab, name, key, again(lab, leaf, life))
+            if key.removesuffix(".pem") in PODS:
+                put(lab, name, key, again(authority, leaf, ends))
     lab.kubectl("-n", "kafka", "delete", "pod", "--wait=false", *PODS)
     lab.wait_ready()
     before = served(lab)
