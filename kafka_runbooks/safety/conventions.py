@@ -32,7 +32,7 @@ def check(found: Objects) -> tuple[Check, ...]:
     for about, what, faults in (
         ("StatefulSet", "brokers' and controllers' StatefulSets carry the cluster's label", _sets(found)),
         ("StatefulSet", "updateStrategy is OnDelete: runbooks decide when a node restarts", _strategy(found)),
-        ("StatefulSet", "disks are of volumeClaimTemplates and stay when it is scaled down", _claims(found)),
+        ("StatefulSet", "brokers' disks are of volumeClaimTemplates and stay when it is scaled down", _claims(found)),
         ("StatefulSet", "brokers' readiness is the agent's: all replicas are in sync", _readiness(found)),
         ("Pod", "every pod carries the cluster's label", _pods(found)),
         ("Pod", "every broker and controller has a node ID", _ids(found)),
@@ -76,8 +76,9 @@ def _strategy(found: Objects) -> Faults:
 
 
 def _claims(found: Objects) -> Faults:
+    """Of brokers: what controllers keep their metadata on no runbook releases."""
     for one in found.stateful_sets:
-        if not one.claim_templates:
+        if one.has_brokers and not one.claim_templates:
             yield (
                 f"StatefulSet {one.name} has no volumeClaimTemplates: no runbook can tell or release its disks",
                 f"make the StatefulSet again with volumeClaimTemplates ({QUICKSTART}); its pods can stay (--cascade=orphan)",

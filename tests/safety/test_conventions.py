@@ -19,7 +19,9 @@ def good() -> Objects:
         namespace="kafka",
         stateful_sets=(
             StatefulSet(name="kafka-events", version="1", replicas=2, update_strategy="OnDelete", readiness=labels.READINESS),
-            StatefulSet(name="controller", version="1", replicas=1, update_strategy="OnDelete", has_brokers=False),
+            StatefulSet(
+                name="controller", version="1", replicas=1, update_strategy="OnDelete", has_brokers=False, claim_templates=()
+            ),
         ),
         brokers=[
             BrokerPod(
