@@ -14,9 +14,9 @@ from temporalio.client import WorkflowExecutionStatus, WorkflowUpdateFailedError
 from temporalio.service import RPCError, RPCStatusCode
 
 from activities.errors import PermitLost, TemporalUnreachable, describe
-from activities.step import Link, Reporter, Steps, raise_if_stopped, step, wait
+from activities.step import Link, Reporter, Steps, heartbeating, raise_if_stopped, step, wait
 from kafka_runbooks.models.messages import GiveWayRequest, JoinRequest, Token
-from kafka_runbooks.models.operator import OperatorAction
+from kafka_runbooks.models.operator import GiveWay
 from kafka_runbooks.models.status import Progress, Status
 from kafka_runbooks.temporal import search_attributes_are_registered
 
@@ -26,6 +26,8 @@ ANSWER_SECONDS = 4.0
 JOINED_TYPE, JOIN = "ReplaceBroker", "add_brokers"
 JOIN_SECONDS = 30.0
 GIVE_WAY = "give_way"
+RELEASE_SECONDS = 60.0
+"""At its gate a run has set nothing yet, so its end takes a moment."""
 
 
 def permit_id(cluster: str) -> str:
@@ -141,18 +143,28 @@ class PermitActivities(Steps):
 
     @step
     def ask_to_give_way(self, request: GiveWayRequest) -> bool:
-        """Whether the holder ends, since a schedule has started it and nothing was approved yet."""
+        """Whether the holder has ended, since a schedule has started it and nothing was approved yet.
+
+        Waits until it has released the cluster, but not for another run that was faster.
+        """
         handle = self._link.client.get_workflow_handle(request.holder)
-        action = OperatorAction(by=request.by[:200], reason="it needs the cluster")
+        action = GiveWay(by=request.by[:200], reason="it needs the cluster")
         try:
             update = handle.execute_update(GIVE_WAY, action, id=f"give-way-{activity.info().workflow_run_id}", result_type=Status)
             self._link.call(update, JOIN_SECONDS)
         except WorkflowUpdateFailedError:
             return False
         except RPCError as error:
-            if error.status == RPCStatusCode.NOT_FOUND:
-                return True  # It has just ended.
-            raise
+            if error.status != RPCStatusCode.NOT_FOUND:
+                raise
+            # It has just ended, perhaps since an attempt before this one has asked it.
+        ends = time.monotonic() + RELEASE_SECONDS
+        with heartbeating():
+            while self._link.call(self._holder(request.cluster)) == request.holder:
+                raise_if_stopped()
+                if time.monotonic() > ends:
+                    return False
+                time.sleep(0.2)
         return True
 
     @step

@@ -20,7 +20,7 @@ with workflow.unsafe.imports_passed_through():
     from kafka_runbooks.models import history
     from kafka_runbooks.models.inputs import RunbookInput
     from kafka_runbooks.models.messages import ClearOverrideRequest, OverrideRequest, Survey, Token
-    from kafka_runbooks.models.operator import Abort, Approval, ClearThrottle, OperatorAction, Override
+    from kafka_runbooks.models.operator import Abort, Approval, ClearThrottle, GiveWay, OperatorAction, Override
     from kafka_runbooks.models.plans import PlanSummary
     from kafka_runbooks.models.results import Decision, Outcome, PhaseTime, Reason, RunbookResult
     from kafka_runbooks.models.status import DECISION, FIRST_REPORT, BrokerStatus, Progress, Status, Waiting
@@ -36,9 +36,6 @@ class Ended(Exception):
     def __init__(self, result: RunbookResult) -> None:
         super().__init__(result.summary)
         self.result = result
-
-
-GIVE_WAY = "give way"
 
 
 @dataclass(frozen=True)
@@ -162,16 +159,16 @@ class Operator:
         self._must_be_at_gate()
 
     @workflow.update
-    def give_way(self, action: OperatorAction) -> Status:
+    def give_way(self, action: GiveWay) -> Status:
         """End at the gate, since another run needs the cluster; for runs with `when_busy` skip, as schedules start them."""
-        self._record(GIVE_WAY, action)
+        self._record("give way", action)
         self._answer = action
         return self.status()
 
     @give_way.validator
-    def _may_give_way(self, action: OperatorAction) -> None:
+    def _may_give_way(self, action: GiveWay) -> None:
         self._must_be_at_gate()
-        if self._request.when_busy != "skip" or self._is_acting:
+        if self._request.when_busy != "skip" or self._is_acting or self._answer is not None:
             raise ApplicationError("it holds the cluster, and doesn't give way")
 
     @workflow.update
@@ -348,11 +345,11 @@ class Operator:
             answer = self._answer
         if isinstance(answer, Approval):
             return answer
-        decision = self._decisions[-1]
-        if decision.action == GIVE_WAY:
-            what = f"gave way to {decision.by}, which needs the cluster; what was proposed: {question}"
+        assert answer is not None
+        if isinstance(answer, GiveWay):
+            what = f"gave way to {answer.by}, which needs the cluster; what was proposed: {question}"
             raise Ended(RunbookResult(outcome=Outcome.SKIPPED, summary=what))
-        raise Ended(RunbookResult(outcome=Outcome.REJECTED, summary=f"rejected by {decision.by}: {decision.reason}"))
+        raise Ended(RunbookResult(outcome=Outcome.REJECTED, summary=f"rejected by {answer.by}: {answer.reason}"))
 
 
 def _same_person(one: str, other: str) -> bool:

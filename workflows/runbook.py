@@ -168,9 +168,8 @@ class Runbook(Operator):
                 )
                 raise Ended(RunbookResult(outcome=Outcome.SKIPPED, summary=summary))
             if self._holder is not None and workflow.patched("ask-to-give-way"):
-                asked = GiveWayRequest(holder=self._holder, by=workflow.info().workflow_id)
+                asked = GiveWayRequest(cluster=request.cluster, holder=self._holder, by=workflow.info().workflow_id)
                 if await calls.act(PermitActivities.ask_to_give_way, asked, "ask a scheduled run at its gate to give way"):
-                    await permit.wait_until_free(request.cluster)
                     continue
             if request.when_busy == "fail":
                 self._phase = Outcome.BUSY.value

@@ -140,6 +140,7 @@ class ProofRequest(Model):
 class GiveWayRequest(Model):
     """Ask the run that holds the cluster to end, if it only waits at its gate and a schedule has started it."""
 
+    cluster: str
     holder: str
     by: str
 

@@ -16,6 +16,10 @@ class OperatorAction(OperatorInput):
     reason: Name = Field(description="why; recorded")
 
 
+class GiveWay(OperatorAction):
+    """End at the gate, since another run needs the cluster."""
+
+
 class Abort(OperatorAction):
     """End, and remove what was set. In-flight moves are cancelled; what has arrived stays, unless it is rolled back."""
 

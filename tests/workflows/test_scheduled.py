@@ -3,6 +3,7 @@
 import asyncio
 
 import pytest
+from temporalio.client import WorkflowExecutionStatus
 
 from kafka_runbooks.models.health import HealthReport
 from kafka_runbooks.models.inputs import HealthCheckInput
@@ -37,6 +38,20 @@ async def test_two_scheduled_runs_do_not_chase_each_other(runbooks: Bench) -> No
     assert (await first.result()).outcome is Outcome.DONE
 
 
+async def test_a_person_s_run_that_is_to_fail_when_busy_does_not_wait_for_another_that_was_faster(runbooks: Bench) -> None:
+    """Both ask a scheduled run to give way; one of them holds the cluster then, at a gate."""
+    scheduled = await runbooks.start_runbook("EvacuateLeaders", when_busy="skip", brokers=[1002])
+    await until(scheduled, waits, 30)
+    two = [await runbooks.start_runbook("EvacuateLeaders", brokers=[broker]) for broker in (1001, 1003)]
+    ended, _ = await asyncio.wait([asyncio.create_task(one.result()) for one in two], timeout=30, return_when="FIRST_COMPLETED")
+    assert len(ended) == 1 and (await scheduled.result()).outcome is Outcome.SKIPPED
+    (held,) = [one for one in two if (await one.describe()).status == WorkflowExecutionStatus.RUNNING]
+    await until(held, waits, 30)
+    await held.execute_update(ReplaceBroker.approve, YES)
+    assert (await held.result()).outcome is Outcome.DONE
+    assert (ended.pop().exception()) is not None
+
+
 async def test_what_was_approved_or_asked_for_by_a_person_does_not_give_way(runbooks: Bench) -> None:
     holder = await runbooks.start_runbook("EvacuateLeaders", brokers=[1002])
     await until(holder, waits, 30)
@@ -57,3 +72,6 @@ async def test_health_is_told_the_worst_first(runbooks: Bench) -> None:
     found = await look()
     assert not found.is_healthy and any("brokers 1001 are down" in line for line in found.problems)
     assert any("isn't in sync" in line for line in found.problems)
+    runbooks.world.is_kafka_away = True
+    away = await look()
+    assert not away.is_healthy and away.problems, "that Kafka doesn't answer is the worst of it, and no failure of the look"
