@@ -120,7 +120,7 @@ class View:
         """Of each authority one to connect with."""
         found: dict[str, Leaf] = {}
         for data in self._keystores():
-            leaf = pem.leaf_of(data)
+            leaf = pem.leaf_of(data) if pem.is_usable(data) else None
             by = None if leaf is None else self._issued_by(leaf.chain.encode())
             if leaf is not None and by is not None and not _ends_within(leaf, timedelta()):
                 found.setdefault(by, leaf)
@@ -261,8 +261,9 @@ class View:
             nothing = Presented("", self._plan.authority, True)
             certificate = Places(nothing, nothing)
         else:
+            chain = data.get(one.client.certificate_key, b"")
             certificate = Places(
-                presented(data.get(one.client.certificate_key, b"")),
+                presented(chain) if pem.is_usable(data.get(one.client.key_key, b"") + b"\n" + chain) else NOTHING,
                 _in_files(data, one.client.certificate_key, files.get("certificate", set()), presented),
             )
         return Party(

@@ -359,7 +359,11 @@ def _new(
 ) -> dict[str, bytes | None]:
     """What a Secret gets, the former kept beside it."""
     keys = _keys(party, phase)
-    changes: dict[str, bytes | None] = {key + PREVIOUS: data[key] for key in keys if _is_worth_keeping(party, key, data)}
+    # What somebody else has broken meanwhile doesn't replace what was kept.
+    is_worth_keeping = phase not in CERTIFICATES or _is_usable(party, data)
+    changes: dict[str, bytes | None] = {
+        key + PREVIOUS: data[key] for key in keys if key in data and (is_worth_keeping or key + PREVIOUS not in data)
+    }
     if phase not in CERTIFICATES:
         (key,) = keys
         trusted = pem.by_sha256(data.get(key, b""))
@@ -379,11 +383,11 @@ def _new(
     return {**changes, keys[0]: leaf.chain.encode(), keys[1]: leaf.key.encode()}
 
 
-def _is_worth_keeping(party: RotatedNode | RotatedClient, key: str, data: Mapping[str, bytes]) -> bool:
-    """A keystore that its node can't use, and that somebody else has written meanwhile, doesn't replace the former one."""
-    if isinstance(party, RotatedNode) and key == party.keystore and key + PREVIOUS in data:
-        return pem.is_usable(data[key])
-    return key in data
+def _is_usable(party: RotatedNode | RotatedClient, data: Mapping[str, bytes]) -> bool:
+    """Whether a party could start with the key and the certificate that are in its Secret."""
+    if isinstance(party, RotatedNode):
+        return pem.is_usable(data.get(party.keystore, b""))
+    return pem.is_usable(data.get(party.client.key_key, b"") + b"\n" + data.get(party.client.certificate_key, b""))
 
 
 def _raise_if_unfit(leaf: Leaf, plan: RotationPlan) -> None:

@@ -439,6 +439,8 @@ class FakeHandshakes:
 
     def see(self, listeners: Sequence[Listener], authorities: Mapping[str, Leaf | None]) -> tuple[Seen, ...]:
         self._tls.world.look()
+        for leaf in authorities.values():
+            assert leaf is None or pem.is_usable(pem.keystore(leaf)), "OpenSSL takes no key with another's certificate"
         return tuple(self._see(listener, authorities) for listener in listeners)
 
     def _see(self, listener: Listener, authorities: Mapping[str, Leaf | None]) -> Seen:

@@ -193,28 +193,31 @@ async def test_a_canary_that_refuses_its_certificate_gets_its_former_back_and_no
     assert set(tls.reloads) <= {1002}, "only to take it back"
 
 
-@pytest.mark.parametrize("broken", ["another key", "no PEM"])
+@pytest.mark.parametrize(("broken", "canary"), [("another key", 1001), ("no PEM", 1002)])
 async def test_what_somebody_breaks_in_a_secret_after_its_proof_is_found(
-    rotating: Rotations, broken: str, monkeypatch: pytest.MonkeyPatch
+    rotating: Rotations, broken: str, canary: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The canary serves its new certificate, and at its next start it wouldn't come up."""
-    tls, secret, key = rotating.tls, "kafka-events-tls", "events-1.pem"
-    before, stranger = rotating.served()[1002], tls.old.issue("CN=events-1,O=kafka", ["events-1.kafka"])
+    """The canary serves its new certificate, and at its next start it wouldn't come up; nor would our agent connect."""
+    tls, secret, name = rotating.tls, "kafka-events-tls", f"events-{canary - 1001}"
+    before, stranger = rotating.served()[canary], tls.old.issue(f"CN={name},O=kafka", [f"{name}.kafka"])
     spoilt = list[bytes]()
 
     def spoil(act: str) -> None:
         data = tls.secrets[secret]
-        if act == "write_secret" and not spoilt and "events-0.pem.previous" in data:
-            good = pem.leaf_of(data[key])
+        if act == "write_secret" and not spoilt and sum(key.endswith(".pem.previous") for key in data) > 1:
+            good = pem.leaf_of(data[f"{name}.pem"])
             assert good is not None
-            spoilt.append(data[key])
-            data[key] = pem.keystore(Leaf(good.chain, stranger.key)) if broken == "another key" else data[key][:200]
+            spoilt.append(data[f"{name}.pem"])
+            data[f"{name}.pem"] = pem.keystore(Leaf(good.chain, stranger.key)) if broken == "another key" else spoilt[0][:200]
+            tls.secrets["agent-tls"]["tls.key"] = stranger.key.encode()
 
     monkeypatch.setattr(rotating.world, "after_act", spoil)
-    is_done(await (await rotating.start(canary_node_id=1002)).result())
+    is_done(await (await rotating.start(canary_node_id=canary)).result())
     assert spoilt
     assert all(pem.is_usable(tls.secrets[secret][f"events-{number}.pem"]) for number in range(3))
-    assert before != pem.certificates(tls.secrets[secret][key])[0].sha256 and before != rotating.served()[1002]
+    assert before != pem.certificates(tls.secrets[secret][f"{name}.pem"])[0].sha256 and before != rotating.served()[canary]
+    agent = tls.secrets["agent-tls"]
+    assert pem.is_usable(agent["tls.key"] + b"\n" + agent["tls.crt"])
     assert rotating.former() == [] and tls.cut_off == []
 
 
