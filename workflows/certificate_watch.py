@@ -36,7 +36,7 @@ class CertificateWatch:
 async def _with_renewal(request: CertificateWatchInput, report: CertificateReport, due: DueRotation) -> CertificateReport:
     """Start a renewal: one a day, whatever becomes of it, and with every look once half of the margin is gone."""
     now = workflow.now()
-    when = f"{now:%Y-%m-%dT%H-%M}" if report.urgency.rank >= Urgency.URGENT.rank else f"{now:%Y-%m-%d}"
+    when = f"{now:%Y-%m-%dT%H-%M}" if due.urgency.rank >= Urgency.URGENT.rank else f"{now:%Y-%m-%d}"
     workflow_id = f"{request.cluster}/certificate-watch/renewal-{when}"
     asked = RotateCertificatesInput(
         cluster=request.cluster,
@@ -45,6 +45,7 @@ async def _with_renewal(request: CertificateWatchInput, report: CertificateRepor
         mode="renew",
         ending_within_days=due.ending_within_days,
         wait_for_approval=request.when_due == "ask",
+        when_busy="skip",  # A proposal isn't to hold the cluster against an incident.
     )
     try:
         await workflow.start_child_workflow(

@@ -56,6 +56,7 @@ class DueRotation(Model):
     """What `RotateCertificates` would renew now, none of it expired."""
 
     certificates: int
+    urgency: Urgency
     ending_within_days: float | None = None
     """None: all, since certificates of clients are among them, which are renewed with all nodes' only."""
 

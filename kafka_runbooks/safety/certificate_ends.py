@@ -76,7 +76,8 @@ def due_rotation(due: Sequence[Renewal]) -> DueRotation | None:
         return None
     are_nodes = all(one.certificate.rotated_as == "node" for one in rotated)
     last = max(one.days_left for one in rotated)
-    return DueRotation(certificates=len(rotated), ending_within_days=round(last + 1, 2) if are_nodes else None)
+    urgency = max((one.urgency for one in rotated), key=lambda one: one.rank)
+    return DueRotation(certificates=len(rotated), urgency=urgency, ending_within_days=round(last + 1, 2) if are_nodes else None)
 
 
 def _summary(found: Sequence[Renewal], due: Sequence[Renewal]) -> str:
