@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
+import pydantic
 import structlog
 from temporalio.client import Client, WorkflowExecution
 from temporalio.common import WorkflowIDReusePolicy
@@ -96,8 +97,9 @@ class RunWatch:
         while True:
             try:
                 await self.look()
-            except (RPCError, TimeoutError) as error:
-                log.warning("runs can't be looked at", error=str(error)[:300])
+            except Exception as error:
+                # Whatever it is: a watch that has ended looks like a night in which nothing happens.
+                log.warning("runs can't be looked at", error=f"{type(error).__name__}: {error}"[:300])
             await asyncio.sleep(LOOK_SECONDS)
 
     async def look(self) -> None:
@@ -110,10 +112,11 @@ class RunWatch:
         ours = f"TaskQueue = '{self._task_queue}' AND WorkflowType IN ({runbooks})"
         since = datetime.now(UTC) - ENDED_LATELY
         found = self._client.list_workflows(f"{ours} AND ExecutionStatus = 'Running'", limit=MOST_RUNS)
-        open_runs = [OpenRun(_cluster_of(run), run.start_time, await self._observed(run)) async for run in found]
+        open_runs = [one async for run in found if (one := await self._observed(run)) is not None]
         lately = f"{ours} AND ExecutionStatus != 'Running' AND CloseTime > '{since:%Y-%m-%dT%H:%M:%SZ}'"
         closed = [run async for run in self._client.list_workflows(lately, limit=MOST_RUNS)]
-        self._ended = {run.run_id: self._ended.get(run.run_id) or await self._end_of(run) for run in closed}
+        ends = {run.run_id: self._ended.get(run.run_id) or await self._end_of(run) for run in closed}
+        self._ended = {run_id: end for run_id, end in ends.items() if end is not None}
         self.seen = Seen(
             open=tuple(one for one in open_runs if not one.observed.is_over),
             ended=tuple(self._ended.values()),
@@ -124,12 +127,24 @@ class RunWatch:
             for message, key in news(self.seen):
                 await self._tell(message, key)
 
-    async def _observed(self, run: WorkflowExecution) -> Observation:
-        return await observing.observe(self._client, run.id, run.run_id)
+    async def _observed(self, run: WorkflowExecution) -> OpenRun | None:
+        """None: it can't be observed, or is gone and the list doesn't say so yet; the others can."""
+        try:
+            observed = await observing.observe(self._client, run.id, run.run_id)
+        except (RPCError, pydantic.ValidationError) as error:
+            log.warning("a run can't be observed", workflow_id=run.id, error=str(error)[:300])
+            return None
+        return OpenRun(_cluster_of(run), run.start_time, observed)
 
-    async def _end_of(self, run: WorkflowExecution) -> EndedRun:
+    async def _end_of(self, run: WorkflowExecution) -> EndedRun | None:
+        """None, as for one that is open."""
         handle = self._client.get_workflow_handle(run.id, run_id=run.run_id, result_type=RunbookResult)
-        return EndedRun(_cluster_of(run), run.workflow_type, run.id, run.run_id, await observing.result_of(handle))
+        try:
+            result = await observing.result_of(handle)
+        except (RPCError, pydantic.ValidationError) as error:
+            log.warning("a run's end can't be read", workflow_id=run.id, error=str(error)[:300])
+            return None
+        return EndedRun(_cluster_of(run), run.workflow_type, run.id, run.run_id, result)
 
     async def _leftovers(self, open_runs: set[str]) -> dict[str, int]:
         """A ledger whose lease wasn't renewed in time belongs to a run that is over, in whichever namespace it ran."""

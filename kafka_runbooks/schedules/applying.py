@@ -124,9 +124,10 @@ async def _owner(described: ScheduleDescription) -> object:
 
 
 async def _ours(client: Client, owner: str) -> AsyncIterator[str]:
-    # The list may lag behind: whose it is, the schedule itself says.
     async for listed in await client.list_schedules():
-        described = await _described(client, listed.id)
+        if (await listed.memo()).get(MEMO) != owner:
+            continue
+        described = await _described(client, listed.id)  # The list may lag behind.
         if described is not None and await _owner(described) == owner:
             yield listed.id
 
@@ -183,6 +184,9 @@ def _fields(one: Schedule) -> Mapping[str, object]:
         "note": one.state.note or "",
         "paused": one.state.paused,
         "start and end": (str(spec.start_at), str(spec.end_at)),
+        "timeouts": [str(one or "") for one in (action.execution_timeout, action.run_timeout)],
+        "pause on failure": one.policy.pause_on_failure,
+        "limited actions": one.state.limited_actions,
     }
 
 

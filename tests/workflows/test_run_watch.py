@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 import pytest_asyncio
 from prometheus_client import CollectorRegistry, generate_latest
-from temporalio.client import WorkflowHandle
+from temporalio.client import Client, WorkflowHandle
+from temporalio.service import RPCError, RPCStatusCode
 from temporalio.testing import WorkflowEnvironment
 
 from activities import ledgers
@@ -23,6 +24,7 @@ from kafka_runbooks.models.ledger import Ledger, Owner
 from kafka_runbooks.models.operator import Approval, OperatorAction
 from kafka_runbooks.models.results import Outcome, RunbookResult
 from kafka_runbooks.runs import observing
+from kafka_runbooks.runs.observing import Observation
 from tests.clients.local_kafka import free_ports
 from tests.clients.local_webhook import LocalWebhook
 from tests.clients.scraped import until_it_answers
@@ -190,6 +192,35 @@ async def test_a_ledger_whose_lease_has_run_out_is_a_leftover(watched: Watched, 
     await watch.look()
     assert watch.seen.leftovers == {ready.cluster: 1}
     assert metrics(watch)[f'kafka_runbooks_leftovers{{cluster="{ready.cluster}"}}'] == 1
+
+
+async def test_a_run_that_cannot_be_observed_hides_no_other_and_nothing_ends_the_watch(
+    watched: Watched, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ready, _, new_watch = watched
+    handle, looks, observe = await at_the_gate(ready), list[str](), observing.observe
+
+    async def gone_once(client: Client, workflow_id: str, run_id: str | None = None) -> Observation:
+        looks.append(workflow_id)
+        if len(looks) == 1:
+            raise RPCError("not found", RPCStatusCode.NOT_FOUND, b"")
+        if len(looks) == 2:
+            raise KeyError("a defect")
+        return await observe(client, workflow_id, run_id)
+
+    monkeypatch.setattr(observing, "observe", gone_once)
+    monkeypatch.setattr(run_watch, "LOOK_SECONDS", 0.05)
+    watch = new_watch()
+    watching = asyncio.create_task(watch.watch())
+    try:
+        async with asyncio.timeout(20):
+            while not watch.seen.open:
+                await asyncio.sleep(0.05)
+    finally:
+        watching.cancel()
+    assert watch.seen.open[0].observed.workflow_id == handle.id and len(looks) >= 3
+    await handle.execute_update("reject", BY)
+    await observing.result_of(handle)
 
 
 async def test_an_old_look_tells_its_age_and_nothing_else(watched: Watched) -> None:
