@@ -40,7 +40,9 @@ def eta_seconds(plan: RotationPlan) -> float:
     together = sum(1 for node in changing if node.reloads and not node.is_controller)
     batches = len(plan.clients) + min(1, together) + -(-max(0, together - 1) // plan.at_once) + len(changing) - together
     phases = sum(1 for phase in plan.goal.phases if phase not in RESTARTS)
-    restarts = sum(restarts_of(node, plan) for node in changing)
+    restarts = sum(restarts_of(node, plan) for node in changing if node.is_controller or not plan.break_glass)
+    if plan.break_glass and any(restarts_of(node, plan) for node in changing if not node.is_controller):
+        restarts += 2  # All at once, and each takes its whole grace period to end.
     return phases * batches * BATCH_SECONDS + restarts * RESTART_SECONDS
 
 
@@ -78,7 +80,8 @@ def summarise(plan: RotationPlan, served: Mapping[str, Certificate]) -> PlanSumm
         )
     if plan.break_glass:
         notices.append(
-            "BREAK GLASS: nodes restart one after the other, whatever is in sync: partitions may be unavailable meanwhile"
+            "BREAK GLASS: controllers restart one after the other, then all brokers that they don't let in any more, "
+            "whatever is in sync: partitions are unavailable meanwhile"
         )
     if is_change:
         notices.append(

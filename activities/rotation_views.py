@@ -182,7 +182,26 @@ class View:
             start_is_recorded=is_recorded,
             started_certificate=_in_file(data, node.keystore, keystore, started, presented),
             started_trust=_in_file(data, node.truststore, truststore, started, trusted_by),
+            is_cut_off=self._is_cut_off(node, seen),
         )
+
+    def _is_cut_off(self, node: RotatedNode, seen: Sequence[Seen]) -> bool:
+        """Whether no controller can have a connection to it: each asks for a certificate, and has begun to run since its own ended.
+
+        A controller that has only reloaded keeps the connections that it has.
+        """
+        ended = max((one.chain[0].not_after for one in seen if one.chain), default=None)
+        controllers = [one for one in self._plan.nodes if one.is_controller]
+        if ended is None or not controllers or node.is_controller:
+            return False
+        asking = all(
+            stores.client_authentication == "required"
+            for one in controllers
+            for stores in one.stores
+            if stores.listener.is_controller
+        )
+        pods = [self.pods.get(one.pod) for one in controllers]
+        return asking and all(pod is not None and pod.started_at is not None and pod.started_at > ended + SKEW for pod in pods)
 
     def _is_made_after(self, pod: KafkaPod, data: Mapping[str, bytes], key: str) -> bool:
         """Whether a pod whose agent records nothing was made when the Secret had what it has now: it was started with that."""

@@ -81,6 +81,8 @@ class Party:
     """The same of what that connection trusts."""
     start_is_recorded: bool = True
     """What it was started with is known, or known to be unknown; False: its agent hasn't looked yet since it started."""
+    is_cut_off: bool = False
+    """It is a broker that no controller lets in, with a certificate that has expired: it serves nobody, so nobody misses it."""
 
 
 @dataclass(frozen=True)

@@ -112,7 +112,7 @@ def next_change(parties: Sequence[Party], goal: Goal) -> Change | None:
 
     What has begun is ended first, for it may be in force after any restart. Then our own clients, since what locks us out would
     leave the rest half done; they drop the old authority last. Then the canary alone, the other brokers by so many at once, and
-    one by one controllers and those that restart.
+    one by one controllers and those that restart; brokers that are cut off already all at once.
     """
     now = phase_now(parties, goal)
     if now is None:
@@ -141,7 +141,7 @@ def _change(phase: Phase, group: Sequence[Party]) -> Change:
 def _together(begun: Sequence[Party], goal: Goal) -> list[Party]:
     """Those of what has begun that may go on together."""
     reloading = [one for one in begun if one.reloads and not one.is_client]
-    return reloading[: goal.at_once] or list(begun[:1])
+    return reloading[: goal.at_once] or [one for one in begun if one.is_cut_off] or list(begun[:1])
 
 
 def _groups(left: Sequence[Party], phase: Phase, goal: Goal) -> list[list[Party]]:
@@ -156,5 +156,7 @@ def _groups(left: Sequence[Party], phase: Phase, goal: Goal) -> list[list[Party]
     )
     reloading = [one for one in others if one.is_up and one.reloads and not one.is_controller]
     batches = [reloading[start : start + goal.at_once] for start in range(0, len(reloading), goal.at_once)]
-    nodes = [*canary, *batches, *([one] for one in others if one not in reloading)]
+    cut_off = [one for one in others if one.is_up and one.is_cut_off and one not in reloading]
+    rest = [[one] for one in others if one not in (*reloading, *cut_off)]
+    nodes = [*canary, *batches, *([cut_off] if cut_off else []), *rest]
     return [*nodes, *clients] if phase is Phase.DROP else [*clients, *nodes]

@@ -103,6 +103,22 @@ def test_so_many_at_once() -> None:
     assert [len(names) for _, names in changes] == [1, 1, 3, 3, 1], "our own, the canary, and the others"
 
 
+def test_brokers_that_are_cut_off_restart_at_once_after_the_controllers() -> None:
+    """Those that expired certificates have cut off; one that still has a connection restarts alone, and a run between goes on."""
+    world = parties("renew", brokers=4, controllers=2, controllers_first=True, at_once=2, canary=None)
+    for name in EVERY_NODE:
+        world.all[name] = replace(world.all[name], reloads=False, is_cut_off=name in ("broker 2", "broker 3", "broker 4"))
+    first = next_change(world.seen, world.goal)
+    assert first is not None and (first.phase, first.names) == (Phase.CONTROLLERS, ("controller 1",))
+    seen = course(world)
+    assert [names for _, names in seen] == [*CONTROLLERS, ("worker",), ("broker 2", "broker 3", "broker 4"), ("broker 1",)]
+    for name in ("broker 2", "broker 3", "broker 4"):
+        world.all[name] = replace(party(name, reloads=False), is_cut_off=True)
+        world.write(name, Phase.CERTIFICATES)
+    again = next_change(world.seen, world.goal)
+    assert again is not None and again.names == ("broker 2", "broker 3", "broker 4")
+
+
 def test_a_broker_that_is_down_is_waited_for_when_the_others_are_done_and_no_later_phase_begins() -> None:
     world = parties()
     world.fall("broker 3")

@@ -384,11 +384,12 @@ async def test_every_reason_at_once(rotating: Rotations) -> None:
 
 
 async def test_expired_certificates_are_renewed_by_restarts_without_asking_kafka(rotating: Rotations) -> None:
-    """Nobody can connect to brokers, so nobody tells which may be down: controllers first, one after the other.
+    """Nobody can connect to brokers, so nobody tells which may be down: the controller first, then all brokers at once.
 
     Where the listeners are is known from an earlier plan.
     """
     world, tls, order = rotating.world, rotating.tls, restarts(rotating.world)
+    world.now = datetime.now(UTC)
     handle = await rotating.start(wait_for_approval=True)
     await until(handle, lambda status: status.phase == "gate" and status.waiting is not None, 60)
     await handle.execute_update(RotateCertificates.reject, ME)
@@ -403,5 +404,7 @@ async def test_expired_certificates_are_renewed_by_restarts_without_asking_kafka
     await handle.execute_update(RotateCertificates.approve, YES)
     is_done(await handle.result())
     assert order[0] == CONTROLLER and set(order) == {*NODES}
+    acts = [event.activity_task_scheduled_event_attributes.activity_type.name for event in (await handle.fetch_history()).events]
+    assert acts.count("restart_expired") == 2, "the controller, and then all brokers: it lets none of them in"
     assert all(tls.certificate(node_id).not_after > datetime.now(UTC) for node_id in NODES)
     assert all(partition.in_sync == set(partition.replicas) for partition in world.partitions.values())
