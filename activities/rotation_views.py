@@ -186,7 +186,7 @@ class View:
         )
 
     def _is_cut_off(self, node: RotatedNode, seen: Sequence[Seen]) -> bool:
-        """Whether no controller can have a connection to it: each asks for a certificate, and has begun to run since its own ended.
+        """Whether no controller can have a connection to it: each asks for certificates, and has run only since its own ended.
 
         A controller that has only reloaded keeps the connections that it has.
         """
