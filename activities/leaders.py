@@ -12,14 +12,16 @@ from itertools import count
 from activities import plan_store
 from activities.permits import Fence
 from activities.step import Reporter, Steps, poll, step
-from kafka_runbooks.models.cluster import TopicPartition
+from kafka_runbooks.models.cluster import Partition, TopicPartition
 from kafka_runbooks.models.messages import StepRequest
 from kafka_runbooks.models.status import Progress
 from kafka_runbooks.safety.availability import not_led_by_preferred
 
-FIRST_ELECTED, MOST_ELECTED = 4, 500
-"""Leaderships returned in the first batch, doubled at each poll, and the maximum: clients have no connection to the broker yet,
-and it may never have served a produce request. The two or three seconds this takes then affect a few partitions, not all."""
+FIRST_ELECTED, GROWTH, MOST_ELECTED = 4, 8, 500
+"""Leaderships returned in the first batch, how much larger each next one is, and the maximum: clients have no connection to the
+broker yet, and it may never have served a produce request. The second that this takes then affects a few partitions, not all."""
+HEARD_SECONDS = 0.2
+"""After its answer the controller's decision reaches the brokers."""
 ELECTION_PATIENCE_SECONDS = 120.0
 """How long nothing has been elected before the rest is left as it is."""
 
@@ -44,8 +46,8 @@ class LeaderActivities(Steps):
         moved_at, fewest = time.monotonic(), math.inf
         asked: dict[TopicPartition, int] = {}
 
-        def observe() -> int | None:
-            nonlocal moved_at, fewest
+        def look() -> tuple[list[Partition], int]:
+            """What is not led as planned, and how many are."""
             snapshot = clients.kafka.snapshot()
             gone = plan.gone(snapshot)
             planned = [
@@ -54,14 +56,19 @@ class LeaderActivities(Steps):
                 if (partition.name in names and partition.name not in gone) or partition.leader in emptied
             ]
             left = not_led_by_preferred(snapshot, planned)
+            return left, len(planned) - len(left)
+
+        def observe() -> int | None:
+            nonlocal moved_at, fewest
+            left, led = look()
             if len(left) < fewest:
                 moved_at, fewest = time.monotonic(), len(left)
             if not left or time.monotonic() - moved_at > ELECTION_PATIENCE_SECONDS:
-                return len(planned) - len(left)
+                return led
             fence.check()
             # Those that were refused come after those that weren't asked for yet.
             left.sort(key=lambda partition: (asked.get(partition.name, 0), partition.name))
-            batch = [partition.name for partition in left[: min(MOST_ELECTED, FIRST_ELECTED * 2 ** min(next(polls), 10))]]
+            batch = [partition.name for partition in left[: min(MOST_ELECTED, FIRST_ELECTED * GROWTH ** min(next(polls), 3))]]
             asked.update({name: asked.get(name, 0) + 1 for name in batch})
             refused = clients.kafka.elect_preferred_leaders(batch)
             why = "; ".join(f"{name}: {reason}" for name, reason in list(refused.items())[:3])
@@ -70,7 +77,11 @@ class LeaderActivities(Steps):
                 "the controller elects them",
                 tuple(str(name) for name in sorted(refused)[:20]),
             )
-            reporter.report(Progress(done_partitions=len(planned) - len(left), total_partitions=len(planned), waiting=waiting))
-            return None
+            reporter.report(Progress(done_partitions=led, total_partitions=led + len(left), waiting=waiting))
+            if refused or len(batch) < len(left):
+                return None
+            time.sleep(HEARD_SECONDS)
+            left, led = look()
+            return None if left else led
 
         return poll(observe, soon=True)

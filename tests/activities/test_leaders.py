@@ -1,6 +1,6 @@
 """Preferred leaders: what the controller refuses for good holds up nothing else, and is left to the exit contract to name."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import pytest
 from temporalio.testing import ActivityEnvironment
@@ -47,6 +47,9 @@ class Site:
         self.now += 10.0
         return self.now
 
+    def sleep(self, seconds: float) -> None:
+        self.now += seconds
+
     def elect(self) -> int:
         request = StepRequest(token=TOKEN, plan=PlanReference(plan_id="p", sha256="s", kind="RunPlan"))
         steps = LeaderActivities(Access(clusters=self.clusters, link=None))  # type: ignore[arg-type]
@@ -71,6 +74,21 @@ def test_refusals_of_some_hold_up_no_other(site: Site) -> None:
     """More of them than a batch has, and the first by name."""
     refuse(site, lambda name: name.partition < 20)
     assert site.elect() == 10 == site.led
+
+
+def test_a_few_first_and_no_pause_after_the_last(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A broker that is just back gets four partitions, and then the rest; between the two there is one pause."""
+    batches, pauses = list[int](), list[float]()
+    elect = FakeKafka.elect_preferred_leaders
+
+    def elected(kafka: FakeKafka, partitions: Iterable[TopicPartition]) -> dict[TopicPartition, str]:
+        batches.append(len(wanted := list(partitions)))
+        return elect(kafka, wanted)
+
+    monkeypatch.setattr(FakeKafka, "elect_preferred_leaders", elected)
+    monkeypatch.setattr(step, "_pause", pauses.append)
+    assert site.elect() == 30 == site.led
+    assert batches == [4, 26] and len(pauses) == 1
 
 
 def test_patience_counts_from_the_last_election_and_not_from_the_start(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
