@@ -1,6 +1,6 @@
 """Clusters that aren't deployed as ours: what each runbook says where brokers have no agent, and where Strimzi runs them.
 
-`docs/quickstart.md` has the table; it is compared with what is seen here.
+`docs/quickstart.md` has the table; it is compared with what is seen here, and on the lab by `tests/lab/test_quickstart.py`.
 """
 
 import re
@@ -21,7 +21,7 @@ from tests.temporal_env import Bench, bench
 
 
 class WithoutAgent(FakeKubernetes):
-    """Labelled as ours, with broker IDs labelled by hand; no agent has recorded anything, and readiness says nothing."""
+    """Labelled as ours, with broker IDs that somebody has written into the register; no agent has recorded anything."""
 
     def last_starts(self) -> dict[str, LastStart]:
         return {}
@@ -29,15 +29,15 @@ class WithoutAgent(FakeKubernetes):
     def file_changes(self) -> dict[str, FileChanges]:
         return {}
 
-    def broker_ids(self) -> dict[str, int]:
-        return {}
-
     def stateful_sets(self) -> tuple[StatefulSet, ...]:
         return tuple(one.model_copy(update={"readiness": "9092/"}) for one in super().stateful_sets())
 
 
-class OfStrimzi(FakeKubernetes):
-    """Strimzi's pods are of StrimziPodSets and carry its labels, not ours."""
+class OfStrimzi(WithoutAgent):
+    """Strimzi's pods are of StrimziPodSets and carry its labels, not ours; and there is no register."""
+
+    def broker_ids(self) -> dict[str, int]:
+        return {}
 
     def broker_pods(self) -> tuple[BrokerPod, ...]:
         return ()
