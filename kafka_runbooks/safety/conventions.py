@@ -75,7 +75,7 @@ def _json(value: Mapping[str, Any]) -> str:
 
 
 def _marking(found: Objects, name: str, marks: Mapping[str, str]) -> str:
-    """Labels on a StatefulSet and its template. With `OnDelete` in one: else Kubernetes restarts its pods for the new template."""
+    """Labels on a StatefulSet and its template; and `OnDelete`, or Kubernetes restarts its pods for the new template."""
     template = {"metadata": {"labels": dict(marks)}}
     return _patch(found, name, {**template, "spec": {"updateStrategy": ON_DELETE, "template": template}})
 

@@ -1,19 +1,17 @@
-"""docs/quickstart.md, line by line, on a Kafka that was deployed without us (`shop.yaml`): from `doctor` to a rebalance that is done.
+"""docs/quickstart.md, line by line, on a Kafka that was deployed without us (`shop.yaml`): from `doctor` to a rebalance.
 
 The lines are the page's own: what is in it is what is run. Then the table at its end, runbook by runbook, without the agent and
 with pods that look like Strimzi's.
 """
 
 import json
-import os
 import re
-import shlex
 import shutil
-import subprocess
 import sys
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,12 +23,12 @@ from kafka_runbooks_lab.nodes import ZONES
 
 from kafka_runbooks.models import labels
 from tests.lab.runs import command, eventually, holds, result_of
+from tests.quickstart import ROOT, SHOP, Shell, block, lines, table
 
-# tests/workflows/test_foreign_clusters.py has the table on a cluster in memory, tests/safety/test_conventions.py doctor's lines.
+# tests/clients/test_quickstart.py: step 6 on an API server alone; tests/workflows/test_foreign_clusters.py: the table in memory
 pytestmark = [pytest.mark.soak, pytest.mark.timeout(1500)]
 
-ROOT = Path(__file__).parents[2]
-PAGE = (ROOT / "docs" / "quickstart.md").read_text()
+QUEUE = "kafka-runbooks-shop"
 BOOTSTRAP = "shop-kafka.shop.svc.cluster.local:9092"
 PODS = ("shop-kafka-0", "shop-kafka-1", "shop-kafka-2", "shop-controller-0")
 SETS = ("shop-controller", "shop-kafka")
@@ -38,7 +36,7 @@ TOPIC, PARTITIONS, RECORDS = "orders", 12, 1_200
 ANY_DISK = " --max-utilisation 1"
 """For the page's lines: the lab's disks are the machine's, however full it is with other things."""
 LATER = {
-    "StatefulSet shop-kafka: readiness says nothing of replicas, so a restarted broker counts before it is in sync": '"Add the agent"',
+    "StatefulSet shop-kafka: readiness says nothing of replicas": '"Add the agent"',
     "no broker's metrics exporter answers": "docs/metrics.md; until then runs need a fixed throttle",
 }
 """What `doctor` goes on naming without the agent and without an exporter: how the fault begins, and what mends it."""
@@ -67,63 +65,17 @@ STRIMZI = {
 }
 
 
-def section(title: str) -> str:
-    return PAGE.split(f"\n## {title}\n")[1].split("\n## ")[0]
-
-
-def block(title: str, language: str = "") -> str:
-    """The first block of a section that is in this language."""
-    found = re.search(rf"^```{language}\n(.*?)^```", section(title), re.DOTALL | re.MULTILINE)
-    assert found is not None, f"{title!r} has no block"
-    return found[1]
-
-
-def lines(title: str) -> list[str]:
-    return block(title).splitlines()
-
-
-def table() -> dict[str, tuple[str, str]]:
-    """Runbook -> what it says without the agent, and with Strimzi."""
-    rows = re.findall(r"^\| ([a-z-]+) \| (.+?) \| (.+?) \|$", section("Without the agent, and with Strimzi"), re.MULTILINE)
-    return {name: (without_agent, of_strimzi) for name, without_agent, of_strimzi in rows if name != "runbook"}
-
-
-class Shop:
-    """Whoever follows the page: a shell with `kubectl` and `kafka-runbooks`, in a copy of `deploy/` that may be changed."""
+class Shop(Shell):
+    """Whoever follows the page, in a copy of `deploy/` that may be changed; and what is to be seen of the cluster."""
 
     def __init__(self, lab: Lab, folder: Path) -> None:
+        super().__init__(folder, lab.exec_argv(lab.kubectl_argv()), KAFKA_RUNBOOKS_TASK_QUEUE=QUEUE)
         self.lab = lab
-        self.folder = folder
         shutil.copytree(ROOT / "deploy" / "kubernetes", folder / "deploy" / "kubernetes")
-        programs = folder / "bin"
-        programs.mkdir()
-        kubectl = shlex.join(lab.exec_argv(lab.kubectl_argv()))
-        (programs / "kubectl").write_text(f'#!/bin/sh\nexec {kubectl} "$@"\n')
-        (programs / "kubectl").chmod(0o755)
-        path = f"{programs}:{Path(sys.executable).parent}:{os.environ['PATH']}"
-        self._environment = os.environ | {"PATH": path, "KAFKA_RUNBOOKS_TASK_QUEUE": "kafka-runbooks-shop"}
-
-    def try_line(self, line: str, seconds: float = 240) -> subprocess.CompletedProcess[str]:
-        """A line of the page."""
-        return subprocess.run(
-            ["sh", "-c", line],
-            cwd=self.folder,
-            env=self._environment,
-            capture_output=True,
-            text=True,
-            timeout=seconds,
-            stdin=subprocess.DEVNULL,
-        )
-
-    def line(self, line: str, seconds: float = 240) -> str:
-        """A line of the page that has to do what it is there for; what it printed."""
-        done = self.try_line(line, seconds)
-        assert done.returncode == 0, f"$ {line}\nexit code {done.returncode}\n{done.stdout[-2000:]}\n{done.stderr[-3000:]}"
-        return done.stdout
 
     def faults(self) -> dict[str, str]:
         """What `doctor` names, with what mends it."""
-        done = self.try_line("kafka-runbooks doctor shop -o json")
+        done = self.attempt("kafka-runbooks doctor shop -o json")
         assert done.stdout.strip(), done.stderr[-3000:]
         checks: list[dict[str, Any]] = json.loads(done.stdout)["checks"]
         found = {check["fault"]: check["remedy"] for check in checks if check["fault"]}
@@ -132,7 +84,7 @@ class Shop:
 
     def said(self, runbook: str, options: str) -> str:
         """What `plan` comes to, in the words of the table."""
-        done = self.try_line(f"kafka-runbooks plan {runbook} --cluster shop {options} -o json")
+        done = self.attempt(f"kafka-runbooks plan {runbook} --cluster shop {options} -o json")
         assert done.stdout.strip(), f"plan {runbook} {options}: {done.stderr[-3000:]}"
         survey = json.loads(done.stdout)
         against = [reason for reason in survey["reasons"] if not reason["can_be_acknowledged"]]
@@ -170,6 +122,10 @@ class Shop:
 
     def node_of(self, pod: str) -> str:
         return self.kubectl("get", "pod", pod, "-o", "jsonpath={.spec.nodeName}")
+
+    def are_covered(self) -> bool:
+        """The brokers, by the PodDisruptionBudget."""
+        return self.kubectl("get", "poddisruptionbudget", "kafka-runbooks", "-o", "jsonpath={.status.expectedPods}") == "3"
 
     def are_in_sync(self) -> bool:
         """The topic's replicas."""
@@ -229,7 +185,7 @@ def nodes_of_its_own(lab: Lab, zones: tuple[str, ...]) -> Iterator[list[str]]:
 def somebodys_kafka(lab: Lab) -> Iterator[None]:
     """`shop.yaml` on three nodes, Ready."""
     with nodes_of_its_own(lab, ZONES) as nodes:
-        text = (Path(__file__).with_name("shop.yaml")).read_text().replace("@FIRST_NODE@", nodes[0])
+        text = SHOP.read_text().replace("@FIRST_NODE@", nodes[0])
         try:
             lab.kubectl("apply", "-f", "-", input=workloads.fill_in(text, builds.where()))
             for name in SETS:
@@ -252,7 +208,7 @@ def worker_of_its_own(shop: Shop) -> Iterator[None]:
     overlay.mkdir()
     shutil.copy(paths.LAB / "overlay" / "patch-worker.yaml", overlay)
     queue = {"op": "add", "path": "/spec/template/spec/containers/0/env/-"}
-    queue_value = {"name": "KAFKA_RUNBOOKS_TASK_QUEUE", "value": "kafka-runbooks-shop"}
+    queue_value = {"name": "KAFKA_RUNBOOKS_TASK_QUEUE", "value": QUEUE}
     no_secret = {"op": "replace", "path": "/spec/template/spec/volumes/1/secret/secretName", "value": "there-is-none"}
     (overlay / "kustomization.yaml").write_text(
         yaml.safe_dump(
@@ -297,37 +253,18 @@ def end_open_runs() -> None:
 
 
 def label_it(shop: Shop) -> None:
-    """Step 6: `doctor` names everything that the page's lines mend, and in the end only what can wait; nothing restarts."""
-    before, told = shop.uids(), dict(shop.faults())
-    assert any("labelled as the brokers of shop" in fault for fault in told), told
-    assert any("no controllers of shop" in fault for fault in told), told
-    assert len(told) == 2, told
-    unsaid = []
-    for line in lines("6. Label your cluster"):
-        if line == "kafka-runbooks doctor shop":
-            continue
-        if not any(line in filled_in(remedy) for remedy in told.values()):
-            unsaid.append(line.removeprefix("kubectl ").removeprefix("-n shop ").split()[0])
-        shop.line(line)
-        if " poddisruptionbudget " in line:
-            covered = ("get", "poddisruptionbudget", "kafka-runbooks", "-o", "jsonpath={.status.expectedPods}")
-            eventually("Kubernetes has looked at it", 30, lambda: shop.kubectl(*covered) == "3")
-        told |= shop.faults()
-    # These two do at once for all brokers what doctor says of each.
-    assert unsaid == ["patch", "label"], (unsaid, told)
-    assert any("patch configmap kafka-broker-ids-shop" in remedy for remedy in told.values()), told
-    assert any(f"kubectl label node {shop.node_of('shop-kafka-0')} {labels.MAP}=main" in remedy for remedy in told.values()), told
+    """Step 6: `doctor` names what is missing, and after the page's lines only what can wait; nothing restarts."""
+    before, told = shop.uids(), shop.faults()
+    assert len(told) == 2 and any("as the brokers of shop" in one for one in told), told
+    assert any("no controllers of shop" in one for one in told), told
+    *mending, doctor = lines("6. Label your cluster")
+    for line in mending:
+        shop.run(line)
+    eventually("Kubernetes has looked at the PodDisruptionBudget", 30, shop.are_covered)
     only_what_can_wait(shop.faults())
-    done = shop.try_line("kafka-runbooks doctor shop")
-    assert done.returncode == 1 and f"{len(LATER)} faults" in done.stdout, done.stdout
+    done = shop.attempt(doctor)
+    assert done.returncode == 1 and f"{len(LATER)} faults" in done.stdout, done.stdout + done.stderr
     assert shop.uids() == before, "a pod has restarted"
-
-
-def filled_in(remedy: str) -> str:
-    """With this cluster's names in the place of what `doctor` can't know."""
-    named = remedy.replace('"MAP"', '"main"').replace("ID-OF-ORDINAL-0", "100")
-    name = "shop-controller" if labels.ROLES in named else "shop-kafka"
-    return named.replace("statefulset NAME", f"statefulset {name}")
 
 
 def only_what_can_wait(faults: dict[str, str]) -> None:
@@ -343,9 +280,9 @@ def rebalance_it(shop: Shop) -> None:
         if line.startswith(("kafka-runbooks plan ", "kafka-runbooks start ")):
             line += ANY_DISK
         if " approve " in line:
-            eventually("the plan's gate", 60, lambda: status(shop, run).get("phase") == "gate")
+            eventually("the plan's gate", 60, partial(is_at_its_gate, shop, run))
             assert set(Counter(spread(shop))) == {0, 1}, "it began before it was approved"
-        said = shop.line(re.sub(r"\bID\b", run, line))
+        said = shop.run(re.sub(r"\bID\b", run, line))
         if " plan " in line:
             assert "rebalance map main" in said, said
         if " start " in line:
@@ -354,7 +291,7 @@ def rebalance_it(shop: Shop) -> None:
             run = found[1]
         if " list " in line:
             assert "rebalance" in said, said
-    holds(result_of(shop.try_line(f"kafka-runbooks status {run} --watch -o json")))
+    holds(result_of(shop.attempt(f"kafka-runbooks status {run} --watch -o json")))
     assert spread(shop) == {0: 8, 1: 8, 2: 8}
     assert shop.are_in_sync()
     assert sorted(shop.kafka(READ_TOPIC, TOPIC, str(PARTITIONS))) == list(range(RECORDS))
@@ -362,10 +299,10 @@ def rebalance_it(shop: Shop) -> None:
     assert shop.kubectl("get", "configmap", "-l", "kafka-runbooks.io/record=ledger", "-o", "name") == ""
 
 
-def status(shop: Shop, run: str) -> dict[str, Any]:
-    done = shop.try_line(f"kafka-runbooks status {run} -o json")
+def is_at_its_gate(shop: Shop, run: str) -> bool:
+    done = shop.attempt(f"kafka-runbooks status {run} -o json")
     found: dict[str, Any] = json.loads(done.stdout) if done.stdout.strip() else {}
-    return found.get("status") or {}
+    return (found.get("status") or {}).get("phase") == "gate"
 
 
 def spread(shop: Shop) -> Counter[int]:
@@ -406,9 +343,9 @@ def test_a_team_follows_the_quickstart_without_the_agent(lab: Lab, tmp_path: Pat
     (tmp_path / "deploy/kubernetes/base/config/clusters.yaml").write_text(block("3. Name your clusters", "yaml"))
     name_the_namespace, apply, *_ = lines("4. Run the worker")
     assert apply == "kubectl apply -k deploy/kubernetes/base"  # `worker_of_its_own` does it
-    shop.line(name_the_namespace)
+    shop.run(name_the_namespace)
     with somebodys_kafka(lab), worker_of_its_own(shop):
-        shop.line(next(line for line in lines("5. Set up operators") if line.startswith("kafka-runbooks setup")))
+        shop.run(next(line for line in lines("5. Set up operators") if line.startswith("kafka-runbooks setup")))
         label_it(shop)
         shop.kafka(MAKE_TOPIC, TOPIC, str(PARTITIONS), str(RECORDS))
         alone = next(n for n in (2, 1) if shop.node_of(f"shop-kafka-{n}") != shop.node_of("shop-controller-0"))
@@ -418,8 +355,9 @@ def test_a_team_follows_the_quickstart_without_the_agent(lab: Lab, tmp_path: Pat
             options = ASKED[name].replace("TOPIC", topic).replace("NODE", node).replace("BROKER", str(alone))
             seen.setdefault(name, []).append(shop.said(name, options))
 
-        for name in ASKED.keys() - {"replace-broker"}:
-            preview(name, TOPIC)
+        for name in ASKED:
+            if name != "replace-broker":
+                preview(name, TOPIC)
         rebalance_it(shop)
         with without_power(shop, node):
             preview("replace-broker", TOPIC)
