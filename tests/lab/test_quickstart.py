@@ -41,7 +41,7 @@ LATER = {
 }
 """What `doctor` goes on naming without the agent and without an exporter: how the fault begins, and what mends it."""
 ASKED: dict[str, str] = {
-    "rebalance": "--map main --level replica-count --max-utilisation 1",
+    "rebalance": "--level replica-count --max-utilisation 1",
     "scale-up": "--brokers 2 --level replica-count --max-utilisation 1",
     "decommission": "--brokers 1 --max-utilisation 1",
     "set-replication-factor": "--topics TOPIC --replication-factor 3 --max-utilisation 1",
