@@ -25,7 +25,10 @@ TOLERATED_SECONDS = 5.0
 OLDEST_KUBERNETES = 1, 30
 """The first with ValidatingAdmissionPolicy, which holds the worker and the agents to what they need."""
 ACCESS = "deploy/kubernetes/base/kafka-access.yaml"
-SECURITY = "docs/security.md"
+WITHOUT_METRICS = "docs/metrics.md; until then runs need a fixed throttle"
+WHAT_AN_ERROR_MEANS = '; docs/security.md, "What an error means"'
+SEE_ALSO = {"kafka": WHAT_AN_ERROR_MEANS, "acls": WHAT_AN_ERROR_MEANS, "metrics": f"; {WITHOUT_METRICS}"}
+"""Where more is said of what doesn't answer."""
 
 
 class DoctorActivities(Steps):
@@ -57,7 +60,7 @@ def _attempted(part: Callable[[], Iterator[Check]]) -> list[Check]:
             checks.append(check)
     except ClientError as error:
         name = part.__name__
-        remedy = f'what the error says; {SECURITY}, "What an error means"' if name in ("kafka", "acls") else "what the error says"
+        remedy = f"what the error says{SEE_ALSO.get(name, '')}"
         checks.append(Check(about=name.capitalize(), what=f"{name} can be asked", fault=str(error), remedy=remedy))
     return checks
 
@@ -164,9 +167,8 @@ class _Look:
         """Whether adaptive throttles get figures."""
         report = self._clients.metrics.traffic(self._clients.kubernetes.broker_pods())
         what = f"metrics source {self._clients.settings.metrics.source}: figures of every broker, for adaptive throttles"
-        remedy = "docs/metrics.md; until then runs need a fixed throttle"
         for broker_id, why in report.problems.items():
-            yield Check(about="metrics", what=what, fault=f"broker {broker_id}: {why}", remedy=remedy)
+            yield Check(about="metrics", what=what, fault=f"broker {broker_id}: {why}", remedy=WITHOUT_METRICS)
         if not report.problems:
             yield Check(about="metrics", what=what)
 

@@ -159,6 +159,8 @@ class StatefulSet(Model):
     """Of the template that new pods are made from; None until Kubernetes has taken note of the newest one."""
     update_strategy: str = "RollingUpdate"
     """Under any other than `OnDelete`, Kubernetes restarts pods whose template changes, whatever that does to partitions."""
+    marks: dict[str, str] = Field(default_factory=dict)
+    """Those of its labels by which runbooks find things."""
     has_brokers: bool = True
     """By its labels; it may have controllers too."""
     readiness: str | None = None

@@ -3,15 +3,17 @@
 A cluster that lacks one of these isn't found, isn't understood, or is restarted by somebody else.
 """
 
+import json
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
 
 from kafka_runbooks.models import labels
 from kafka_runbooks.models.diagnosis import Check
 from kafka_runbooks.models.kubernetes import BrokerPod, ControllerPod, DisruptionBudget, Node, StatefulSet
 
 QUICKSTART = "docs/quickstart.md"
+ON_DELETE = {"type": "OnDelete", "rollingUpdate": None}
 
 
 class Objects(NamedTuple):
@@ -49,29 +51,39 @@ Faults = Iterator[tuple[str, str]]
 
 
 def _sets(found: Objects) -> Faults:
-    mark = f"{labels.CLUSTER}={found.cluster}"
+    mark = {labels.CLUSTER: found.cluster}
     if not any(one.has_brokers for one in found.stateful_sets):
         yield (
             f"no StatefulSet of namespace {found.namespace} is labelled as the brokers of {found.cluster}",
-            f"kubectl -n {found.namespace} label statefulset NAME {mark} {labels.MAP}=MAP; the same labels in its template",
+            _marking(found, "NAME", mark | {labels.MAP: "MAP"}),
         )
     has_controllers = any(not one.has_brokers for one in found.stateful_sets) or any(one.is_controller for one in found.brokers)
     if not has_controllers:
         yield (
             f"no controllers of {found.cluster} are labelled",
-            f"kubectl -n {found.namespace} label statefulset NAME {mark} {labels.ROLES}={labels.CONTROLLER}; the same labels in "
-            f"its template ({labels.ROLES}={labels.BROKER_AND_CONTROLLER} on combined nodes)",
+            f"{_marking(found, 'NAME', mark | {labels.ROLES: labels.CONTROLLER})}; where brokers are controllers too, "
+            f"{labels.ROLES}={labels.BROKER_AND_CONTROLLER} beside their other labels",
         )
 
 
-def _patch(found: Objects, name: str, patch: str) -> str:
-    return f"kubectl -n {found.namespace} patch statefulset {name} --type merge -p '{patch}'"
+def _patch(found: Objects, name: str, patch: Mapping[str, Any]) -> str:
+    return f"kubectl -n {found.namespace} patch statefulset {name} --type merge -p '{_json(patch)}'"
+
+
+def _json(value: Mapping[str, Any]) -> str:
+    return json.dumps(value, separators=(",", ":"))
+
+
+def _marking(found: Objects, name: str, marks: Mapping[str, str]) -> str:
+    """Labels on a StatefulSet and its template; and `OnDelete`, or Kubernetes restarts its pods for the new template."""
+    template = {"metadata": {"labels": dict(marks)}}
+    return _patch(found, name, {**template, "spec": {"updateStrategy": ON_DELETE, "template": template}})
 
 
 def _strategy(found: Objects) -> Faults:
     for one in found.stateful_sets:
         if one.update_strategy != "OnDelete":
-            patch = '{"spec":{"updateStrategy":{"type":"OnDelete","rollingUpdate":null}}}'
+            patch = {"spec": {"updateStrategy": ON_DELETE}}
             yield f"StatefulSet {one.name} has updateStrategy {one.update_strategy}", _patch(found, one.name, patch)
 
 
@@ -84,7 +96,7 @@ def _claims(found: Objects) -> Faults:
                 f"make the StatefulSet again with volumeClaimTemplates ({QUICKSTART}); its pods can stay (--cascade=orphan)",
             )
         if one.deletes_claims:
-            patch = '{"spec":{"persistentVolumeClaimRetentionPolicy":{"whenScaled":"Retain"}}}'
+            patch = {"spec": {"persistentVolumeClaimRetentionPolicy": {"whenScaled": "Retain"}}}
             yield f"StatefulSet {one.name} deletes the claims of pods that it loses", _patch(found, one.name, patch)
 
 
@@ -94,22 +106,24 @@ def _readiness(found: Objects) -> Faults:
             yield (
                 f"StatefulSet {one.name}: readiness says nothing of replicas, so a restarted broker counts before it is in sync",
                 f"readinessProbe: {{httpGet: {{path: /readyz, port: {labels.AGENT_PORT}}}}} on its container kafka, "
-                f"beside the agent ({QUICKSTART}, step 3)",
+                f'beside the agent ({QUICKSTART}, "Add the agent")',
             )
 
 
 def _pods(found: Objects) -> Faults:
-    known = Counter(pod.stateful_set for pod in (*found.brokers, *found.controllers))
+    known = {pod.name for pod in (*found.brokers, *found.controllers)}
     for one in found.stateful_sets:
         if not one.marks_pods:
             yield (
                 f"StatefulSet {one.name}: its template lacks labels that it has itself, by which its pods are found",
-                f"its own {labels.DOMAIN} labels in spec.template.metadata.labels of {one.name}, and on the pods that run",
+                _marking(found, one.name, one.marks),
             )
-        elif known[one.name] < one.replicas:
+        pods = [f"{one.name}-{ordinal}" for ordinal in range(one.first_ordinal, one.end)]
+        if missing := [pod for pod in pods if pod not in known]:
+            marks = " ".join(f"{key}={value}" for key, value in one.marks.items())
             yield (
-                f"StatefulSet {one.name}: {known[one.name]} of {one.replicas} pods carry its labels",
-                f"kubectl -n {found.namespace} get pods -L {labels.CLUSTER},{labels.MAP},{labels.ROLES}; label those without",
+                f"StatefulSet {one.name}: {len(pods) - len(missing)} of {one.replicas} pods carry its labels",
+                f"kubectl -n {found.namespace} label pod {' '.join(missing)} {marks} --overwrite",
             )
 
 
@@ -119,14 +133,17 @@ def _ids(found: Objects) -> Faults:
             register = f"{labels.BROKER_IDS_CONFIG_MAP_PREFIX}{found.cluster}"
             yield (
                 f"pod {pod.name} has no broker ID: neither a label of its agent's nor an entry in {register}",
-                f'kubectl -n {found.namespace} patch configmap {register} --type merge -p \'{{"data":{{"{pod.name}":"ID"}}}}\'',
+                f"kubectl -n {found.namespace} patch configmap {register} --type merge -p "
+                f"'{_json({'data': {pod.name: 'ID'}})}'; where there is none yet, first: "
+                f"kubectl -n {found.namespace} create configmap {register}",
             )
+    first = {labels.FIRST_CONTROLLER_ID: "ID-OF-ORDINAL-0"}
     for controller in found.controllers:
         if controller.node_id is None:
             yield (
                 f"pod {controller.name} has no node ID",
                 f"kubectl -n {found.namespace} annotate pod {controller.name} {labels.FIRST_CONTROLLER_ID}=ID-OF-ORDINAL-0; "
-                "the same annotation in its template",
+                + _patch(found, controller.stateful_set, {"spec": {"template": {"metadata": {"annotations": first}}}}),
             )
 
 
@@ -170,5 +187,6 @@ def _budgets(found: Objects) -> Faults:
         yield (
             f"PodDisruptionBudgets of namespace {found.namespace} cover {covered} pods, fewer than the {len(found.brokers)} "
             "brokers: a drain evicts the others, whatever that does to partitions",
-            "a PodDisruptionBudget with maxUnavailable: 0 that selects the brokers (deploy/kubernetes/kafka/broker/broker.yaml)",
+            f"kubectl -n {found.namespace} create poddisruptionbudget kafka-runbooks --max-unavailable=0 "
+            f"--selector={labels.CLUSTER}={found.cluster},{labels.MAP}",
         )

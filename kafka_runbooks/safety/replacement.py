@@ -41,7 +41,9 @@ def find_broker(
         return Reason(
             name="unknown-broker",
             message=f"broker_ids: {named} has no pod in cluster {cluster}",
-            remedy=f"give one of {', '.join(map(str, known))}",
+            remedy=f"give one of {', '.join(map(str, known))}"
+            if known
+            else f"no pod is known at all: `kafka-runbooks doctor {cluster}` says which labels are missing",
             is_bad_input=True,
         )
     for pod in pods:

@@ -14,6 +14,7 @@ from kafka_runbooks.cli import doctor
 from kafka_runbooks.clients.kubernetes import rights
 from kafka_runbooks.clients.security import acls
 from tests.cli.test_commands import run
+from tests.fakes.metrics import FakeMetrics
 from tests.fakes.world import World
 from tests.temporal_env import Bench, bench
 
@@ -68,6 +69,16 @@ async def test_what_does_not_answer_hides_nothing_else(runbooks: Bench) -> None:
     code, checks = await diagnosis(runbooks)
     faults = [one["fault"] for one in checks if one["fault"]]
     assert code == 1 and any("updateStrategy RollingUpdate" in fault for fault in faults) and len(faults) >= 2
+
+
+async def test_metrics_that_nobody_serves_are_named_with_what_is_done_without(runbooks: Bench) -> None:
+    metrics = runbooks.clusters.open(runbooks.cluster).metrics
+    assert isinstance(metrics, FakeMetrics)
+    metrics.is_away = True
+    _, checks = await diagnosis(runbooks)
+    metrics.is_away = False
+    (found,) = [one for one in checks if one["fault"]]
+    assert found["fault"].endswith("the metrics backend is away") and "docs/metrics.md; until then" in found["remedy"]
 
 
 async def test_an_unknown_cluster_is_bad_input(runbooks: Bench) -> None:

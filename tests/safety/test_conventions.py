@@ -18,7 +18,14 @@ def good() -> Objects:
         cluster="prod",
         namespace="kafka",
         stateful_sets=(
-            StatefulSet(name="kafka-events", version="1", replicas=2, update_strategy="OnDelete", readiness=labels.READINESS),
+            StatefulSet(
+                name="kafka-events",
+                version="1",
+                replicas=2,
+                update_strategy="OnDelete",
+                readiness=labels.READINESS,
+                marks={labels.CLUSTER: "prod", labels.MAP: "events"},
+            ),
             StatefulSet(
                 name="controller", version="1", replicas=1, update_strategy="OnDelete", has_brokers=False, claim_templates=()
             ),
@@ -76,12 +83,13 @@ def test_combined_nodes_are_controllers_too() -> None:
         (
             lambda found: found._replace(stateful_sets=found.stateful_sets[1:], brokers=[]),
             "no StatefulSet of namespace kafka is labelled as the brokers of prod",
-            "label statefulset NAME kafka-runbooks.io/cluster=prod kafka-runbooks.io/map=MAP",
+            """statefulset NAME --type merge -p '{"metadata":{"labels":{"kafka-runbooks.io/cluster":"prod","""
+            """"kafka-runbooks.io/map":"MAP"}},"spec":{"updateStrategy":{"type":"OnDelete","rollingUpdate":null},"template":""",
         ),
         (
             lambda found: found._replace(stateful_sets=found.stateful_sets[:1], controllers=[]),
             "no controllers of prod are labelled",
-            "kafka-runbooks.io/roles=controller",
+            """"kafka-runbooks.io/roles":"controller"}},"spec":{"updateStrategy":{"type":"OnDelete","rollingUpdate":null},""",
         ),
         (
             changed_set(update_strategy="RollingUpdate"),
@@ -92,17 +100,28 @@ def test_combined_nodes_are_controllers_too() -> None:
         (changed_set(deletes_claims=True), "deletes the claims", '"whenScaled":"Retain"'),
         (changed_set(readiness="9092/"), "readiness says nothing of replicas", "path: /readyz, port: 8099"),
         (changed_set(readiness=None), "readiness says nothing of replicas", "path: /readyz, port: 8099"),
-        (changed_set(marks_pods=False), "its template lacks labels", "spec.template.metadata.labels of kafka-events"),
-        (changed_set(replicas=3), "2 of 3 pods carry its labels", "get pods -L kafka-runbooks.io/cluster"),
+        (
+            changed_set(marks_pods=False),
+            "its template lacks labels",
+            """"template":{"metadata":{"labels":{"kafka-runbooks.io/cluster":"prod","kafka-runbooks.io/map":"events"}}}}}'""",
+        ),
+        (
+            changed_set(replicas=4),
+            "2 of 4 pods carry its labels",
+            "kubectl -n kafka label pod kafka-events-2 kafka-events-3 "
+            "kafka-runbooks.io/cluster=prod kafka-runbooks.io/map=events --overwrite",
+        ),
         (
             changed_broker(broker_id=None),
             "pod kafka-events-0 has no broker ID",
-            """patch configmap kafka-broker-ids-prod --type merge -p '{"data":{"kafka-events-0":"ID"}}'""",
+            """patch configmap kafka-broker-ids-prod --type merge -p '{"data":{"kafka-events-0":"ID"}}'; """
+            "where there is none yet, first: kubectl -n kafka create configmap kafka-broker-ids-prod",
         ),
         (
             lambda found: found._replace(controllers=[found.controllers[0].model_copy(update={"node_id": None})]),
             "pod controller-0 has no node ID",
-            "annotate pod controller-0 kafka-runbooks.io/first-controller-id=",
+            "annotate pod controller-0 kafka-runbooks.io/first-controller-id=ID-OF-ORDINAL-0; kubectl -n kafka patch statefulset "
+            """controller --type merge -p '{"spec":{"template":{"metadata":{"annotations":""",
         ),
         (changed_broker(started_at=None), "has no running container kafka", "name: kafka"),
         (changed_broker(node="node-1"), "node node-1 carries 2 brokers", "podAntiAffinity"),
@@ -112,7 +131,7 @@ def test_combined_nodes_are_controllers_too() -> None:
             "node node-0 is labelled as of map none, and carries a broker of events",
             "label node node-0 kafka-runbooks.io/map=events",
         ),
-        (lambda found: found._replace(budgets=[]), "cover 0 pods, fewer than the 2 brokers", "maxUnavailable: 0"),
+        (lambda found: found._replace(budgets=[]), "cover 0 pods, fewer than the 2 brokers", "--max-unavailable=0"),
     ],
 )
 def test_what_is_not_kept_is_named_with_what_mends_it(change: Callable[[Objects], Objects], fault: str, remedy: str) -> None:

@@ -91,6 +91,8 @@ def test_the_broker_is_found_by_id_or_by_node() -> None:
     unknown = find_broker(7, "lab", [POD], [NODE], ids, {})
     assert isinstance(unknown, Reason) and "broker_ids: 7" in unknown.message and "1, 2" in unknown.remedy
     assert isinstance(find_broker("a", "lab", [], [], ids, {}), Reason)
+    unlabelled = find_broker(1, "lab", [], [NODE], {}, {})
+    assert isinstance(unlabelled, Reason) and "`kafka-runbooks doctor lab`" in unlabelled.remedy
 
 
 def test_of_a_zone_only_those_are_meant_whose_node_is_gone_or_that_are_not_in_sync() -> None:

@@ -1,12 +1,10 @@
 """Clusters that aren't deployed as ours: what each runbook says where brokers have no agent, and where Strimzi runs them.
 
-`docs/quickstart.md` has the table; it is compared with what is seen here.
+`docs/quickstart.md` has the table; it is compared with what is seen here, and on the lab by `tests/lab/test_quickstart.py`.
 """
 
-import re
 import uuid
 from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any
 
 import pytest_asyncio
@@ -15,13 +13,14 @@ from temporalio.testing import WorkflowEnvironment
 from kafka_runbooks.catalogue import command_name
 from kafka_runbooks.models.kubernetes import BrokerPod, ControllerPod, FileChanges, LastStart, StatefulSet
 from kafka_runbooks.models.messages import Survey
+from tests import quickstart
 from tests.fakes.kubernetes import FakeKubernetes
 from tests.fakes.world import World
 from tests.temporal_env import Bench, bench
 
 
 class WithoutAgent(FakeKubernetes):
-    """Labelled as ours, with broker IDs labelled by hand; no agent has recorded anything, and readiness says nothing."""
+    """Labelled as ours, with broker IDs that somebody has written into the register; no agent has recorded anything."""
 
     def last_starts(self) -> dict[str, LastStart]:
         return {}
@@ -29,15 +28,15 @@ class WithoutAgent(FakeKubernetes):
     def file_changes(self) -> dict[str, FileChanges]:
         return {}
 
-    def broker_ids(self) -> dict[str, int]:
-        return {}
-
     def stateful_sets(self) -> tuple[StatefulSet, ...]:
         return tuple(one.model_copy(update={"readiness": "9092/"}) for one in super().stateful_sets())
 
 
-class OfStrimzi(FakeKubernetes):
-    """Strimzi's pods are of StrimziPodSets and carry its labels, not ours."""
+class OfStrimzi(WithoutAgent):
+    """Strimzi's pods are of StrimziPodSets and carry its labels, not ours; and there is no register."""
+
+    def broker_ids(self) -> dict[str, int]:
+        return {}
 
     def broker_pods(self) -> tuple[BrokerPod, ...]:
         return ()
@@ -49,7 +48,6 @@ class OfStrimzi(FakeKubernetes):
         return ()
 
 
-PAGE = Path(__file__).parents[2] / "docs" / "quickstart.md"
 INPUTS: dict[str, dict[str, Any]] = {
     "Rebalance": {},
     "ScaleUp": {"brokers": [1004]},
@@ -88,8 +86,6 @@ async def said(ready: Bench, runbook: str) -> str:
 
 
 async def test_the_table_says_what_each_runbook_says(foreign: Bench) -> None:
-    rows = re.findall(r"^\| ([a-z-]+) \| (.+?) \| (.+?) \|$", PAGE.read_text(), re.MULTILINE)
-    table = {name: (without_agent, of_strimzi) for name, without_agent, of_strimzi in rows if name != "runbook"}
     foreign.world.change_template("events")
     seen: dict[str, list[str]] = {}
     lost = foreign.world.pod_of(1001)
@@ -101,4 +97,4 @@ async def test_the_table_says_what_each_runbook_says(foreign: Bench) -> None:
         for kind in (WithoutAgent, OfStrimzi):
             foreign.clusters.look_through(kind(foreign.world))
             seen.setdefault(command_name(runbook), []).append(await said(foreign, runbook))
-    assert {name: tuple(found) for name, found in seen.items()} == table, seen
+    assert {name: tuple(found) for name, found in seen.items()} == quickstart.table(), seen

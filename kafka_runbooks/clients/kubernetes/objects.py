@@ -176,6 +176,7 @@ def stateful_set(found: Any) -> StatefulSet:
         deletes_claims=policy is not None and policy.when_scaled == "Delete",
         update_revision=_update_revision(found),
         update_strategy=(spec.update_strategy.type if spec.update_strategy is not None else None) or "RollingUpdate",
+        marks=own,
         has_brokers=labels.MAP in own,
         readiness=_readiness(spec.template),
         marks_pods=own.items() <= _marks(None if spec.template is None else spec.template.metadata).items(),

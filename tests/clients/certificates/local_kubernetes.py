@@ -119,9 +119,11 @@ class LocalKubernetes:
             self._opened[user] = KnownConnection(self.kubeconfig(user))
         return self._opened[user]
 
+    def kubectl_argv(self, *arguments: str, user: str = "admin") -> list[str]:
+        return [str(self._binaries / "kubectl"), f"--kubeconfig={self.kubeconfig(user)}", *arguments]
+
     def kubectl(self, *arguments: str, user: str = "admin", input: str | None = None) -> str:
-        command = [str(self._binaries / "kubectl"), f"--kubeconfig={self.kubeconfig(user)}", *arguments]
-        done = subprocess.run(command, input=input, capture_output=True, text=True)
+        done = subprocess.run(self.kubectl_argv(*arguments, user=user), input=input, capture_output=True, text=True)
         if done.returncode:
             raise RuntimeError(f"kubectl {' '.join(arguments)}: {done.stderr}")
         return done.stdout
