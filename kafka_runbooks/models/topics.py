@@ -2,7 +2,7 @@
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Annotated, Any, NamedTuple, Self
 
@@ -32,6 +32,8 @@ THROTTLED = re.compile(r"\.replication\.throttled\.")
 NAMED_ONCE = "give name or names, one of them"
 MINIMUM_IN_SYNC = "min.insync.replicas"
 ConfigScalar = str | int | float | bool
+AskKafka = Callable[[Sequence[Mapping[str, str]]], Sequence[str | None]]
+"""Asks of each set of configs why Kafka would refuse it; None: it wouldn't."""
 
 
 def name_fault(name: str) -> str | None:

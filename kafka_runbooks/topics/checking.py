@@ -1,12 +1,13 @@
 """What is wrong with definitions: by themselves, and against what is known of a cluster. All of it at once."""
 
 import difflib
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from kafka_runbooks.documents import Fault, Place
 from kafka_runbooks.models.topics import (
     MINIMUM_IN_SYNC,
     THROTTLED,
+    AskKafka,
     ExistingTopic,
     RefusedConfigs,
     TopicDefinition,
@@ -15,9 +16,6 @@ from kafka_runbooks.models.topics import (
 )
 from kafka_runbooks.topics.maps import Maps, NotInOneMap, resolve
 from kafka_runbooks.topics.reading import Declared, Definitions
-
-Ask = Callable[[Sequence[Mapping[str, str]]], Sequence[str | None]]
-"""Asks Kafka which sets of configs it would refuse, and why."""
 
 
 def check(definitions: Definitions, facts: TopicFacts | None = None) -> list[Fault]:
@@ -29,11 +27,12 @@ def check(definitions: Definitions, facts: TopicFacts | None = None) -> list[Fau
     """
     maps = maps_of(definitions, facts)
     faults = [*_names(definitions.topics), *_maps(definitions, facts)]
+    existing = {} if facts is None else {collision_key(topic): topic for topic in facts.topics}
     for one in definitions.topics:
         faults += _alone(one)
         faults += _map_faults(one, maps)
         if facts is not None and not one.entry.delete:
-            faults += _against(one, maps, facts)
+            faults += _against(one, maps, facts, existing)
     return sorted(set(faults), key=lambda fault: (fault.place.source, fault.place.line))
 
 
@@ -57,7 +56,7 @@ def maps_of(definitions: Definitions, facts: TopicFacts | None) -> Maps:
     return resolve((one.entry for one in definitions.maps), definitions.by_name, facts)
 
 
-def refused_configs(definitions: Definitions, ask: Ask) -> tuple[RefusedConfigs, ...]:
+def refused_configs(definitions: Definitions, ask: AskKafka) -> tuple[RefusedConfigs, ...]:
     """What Kafka says of the configs that are declared: each refused set, or what of it is refused by itself.
 
     Each set of values is asked for once, however many topics have it, and key by key only where it is refused, for Kafka names
@@ -137,11 +136,12 @@ def _map_faults(one: Declared[TopicDefinition], maps: Maps) -> Iterator[Fault]:
             yield Fault(one.place("map") if one.entry.map is not None else _place(one, topic), str(error))
 
 
-def _against(one: Declared[TopicDefinition], maps: Maps, facts: TopicFacts) -> Iterator[Fault]:
-    """What doesn't fit the cluster."""
+def _against(
+    one: Declared[TopicDefinition], maps: Maps, facts: TopicFacts, existing: Mapping[str, str]
+) -> Iterator[Fault]:
+    """What doesn't fit the cluster; `existing` are its topics by what their names collide by."""
     definition = one.entry
     yield from _configs(one, facts)
-    by_key = {collision_key(topic): topic for topic in facts.topics}
     brokers: dict[str, int] = {}
     for topic in definition.topics:
         there = facts.topics.get(topic)
@@ -150,7 +150,7 @@ def _against(one: Declared[TopicDefinition], maps: Maps, facts: TopicFacts) -> I
                 one.place("partitions"),
                 f"{topic} has {there.partitions} partitions, and Kafka can't take any away; give at least as many",
             )
-        other = by_key.get(collision_key(topic), topic)
+        other = existing.get(collision_key(topic), topic)
         if there is None and other != topic:
             yield Fault(
                 _place(one, topic), f"{topic} collides with the topic {other}: to Kafka '.' and '_' are the same in metrics' names"

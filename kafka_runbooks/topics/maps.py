@@ -24,6 +24,8 @@ class Maps:
     """Of every map that is declared or labelled; None where they aren't known."""
     matching: Mapping[str, tuple[str, ...]]
     """Topic -> the maps whose expressions match it."""
+    have_expressions: bool
+    """Some are declared; else they are known by labels alone."""
     are_known: bool
     """There are no others."""
 
@@ -48,7 +50,7 @@ class Maps:
             raise NotInOneMap(f"{topic} is in two maps, {' and '.join(matching)}: their expressions both match; say which by `map`")
         if matching:
             return matching[0]
-        if len(self.brokers) == 1 and not self.matching and self.are_known:
+        if len(self.brokers) == 1 and not self.have_expressions:
             return next(iter(self.brokers))
         if self.brokers:
             raise NotInOneMap(
@@ -74,4 +76,4 @@ def resolve(declared: Iterable[TopicMap], topics: Iterable[str], facts: TopicFac
         for topic in patterns.matching(entry.topics, names):
             matching.setdefault(topic, []).append(entry.name)
     found = {topic: tuple(dict.fromkeys(maps)) for topic, maps in matching.items()}
-    return Maps(brokers, found, are_known=bool(entries) or labelled is not None)
+    return Maps(brokers, found, have_expressions=bool(entries), are_known=bool(entries) or labelled is not None)
