@@ -5,7 +5,6 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-import pydantic
 import yaml
 
 TIMESTAMP = "tag:yaml.org,2002:timestamp"
@@ -90,7 +89,9 @@ def parse(text: str, source: str, first_line: int = 1, *, is_on_one_line: bool =
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         line = mark.line if mark is not None else text.count("\n", 0, getattr(error, "position", None) or 0)
-        faults.append(Fault(place(line), f"isn't YAML: {getattr(error, 'problem', None) or getattr(error, 'reason', 'unreadable')}"))
+        faults.append(
+            Fault(place(line), f"isn't YAML: {getattr(error, 'problem', None) or getattr(error, 'reason', 'unreadable')}")
+        )
     except (ValueError, RecursionError) as error:
         faults.append(Fault(place(0), f"isn't YAML: {error}"))
     return found, faults

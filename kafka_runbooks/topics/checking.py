@@ -65,7 +65,9 @@ def refused_configs(definitions: Definitions, ask: AskKafka) -> tuple[RefusedCon
     wanted = _distinct(one.entry.configs for one in definitions.topics if not one.entry.delete)
     refused = [(configs, why) for configs, why in zip(wanted, ask(wanted), strict=True) if why is not None] if wanted else []
     single = _distinct({key: value} for configs, _ in refused for key, value in configs.items())
-    alone = [RefusedConfigs(configs=one, reason=why) for one, why in zip(single, ask(single), strict=True) if why] if single else []
+    alone = (
+        [RefusedConfigs(configs=one, reason=why) for one, why in zip(single, ask(single), strict=True) if why] if single else []
+    )
     for configs, why in refused:
         if not any(one.configs.items() <= configs.items() for one in alone):
             alone.append(RefusedConfigs(configs=configs, reason=why))
@@ -100,7 +102,9 @@ def _names(topics: Sequence[Declared[TopicDefinition]]) -> Iterator[Fault]:
             if other == topic:
                 yield Fault(place, f"{topic} is declared twice; the first time at {where}")
             else:
-                yield Fault(place, f"{topic} collides with {other} at {where}: to Kafka '.' and '_' are the same in metrics' names")
+                yield Fault(
+                    place, f"{topic} collides with {other} at {where}: to Kafka '.' and '_' are the same in metrics' names"
+                )
 
 
 def _maps(definitions: Definitions, facts: TopicFacts | None) -> Iterator[Fault]:
@@ -120,11 +124,11 @@ def _maps(definitions: Definitions, facts: TopicFacts | None) -> Iterator[Fault]
 
 def _alone(one: Declared[TopicDefinition]) -> Iterator[Fault]:
     definition = one.entry
-    minimum = definition.configs.get(MINIMUM_IN_SYNC, "")
-    if minimum.isdecimal() and int(minimum) > definition.replication_factor:
+    minimum, factor = definition.configs.get(MINIMUM_IN_SYNC, ""), definition.replication_factor
+    if minimum.isdecimal() and int(minimum) > factor:
         yield Fault(
             one.place("configs", MINIMUM_IN_SYNC),
-            f"{_title(definition)}: {MINIMUM_IN_SYNC} {minimum} is more than the replication factor, {definition.replication_factor}",
+            f"{_title(definition)}: {MINIMUM_IN_SYNC} {minimum} is more than the replication factor, {factor}",
         )
 
 
@@ -136,9 +140,7 @@ def _map_faults(one: Declared[TopicDefinition], maps: Maps) -> Iterator[Fault]:
             yield Fault(one.place("map") if one.entry.map is not None else _place(one, topic), str(error))
 
 
-def _against(
-    one: Declared[TopicDefinition], maps: Maps, facts: TopicFacts, existing: Mapping[str, str]
-) -> Iterator[Fault]:
+def _against(one: Declared[TopicDefinition], maps: Maps, facts: TopicFacts, existing: Mapping[str, str]) -> Iterator[Fault]:
     """What doesn't fit the cluster; `existing` are its topics by what their names collide by."""
     definition = one.entry
     yield from _configs(one, facts)
@@ -153,7 +155,8 @@ def _against(
         other = existing.get(collision_key(topic), topic)
         if there is None and other != topic:
             yield Fault(
-                _place(one, topic), f"{topic} collides with the topic {other}: to Kafka '.' and '_' are the same in metrics' names"
+                _place(one, topic),
+                f"{topic} collides with the topic {other}: to Kafka '.' and '_' are the same in metrics' names",
             )
         try:
             its = maps.of(topic, definition.map)

@@ -47,7 +47,9 @@ class Maps:
                 raise NotInOneMap(f"{topic} is declared for map {named}, and its name is one of {' and '.join(matching)}")
             return named
         if len(matching) > 1:
-            raise NotInOneMap(f"{topic} is in two maps, {' and '.join(matching)}: their expressions both match; say which by `map`")
+            raise NotInOneMap(
+                f"{topic} is in two maps, {' and '.join(matching)}: their expressions both match; say which by `map`"
+            )
         if matching:
             return matching[0]
         if len(self.brokers) == 1 and not self.have_expressions:

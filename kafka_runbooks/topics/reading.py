@@ -112,7 +112,9 @@ def _manifest(document: Document) -> Reading:
         value = _at(data, "metadata", "labels", label)
         if not isinstance(value, str) or not value or (wanted is not None and value != wanted):
             what = f"{label}: {wanted or 'the name of the cluster'}"
-            faults.append(Fault(document.place(("metadata", "labels", label)), f"metadata.labels: nothing would read it; add {what}"))
+            faults.append(
+                Fault(document.place(("metadata", "labels", label)), f"metadata.labels: nothing would read it; add {what}")
+            )
     if "binaryData" in data:
         faults.append(Fault(document.place(("binaryData",)), "binaryData: isn't read; give data"))
     values = data.get("data")
@@ -145,7 +147,10 @@ def _value(text: str, source: str, first_line: int, *, is_on_one_line: bool) -> 
     return together(
         [
             Reading(faults=tuple(faults)),
-            *(_definitions(one) if isinstance(one.data, Mapping) else _fault(one, (), "expected topics or maps") for one in found),
+            *(
+                _definitions(one) if isinstance(one.data, Mapping) else _fault(one, (), "expected topics or maps")
+                for one in found
+            ),
         ]
     )
 

@@ -414,7 +414,9 @@ class FakeKafka:
             }
             for topic, found in lists.items()
         }
-        return TopicConfigs({topic: {key: value for key, value in found.items() if value} for topic, found in own.items()}, TOPIC_KEYS)
+        return TopicConfigs(
+            {topic: {key: value for key, value in found.items() if value} for topic, found in own.items()}, TOPIC_KEYS
+        )
 
     def validate_topic_configs(self, sets: Sequence[Mapping[str, str]]) -> ValidatedConfigs:
         self._ask_controller()
