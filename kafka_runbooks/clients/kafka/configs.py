@@ -36,7 +36,7 @@ WITH_CONFIGS = 5
 NEVER_MADE = "kafka-runbooks-validation-of-configs-"
 """What the names begin with of topics that Kafka is asked about, and that are never made."""
 ON_TOPIC, OWN, FOR_ALL, IN_FILE = 1, 2, 3, 4
-"""Where a value is set: on the topic; dynamically on the broker or for the whole cluster, in its file (`ConfigSource` of DescribeConfigs)."""
+"""Where a value is set: on the topic; dynamically on the broker or for the whole cluster; in its file (`ConfigSource`)."""
 
 
 class Configs:
