@@ -95,7 +95,12 @@ class View:
         certificates = certificates_of(clients)
         kubernetes = clients.kubernetes
         self.pods: Mapping[str, KafkaPod] = {pod.name: pod for pod in (*kubernetes.broker_pods(), *kubernetes.controller_pods())}
-        self._records = kubernetes.tls_files()
+        # A record outlives its pod: one of a pod that is gone, or has been replaced, tells nothing.
+        self._records = {
+            name: record
+            for name, record in kubernetes.tls_files().items()
+            if name in self.pods and record.pod_uid == self.pods[name].uid
+        }
         names = {one.secret for one in plan.nodes} | {one.client.secret for one in plan.clients}
         self.secrets = {name: read(certificates, name) for name in sorted(names)}
         listeners = [stores.listener for node in plan.nodes for stores in node.stores]
@@ -103,12 +108,7 @@ class View:
         for found in certificates.handshakes.see(listeners, self._leaves(certificates, probes)):
             self.seen.setdefault(found.listener.node_id, []).append(found)
         self.parties = [*map(self._node, plan.nodes), *(self._client(clients, one) for one in plan.clients)]
-        self._has_record = {
-            node.name: (record := self._records.get(node.pod)) is not None
-            and node.pod in self.pods
-            and record.pod_uid == self.pods[node.pod].uid
-            for node in plan.nodes
-        }
+        self._has_record = {node.name: node.pod in self._records for node in plan.nodes}
         self.by_name = {party.name: party for party in self.parties}
 
     def has_record(self, name: str) -> bool:
@@ -146,7 +146,6 @@ class View:
     def _node(self, node: RotatedNode) -> Party:
         data, seen = self.secrets[node.secret].data, self.seen.get(node.node.id, [])
         pod, record = self.pods.get(node.pod), self._records.get(node.pod)
-        record = record if record is not None and pod is not None and record.pod_uid == pod.uid else None
         keystore, truststore = node.files
         files = {} if record is None else record.sha256
         is_recorded = pod is not None and (record is None or _is_of_process(record, pod))
@@ -157,7 +156,7 @@ class View:
                 for key, path in ((node.keystore, keystore), (node.truststore, truststore))
                 if key in data and self._is_made_after(pod, data, key)
             }
-        is_up = bool(seen) and all(one.chain for one in seen)
+        is_up = self._is_up(node)
         is_settled = all(one.is_settled for one in seen)  # If not, a reload is under way, and the next look tells.
         in_file = _in_file(data, node.truststore, truststore, files, trusted_by)
 
@@ -184,6 +183,10 @@ class View:
             started_trust=_in_file(data, node.truststore, truststore, started, trusted_by),
             is_cut_off=self._is_cut_off(node, seen),
         )
+
+    def _is_up(self, node: RotatedNode) -> bool:
+        seen = self.seen.get(node.node.id, [])
+        return bool(seen) and all(one.chain for one in seen)
 
     def _is_cut_off(self, node: RotatedNode, seen: Sequence[Seen]) -> bool:
         """Whether no controller can have a connection to it: each asks for certificates, and has run only since its own ended.
@@ -263,9 +266,10 @@ class View:
             own = {"certificate": security.certificate_file, "ca": security.ca_file}
             files = {name: {pem.digest(path.read_bytes())} for name, path in own.items() if path is not None and path.is_file()}
         else:
+            # What is down connects to nobody, and nothing goes on to the next phase before it is back.
+            up = [self._records[node.pod] for node in self._plan.nodes if self._is_up(node) and node.pod in self._records]
             files = {
-                name: {record.own_sha256[name] for record in self._records.values() if name in record.own_sha256}
-                for name in ("certificate", "ca")
+                name: {record.own_sha256[name] for record in up if name in record.own_sha256} for name in ("certificate", "ca")
             }
 
         def presented(of: bytes) -> Presented:

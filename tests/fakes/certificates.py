@@ -158,6 +158,8 @@ class Tls:
         self.due: dict[str, int] = {}
         """Uid -> steps until the kubelet brings its files."""
         self.no_agent: set[str] = set(self.world.controllers)
+        self.records: dict[str, TlsFiles] = {}
+        """What agents have told, those of pods that are gone too: nobody removes it."""
         """Pods whose agent records nothing; as deployed, controllers have none."""
         self.cut_off: list[str] = []
         """Pairs of nodes that couldn't connect, at any step."""

@@ -146,7 +146,9 @@ class FakeKubernetes:
         tls = self.world.tls
         if tls is None:
             return {}
-        return {pod.name: tls.record_of(pod) for pod in tls.pods if pod.name not in tls.no_agent and pod.started_at is not None}
+        telling = [pod for pod in tls.pods if pod.name not in tls.no_agent and pod.started_at is not None]
+        tls.records |= {pod.name: tls.record_of(pod) for pod in telling}
+        return dict(tls.records)
 
     def client_handshakes(self, pod: str) -> tuple[ClientHandshake, ...] | None:
         self._ask()

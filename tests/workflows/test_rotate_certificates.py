@@ -137,6 +137,15 @@ async def test_a_change_of_authority_with_its_own_question_before_the_old_one_is
     assert len(tls.made_at) == len(NODES) + 5, "three brokers once, the controller twice"
 
 
+async def test_what_an_agent_told_before_its_pod_went_holds_up_nobody(rotating: Rotations) -> None:
+    """The records of a broker that was removed, and of one that was made anew elsewhere, with the agent's certificate of then."""
+    tls, world = rotating.tls, rotating.world
+    former = tls.record_of(world.pods["events-0"]).model_copy(update={"own_sha256": {"certificate": "0" * 64, "ca": "0" * 64}})
+    tls.records["events-7"] = former.model_copy(update={"pod_uid": "gone"})
+    is_done(await (await rotating.start()).result())
+    assert rotating.former() == []
+
+
 async def test_without_restarts_both_authorities_stay_and_a_later_run_ends_it(rotating: Rotations) -> None:
     tls, pods = rotating.tls, uids(rotating.world)
     is_done(await (await rotating.start("change-authority", restarts="later")).result())
