@@ -5,7 +5,8 @@ from structlog.testing import capture_logs
 from tests.page.conftest import URL, Browse, form, in_a_hurry, page, runbooks, server
 from tests.page.test_presses import shows
 from tests.temporal_env import Bench
-from tests.workflows.test_drain import A, B, is_held, until, world
+from tests.workflows.test_drain import A, B, is_held, world
+from tests.workflows.test_replace_broker import until
 
 __all__ = ["in_a_hurry", "page", "runbooks", "server", "world"]
 CHECKS = "node-checks-a"
