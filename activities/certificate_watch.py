@@ -44,7 +44,7 @@ class CertificateWatchActivities(Steps):
             rotation = certificate_ends.predicted(nodes, restarts=nodes)
             report = certificate_ends.report(found, look.unseen, datetime.now(UTC), rotation)
             ENDS.tell(request.cluster, found)
-            return report
+            return report.model_copy(update={"cluster": request.cluster})
 
 
 class _Look:

@@ -9,7 +9,7 @@ from activities.step import Steps, heartbeating, step
 from kafka_runbooks.clients import store
 from kafka_runbooks.clients.clusters import ClusterClients
 from kafka_runbooks.clients.errors import ClientError
-from kafka_runbooks.models.health import HealthReport
+from kafka_runbooks.models.health import Fault, HealthReport, Problem
 from kafka_runbooks.models.inputs import HealthCheckInput
 from kafka_runbooks.safety import health
 from kafka_runbooks.throttle.expiry import has_expired
@@ -24,30 +24,38 @@ class HealthActivities(Steps):
         clients = self._open(request.cluster)
         with heartbeating():
             found = (
-                *_attempted(lambda: health.problems(clients.snapshots.now())),
-                *_attempted(lambda: _left(clients, request.cluster)),
+                *_attempted("brokers and partitions", lambda: _of_kafka(clients)),
+                *_attempted("leftovers", lambda: _left(clients, request.cluster)),
             )
-        return HealthReport(is_healthy=not found, problems=found, summary="; ".join(found) or "nothing is wrong")
+        summary = "; ".join(one.line for one in found) or "nothing is wrong"
+        return HealthReport(cluster=request.cluster, is_healthy=not found, found=found, summary=summary)
 
 
-def _attempted(look: Callable[[], Sequence[str]]) -> Sequence[str]:
+def _attempted(part: str, look: Callable[[], Sequence[Problem]]) -> Sequence[Problem]:
     """What a part finds; that it can't be asked is a problem too, and hides no other."""
     try:
         return look()
     except ClientError as error:
-        return [str(error)]
+        return [Problem(fault=Fault.UNSEEN, line=str(error), of=(part,))]
 
 
-def _left(clients: ClusterClients, cluster: str) -> list[str]:
+def _of_kafka(clients: ClusterClients) -> Sequence[Problem]:
+    # A reassignment that ends between the two questions has all its replicas in sync.
+    reassignments = clients.kafka.reassignments()
+    return health.problems(clients.snapshots.now(), reassignments)
+
+
+def _left(clients: ClusterClients, cluster: str) -> list[Problem]:
     """What runs have left past their leases; a record that can't be read is named."""
-    found: list[str] = []
+    found: list[Problem] = []
     for name in clients.kubernetes.records(store.LEDGER):
-        found += _attempted(partial(_expired, clients, cluster, name))
+        found += _attempted(name, partial(_expired, clients, cluster, name))
     return found
 
 
-def _expired(clients: ClusterClients, cluster: str, name: str) -> list[str]:
+def _expired(clients: ClusterClients, cluster: str, name: str) -> list[Problem]:
     ledger = ledgers.load(clients.kubernetes, name)
     if ledger is None or ledger.cluster != cluster or not has_expired(ledger.owner, datetime.now(UTC)):
         return []
-    return [f"{ledger.owner} has left throttles or cordons; start clear-leftovers"]
+    line = f"{ledger.owner} has left throttles or cordons; start clear-leftovers"
+    return [Problem(fault=Fault.LEFTOVERS, line=line, of=(name,))]

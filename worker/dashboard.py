@@ -58,6 +58,21 @@ def panels() -> list[dict[str, Any]]:
         _panel(
             "Age of open runs", "timeseries", f"time() - {BY_RUN} (kafka_runbooks_run_started_timestamp_seconds{of})", run, "s"
         ),
+        _panel(
+            "What is wrong, by health checks",
+            "table",
+            f"max by (cluster, severity, problem, of) (kafka_runbooks_problem{of})",
+            "",
+            "none",
+            is_instant=True,
+        ),
+        _panel(
+            "Since the last health check",
+            "timeseries",
+            f"time() - max by (cluster) (kafka_runbooks_health_check_timestamp_seconds{of})",
+            "{{cluster}}",
+            "s",
+        ),
         _panel("Leftovers", "timeseries", f"max by (cluster) (kafka_runbooks_leftovers{of})", "{{cluster}}", "none"),
         _panel(
             "Days until certificates end",

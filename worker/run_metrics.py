@@ -5,15 +5,19 @@ A look that is old says nothing: its age is told, and the rest is left out.
 
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from datetime import datetime
 
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
-from worker.run_watch import OpenRun, RunWatch
+from kafka_runbooks.models.health import HealthReport
+from kafka_runbooks.safety.health import URGENT
+from worker.run_watch import EndedLook, OpenRun, RunWatch
 
 FORGOTTEN_SECONDS = 120.0
 RUN = ("cluster", "runbook", "workflow_id")
+PROBLEM = ("cluster", "severity", "problem", "of")
 METRICS = {
     "seconds_since_look": ("Age of what this worker tells about runs", ()),
     "run_step": ("An open run, and the step that it is at", (*RUN, "phase", "step")),
@@ -24,6 +28,8 @@ METRICS = {
     "run_rate_bytes_per_second": ("How fast an open run copies", RUN),
     "run_unanswered": ("1 where no worker tells the state of an open run", RUN),
     "ended_runs": ("Runs that ended in the last hour", ("cluster", "runbook", "outcome")),
+    "problem": ("1 for what is wrong with a cluster by its last health check, once people are told", PROBLEM),
+    "health_check_timestamp_seconds": ("When the last health check of a cluster ended, within the last hour", ("cluster",)),
     "leftovers": ("Ledgers of runs that are over: settings that nobody gives back", ("cluster",)),
 }
 """Each metric without its prefix: its help, and its labels."""
@@ -48,9 +54,20 @@ class RunMetrics(Collector):
                 _add(found, run)
             for ended, number in Counter((one.cluster, one.runbook, one.result.outcome.value) for one in seen.ended).items():
                 found["ended_runs"].add_metric(ended, number)
+            for cluster, (ended_at, report) in _last_health_checks(seen.looks).items():
+                found["health_check_timestamp_seconds"].add_metric([cluster], ended_at.timestamp())
+                for one in report.standing:
+                    severity = "critical" if one.fault in URGENT else "warning"
+                    found["problem"].add_metric([cluster, severity, one.fault, one.of], 1)
             for cluster, number in seen.leftovers.items():
                 found["leftovers"].add_metric([cluster], number)
         yield from found.values()
+
+
+def _last_health_checks(looks: Iterable[EndedLook]) -> dict[str, tuple[datetime, HealthReport]]:
+    """By cluster."""
+    ended = sorted(looks, key=lambda look: look.ended_at)
+    return {look.cluster: (look.ended_at, look.report) for look in ended if isinstance(look.report, HealthReport)}
 
 
 def _add(found: dict[str, GaugeMetricFamily], run: OpenRun) -> None:

@@ -1,4 +1,4 @@
-"""What becomes of runs, for metrics and messages: every worker looks at all runs of its task queue, by asking Temporal.
+"""What becomes of runs and scheduled looks, for metrics and messages: every worker asks Temporal for those of its task queue.
 
 Temporal knows every run, so a worker that has just started knows what its predecessor knew, and several workers tell the same.
 Nothing of it is in the runs themselves: no metric and no message changes a run's history, fails it, or waits in it.
@@ -7,7 +7,7 @@ Nothing of it is in the runs themselves: no metric and no message changes a run'
 import asyncio
 import contextlib
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
@@ -24,6 +24,8 @@ from kafka_runbooks.catalogue import RUNBOOKS
 from kafka_runbooks.clients import store
 from kafka_runbooks.clients.clusters import Clusters
 from kafka_runbooks.clients.errors import ClientError
+from kafka_runbooks.models.certificate_ends import CertificateReport
+from kafka_runbooks.models.health import HealthReport
 from kafka_runbooks.models.notification import Notification
 from kafka_runbooks.models.results import Outcome, RunbookResult
 from kafka_runbooks.runs import observing
@@ -38,6 +40,11 @@ ENDED_LATELY = timedelta(hours=1)
 MOST_RUNS = 200
 NO_NEWS = (Outcome.NOTHING_TO_DO, Outcome.BUSY, Outcome.JOINED, Outcome.SKIPPED)
 """Ends that nobody is told of: most are a schedule's, and who started the run by hand has the answer."""
+REPORTS: dict[str, type[HealthReport | CertificateReport]] = {
+    "CertificateWatch": CertificateReport,
+    "HealthCheck": HealthReport,
+}
+"""Scheduled looks, and what they end with."""
 
 
 @dataclass(frozen=True)
@@ -61,11 +68,24 @@ class OpenRun:
 
 
 @dataclass(frozen=True)
+class EndedLook:
+    """A scheduled look that has ended lately."""
+
+    cluster: str
+    kind: str
+    workflow_id: str
+    run_id: str
+    ended_at: datetime
+    report: HealthReport | CertificateReport
+
+
+@dataclass(frozen=True)
 class Seen:
     """What the last look has found."""
 
     open: tuple[OpenRun, ...] = ()
     ended: tuple[EndedRun, ...] = ()
+    looks: tuple[EndedLook, ...] = ()
     leftovers: dict[str, int] = field(default_factory=dict)
     """Cluster -> ledgers of runs that are over; a cluster whose ledgers can't be read is left out."""
 
@@ -86,6 +106,7 @@ class RunWatch:
         self._task_queue = task_queue
         self._has_webhook = has_webhook
         self._ended: dict[str, EndedRun] = {}
+        self._looks: dict[str, EndedLook] = {}
         self._told: set[str] = set()
         self._ledgers_at = -LEDGER_SECONDS
         self.seen = Seen()
@@ -108,18 +129,23 @@ class RunWatch:
         Raises:
             RPCError: Temporal doesn't answer.
         """
-        runbooks = ", ".join(f"'{name}'" for name in RUNBOOKS)
-        ours = f"TaskQueue = '{self._task_queue}' AND WorkflowType IN ({runbooks})"
+        ours, looks = (f"TaskQueue = '{self._task_queue}' AND {_of_type(types)}" for types in (RUNBOOKS, REPORTS))
         since = datetime.now(UTC) - ENDED_LATELY
         found = self._client.list_workflows(f"{ours} AND ExecutionStatus = 'Running'", limit=MOST_RUNS)
         open_runs = [one async for run in found if (one := await self._observed(run)) is not None]
-        lately = f"{ours} AND ExecutionStatus != 'Running' AND CloseTime > '{since:%Y-%m-%dT%H:%M:%SZ}'"
-        closed = [run async for run in self._client.list_workflows(lately, limit=MOST_RUNS)]
+        lately = f"CloseTime > '{since:%Y-%m-%dT%H:%M:%SZ}'"
+        over = f"{ours} AND ExecutionStatus != 'Running' AND {lately}"
+        closed = [run async for run in self._client.list_workflows(over, limit=MOST_RUNS)]
         ends = {run.run_id: self._ended.get(run.run_id) or await self._end_of(run) for run in closed}
         self._ended = {run_id: end for run_id, end in ends.items() if end is not None}
+        looked = f"{looks} AND ExecutionStatus = 'Completed' AND {lately}"
+        done = [run async for run in self._client.list_workflows(looked, limit=MOST_RUNS)]
+        reports = {run.run_id: self._looks.get(run.run_id) or await self._report_of(run) for run in done}
+        self._looks = {run_id: look for run_id, look in reports.items() if look is not None}
         self.seen = Seen(
             open=tuple(one for one in open_runs if not one.observed.is_over),
             ended=tuple(self._ended.values()),
+            looks=tuple(self._looks.values()),
             leftovers=await self._leftovers({one.observed.run_id for one in open_runs}),
         )
         self.looked_at = time.monotonic()
@@ -145,6 +171,17 @@ class RunWatch:
             log.warning("a run's end can't be read", workflow_id=run.id, error=str(error)[:300])
             return None
         return EndedRun(_cluster_of(run), run.workflow_type, run.id, run.run_id, result)
+
+    async def _report_of(self, run: WorkflowExecution) -> EndedLook | None:
+        """None, as for one that is open."""
+        handle = self._client.get_workflow_handle(run.id, run_id=run.run_id, result_type=REPORTS[run.workflow_type])
+        try:
+            report = await handle.result(rpc_timeout=timedelta(seconds=10))
+        except (RPCError, pydantic.ValidationError) as error:
+            log.warning("what a look has found can't be read", workflow_id=run.id, error=str(error)[:300])
+            return None
+        ended_at = run.close_time or run.start_time
+        return EndedLook(report.cluster or _cluster_of(run), run.workflow_type, run.id, run.run_id, ended_at, report)
 
     async def _leftovers(self, open_runs: set[str]) -> dict[str, int]:
         """A ledger whose lease wasn't renewed in time belongs to a run that is over, in whichever namespace it ran."""
@@ -213,6 +250,21 @@ def news(seen: Seen) -> Iterator[tuple[Notification, str]]:
             text=text,
         )
         yield message, "ended"
+    for look in seen.looks:
+        if look.report.news:
+            message = Notification(
+                cluster=look.cluster,
+                runbook=look.kind,
+                workflow_id=look.workflow_id,
+                run_id=look.run_id,
+                event="found",
+                text=f"{look.cluster}: {look.kind}: {look.report.news}",
+            )
+            yield message, "found"
+
+
+def _of_type(types: Iterable[str]) -> str:
+    return f"WorkflowType IN ({', '.join(repr(name) for name in types)})"
 
 
 def _cluster_of(run: WorkflowExecution) -> str:

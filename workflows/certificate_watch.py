@@ -13,6 +13,7 @@ with workflow.unsafe.imports_passed_through():
     from kafka_runbooks.catalogue import summary
     from kafka_runbooks.models.certificate_ends import CertificateReport, DueRotation, Urgency
     from kafka_runbooks.models.inputs import CertificateWatchInput, RotateCertificatesInput
+    from kafka_runbooks.safety import certificate_ends
 
 from workflows import calls
 from workflows.rotate_certificates import RotateCertificates
@@ -30,7 +31,7 @@ class CertificateWatch:
         if request.when_due != "report" and report.rotation is not None:
             report = await _with_renewal(request, report, report.rotation)
         workflow.set_current_details(report.summary)
-        return report
+        return certificate_ends.since(workflow.get_last_completion_result(CertificateReport), report)
 
 
 async def _with_renewal(request: CertificateWatchInput, report: CertificateReport, due: DueRotation) -> CertificateReport:

@@ -38,7 +38,6 @@ class Drain(PlannedRunbook):
         self._input = request
         self._done: tuple[str, ...] = ()
         self._nodes_held: tuple[str, ...] = ()
-        """Empty nodes that wait to be handed back."""
         self._wanted_back: tuple[str, ...] = ()
         self._held_seconds = 0.0
 
@@ -145,6 +144,9 @@ class Drain(PlannedRunbook):
             await calls.wait(DrainActivities.follow_return, request, f"until what ran on {named} is up and in sync")
         with self.timed(StepName.ELECT):
             await self.elect(request.step)
+
+    def nodes_held(self) -> tuple[str, ...]:
+        return tuple(name for name in self._nodes_held if name not in self._wanted_back)
 
     @workflow.update
     def uncordon(self, action: Uncordon) -> Status:

@@ -108,12 +108,22 @@ class Operator:
             owned_throttles=self._owned,
             permit_holder=self._holder,
             is_paused=self._is_paused,
+            takes_brokers=self.takes_brokers(),
+            nodes_held=self.nodes_held(),
             decisions=tuple(self._decisions),
             links={"temporal": f"{path}/history"},
         )
 
     def brokers(self) -> tuple[BrokerStatus, ...]:
         """Where each of several brokers is, of a run that brings several back."""
+        return ()
+
+    def takes_brokers(self) -> bool:
+        """Whether more brokers may be added now."""
+        return False
+
+    def nodes_held(self) -> tuple[str, ...]:
+        """Empty nodes that wait to be handed back."""
         return ()
 
     @workflow.signal

@@ -217,6 +217,9 @@ class ReplaceBroker(PlannedRunbook):
 
     # More brokers
 
+    def takes_brokers(self) -> bool:
+        return self._takes_more and self._work is not None and not self._work.task.done()
+
     @workflow.update
     def add_brokers(self, brokers: AddBrokers) -> Status:
         """Bring more brokers back, behind a preflight and a gate of their own; what runs goes on meanwhile."""

@@ -62,8 +62,12 @@ class DueRotation(Model):
 
 
 class CertificateReport(Model):
-    """Of a cluster's certificates, those that end first."""
+    """Of a cluster's certificates, those that end first.
 
+    Each field has a default: a look reads the last result of its schedule, which may have run something else until then.
+    """
+
+    cluster: str = ""
     renewals: Annotated[tuple[Renewal, ...], AfterValidator(first)] = ()
     certificates: int = 0
     due: int = 0
@@ -74,6 +78,8 @@ class CertificateReport(Model):
     started: str | None = None
     """The workflow ID of the run that renews them."""
     summary: Line = ""
+    news: Line = ""
+    """What people are to be told; empty: nothing that they don't know."""
 
     @property
     def urgency(self) -> Urgency:

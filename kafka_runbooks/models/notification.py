@@ -1,4 +1,4 @@
-"""What is told to people outside: that a run waits for one of them, or how it ended."""
+"""What is told to people outside: that a run waits for one of them, how it ended, or what a scheduled look has found."""
 
 from kafka_runbooks.models.base import Line, Model
 
@@ -11,7 +11,7 @@ class Notification(Model):
     workflow_id: str
     run_id: str
     event: str
-    """`waits` or the outcome."""
+    """`waits`, the outcome, or `found`."""
     text: Line
 
 

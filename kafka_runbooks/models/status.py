@@ -104,6 +104,10 @@ class Status(Model):
     owned_throttles: Lines = ()
     permit_holder: str | None = None
     is_paused: bool = False
+    takes_brokers: bool = False
+    """More brokers may be added to it now."""
+    nodes_held: Lines = ()
+    """Empty nodes that it holds until somebody hands them back."""
     decisions: Annotated[tuple[Decision, ...], AfterValidator(last)] = ()
     links: dict[str, str] = Field(default_factory=dict)
 

@@ -1,5 +1,6 @@
 """The list of runs, and a run's page: progress, why it waits, and what an operator may decide."""
 
+import hashlib
 from typing import Annotated, Any, Literal
 from urllib.parse import quote
 
@@ -10,7 +11,7 @@ from temporalio.service import RPCError, RPCStatusCode
 
 from kafka_runbooks.catalogue import RUNBOOKS
 from kafka_runbooks.models.base import OperatorInput
-from kafka_runbooks.models.operator import Abort, Approval, OperatorAction
+from kafka_runbooks.models.operator import Abort, AddBrokers, Approval, OperatorAction, Uncordon
 from kafka_runbooks.page import audit, picture, protection, rendering
 from kafka_runbooks.page.identity import KnownPerson, Person
 from kafka_runbooks.page.protection import FormToken
@@ -25,8 +26,8 @@ from kafka_runbooks.temporal import search_attributes_are_registered
 router = APIRouter()
 
 DECIDE_SECONDS = 20.0
-Decision = Literal["approve", "reject", "pause", "resume", "abort"]
-MODELS: dict[str, type[OperatorInput]] = {"approve": Approval, "abort": Abort}
+Decision = Literal["approve", "reject", "pause", "resume", "abort", "add_brokers", "uncordon"]
+MODELS: dict[str, type[OperatorInput]] = {"approve": Approval, "abort": Abort, "add_brokers": AddBrokers, "uncordon": Uncordon}
 RunId = Annotated[str, Path(max_length=1000, description="the workflow ID")]
 
 
@@ -95,6 +96,9 @@ async def decide(
     risk: Annotated[list[str] | None, Form(max_length=1000, description="risks that are acknowledged, by name")] = None,
     allow_other_rack: Annotated[bool, Form()] = False,
     rollback: Annotated[bool, Form()] = False,
+    broker_ids: Annotated[str, Form(max_length=1000, description="of brokers that are lost too")] = "",
+    node_is_gone: Annotated[bool, Form()] = False,
+    node: Annotated[list[str] | None, Form(max_length=1000, description="nodes to hand back")] = None,
 ) -> Response:
     """Send a person's decision to a run."""
     protection.check_form(request, this.keys(), person, form_token, this.settings.page_url)
@@ -103,10 +107,17 @@ async def decide(
         data |= {"plan_sha256": plan_sha256, "acknowledged_risks": risk or [], "allow_other_rack": allow_other_rack}
     elif decision == "abort":
         data["rollback"] = rollback
+    elif decision == "add_brokers":
+        ids = broker_ids.replace(",", " ").split()
+        data |= {"broker_ids": ids, "node_is_gone": node_is_gone, "allow_other_rack": allow_other_rack}
     fault = None
     async with this.temporal.client(DECIDE_SECONDS) as client:
         observed = await _observe(client, this, workflow_id)
         try:
+            if decision == "uncordon":
+                if not node:  # A page that is a round behind would else hand back what nobody has seen on it.
+                    raise BadInput("node: name at least one that is to be handed back")
+                data["nodes"] = node
             message = validation.validate(MODELS.get(decision, OperatorAction), data)
             await deciding.send(client, observed, decision, message)
         except BadInput as error:
@@ -139,7 +150,8 @@ def _stage(observed: Observation) -> str:
     if status is None:
         return "silent"
     question = status.plan.reference.sha256 if status.needs_decision and status.plan is not None else ""
-    return f"{'paused' if status.is_paused else 'running'}-{status.needs_decision}-{question}"
+    held = hashlib.sha256("\n".join(status.nodes_held).encode()).hexdigest()[:16] if status.nodes_held else ""
+    return f"{'paused' if status.is_paused else 'running'}-{status.needs_decision}-{question}-{status.takes_brokers}-{held}"
 
 
 def _figures(observed: Observation) -> dict[str, Any]:

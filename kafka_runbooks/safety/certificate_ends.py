@@ -66,6 +66,17 @@ def report(
     )
 
 
+def since(before: CertificateReport | None, now: CertificateReport) -> CertificateReport:
+    """A look with what people are to be told after it: once each time that it has become more urgent.
+
+    Args:
+        before: the schedule's look before this one; None: this is the first.
+        now: this one, as it was found.
+    """
+    known = before.urgency.rank if before is not None else Urgency.NOT_DUE.rank
+    return now.model_copy(update={"news": now.summary if now.urgency.rank > known else ""})
+
+
 def due_rotation(due: Sequence[Renewal]) -> DueRotation | None:
     """What a run could renew of what is due; a client's certificate is only renewed with those of all nodes.
 

@@ -142,6 +142,36 @@ CASES += [
         ("KafkaCertificateEndsTomorrow", 2, None),
     )
 ]
+PROBLEM, CHECKED = "kafka_runbooks_problem", "kafka_runbooks_health_check_timestamp_seconds"
+DOWN = {"cluster": "prod", "problem": "broker down", "of": "1003"}
+CASES += [
+    (
+        "KafkaUnavailable",
+        [series(PROBLEM, "1+0x600", cluster="prod", problem="no leader", of="", severity="critical", **one) for one in TWO],
+        "1m",
+        {"cluster": "prod", "problem": "no leader"},
+    ),
+    ("KafkaUnavailable", [series(PROBLEM, "1+0x600", severity="warning", **DOWN)], "60m", None),
+    ("KafkaUnhealthy", [series(PROBLEM, "1+0x600", severity="warning", **DOWN, **one) for one in TWO], "1m", DOWN),
+    ("KafkaUnhealthy", [series(PROBLEM, "1+0x5 _x600", severity="warning", **DOWN)], "11m", None),
+    (
+        "KafkaUnhealthy",
+        [series(PROBLEM, "1+0x600", severity="warning", cluster="prod", problem="leftovers", of="ledger-1")],
+        "60m",
+        None,
+    ),
+    ("KafkaHealthUnseen", [series(CHECKED, "0+0x60 _x600", cluster="prod", **one) for one in TWO], "70m", {"cluster": "prod"}),
+    (
+        "KafkaHealthUnseen",
+        [
+            series(CHECKED, "0+0x60 _x600", cluster="prod", instance="a"),
+            series(CHECKED, "0+60x600", cluster="prod", instance="b"),
+        ],
+        "70m",
+        None,
+    ),
+    ("KafkaHealthUnseen", [], "120m", None),
+]
 UNSEEN: list[Case] = [
     ("KafkaRunbooksUnseen", [], "6m", {}),
     ("KafkaRunbooksUnseen", [series("kafka_runbooks_seconds_since_look", "0+60x600", instance="a")], "15m", {}),

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kafka_runbooks.models.certificate_ends import CertificateEnd, Urgency
-from kafka_runbooks.safety.certificate_ends import MARGIN, predicted, renewal, report
+from kafka_runbooks.safety.certificate_ends import MARGIN, predicted, renewal, report, since
 
 END = datetime(2027, 1, 1, tzinfo=UTC)
 DAY, HOUR = timedelta(days=1), timedelta(hours=1)
@@ -109,3 +109,12 @@ def test_nothing_due_says_what_ends_first() -> None:
 
 def test_expired_says_since_when() -> None:
     assert "ended 2.0 days ago, renewal needed now" in report([certificate()], [], END + 2 * DAY, HOUR).summary
+
+
+def test_people_are_told_each_time_that_it_has_become_more_urgent() -> None:
+    before, news = None, []
+    for left in (100 * DAY, 10 * DAY, 9 * DAY, 3 * DAY, 2 * DAY, timedelta(), -DAY, 100 * DAY, 10 * DAY):
+        before = since(before, report([certificate()], [], END - left, HOUR))
+        news.append(before.urgency if before.news else None)
+    assert news == [None, Urgency.DUE, None, Urgency.URGENT, None, Urgency.EXPIRED, None, None, Urgency.DUE]
+    assert since(None, report([certificate()], [], END - DAY, HOUR)).news, "the first look too"

@@ -1,12 +1,13 @@
 """`CertificateWatch` on a real Temporal, by its schedule."""
 
+import asyncio
 from pathlib import Path
 
 import pytest
 
 from kafka_runbooks.models.certificate_ends import CertificateReport, Urgency
 from kafka_runbooks.models.inputs import CertificateWatchInput
-from kafka_runbooks.models.results import RunbookResult
+from kafka_runbooks.models.results import Outcome, RunbookResult
 from tests.temporal_env import Bench
 from tests.workflows.test_replace_broker import until
 from tests.workflows.test_rolling_restart import is_done
@@ -62,3 +63,22 @@ async def test_what_is_due_is_renewed_once_if_that_is_asked_for(runbooks: Bench,
     is_done(await run.result())
     assert not set(rotating.served().items()) & ends
     assert (await look()).rotation is None
+
+
+async def test_a_renewal_that_is_proposed_gives_way_to_a_person_s_run(runbooks: Bench, rotating: Rotations) -> None:
+    rotating.let_end_in(10)
+    ends = rotating.served()
+    report = await runbooks.client.execute_workflow(
+        CertificateWatch.run,
+        CertificateWatchInput(cluster=runbooks.cluster, when_due="ask"),
+        id=f"{runbooks.cluster}/certificate-watch",
+        task_queue=runbooks.task_queue,
+    )
+    assert report.started is not None
+    renewal = runbooks.client.get_workflow_handle(report.started, result_type=RunbookResult)
+    await until(renewal, lambda status: status.phase == "gate" and status.waiting is not None, 60)
+    person = await runbooks.start_runbook("EvacuateLeaders", brokers=[1002], wait_for_approval=False)
+    result = await asyncio.wait_for(renewal.result(), 30)
+    assert result.outcome is Outcome.SKIPPED and f"gave way to {person.id}" in result.summary
+    is_done(await asyncio.wait_for(person.result(), 60))
+    assert rotating.served() == ends, "nothing was renewed"

@@ -198,7 +198,7 @@ async def test_a_run_that_cannot_be_observed_hides_no_other_and_nothing_ends_the
     watched: Watched, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ready, _, new_watch = watched
-    handle, looks, observe = await at_the_gate(ready), list[str](), observing.observe
+    handle, looks, observe = await at_the_gate(ready, 1003), list[str](), observing.observe  # 1001 leads nothing any more
 
     async def gone_once(client: Client, workflow_id: str, run_id: str | None = None) -> Observation:
         looks.append(workflow_id)
