@@ -3,8 +3,9 @@
 import ast
 import inspect
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import kafka as library
 import pytest
@@ -12,15 +13,18 @@ from kafka import KafkaAdminClient
 from kafka.net.manager import KafkaConnectionManager
 
 import kafka_runbooks.clients
+from kafka_runbooks.clients.errors import Unreachable
 from kafka_runbooks.clients.kafka.kafka_python import (
     PRIVATE_API,
     AddRaftVoterRequest,
     AddRaftVoterResponse,
+    KafkaPythonAdmin,
     RemoveRaftVoterRequest,
     RemoveRaftVoterResponse,
     UnregisterBrokerRequest,
     UnregisterBrokerResponse,
 )
+from kafka_runbooks.clients.security.connection import Connection
 
 CLIENTS = Path(kafka_runbooks.clients.__file__).parent
 
@@ -96,3 +100,19 @@ def test_changes_of_voters_are_kip_853s_messages() -> None:
     for response in (AddRaftVoterResponse, RemoveRaftVoterResponse):
         decoded = response.decode(b"\x00\x00\x00\x00" + (127).to_bytes(2, "big") + b"\x03no" + b"\x00", version=0)
         assert (decoded.error_code, decoded.error_message) == (127, "no")
+
+
+def test_brokers_are_asked_for_all_their_replicas_some_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """300 answers of 2,000 replicas take longer to read than a broker may be silent; those of a few partitions don't."""
+    admin, asked = KafkaPythonAdmin(Connection("none:1", None)), list[int]()
+
+    def ask_each(what: str, requests: Mapping[int, Any], timeout_seconds: float) -> dict[int, Any]:
+        asked.append(len(requests))
+        return {broker_id: Unreachable("silent") for broker_id in requests}
+
+    monkeypatch.setattr(admin, "ask_each", ask_each)
+    assert admin.log_directories(dict.fromkeys(range(100))) == {}
+    assert [number for number in asked if number] == [30, 30, 30, 10]
+    asked.clear()
+    admin.log_directories({broker_id: {"t": [0]} for broker_id in range(100)})
+    assert asked == [100]

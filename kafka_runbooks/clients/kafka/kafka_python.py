@@ -84,6 +84,9 @@ BROKER_SECONDS = 4.0
 """For one that only this broker can answer."""
 REFUSED_FEATURES = (InvalidUpdateVersionError, FeatureUpdateFailedError, InvalidRequestError)
 """Answers to a level that Kafka doesn't finalise."""
+WHOLE_BROKERS_AT_ONCE = 30
+"""Asked for all their replicas. To read some thousand takes tens of milliseconds, in which nobody listens to other brokers: of
+300 asked at once, the first would count as silent since the others' answers were being read."""
 BROKERS_TO_TRY = 4
 SILENCE_SECONDS = 60.0
 """A broker that did not answer is asked last for this long."""
@@ -197,6 +200,18 @@ class KafkaPythonAdmin:
         Raises:
             Refused: the account may not ask.
         """
+        whole = [broker_id for broker_id, partitions in wanted.items() if partitions is None]
+        groups = [whole[start : start + WHOLE_BROKERS_AT_ONCE] for start in range(0, len(whole), WHOLE_BROKERS_AT_ONCE)]
+        groups.append([broker_id for broker_id, partitions in wanted.items() if partitions is not None])
+        found: dict[int, tuple[dict[Replica, int], tuple[LogDirectory, ...]]] = {}
+        for group in groups:
+            found |= self._log_directories({broker_id: wanted[broker_id] for broker_id in group})
+        return found
+
+    def _log_directories(
+        self, wanted: Mapping[int, Mapping[str, Sequence[int]] | None]
+    ) -> dict[int, tuple[dict[Replica, int], tuple[LogDirectory, ...]]]:
+        """The same of brokers that are asked at once."""
         row = DescribeLogDirsRequest.DescribableLogDirTopic
 
         def request(partitions: Mapping[str, Sequence[int]] | None) -> DescribeLogDirsRequest:
