@@ -35,6 +35,7 @@ from kafka_runbooks.models.kubernetes import (
 )
 from kafka_runbooks.models.recovery import RecoveryReport
 from kafka_runbooks.models.rights import Acl, Right
+from kafka_runbooks.models.topics import NewPartitions, NewTopic
 from kafka_runbooks.models.traffic import TrafficReport
 
 
@@ -144,6 +145,34 @@ class Kafka(Protocol):
         """Set topics' lists (incremental; an empty string deletes the key); returns the refused topics with Kafka's reason.
 
         A topic that no longer exists is skipped.
+        """
+
+    def create_topics(self, topics: Iterable[NewTopic], *, validate_only: bool = False) -> dict[str, str]:
+        """Make topics with these replicas; returns those that were not made, with Kafka's reason.
+
+        "It exists" may be said of one that this call has made itself.
+
+        Args:
+            topics: made in their order, hundreds in a request.
+            validate_only: change nothing.
+
+        Raises:
+            Unreachable: nobody answers; some may have been made.
+        """
+
+    def add_partitions(self, topics: Iterable[NewPartitions], *, validate_only: bool = False) -> dict[str, str]:
+        """Add partitions with these replicas; returns the topics that didn't get them, with Kafka's reason.
+
+        Kafka knows the topic by its name here: look at its id just before. One that has so many by now is refused.
+        """
+
+    def delete_topics(self, topics: Mapping[str, str]) -> dict[str, str]:
+        """Delete topics for good, by id: name -> id; returns those that stay, with Kafka's reason. One that is gone is fine."""
+
+    def set_topic_configs(self, changes: Mapping[str, Mapping[str, str | None]]) -> dict[str, str]:
+        """Set topics' own configurations; None deletes a key. Returns the topics that were not changed, with Kafka's reason.
+
+        A topic that no longer exists is skipped. Returns before every broker knows of it.
         """
 
     def log_directory_cordons(self, broker_ids: Iterable[int]) -> dict[int, str | None]:

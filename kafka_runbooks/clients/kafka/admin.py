@@ -13,6 +13,7 @@ from kafka_runbooks.clients.kafka.configs import Configs, until
 from kafka_runbooks.clients.kafka.confluent import ConfluentAdmin
 from kafka_runbooks.clients.kafka.kafka_python import KafkaPythonAdmin
 from kafka_runbooks.clients.kafka.tls import NodeStores
+from kafka_runbooks.clients.kafka.topics import Topics
 from kafka_runbooks.clients.security import acls
 from kafka_runbooks.clients.security.connection import Connection
 from kafka_runbooks.clients.security.settings import Security
@@ -33,6 +34,7 @@ from kafka_runbooks.models.cluster import (
 )
 from kafka_runbooks.models.features import BrokerFeatures
 from kafka_runbooks.models.rights import Acl
+from kafka_runbooks.models.topics import NewPartitions, NewTopic
 
 LEADER_RATE = "leader.replication.throttled.rate"
 FOLLOWER_RATE = "follower.replication.throttled.rate"
@@ -65,6 +67,7 @@ class KafkaAdmin:
         self._confluent = ConfluentAdmin(connection)
         self._kafka_python = KafkaPythonAdmin(connection)
         self._configs = Configs(self._kafka_python)
+        self._topics = Topics(self._kafka_python)
         self._stores = NodeStores(self._kafka_python, connection)
         self._known_minimum: dict[str, _Minimum] = {}
 
@@ -234,6 +237,18 @@ class KafkaAdmin:
             return not waiting
 
         until(applied, APPLY_TIMEOUT_SECONDS, APPLY_POLL_SECONDS)
+
+    def create_topics(self, topics: Iterable[NewTopic], *, validate_only: bool = False) -> dict[str, str]:
+        return self._topics.create(topics, validate_only=validate_only)
+
+    def add_partitions(self, topics: Iterable[NewPartitions], *, validate_only: bool = False) -> dict[str, str]:
+        return self._topics.grow(topics, validate_only=validate_only)
+
+    def delete_topics(self, topics: Mapping[str, str]) -> dict[str, str]:
+        return self._topics.delete(topics)
+
+    def set_topic_configs(self, changes: Mapping[str, Mapping[str, str | None]]) -> dict[str, str]:
+        return self._configs.alter_topics(changes)
 
     def log_directory_cordons(self, broker_ids: Iterable[int]) -> dict[int, str | None]:
         return {

@@ -19,6 +19,7 @@ from kafka.protocol.metadata import MetadataRequest
 from kafka_runbooks.models.rights import Acl
 
 ALTER, ALTER_CONFIGS, DESCRIBE, DESCRIBE_CONFIGS = "Alter", "AlterConfigs", "Describe", "DescribeConfigs"
+CREATE, DELETE = "Create", "Delete"
 
 WORKER = (Acl(DESCRIBE, is_on_topics=True), Acl(ALTER), Acl(ALTER_CONFIGS), Acl(ALTER_CONFIGS, is_on_topics=True))
 """What the worker's principal needs, as `deploy/kubernetes/kafka/acls.sh` gives it. Alter includes Describe, and so on."""
