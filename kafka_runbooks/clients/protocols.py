@@ -35,7 +35,7 @@ from kafka_runbooks.models.kubernetes import (
 )
 from kafka_runbooks.models.recovery import RecoveryReport
 from kafka_runbooks.models.rights import Acl, Right
-from kafka_runbooks.models.topics import NewPartitions, NewTopic
+from kafka_runbooks.models.topic_changes import NewPartitions, NewTopic
 from kafka_runbooks.models.traffic import TrafficReport
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from kafka_runbooks.clients.kafka import KafkaAdmin
 from kafka_runbooks.clients.kafka import topics as module
-from kafka_runbooks.models.topics import NewPartitions, NewTopic
+from kafka_runbooks.models.topic_changes import NewPartitions, NewTopic
 from tests.clients.local_kafka import LocalKafka
 from tests.clients.test_kafka import until
 

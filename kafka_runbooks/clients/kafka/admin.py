@@ -34,7 +34,7 @@ from kafka_runbooks.models.cluster import (
 )
 from kafka_runbooks.models.features import BrokerFeatures
 from kafka_runbooks.models.rights import Acl
-from kafka_runbooks.models.topics import NewPartitions, NewTopic
+from kafka_runbooks.models.topic_changes import NewPartitions, NewTopic
 
 LEADER_RATE = "leader.replication.throttled.rate"
 FOLLOWER_RATE = "follower.replication.throttled.rate"

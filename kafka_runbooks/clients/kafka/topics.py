@@ -15,7 +15,7 @@ from kafka_runbooks.clients.kafka.answers import id_of
 from kafka_runbooks.clients.kafka.configs import error_of
 from kafka_runbooks.clients.kafka.kafka_python import CONTROLLER_SECONDS, KafkaPythonAdmin
 from kafka_runbooks.clients.security.acls import ALTER, CREATE, DELETE
-from kafka_runbooks.models.topics import NewPartitions, NewTopic
+from kafka_runbooks.models.topic_changes import NewPartitions, NewTopic
 
 PARTITIONS_PER_REQUEST = 2_000
 """Controllers refuse what takes more than 10,000 records of the metadata log (`QuorumController.MAX_RECORDS_PER_USER_OP`)."""
