@@ -11,7 +11,7 @@ from typing import get_args
 
 import numpy as np
 import yaml
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import BaseModel, Field, ValidationError, field_validator
 from pydantic_core import ErrorDetails
 
 from kafka_runbooks.cli.place_options import Common, Level
@@ -43,6 +43,14 @@ class MapsFile(OperatorInput):
 
     maps: tuple[TopicMap, ...]
     brokers_by_type: dict[str, tuple[int, ...]] = Field(default_factory=dict)
+
+    @field_validator("maps")
+    @classmethod
+    def _have_brokers(cls, given: tuple[TopicMap, ...]) -> tuple[TopicMap, ...]:
+        """Nothing here reads labels."""
+        if without := [entry.name for entry in given if not entry.brokers and entry.instances is None]:
+            raise ValueError(f"{without[0]}: give brokers or instances")
+        return given
 
 
 def observe(common: Common) -> Cluster:

@@ -36,6 +36,7 @@ from kafka_runbooks.models.kubernetes import (
 from kafka_runbooks.models.recovery import RecoveryReport
 from kafka_runbooks.models.rights import Acl, Right
 from kafka_runbooks.models.topic_changes import NewPartitions, NewTopic
+from kafka_runbooks.models.topics import TopicConfigs, ValidatedConfigs
 from kafka_runbooks.models.traffic import TrafficReport
 
 
@@ -136,6 +137,16 @@ class Kafka(Protocol):
         """Have a node, a controller too, read the files of these listeners again. Nothing stays set dynamically.
 
         Kafka accepts that whatever is in the files: only a handshake shows what the node uses now.
+        """
+
+    def topic_configs(self, topics: Iterable[str]) -> TopicConfigs:
+        """What is set on topics themselves, without what they inherit; a topic that no longer exists is left out."""
+
+    def validate_topic_configs(self, sets: Sequence[Mapping[str, str]]) -> ValidatedConfigs:
+        """Whether Kafka would make topics with these configs; nothing is made.
+
+        Raises:
+            Refused: the account may not make topics, so Kafka doesn't say.
         """
 
     def throttled_replicas(self, topics: Iterable[str]) -> dict[str, ThrottledReplicas]:

@@ -45,3 +45,11 @@ READINESS = f"{AGENT_PORT}/readyz"
 """Port and path of the agent's readiness, which says "in sync"."""
 KAFKA_CONTAINER = "kafka"
 """The container in which Kafka runs, in brokers' and controllers' pods."""
+
+DEFINITIONS = f"{DOMAIN}/definitions"
+"""Label on ConfigMaps: of what their data's values are definitions; `topics`."""
+TOPICS = "topics"
+
+KEEP_UNTIL = f"{DOMAIN}/keep-until"
+"""Annotation on a ConfigMap with topics' definitions: what somebody has set by hand and until when it stays, as JSON
+(`models.topics.KeptTopics`)."""

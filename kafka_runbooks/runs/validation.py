@@ -1,11 +1,12 @@
 """Input checked before any server is contacted. A fault names the field or the option, and the fix."""
 
-import difflib
 import json
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
 import pydantic
+
+from kafka_runbooks import documents
 
 SomeModel = TypeVar("SomeModel", bound=pydantic.BaseModel)
 
@@ -49,9 +50,7 @@ def _explain(
     field = ".".join(location) or "input"
     if fault["type"] == "extra_forbidden":
         names = list(model.model_fields) if len(location) == 1 else []
-        close = difflib.get_close_matches(location[-1], names, n=1)
-        fix = f"did you mean {close[0]}?" if close else "leave it out" + (f"; known are {', '.join(names)}" if names else "")
-        return f"{field}: no such field; {fix}"
+        return f"{field}: {documents.unknown_field(location[-1], names)}"
     description = f" ({known.description})" if known is not None and known.description else ""
     if fault["type"] == "missing":
         return f"{_label(location, typed) or field}: is missing; give {flags.get(tuple(location), 'it')}{description}"

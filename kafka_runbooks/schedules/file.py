@@ -7,9 +7,9 @@ from typing import Annotated, Any, Literal, Self
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import pydantic
-import yaml
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, field_validator, model_validator
 
+from kafka_runbooks import documents
 from kafka_runbooks.catalogue import RUNBOOKS, command_name
 from kafka_runbooks.models.base import Name, OperatorInput
 from kafka_runbooks.models.change_windows import ChangeWindow
@@ -118,45 +118,15 @@ def read(path: Path) -> SchedulesFile:
     """
     try:
         text = path.read_text()
-        node, data = yaml.compose(text, yaml.SafeLoader), yaml.safe_load(text)
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
         raise BadInput(f"{path}: can't read the file: {reason}") from error
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        where = f"{path}:{mark.line + 1}" if mark is not None else str(path)
-        raise BadInput(f"{where}: isn't YAML: {getattr(error, 'problem', None) or 'unreadable'}") from error
-    if not isinstance(data, Mapping):
+    found, faults = documents.parse(text, str(path))
+    if faults:
+        raise BadInput("\n".join(map(str, faults)))
+    if len(found) != 1 or not isinstance(found[0].data, Mapping):
         raise BadInput(f"{path}: expected owner and schedules")
     try:
-        return SchedulesFile.model_validate(data)
+        return SchedulesFile.model_validate(found[0].data)
     except pydantic.ValidationError as error:
-        faults = [_explained(path, node, one) for one in error.errors(include_url=False)]
-        raise BadInput("\n".join(faults)) from error
-
-
-def _explained(path: Path, node: Any, fault: Any) -> str:
-    location = [part for part in fault["loc"] if part != "[key]"]
-    message = str(fault["msg"]).removeprefix("Value error, ")
-    if fault["type"] == "missing":
-        message = "is missing; give it"
-    elif fault["type"] == "extra_forbidden":
-        message = "no such field; leave it out"
-    return f"{path}:{_line(node, location)}: {'.'.join(map(str, location)) or 'the file'}: {message}"
-
-
-def _line(node: Any, location: list[Any]) -> int:
-    """Of the field, or of what it is missing in, from 1."""
-    line = int(node.start_mark.line) + 1
-    for part in location:
-        if isinstance(node, yaml.MappingNode):
-            found = next(((key, value) for key, value in node.value if key.value == str(part)), None)
-            if found is None:
-                return line
-            line, node = int(found[0].start_mark.line) + 1, found[1]
-        elif isinstance(node, yaml.SequenceNode) and isinstance(part, int) and part < len(node.value):
-            node = node.value[part]
-            line = int(node.start_mark.line) + 1
-        else:
-            return line
-    return line
+        raise BadInput("\n".join(str(found[0].explain(one)) for one in error.errors(include_url=False))) from error

@@ -27,6 +27,7 @@ from kafka_runbooks.models.cluster import (
 )
 from kafka_runbooks.models.features import BrokerFeatures
 from kafka_runbooks.models.rights import Acl
+from kafka_runbooks.models.topics import TopicConfigs, ValidatedConfigs
 from tests.fakes.certificates import Tls
 from tests.fakes.world import World, WorldPod
 
@@ -50,6 +51,16 @@ DEFAULTS: dict[str, str | None] = {
 """The configurations that brokers of the world know, and Kafka's default of each."""
 SENSITIVE = {"ssl.keystore.password"}
 DYNAMIC = {"background.threads", "log.cleaner.threads", "log.retention.ms", "num.io.threads", "num.network.threads"} | SENSITIVE
+TOPIC_KEYS = frozenset(
+    {
+        "cleanup.policy",
+        "follower.replication.throttled.replicas",
+        "leader.replication.throttled.replicas",
+        "min.insync.replicas",
+        "retention.ms",
+    }
+)
+"""The configurations that topics of the world know."""
 CONTROLLER_LISTENER = "CONTROLLER"
 
 
@@ -392,6 +403,25 @@ class FakeKafka:
         if tls is None or not tls.is_up(tls.pod_of(node_id)):
             raise Unreachable(f"node {node_id} doesn't answer")
         return tls
+
+    def topic_configs(self, topics: Iterable[str]) -> TopicConfigs:
+        lists = self.throttled_replicas(topics)
+        own = {
+            topic: {
+                "min.insync.replicas": str(self.world.minimum_in_sync[topic]),
+                "leader.replication.throttled.replicas": found.leader,
+                "follower.replication.throttled.replicas": found.follower,
+            }
+            for topic, found in lists.items()
+        }
+        return TopicConfigs(
+            {topic: {key: value for key, value in found.items() if value} for topic, found in own.items()}, TOPIC_KEYS
+        )
+
+    def validate_topic_configs(self, sets: Sequence[Mapping[str, str]]) -> ValidatedConfigs:
+        self._ask_controller()
+        unknown = [[key for key in configs if key not in TOPIC_KEYS] for configs in sets]
+        return ValidatedConfigs(tuple(f"Unknown topic config name: {keys[0]}" if keys else None for keys in unknown), TOPIC_KEYS)
 
     def throttled_replicas(self, topics: Iterable[str]) -> dict[str, ThrottledReplicas]:
         self._ask()

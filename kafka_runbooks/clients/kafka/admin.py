@@ -35,6 +35,7 @@ from kafka_runbooks.models.cluster import (
 from kafka_runbooks.models.features import BrokerFeatures
 from kafka_runbooks.models.rights import Acl
 from kafka_runbooks.models.topic_changes import NewPartitions, NewTopic
+from kafka_runbooks.models.topics import TopicConfigs, ValidatedConfigs
 
 LEADER_RATE = "leader.replication.throttled.rate"
 FOLLOWER_RATE = "follower.replication.throttled.rate"
@@ -197,6 +198,12 @@ class KafkaAdmin:
 
     def reload_stores(self, node_id: int, listeners: Collection[str]) -> None:
         self._stores.reload(node_id, listeners)
+
+    def topic_configs(self, topics: Iterable[str]) -> TopicConfigs:
+        return self._configs.set_on_topics(sorted(topics))
+
+    def validate_topic_configs(self, sets: Sequence[Mapping[str, str]]) -> ValidatedConfigs:
+        return self._configs.validate_for_topics(sets)
 
     def throttled_replicas(self, topics: Iterable[str]) -> dict[str, ThrottledReplicas]:
         found = self._configs.of_topics(sorted(topics), (LEADER_REPLICAS, FOLLOWER_REPLICAS))

@@ -5,22 +5,37 @@ What is set is read back from the brokers, for the controller answers before the
 """
 
 import time
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from typing import Any, TypeVar
 
 from kafka.admin import AlterConfigOp, ConfigResourceType
-from kafka.errors import NoError, UnknownTopicOrPartitionError, for_code
-from kafka.protocol.admin import DescribeConfigsRequest, IncrementalAlterConfigsRequest
+from kafka.errors import (
+    InvalidConfigurationError,
+    InvalidReplicationFactorError,
+    NoError,
+    NotControllerError,
+    PolicyViolationError,
+    UnknownTopicOrPartitionError,
+    for_code,
+)
+from kafka.protocol.admin import CreateTopicsRequest, DescribeConfigsRequest, IncrementalAlterConfigsRequest
 
 from kafka_runbooks.clients.errors import ClientError, Refused, Unreachable
 from kafka_runbooks.clients.kafka.kafka_python import BROKER_SECONDS, CONTROLLER_SECONDS, KafkaPythonAdmin
 from kafka_runbooks.clients.kafka.refusals import is_refusal
-from kafka_runbooks.clients.security.acls import ALTER_CONFIGS, DESCRIBE_CONFIGS, lacks
+from kafka_runbooks.clients.security.acls import ALTER_CONFIGS, CREATE, DESCRIBE_CONFIGS, lacks
 from kafka_runbooks.models.cluster import BrokerConfig
+from kafka_runbooks.models.topics import TopicConfigs, ValidatedConfigs
+
+T = TypeVar("T")
 
 TOPICS_PER_REQUEST = 200
-OWN, FOR_ALL, IN_FILE = 2, 3, 4
-"""Where a value is set: dynamically on the broker or for the whole cluster, in its file (`ConfigSource` of DescribeConfigs)."""
+WITH_CONFIGS = 5
+"""The first version of CreateTopics whose answer has configs (KIP-525)."""
+NEVER_MADE = "kafka-runbooks-validation-of-configs-"
+"""What the names begin with of topics that Kafka is asked about, and that are never made."""
+ON_TOPIC, OWN, FOR_ALL, IN_FILE = 1, 2, 3, 4
+"""Where a value is set: on the topic; dynamically on the broker or for the whole cluster, in its file (`ConfigSource` of DescribeConfigs)."""
 
 
 class Configs:
@@ -65,6 +80,50 @@ class Configs:
                 raise configs
             found[broker_id] = configs
         return found
+
+    def set_on_topics(self, topics: Sequence[str]) -> TopicConfigs:
+        """What is set on each topic itself, and every key that one can have; a topic that no longer exists is left out."""
+        own: dict[str, dict[str, str]] = {}
+        keys: set[str] = set()
+        for some in _batches(topics):
+            answer, _ = self._admin.ask_any(
+                "describe configs", lambda some=some: _describe_topics(some, None), CONTROLLER_SECONDS
+            )  # type: ignore[misc]
+            for result in _of_existing(answer):
+                own[result.resource_name] = {
+                    config.name: config.value
+                    for config in result.configs
+                    if config.config_source == ON_TOPIC and config.value is not None
+                }
+                keys.update(config.name for config in result.configs)
+        return TopicConfigs(own, frozenset(keys))
+
+    def validate_for_topics(self, sets: Sequence[Mapping[str, str]]) -> ValidatedConfigs:
+        """Whether Kafka would make topics with these configs: it is asked to validate, and makes none."""
+        reasons: list[str | None] = []
+        keys: set[str] = set()
+        for some in _batches(sets):
+            answer, _ = self._admin.ask_any(
+                "validate topics' configs",
+                lambda some=some: _validate(some),
+                CONTROLLER_SECONDS,
+                _only_not_controller,  # type: ignore[misc]
+            )
+            by_name = {topic.name: topic for topic in answer.topics}
+            for number in range(len(some)):
+                topic = by_name[f"{NEVER_MADE}{number}"]
+                kind = for_code(topic.error_code)
+                if kind is InvalidConfigurationError:
+                    reasons.append(topic.error_message or kind.__name__)
+                    continue
+                # A policy of the cluster's owner may refuse the topic that would have them, and then says nothing about these.
+                if kind not in (NoError, PolicyViolationError, InvalidReplicationFactorError):
+                    more = lacks(kind, CREATE) or topic.error_message
+                    message = f"validate topics' configs: {kind.__name__}" + (f": {more}" if more else "")
+                    raise (Refused if is_refusal(kind()) else Unreachable)(message)
+                reasons.append(None)
+                keys.update(config.name for config in topic.configs or ())
+        return ValidatedConfigs(tuple(reasons), frozenset(keys))
 
     def may_alter(self, kind: int, name: str, key: str) -> bool:
         """Whether we may change configurations of a broker (empty: of all) or a topic: Kafka is asked to try it, not to do it.
@@ -135,16 +194,41 @@ def until(holds: Callable[[], bool], timeout_seconds: float, poll_seconds: float
     return True
 
 
-def _batches(topics: Sequence[str]) -> list[Sequence[str]]:
-    return [topics[start : start + TOPICS_PER_REQUEST] for start in range(0, len(topics), TOPICS_PER_REQUEST)]
+def _batches(items: Sequence[T]) -> list[Sequence[T]]:
+    return [items[start : start + TOPICS_PER_REQUEST] for start in range(0, len(items), TOPICS_PER_REQUEST)]
 
 
-def _describe_topics(topics: Collection[str], keys: Sequence[str]) -> DescribeConfigsRequest:
+def _describe_topics(topics: Collection[str], keys: Sequence[str] | None) -> DescribeConfigsRequest:
     made = DescribeConfigsRequest.DescribeConfigsResource
-    resources = [
-        made(resource_type=ConfigResourceType.TOPIC, resource_name=topic, configuration_keys=list(keys)) for topic in topics
-    ]
+    asked = None if keys is None else list(keys)
+    resources = [made(resource_type=ConfigResourceType.TOPIC, resource_name=topic, configuration_keys=asked) for topic in topics]
     return DescribeConfigsRequest(resources=resources, include_synonyms=False)
+
+
+def _validate(sets: Sequence[Mapping[str, str]]) -> CreateTopicsRequest:
+    """Asks whether topics of these configs could be made."""
+    topic = CreateTopicsRequest.CreatableTopic
+    return CreateTopicsRequest(
+        topics=[
+            topic(
+                name=f"{NEVER_MADE}{number}",
+                num_partitions=1,
+                replication_factor=1,
+                assignments=[],
+                configs=[topic.CreatableTopicConfig(name=key, value=value) for key, value in configs.items()],
+            )
+            for number, configs in enumerate(sets)
+        ],
+        timeout_ms=int(CONTROLLER_SECONDS * 1000),
+        validate_only=True,
+        min_version=WITH_CONFIGS,
+    )
+
+
+def _only_not_controller(answer: Any) -> int:
+    """The error of a broker that doesn't pass it on to the controller (ZooKeeper mode); others are those of one topic each."""
+    codes = {topic.error_code for topic in answer.topics}
+    return next((int(code) for code in codes if for_code(code) is NotControllerError), 0)
 
 
 def described_broker(broker_id: int, keys: Collection[str] | None) -> DescribeConfigsRequest:
@@ -208,14 +292,17 @@ def _alter(
 
 def _values(answer: Any) -> dict[str, dict[str, str | None]]:
     """The values of each topic that exists."""
-    found = {}
+    return {result.resource_name: {config.name: config.value for config in result.configs} for result in _of_existing(answer)}
+
+
+def _of_existing(answer: Any) -> Iterator[Any]:
+    """The results of topics that exist."""
     for result in answer.results:
         if for_code(result.error_code) is UnknownTopicOrPartitionError:
             continue
         if error := error_of(f"configs of {result.resource_name}", result, DESCRIBE_CONFIGS):
             raise error
-        found[result.resource_name] = {config.name: config.value for config in result.configs}
-    return found
+        yield result
 
 
 def error_of(what: str, result: Any, operation: str) -> ClientError | None:

@@ -8,6 +8,7 @@ from typing import Any
 from kafka.errors import ClusterAuthorizationFailedError, KafkaError, TopicAuthorizationFailedError, for_code
 from kafka.protocol.admin import (
     AlterPartitionReassignmentsRequest,
+    CreateTopicsRequest,
     DescribeConfigsRequest,
     DescribeLogDirsRequest,
     DescribeQuorumRequest,
@@ -18,8 +19,8 @@ from kafka.protocol.metadata import MetadataRequest
 
 from kafka_runbooks.models.rights import Acl
 
-ALTER, ALTER_CONFIGS, DESCRIBE, DESCRIBE_CONFIGS = "Alter", "AlterConfigs", "Describe", "DescribeConfigs"
-CREATE, DELETE = "Create", "Delete"
+ALTER, ALTER_CONFIGS, CREATE, DELETE = "Alter", "AlterConfigs", "Create", "Delete"
+DESCRIBE, DESCRIBE_CONFIGS = "Describe", "DescribeConfigs"
 
 WORKER = (Acl(DESCRIBE, is_on_topics=True), Acl(ALTER), Acl(ALTER_CONFIGS), Acl(ALTER_CONFIGS, is_on_topics=True))
 """What the worker's principal needs, as `deploy/kubernetes/kafka/acls.sh` gives it. Alter includes Describe, and so on."""
@@ -30,6 +31,7 @@ OPERATIONS = {
     DescribeQuorumRequest: DESCRIBE,
     ListPartitionReassignmentsRequest: DESCRIBE,
     AlterPartitionReassignmentsRequest: ALTER,
+    CreateTopicsRequest: CREATE,
     DescribeConfigsRequest: DESCRIBE_CONFIGS,
     IncrementalAlterConfigsRequest: ALTER_CONFIGS,
 }
