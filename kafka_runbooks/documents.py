@@ -5,7 +5,6 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-import pydantic
 import yaml
 
 TIMESTAMP = "tag:yaml.org,2002:timestamp"

@@ -31,6 +31,7 @@ MODULES = (
         "Check what a cluster's runbooks need: connections, rights, conventions. Each fault with what mends it.",
     ),
     ("setup", "setup", "Register the search attributes that `list` filters by."),
+    ("topics", "topics", "Check topics' definitions, and write those of a cluster or of other tools' files. Changes nothing."),
     ("place", "place", "Plan which replica lives on which broker. Prints and writes plans; changes nothing."),
 )
 """Commands by name: the module of `kafka_runbooks.cli` that has it, and its summary (the first sentence of its own help)."""

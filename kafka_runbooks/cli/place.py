@@ -20,6 +20,7 @@ from kafka_runbooks.cli.place_options import Common, with_common
 from kafka_runbooks.clients.errors import ClientError
 from kafka_runbooks.clients.security.files import BadFile
 from kafka_runbooks.placement.errors import InvalidRequest, PlacementError, PlannerDefect
+from kafka_runbooks.runs.validation import BadInput
 
 MOST_BROKER_ID = 2**31 - 1
 
@@ -48,7 +49,7 @@ def _command(name: str) -> Callable[[Callable[..., "placement.Plan"]], Callable[
                 if frontier is not None:
                     plots[frontier] = place_output.frontier_plot(cluster, options, _targets(cluster, own["brokers"]))
                 place_output.emit(made, common, plots)
-            except InvalidRequest as error:
+            except (BadInput, InvalidRequest) as error:
                 fail(BAD_INPUT, str(error))
             except PlacementError as error:
                 fail(FAILED, str(error))

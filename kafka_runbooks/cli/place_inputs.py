@@ -1,7 +1,6 @@
 """What `place` plans on: a snapshot file, or a live cluster through the Kafka Protocol; and the planners' options."""
 
 import gzip
-import logging
 import sys
 import zlib
 from collections.abc import Sequence
@@ -14,8 +13,8 @@ import yaml
 from pydantic import BaseModel, Field, ValidationError, field_validator
 from pydantic_core import ErrorDetails
 
+from kafka_runbooks.cli import live_kafka
 from kafka_runbooks.cli.place_options import Common, Level
-from kafka_runbooks.clients.errors import Refused
 from kafka_runbooks.clients.protocols import Kafka
 from kafka_runbooks.models.base import OperatorInput
 from kafka_runbooks.models.maps import TopicMap
@@ -58,6 +57,7 @@ def observe(common: Common) -> Cluster:
 
     Raises:
         InvalidRequest: neither source or both, or a file that can't be read; the message names the field.
+        BadInput: --kafka-config can't be read.
     """
     if common.kafka_config is not None and common.bootstrap is None:
         raise InvalidRequest("--kafka-config: only with --bootstrap SERVERS")
@@ -65,21 +65,8 @@ def observe(common: Common) -> Cluster:
         return snapshots.from_snapshot(read_snapshot(common.snapshot))
     if common.bootstrap is None or common.snapshot is not None:
         raise InvalidRequest("give either --snapshot FILE or --bootstrap SERVERS")
-    from kafka_runbooks.clients.kafka import KafkaAdmin
-    from kafka_runbooks.clients.security.settings import read_security
-
-    try:
-        security = None if common.kafka_config is None else read_security(common.kafka_config)
-    except Refused as error:
-        raise InvalidRequest(f"--kafka-config: {error}") from error
-    # What a library logs about a cluster that is away would bury the one line that says so.
-    logging.getLogger("kafka").addHandler(logging.NullHandler())
-    logging.getLogger("kafka").propagate = False
-    kafka = KafkaAdmin(common.bootstrap, security)
-    try:
+    with live_kafka.opened(common.bootstrap, common.kafka_config) as kafka:
         return snapshots.from_snapshot(live_snapshot(kafka, common.capacity_bytes))
-    finally:
-        kafka.close()
 
 
 def read_snapshot(path: Path) -> Snapshot:

@@ -33,6 +33,7 @@ ExpiresOption = Annotated[
     str, typer.Option("--expires", help="How long the link is valid: 30m, 4h, 2d; at most 7d.", metavar="<TIME>")
 ]
 
+TOPICS, TOPICS_SUMMARY = "topics", "Topics' definitions, for editors."
 REQUESTER = ("requester",)
 """The field that defaults to the user's name on the command line."""
 
@@ -162,8 +163,23 @@ def _group(
     return group
 
 
+def _topics_schema_command() -> "Command":
+    def schema() -> None:
+        import json
+
+        from kafka_runbooks.topics.schema import topics
+
+        print(json.dumps(topics(), indent=2))
+
+    app = typer_app()
+    app.command(TOPICS, help=TOPICS_SUMMARY)(schema)
+    return get_group(app).commands[TOPICS]
+
+
 def groups() -> tuple[TyperGroup, ...]:
     """`start`, `plan`, `link` and `schema`."""
+    schema = _group("schema", "Print the JSON schema of a runbook's input, or of topics' definitions.", _schema_command)
+    schema.add_command(LazyCommand(TOPICS, TOPICS_SUMMARY, _topics_schema_command))
     return (
         _group("start", "Start a runbook.", _start_command),
         _group(
@@ -173,5 +189,5 @@ def groups() -> tuple[TyperGroup, ...]:
             is_listed=lambda runbook: runbook.plan_model is not None,
         ),
         _group("link", "Print a signed, expiring link to a runbook on the page, for an incident.", _link_command),
-        _group("schema", "Print the JSON schema of a runbook's input.", _schema_command),
+        schema,
     )

@@ -33,7 +33,7 @@ def check(definitions: Definitions, facts: TopicFacts | None = None) -> list[Fau
         faults += _map_faults(one, maps)
         if facts is not None and not one.entry.delete:
             faults += _against(one, maps, facts, existing)
-    return sorted(set(faults), key=lambda fault: (fault.place.source, fault.place.line))
+    return sorted(dict.fromkeys(faults), key=lambda fault: (fault.place.source, fault.place.line))
 
 
 def unchecked(definitions: Definitions, facts: TopicFacts | None) -> list[str]:
@@ -102,9 +102,7 @@ def _names(topics: Sequence[Declared[TopicDefinition]]) -> Iterator[Fault]:
             if other == topic:
                 yield Fault(place, f"{topic} is declared twice; the first time at {where}")
             else:
-                yield Fault(
-                    place, f"{topic} collides with {other} at {where}: to Kafka '.' and '_' are the same in metrics' names"
-                )
+                yield Fault(place, f"{topic} collides with {other} at {where}: Kafka gives the metrics of both one name")
 
 
 def _maps(definitions: Definitions, facts: TopicFacts | None) -> Iterator[Fault]:
@@ -124,11 +122,11 @@ def _maps(definitions: Definitions, facts: TopicFacts | None) -> Iterator[Fault]
 
 def _alone(one: Declared[TopicDefinition]) -> Iterator[Fault]:
     definition = one.entry
-    minimum = definition.configs.get(MINIMUM_IN_SYNC, "")
-    if minimum.isdecimal() and int(minimum) > definition.replication_factor:
+    minimum, factor = definition.configs.get(MINIMUM_IN_SYNC, ""), definition.replication_factor
+    if minimum.isdecimal() and int(minimum) > factor:
         yield Fault(
             one.place("configs", MINIMUM_IN_SYNC),
-            f"{_title(definition)}: {MINIMUM_IN_SYNC} {minimum} is more than the replication factor, {definition.replication_factor}",
+            f"{_title(definition)}: {MINIMUM_IN_SYNC} {minimum} is more than the replication factor, {factor}",
         )
 
 
@@ -156,7 +154,7 @@ def _against(one: Declared[TopicDefinition], maps: Maps, facts: TopicFacts, exis
         if there is None and other != topic:
             yield Fault(
                 _place(one, topic),
-                f"{topic} collides with the topic {other}: to Kafka '.' and '_' are the same in metrics' names",
+                f"{topic} collides with the topic {other}: Kafka gives the metrics of both one name",
             )
         try:
             its = maps.of(topic, definition.map)

@@ -73,8 +73,7 @@ def convert(text: str, source: str, found: Converted) -> None:
 def _topicctl(document: Document, found: Converted) -> None:
     meta, spec = document.data["meta"], document.data["spec"]
     topic = str(meta.get("name"))
-    labels = meta.get("labels") if isinstance(meta.get("labels"), Mapping) else {}
-    configs = dict(spec["settings"]) if isinstance(spec.get("settings"), Mapping) else {}
+    labels, configs = _mapping(meta.get("labels")), dict(_mapping(spec.get("settings")))
     for key in [key for key, value in configs.items() if value in (None, "")]:
         del configs[key]  # topicctl takes these for not set.
         found.leave(document.place(("spec", "settings", key)), f"spec.settings.{key}", topic, "has no value")
@@ -118,12 +117,10 @@ def _not_of_topicctl(data: Mapping[str, Any]) -> Iterator[tuple[tuple[str, ...],
         for name, value in fields.items():
             if name not in taken and value not in (None, "", [], {}):
                 yield (part, name), TOPICCTL.get((part, name), NO_COUNTERPART)
-    labels = data["meta"].get("labels")
-    for name in labels if isinstance(labels, Mapping) else ():
+    for name in _mapping(data["meta"].get("labels")):
         if name != OWNER:
             yield ("meta", "labels", name), NO_COUNTERPART
-    placement = data["spec"].get("placement")
-    for name, value in placement.items() if isinstance(placement, Mapping) else ():
+    for name, value in _mapping(data["spec"].get("placement")).items():
         if name == "strategy" and value in LIKE_ALL:
             yield ("spec", "placement", name), f"{value}: is how every topic is placed"
         else:
@@ -142,7 +139,7 @@ def _registry(document: Document, found: Converted) -> None:
         if str(key).startswith(INTERNAL):
             found.leave(document.place(at), "all", str(key), "is Kafka's own")
             continue
-        tags = entry.get("tags") if isinstance(entry.get("tags"), Mapping) else {}
+        tags = _mapping(entry.get("tags"))
         for tag in tags:
             if tag != OWNER:
                 found.leave(document.place((*at, "tags", tag)), f"tags.{tag}", str(key), NO_COUNTERPART)
@@ -151,13 +148,12 @@ def _registry(document: Document, found: Converted) -> None:
             if name not in known:
                 why = "where replicas are is planned, not declared" if name == "replicas" else NO_COUNTERPART
                 found.leave(document.place((*at, name)), str(name), str(key), why)
-        configs = entry.get("configs")
         given = {
             "name": entry.get("name", key),
             "partitions": entry.get("partitions"),
             "replication_factor": entry.get("replication"),
             "owner": tags.get(OWNER),
-            "configs": dict(configs) if isinstance(configs, Mapping) else {},
+            "configs": dict(_mapping(entry.get("configs"))),
         }
         paths = {
             "name": (*at, "name"),
@@ -187,6 +183,10 @@ def _add(
                 found.faults.append(Fault(document.place(path), documents.explained(one, path)))
         if "name" not in fields:
             found.faults.append(Fault(document.place(paths["name"]), f"{'.'.join(paths['name'])}: is missing; give it"))
+
+
+def _mapping(value: Any) -> Mapping[str, Any]:
+    return value if isinstance(value, Mapping) else {}
 
 
 def _some(topics: list[str]) -> str:

@@ -6,6 +6,7 @@ What is set is read back from the brokers, for the controller answers before the
 
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any, TypeVar
 
 from kafka.admin import AlterConfigOp, ConfigResourceType
@@ -35,7 +36,7 @@ WITH_CONFIGS = 5
 NEVER_MADE = "kafka-runbooks-validation-of-configs-"
 """What the names begin with of topics that Kafka is asked about, and that are never made."""
 ON_TOPIC, OWN, FOR_ALL, IN_FILE = 1, 2, 3, 4
-"""Where a value is set: on the topic; dynamically on the broker or for the whole cluster, in its file (`ConfigSource` of DescribeConfigs)."""
+"""Where a value is set: on the topic; dynamically on the broker or for the whole cluster; in its file (`ConfigSource`)."""
 
 
 class Configs:
@@ -86,9 +87,7 @@ class Configs:
         own: dict[str, dict[str, str]] = {}
         keys: set[str] = set()
         for some in _batches(topics):
-            answer, _ = self._admin.ask_any(
-                "describe configs", lambda some=some: _describe_topics(some, None), CONTROLLER_SECONDS
-            )  # type: ignore[misc]
+            answer, _ = self._admin.ask_any("describe configs", partial(_describe_topics, some, None), CONTROLLER_SECONDS)
             for result in _of_existing(answer):
                 own[result.resource_name] = {
                     config.name: config.value
@@ -104,10 +103,7 @@ class Configs:
         keys: set[str] = set()
         for some in _batches(sets):
             answer, _ = self._admin.ask_any(
-                "validate topics' configs",
-                lambda some=some: _validate(some),
-                CONTROLLER_SECONDS,
-                _only_not_controller,  # type: ignore[misc]
+                "validate topics' configs", partial(_validate, some), CONTROLLER_SECONDS, _only_not_controller
             )
             by_name = {topic.name: topic for topic in answer.topics}
             for number in range(len(some)):

@@ -20,6 +20,7 @@ from confluent_kafka.admin import (
 )
 
 from kafka_runbooks.cli.place_inputs import live_snapshot
+from kafka_runbooks.clients import topics
 from kafka_runbooks.clients.errors import ClientError, Refused
 from kafka_runbooks.clients.kafka import KafkaAdmin
 from kafka_runbooks.clients.own_configs import OwnConfigsClient
@@ -29,6 +30,7 @@ from kafka_runbooks.clients.security import acls
 from kafka_runbooks.clients.security.settings import Security
 from kafka_runbooks.models.cluster import ControllerEndpoint, Replica, ThrottledReplicas, ThrottleRates, TopicPartition
 from kafka_runbooks.models.rights import Acl
+from kafka_runbooks.models.topics import AskKafka, RefusedConfigs, TopicFacts
 from tests.clients.local_kafka import JAVA, ROOT
 from tests.clients.security.certificates import written
 from tests.clients.security.secure_kafka import BROKER_ID, SecureKafka
@@ -45,13 +47,14 @@ Needed = tuple[AclOperation, ResourceType]
 DESCRIBE, ALTER = (AclOperation.DESCRIBE, CLUSTER), (AclOperation.ALTER, CLUSTER)
 DESCRIBE_CONFIGS, ALTER_CONFIGS = (AclOperation.DESCRIBE_CONFIGS, CLUSTER), (AclOperation.ALTER_CONFIGS, CLUSTER)
 DESCRIBE_TOPICS, DESCRIBE_TOPIC_CONFIGS = (AclOperation.DESCRIBE, TOPICS), (AclOperation.DESCRIBE_CONFIGS, TOPICS)
-ALTER_TOPIC_CONFIGS = (AclOperation.ALTER_CONFIGS, TOPICS)
+ALTER_TOPIC_CONFIGS, CREATE_TOPICS = (AclOperation.ALTER_CONFIGS, TOPICS), (AclOperation.CREATE, TOPICS)
 INCLUDES = {ALTER: DESCRIBE, ALTER_CONFIGS: DESCRIBE_CONFIGS, ALTER_TOPIC_CONFIGS: DESCRIBE_TOPIC_CONFIGS}
 SPELLED = {
     AclOperation.DESCRIBE: "Describe",
     AclOperation.ALTER: "Alter",
     AclOperation.DESCRIBE_CONFIGS: "DescribeConfigs",
     AclOperation.ALTER_CONFIGS: "AlterConfigs",
+    AclOperation.CREATE: "Create",
 }
 
 DIRECTORY, ENDPOINT = "bG9jYWwta2Fma2EtdGVzdA", ControllerEndpoint("CONTROLLER", "127.0.0.1", 9093)
@@ -84,6 +87,7 @@ METHODS: dict[str, tuple[Callable[[KafkaAdmin], Any], tuple[Needed, ...]]] = {
         lambda kafka: kafka.set_broker_configs(None, {"leader.replication.throttled.rate": None}),
         (ALTER_CONFIGS,),
     ),
+    "topic_configs": (lambda kafka: kafka.topic_configs([TOPIC.topic]), (DESCRIBE_TOPIC_CONFIGS,)),
     "throttled_replicas": (lambda kafka: kafka.throttled_replicas([TOPIC.topic]), (DESCRIBE_TOPIC_CONFIGS,)),
     "set_throttled_replicas": (lambda kafka: kafka.set_throttled_replicas({TOPIC.topic: LISTS}), (ALTER_TOPIC_CONFIGS,)),
     "log_directory_cordons": (lambda kafka: kafka.log_directory_cordons([BROKER_ID]), (DESCRIBE_CONFIGS,)),
@@ -99,6 +103,8 @@ METHODS: dict[str, tuple[Callable[[KafkaAdmin], Any], tuple[Needed, ...]]] = {
     "remove_voter": (lambda kafka: in_a_static_quorum(lambda: kafka.remove_voter(4711, DIRECTORY)), (ALTER,)),
 }
 """Each method of the Protocol, and what it needs."""
+BEYOND_THE_SCRIPT = {"validate_topic_configs"}
+"""Methods that need more than the script gives to anybody."""
 
 
 @pytest.fixture(scope="module")
@@ -182,7 +188,7 @@ def named(needed: Needed) -> str:
 
 def test_every_method_is_here() -> None:
     public = {name for name, _ in inspect.getmembers(Kafka, inspect.isfunction) if not name.startswith("_")}
-    assert public - {"close"} == set(METHODS)
+    assert public - {"close"} == set(METHODS) | BEYOND_THE_SCRIPT
 
 
 def test_the_script_gives_exactly_these(kafka: SecureKafka, folder: Path) -> None:
@@ -247,6 +253,34 @@ def test_place_needs_no_more_than_the_planners(kafka: SecureKafka, admins: dict[
     with without(kafka, acls_of(kafka, "a-planner")[acl]):
         becomes(place, lambda said: named(acl) in said)
     becomes(place, lambda said: said == "")
+
+
+def test_who_may_not_make_topics_checks_what_else_there_is(kafka: SecureKafka, admins: dict[str, KafkaAdmin]) -> None:
+    """`topics check --bootstrap` with the rights of `place`."""
+    planner = admins["a-planner"]
+    wanted = [RefusedConfigs(configs={"retention.ms": "-5"}, reason="")]
+
+    def observed() -> TopicFacts:
+        def find(ask: AskKafka) -> tuple[RefusedConfigs, ...]:
+            reasons = ask([one.configs for one in wanted])
+            return tuple(one for one, why in zip(wanted, reasons, strict=True) if why)
+
+        return topics.with_refused_configs(topics.observe(planner), planner, find)
+
+    found = observed()
+    assert found.topics.keys() == {TOPIC.topic} and "retention.ms" in (found.config_keys or ())
+    assert found.refused_configs is None and named(CREATE_TOPICS) in found.unknown[0]
+    given = AclBinding(
+        TOPICS, "*", ResourcePatternType.LITERAL, "User:a-planner", "*", AclOperation.CREATE, AclPermissionType.ALLOW
+    )
+    kafka.allow([given])
+    becomes(lambda: str(observed().unknown), lambda said: said == "()")
+    assert observed().refused_configs == tuple(wanted)
+    everything = AclBindingFilter(
+        TOPICS, "*", ResourcePatternType.LITERAL, "User:a-planner", "*", AclOperation.CREATE, AclPermissionType.ALLOW
+    )
+    (future,) = kafka.administrator.delete_acls([everything]).values()
+    assert len(future.result(20)) == 1
 
 
 def test_the_agent_says_that_it_may_not_describe_topics(kafka: SecureKafka, folder: Path) -> None:
