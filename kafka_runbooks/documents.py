@@ -1,11 +1,12 @@
 """YAML that people write: read with its lines, so that every fault says where it is and what mends it."""
 
-import difflib
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import yaml
+
+from kafka_runbooks.models.wording import unknown_field
 
 TIMESTAMP = "tag:yaml.org,2002:timestamp"
 
@@ -105,14 +106,6 @@ def explained(fault: Any, location: Sequence[object], known: Collection[str] = (
     elif fault["type"] == "extra_forbidden":
         message = unknown_field(str(location[-1]), known)
     return f"{'.'.join(map(str, location)) or 'the file'}: {message}"
-
-
-def unknown_field(name: str, known: Collection[str]) -> str:
-    """That there is no such field, and which one may be meant."""
-    close = difflib.get_close_matches(name, known, n=1)
-    if close:
-        return f"no such field; did you mean {close[0]}?"
-    return "no such field; leave it out" + (f"; known are {', '.join(known)}" if known else "")
 
 
 def line_in(node: Any, path: Sequence[object]) -> int:

@@ -1,4 +1,7 @@
-"""Bytes and durations as people read them, the same in the terminal, in summaries and in the Temporal UI."""
+"""Bytes, durations and what is misspelt as people read them, the same in the terminal, in summaries and in the Temporal UI."""
+
+import difflib
+from collections.abc import Collection
 
 
 def size(number: float) -> str:
@@ -18,3 +21,11 @@ def duration(seconds: float) -> str:
     if whole >= 60:
         return f"{whole // 60} min {whole % 60:02d} s"
     return f"{whole} s"
+
+
+def unknown_field(name: str, known: Collection[str]) -> str:
+    """That there is no such field, and which one may be meant."""
+    close = difflib.get_close_matches(name, known, n=1)
+    if close:
+        return f"no such field; did you mean {close[0]}?"
+    return "no such field; leave it out" + (f"; known are {', '.join(known)}" if known else "")

@@ -6,7 +6,7 @@ from typing import Any, TypeVar
 
 import pydantic
 
-from kafka_runbooks import documents
+from kafka_runbooks.models.wording import unknown_field
 
 SomeModel = TypeVar("SomeModel", bound=pydantic.BaseModel)
 
@@ -50,7 +50,7 @@ def _explain(
     field = ".".join(location) or "input"
     if fault["type"] == "extra_forbidden":
         names = list(model.model_fields) if len(location) == 1 else []
-        return f"{field}: {documents.unknown_field(location[-1], names)}"
+        return f"{field}: {unknown_field(location[-1], names)}"
     description = f" ({known.description})" if known is not None and known.description else ""
     if fault["type"] == "missing":
         return f"{_label(location, typed) or field}: is missing; give {flags.get(tuple(location), 'it')}{description}"

@@ -26,13 +26,14 @@ def check(definitions: Definitions, facts: TopicFacts | None = None) -> list[Fau
         facts: what is known of the cluster; without, only what definitions alone can tell.
     """
     maps = maps_of(definitions, facts)
-    faults = [*_names(definitions.topics), *_maps(definitions, facts)]
+    faults = [*_clusters(definitions.clusters), *_names(definitions.topics), *_maps(definitions, facts)]
     existing = {} if facts is None else {collision_key(topic): topic for topic in facts.topics}
     for one in definitions.topics:
         faults += _alone(one)
-        faults += _map_faults(one, maps)
-        if facts is not None and not one.entry.delete:
-            faults += _against(one, maps, facts, existing)
+        if not one.entry.delete:
+            faults += _map_faults(one, maps)
+            if facts is not None:
+                faults += _against(one, maps, facts, existing)
     return sorted(dict.fromkeys(faults), key=lambda fault: (fault.place.source, fault.place.line))
 
 
@@ -88,6 +89,14 @@ def _place(one: Declared[TopicDefinition], topic: str) -> Place:
     if one.entry.names is None:
         return one.place("name")
     return one.place("names", one.entry.names.index(topic))
+
+
+def _clusters(clusters: Sequence[tuple[str, Place]]) -> Iterator[Fault]:
+    """ConfigMaps of several clusters, whose names and maps have nothing to do with each other."""
+    for cluster, place in clusters[1:]:
+        first, where = clusters[0]
+        if cluster != first:
+            yield Fault(place, f"is of cluster {cluster}, and {where} of {first}: check each cluster by itself")
 
 
 def _names(topics: Sequence[Declared[TopicDefinition]]) -> Iterator[Fault]:

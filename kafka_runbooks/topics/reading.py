@@ -19,6 +19,7 @@ from kafka_runbooks.models import labels
 from kafka_runbooks.models.base import OperatorInput
 from kafka_runbooks.models.maps import TopicMap
 from kafka_runbooks.models.topics import NAMED_ONCE, KeptTopics, TopicDefinition, TopicDefinitions
+from kafka_runbooks.models.wording import unknown_field
 
 Entry = TypeVar("Entry", bound=OperatorInput)
 MANIFEST_FIELDS = ("apiVersion", "kind", "metadata")
@@ -45,6 +46,8 @@ class Definitions:
     topics: tuple[Declared[TopicDefinition], ...] = ()
     kept: tuple[Declared[KeptTopics], ...] = ()
     """What people have changed by hand and want to stay for a while."""
+    clusters: tuple[tuple[str, Place], ...] = ()
+    """Those that manifests of ConfigMaps are for."""
 
     @property
     def by_name(self) -> dict[str, TopicDefinition]:
@@ -61,7 +64,12 @@ class Reading:
 
     def __add__(self, other: "Reading") -> "Reading":
         ours, theirs = self.definitions, other.definitions
-        together = Definitions(ours.maps + theirs.maps, ours.topics + theirs.topics, ours.kept + theirs.kept)
+        together = Definitions(
+            ours.maps + theirs.maps,
+            ours.topics + theirs.topics,
+            ours.kept + theirs.kept,
+            ours.clusters + theirs.clusters,
+        )
         return Reading(together, self.faults + other.faults)
 
 
@@ -121,7 +129,9 @@ def _manifest(document: Document) -> Reading:
     if not isinstance(values, Mapping) or not values:
         faults.append(Fault(document.place(("data",)), "data: is empty: expected topics or maps"))
         values = {}
-    found = [Reading(faults=tuple(faults))]
+    cluster = _at(data, "metadata", "labels", labels.CLUSTER)
+    clusters = ((str(cluster), document.place(("metadata", "labels", labels.CLUSTER))),) if cluster else ()
+    found = [Reading(Definitions(clusters=clusters), tuple(faults))]
     for key, text in values.items():
         found.append(_inner(document, ("data", key), text, _value))
     if (text := _at(data, "metadata", "annotations", labels.KEEP_UNTIL)) is not None:
@@ -173,7 +183,7 @@ def _kept(text: str, source: str, first_line: int, *, is_on_one_line: bool = Tru
 def _definitions(document: Document) -> Reading:
     data: Any = document.data
     faults = [
-        Fault(document.place((key,)), f"{key}: {documents.unknown_field(str(key), tuple(TopicDefinitions.model_fields))}")
+        Fault(document.place((key,)), f"{key}: {unknown_field(str(key), tuple(TopicDefinitions.model_fields))}")
         for key in data
         if key not in TopicDefinitions.model_fields
     ]

@@ -40,6 +40,8 @@ def run(*argv: str, **environment: str) -> tuple[str, set[str]]:
         (("start", "replace-broker", "--help"), ("rich",)),
         (("plan", "Rebalance", "--help"), ("rich",)),
         (("schema", "scale-up"), ("rich",)),
+        (("schema", "topics"), ("rich",)),
+        (("topics", "check", "--help"), ()),
     ],
 )
 def test_help_imports_nothing_slow(argv: tuple[str, ...], more: tuple[str, ...]) -> None:

@@ -9,6 +9,7 @@ import pytest
 from kafka_runbooks.models.topics import RefusedConfigs, TopicFacts
 from kafka_runbooks.topics import checking
 from tests.topics.builders import MAPS, defined, existing, facts, found, topic
+from tests.topics.test_reading import HEADER, manifest
 
 TOPICS = "topics:\n"
 
@@ -43,6 +44,7 @@ MAP_RULE: list[tuple[str, str | None]] = [
     (topic("events.a", map="events"), None),
     (topic("legacy", map="logs"), None),
     (topic("legacy"), "5: legacy is in no map"),
+    (topic("legacy", delete="true"), None),
     (topic("events.a", map="logs"), "5: events.a is declared for map logs, and its name is one of events"),
     (topic("events.a", map="metrics"), "5: no map is called 'metrics'; there are events, logs"),
     ("  - {names: [events.a, legacy], partitions: 1, replication_factor: 1}\n", "5: legacy is in no map"),
@@ -60,6 +62,14 @@ def test_expressions_that_overlap_are_decided_by_the_definition() -> None:
     (fault,) = found(overlapping + topic("events.a"))
     assert fault.startswith("5: events.a is in two maps, events and logs")
     assert not found(overlapping + topic("events.a", map="logs"))
+
+
+def test_config_maps_of_two_clusters_are_not_checked_together() -> None:
+    others = HEADER.replace("cluster: lab", "cluster: prod")
+    texts = [manifest(TOPICS + topic("a")), manifest(TOPICS + topic("b"), others)]
+    (fault,) = found("---\n".join(texts))
+    assert fault == "18: is of cluster prod, and f:6 of lab: check each cluster by itself"
+    assert not found("---\n".join([texts[0], manifest(TOPICS + topic("b"))]))
 
 
 def test_a_map_is_declared_once() -> None:
