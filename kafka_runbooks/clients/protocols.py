@@ -26,6 +26,7 @@ from kafka_runbooks.models.kubernetes import (
     ApiServer,
     BrokerPod,
     Claim,
+    ConfigMap,
     ControllerPod,
     DisruptionBudget,
     FileChanges,
@@ -318,6 +319,9 @@ class Kubernetes(Protocol):
 
     def server(self) -> ApiServer:
         """The API server itself."""
+
+    def definitions(self, kind: str) -> tuple[ConfigMap, ...]:
+        """This cluster's ConfigMaps of a kind of definitions, by name; what is binary in them is left out."""
 
     def read_record(self, name: str) -> Record | None:
         """A record (a ConfigMap's data), or None."""

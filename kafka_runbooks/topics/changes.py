@@ -54,14 +54,10 @@ def find(definitions: Definitions, facts: TopicFacts, applied: AppliedTopics, *,
         adopts: configs that somebody set by hand are reset too.
     """
     ours = {(one.name, one.topic_id): frozenset(one.keys) for one in applied.topics}
+    defined = definitions.by_name
     created, grown, configs, moved, drift = [], [], [], [], []
     for wanted in _wanted(definitions, facts):
         name, definition, there = wanted.name, wanted.definition, facts.topics.get(wanted.name)
-        if definition.delete:
-            if there is not None:
-                detail = "marked for deletion; no runbook deletes topics"
-                drift.append(Drift(topic=name, kind=DriftKind.DELETION, detail=detail))
-            continue
         if there is None:
             created.append(wanted)
             continue
@@ -79,7 +75,9 @@ def find(definitions: Definitions, facts: TopicFacts, applied: AppliedTopics, *,
         if by_hand:
             shown = ", ".join(f"{key}={value}" for key, value in by_hand.items())
             drift.append(Drift(topic=name, kind=DriftKind.CONFIG, detail=f"set by hand: {shown}"))
-    for name in sorted(facts.topics.keys() - definitions.by_name.keys()):
+    for name in facts.topics.keys() & {name for name, one in defined.items() if one.delete}:
+        drift.append(Drift(topic=name, kind=DriftKind.DELETION, detail="marked for deletion, and still there"))
+    for name in facts.topics.keys() - defined.keys():
         if not name.startswith(INTERNAL):
             drift.append(Drift(topic=name, kind=DriftKind.UNMANAGED, detail="no definition has it"))
     return Changes(tuple(created), tuple(grown), tuple(configs), tuple(moved), tuple(sorted(drift, key=lambda one: one.topic)))
@@ -114,6 +112,8 @@ def with_keys(applied: AppliedTopics, changed: Sequence[AppliedTopic]) -> Applie
 def _wanted(definitions: Definitions, facts: TopicFacts) -> Iterator[Wanted]:
     maps = maps_of(definitions, facts)
     for name, definition in sorted(definitions.by_name.items()):
+        if definition.delete:
+            continue
         its = maps.of(name, definition.map)
         brokers = tuple(facts.racks) if its is None else maps.brokers.get(its)
         yield Wanted(name, definition, its, None if brokers is None else tuple(sorted(set(brokers))))
