@@ -7,7 +7,18 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from kafka.errors import KafkaTimeoutError, PolicyViolationError, UnknownTopicOrPartitionError
+from kafka.errors import (
+    InvalidConfigurationError,
+    InvalidReplicationFactorError,
+    KafkaError,
+    KafkaTimeoutError,
+    NoError,
+    NotControllerError,
+    PolicyViolationError,
+    RequestTimedOutError,
+    TopicAuthorizationFailedError,
+    UnknownTopicOrPartitionError,
+)
 from kafka.protocol.admin import (
     DescribeConfigsRequest,
     DescribeConfigsResponse,
@@ -15,11 +26,12 @@ from kafka.protocol.admin import (
     IncrementalAlterConfigsResponse,
 )
 
-from kafka_runbooks.clients.errors import Unreachable
+from kafka_runbooks.clients.errors import ClientError, Refused, Unreachable
 from kafka_runbooks.clients.kafka import KafkaAdmin
-from kafka_runbooks.clients.kafka.configs import TOPICS_PER_REQUEST
+from kafka_runbooks.clients.kafka.configs import TOPICS_PER_REQUEST, Configs
 from kafka_runbooks.clients.kafka.kafka_python import KafkaPythonAdmin
 from kafka_runbooks.models.cluster import ThrottledReplicas, ThrottleRates
+from kafka_runbooks.models.topics import ValidatedConfigs
 
 BROKERS = (1, 2, 3)
 OWN = {2: 1, 4: 2}
@@ -165,3 +177,51 @@ def test_a_rate_is_read_back_from_its_broker_and_one_that_is_silent_is_unreachab
     wire.silent = {2}
     with pytest.raises(Unreachable, match="broker 2"):
         admin.set_throttle_rates(2, rates)
+
+
+class OneBroker:
+    """Answers each question about topics that might be made by the next of some errors; forgets the topic for None."""
+
+    def __init__(self, *errors: type[KafkaError] | None) -> None:
+        self.errors = iter(errors)
+
+    def ask_any(self, what: str, request: Callable[[], Any], timeout_seconds: float, error_of: Callable[[Any], int]) -> Any:
+        topics = []
+        for topic in request().topics:
+            if (error := next(self.errors)) is not None:
+                rows = [SimpleNamespace(name="retention.ms")] if error is NoError else None
+                topics.append(SimpleNamespace(name=topic.name, error_code=error.errno, error_message="no", configs=rows))
+        answer = SimpleNamespace(topics=topics)
+        self.whole = error_of(answer)
+        return answer, 1
+
+
+def validated(*errors: type[KafkaError] | None) -> ValidatedConfigs:
+    admin: Any = OneBroker(*errors)
+    return Configs(admin).validate_for_topics([{"retention.ms": str(number)} for number in range(len(errors))])
+
+
+def test_what_kafka_says_of_configs_is_not_what_else_it_says_of_a_topic() -> None:
+    found = validated(NoError, InvalidConfigurationError, PolicyViolationError, InvalidReplicationFactorError)
+    assert found.reasons == (None, "no", None, None) and found.keys == {"retention.ms"}
+
+
+@pytest.mark.parametrize(
+    ("error", "kind", "said"),
+    [
+        (TopicAuthorizationFailedError, Refused, "needs the ACL Create on every topic"),
+        (RequestTimedOutError, Unreachable, "RequestTimedOutError: no"),
+        (None, Unreachable, "the answer doesn't mention"),
+    ],
+)
+def test_no_word_on_configs_is_no_approval(error: type[KafkaError] | None, kind: type[ClientError], said: str) -> None:
+    with pytest.raises(kind, match=said):
+        validated(NoError, error)
+
+
+def test_a_broker_that_does_not_pass_it_on_names_the_controller() -> None:
+    """ZooKeeper mode: the whole question goes there."""
+    admin: Any = OneBroker(NotControllerError)
+    with pytest.raises(Unreachable):
+        Configs(admin).validate_for_topics([{}])
+    assert admin.whole == NotControllerError.errno

@@ -1,12 +1,15 @@
 """Definitions out of files and ConfigMaps: each fault with the line on which it is, and none hides another."""
 
 import json
+import re
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from kafka_runbooks.models import labels
+from kafka_runbooks.topics import checking
 from kafka_runbooks.topics.reading import read, read_config_map
 
 DEFINITIONS = """maps:
@@ -59,6 +62,16 @@ def test_a_config_map_has_the_same() -> None:
         line = alone.definitions.topics[0].place(*field).line
         assert wrapped.definitions.topics[0].place(*field) == ("f", first + line)
         assert by_the_api.definitions.topics[0].place(*field) == ("ConfigMap topics events.yaml", line)
+
+
+def test_the_page_s_examples_are_right() -> None:
+    page = Path(__file__).parents[2] / "docs" / "topics.md"
+    blocks = re.findall(r"^```yaml\n(.*?)^```", page.read_text(), re.DOTALL | re.MULTILINE)
+    assert len(blocks) == 2
+    for text in blocks:
+        reading = read(text, "page")
+        assert not reading.faults and not checking.check(reading.definitions)
+    assert reading.definitions.kept and reading.definitions.clusters[0][0] == "prod"
 
 
 WRONG = [

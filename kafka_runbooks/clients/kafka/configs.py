@@ -33,6 +33,7 @@ T = TypeVar("T")
 TOPICS_PER_REQUEST = 200
 WITH_CONFIGS = 5
 """The first version of CreateTopics whose answer has configs (KIP-525)."""
+VALIDATE = "validate topics' configs"
 NEVER_MADE = "kafka-runbooks-validation-of-configs-"
 """What the names begin with of topics that Kafka is asked about, and that are never made."""
 ON_TOPIC, OWN, FOR_ALL, IN_FILE = 1, 2, 3, 4
@@ -102,23 +103,13 @@ class Configs:
         reasons: list[str | None] = []
         keys: set[str] = set()
         for some in _batches(sets):
-            answer, _ = self._admin.ask_any(
-                "validate topics' configs", partial(_validate, some), CONTROLLER_SECONDS, _only_not_controller
-            )
+            answer, _ = self._admin.ask_any(VALIDATE, partial(_validate, some), CONTROLLER_SECONDS, _only_not_controller)
             by_name = {topic.name: topic for topic in answer.topics}
-            for number in range(len(some)):
-                topic = by_name[f"{NEVER_MADE}{number}"]
-                kind = for_code(topic.error_code)
-                if kind is InvalidConfigurationError:
-                    reasons.append(topic.error_message or kind.__name__)
-                    continue
-                # A policy of the cluster's owner may refuse the topic that would have them, and then says nothing about these.
-                if kind not in (NoError, PolicyViolationError, InvalidReplicationFactorError):
-                    more = lacks(kind, CREATE) or topic.error_message
-                    message = f"validate topics' configs: {kind.__name__}" + (f": {more}" if more else "")
-                    raise (Refused if is_refusal(kind()) else Unreachable)(message)
-                reasons.append(None)
-                keys.update(config.name for config in topic.configs or ())
+            for name in (f"{NEVER_MADE}{number}" for number in range(len(some))):
+                if name not in by_name:
+                    raise Unreachable(f"{VALIDATE}: the answer doesn't mention one")
+                reasons.append(_reason(by_name[name]))
+                keys.update(config.name for config in by_name[name].configs or ())
         return ValidatedConfigs(tuple(reasons), frozenset(keys))
 
     def may_alter(self, kind: int, name: str, key: str) -> bool:
@@ -219,6 +210,22 @@ def _validate(sets: Sequence[Mapping[str, str]]) -> CreateTopicsRequest:
         validate_only=True,
         min_version=WITH_CONFIGS,
     )
+
+
+def _reason(topic: Any) -> str | None:
+    """Why a topic's configs are refused, by its part of an answer to `_validate`.
+
+    Raises:
+        Refused, Unreachable: nothing is said of its configs.
+    """
+    kind = for_code(topic.error_code)
+    if kind is InvalidConfigurationError:
+        return str(topic.error_message or kind.__name__)
+    # Configs are looked at before where the topic would be. A policy of the cluster's owner is about the whole topic.
+    if kind not in (NoError, PolicyViolationError, InvalidReplicationFactorError):
+        more = lacks(kind, CREATE) or topic.error_message
+        raise (Refused if is_refusal(kind()) else Unreachable)(f"{VALIDATE}: {kind.__name__}" + (f": {more}" if more else ""))
+    return None
 
 
 def _only_not_controller(answer: Any) -> int:
