@@ -9,6 +9,7 @@ from activities.move_plans import observe_cluster, once_nobody_else_moves
 from activities.permits import Fence
 from activities.planned_rates import planned_rates, rates_of
 from activities.step import Steps, step
+from activities.topic_metrics import DRIFT
 from kafka_runbooks.clients import store, topics
 from kafka_runbooks.clients.clusters import ClusterClients
 from kafka_runbooks.models import labels
@@ -68,9 +69,14 @@ class TopicPlanActivities(Steps):
     ) -> Survey:
         request, cluster, now = asked.request, asked.request.cluster, datetime.now(UTC)
         applied = changes.applied_now(definitions, facts, applied_topics.load(clients.kubernetes, cluster))
+        if marked := changes.marked(definitions, facts):
+            applied = changes.quiet_now(applied, facts, clients.kafka.end_offsets(marked), now)
         if asked.token is not None:
             applied_topics.replace(clients.kubernetes, Fence(self._link, asked.token), cluster, applied)
-        found = changes.find(definitions, facts, applied, now=now, adopts=request.adopt)
+        settings = clients.settings.topics
+        may_delete = settings is not None and settings.may_delete
+        found = changes.find(definitions, facts, applied, now=now, adopts=request.adopt, may_delete=may_delete)
+        DRIFT.tell(cluster, found)
         notes = tuple(f"{one.topic}: {one.kind}: {one.detail}" for one in found.drift)
         try:
             result = topic_planning.moves(observed, found)

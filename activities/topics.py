@@ -1,4 +1,4 @@
-"""Topics made, configured and grown by a plan. Each step looks before it acts, and does only what is left to do.
+"""Topics made, configured, grown and deleted by a plan. Each step looks before it acts, and does only what is left to do.
 
 So a worker may die between any two calls, and a topic that somebody else has made or changed meanwhile is found: it is never
 overwritten, the rest is planned again.
@@ -6,6 +6,7 @@ overwritten, the rest is planned again.
 
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import UTC, datetime
 from itertools import islice
 from typing import TypeVar
 
@@ -14,16 +15,18 @@ from activities.errors import PlanDrift, TopicsRefused
 from activities.permits import Fence
 from activities.step import Reporter, Steps, poll, step
 from kafka_runbooks.clients.clusters import ClusterClients
+from kafka_runbooks.models import labels
 from kafka_runbooks.models.cluster import ClusterSnapshot
 from kafka_runbooks.models.messages import StepRequest, TopicStepRequest
 from kafka_runbooks.models.status import Progress
 from kafka_runbooks.models.topic_changes import ConfigChange, NewPartitions
 from kafka_runbooks.models.topic_plan import TopicPlan
+from kafka_runbooks.topics.reading import read_config_map, together
 
 AT_ONCE = 200
 """Topics in a call, before each of which the fence is asked."""
-REFUSAL_PATIENCE_SECONDS = 20.0
-"""How long a refusal is asked again: a quota of the controller's passes, and so does a change of controllers."""
+PATIENCE_SECONDS = 30.0
+"""How long the same is asked for again in vain: a quota of the controller's passes, and so does a change of controllers."""
 SHOWN = 5
 
 T = TypeVar("T")
@@ -56,7 +59,7 @@ class TopicActivities(Steps):
 
         snapshot = _until_done(clients, fence, wanted, left, act)
         made = {name: topic_id for name, topic_id in snapshot.topic_ids.items() if name in wanted}
-        applied_topics.add(clients.kubernetes, fence, plan.cluster, plan.applied((), made))
+        applied_topics.add(clients.kubernetes, fence, plan.cluster, plan.made(made))
         return len(wanted)
 
     @step
@@ -93,12 +96,14 @@ class TopicActivities(Steps):
         """
         clients, fence, plan = self._begin(request.step)
         wanted = {one.topic: one for one in (plan.configs if request.has_moved else plan.configs_before_moves())}
-        applied_topics.add(clients.kubernetes, fence, plan.cluster, plan.applied(tuple(wanted.values()), {}))
+        applied_topics.add(clients.kubernetes, fence, plan.cluster, [one.applied for one in wanted.values()])
+        asked: set[str] = set()
 
         def left(snapshot: ClusterSnapshot) -> list[str]:
             _raise_if_others(snapshot, {name: one.topic_id for name, one in wanted.items()})
             own = clients.kafka.topic_configs(wanted).own
-            if foreign := [f"{name} {key}" for name, one in wanted.items() for key in _changed(one, own.get(name, {}))]:
+            unasked = [one for name, one in wanted.items() if name not in asked]
+            if foreign := [f"{one.topic} {key}" for one in unasked for key in _changed(one, own.get(one.topic, {}))]:
                 raise PlanDrift(f"set by somebody else since the plan was made: {_some(foreign)}")
             return [
                 name
@@ -107,7 +112,34 @@ class TopicActivities(Steps):
             ]
 
         def act(names: Sequence[str]) -> Mapping[str, str]:
+            asked.update(names)
             return clients.kafka.set_topic_configs({name: wanted[name].wanted for name in names})
+
+        _until_done(clients, fence, wanted, left, act)
+        return len(wanted)
+
+    @step
+    def delete_topics(self, request: StepRequest) -> int:
+        """Delete the plan's topics, by id, if all that allowed it still does; returns how many are gone.
+
+        Raises:
+            PlanDrift: one isn't marked any more, or something was produced to it.
+            TopicsRefused: Kafka refuses some; the others are gone.
+        """
+        clients, fence, plan = self._begin(request)
+        wanted = {one.topic: one for one in plan.deletions}
+
+        def left(snapshot: ClusterSnapshot) -> list[str]:
+            there = [name for name, one in wanted.items() if snapshot.topic_ids.get(name) == one.topic_id]
+            if not there:
+                return []
+            ends, marked = clients.kafka.end_offsets(there), _marked(clients)
+            if kept := [name for name in there if name not in marked or ends.get(name) != wanted[name].end_offsets]:
+                raise PlanDrift(f"not marked for deletion any more, or in use again: {_some(kept)}")
+            return there
+
+        def act(names: Sequence[str]) -> Mapping[str, str]:
+            return clients.kafka.delete_topics({name: wanted[name].topic_id for name in names})
 
         _until_done(clients, fence, wanted, left, act)
         return len(wanted)
@@ -130,12 +162,12 @@ def _until_done(
     An answer says little: brokers hear of a change after it was made, and a request that was repeated finds its own work.
 
     Raises:
-        TopicsRefused: what is left was refused each time.
+        TopicsRefused: nothing more comes about.
     """
-    reporter, refused_since = Reporter.current(), 0.0
+    reporter, since, before = Reporter.current(), 0.0, 0
 
     def observe() -> ClusterSnapshot | None:
-        nonlocal refused_since
+        nonlocal since, before
         snapshot = clients.kafka.snapshot(wanted.keys())
         names = left(snapshot)
         reporter.report(Progress(done_partitions=len(wanted) - len(names), total_partitions=len(wanted)))
@@ -145,16 +177,29 @@ def _until_done(
         for some in _batches(names):
             fence.check()
             refused |= act(some)
-        if len(refused) < len(names):
-            refused_since = 0.0
-            return None
-        refused_since = refused_since or time.monotonic()
-        if time.monotonic() - refused_since > REFUSAL_PATIENCE_SECONDS:
-            shown = "; ".join(f"{name}: {why}" for name, why in sorted(refused.items())[:SHOWN])
-            raise TopicsRefused(f"{len(refused)} of {len(wanted)} topics are refused: {shown}")
+        if len(names) != before:
+            since, before = time.monotonic(), len(names)
+        elif time.monotonic() - since > PATIENCE_SECONDS:
+            why = [f"{name}: {refused.get(name, 'Kafka has accepted it, and shows no change')}" for name in names]
+            raise TopicsRefused(f"{len(names)} of {len(wanted)} topics are refused: {'; '.join(why[:SHOWN])}")
         return None
 
     return poll(observe, soon=True)
+
+
+def _marked(clients: ClusterClients) -> set[str]:
+    """Topics that definitions mark for deletion now; none where these can't be read, or the cluster's entry doesn't allow it."""
+    found = clients.kubernetes.definitions(labels.TOPICS)
+    reading = together(read_config_map(one.name, one.data, one.annotations) for one in found)
+    settings, now = clients.settings.topics, datetime.now(UTC)
+    if reading.faults or settings is None or not settings.may_delete:
+        return set()
+    kept = [one.entry for one in reading.definitions.kept]
+    return {
+        name
+        for name, one in reading.definitions.by_name.items()
+        if one.delete and not any(entry.keeps(name, now) for entry in kept)
+    }
 
 
 def _raise_if_others(snapshot: ClusterSnapshot, topic_ids: Mapping[str, str | None]) -> None:

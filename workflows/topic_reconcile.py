@@ -55,6 +55,11 @@ class TopicReconcile(Moves):
         if StepName.REASSIGN in plan.steps:
             await super().take_steps(request)
             await self._configure_and_grow(plan, TopicStepRequest(step=request, has_moved=True))
+        if StepName.DELETE_TOPICS in plan.steps:
+            await self.pause_point()
+            self._undone = "topics that were made, configured, grown or deleted stay so"
+            with self.timed(StepName.DELETE_TOPICS):
+                await calls.wait(TopicActivities.delete_topics, request, StepName.DELETE_TOPICS)
 
     async def _configure_and_grow(self, plan: PlanSummary, request: TopicStepRequest) -> None:
         for name, step in (

@@ -181,6 +181,9 @@ class Kafka(Protocol):
     def delete_topics(self, topics: Mapping[str, str]) -> dict[str, str]:
         """Delete topics for good, by id: name -> id; returns those that stay, with Kafka's reason. One that is gone is fine."""
 
+    def end_offsets(self, topics: Collection[str]) -> dict[str, tuple[int, ...]]:
+        """Where each partition of topics ends, in order; a topic of which some partition's leader doesn't answer is left out."""
+
     def set_topic_configs(self, changes: Mapping[str, Mapping[str, str | None]]) -> dict[str, str]:
         """Set topics' own configurations; None deletes a key. Returns the topics that were not changed, with Kafka's reason.
 
@@ -241,8 +244,12 @@ class Kafka(Protocol):
             validate_only: change nothing.
         """
 
-    def missing_acls(self) -> tuple[Acl, ...]:
-        """What the worker's principal lacks of the ACLs in docs/security.md. Kafka is asked to validate; nothing changes."""
+    def missing_acls(self, *, makes_topics: bool = False) -> tuple[Acl, ...]:
+        """What the worker's principal lacks of the ACLs in docs/security.md. Kafka is asked to validate; nothing changes.
+
+        Args:
+            makes_topics: those that only TopicReconcile needs too, as far as Kafka tells without doing it: not Delete.
+        """
 
     def close(self) -> None:
         """Close connections."""

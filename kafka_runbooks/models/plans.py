@@ -97,6 +97,8 @@ class ExitPromises(Model):
     """Pods that have ended, whatever has become of their successors: name -> uid."""
     topics: tuple[PromisedTopic, ...] = ()
     """Topics that were made, grown or configured."""
+    deleted_topics: dict[str, str] = Field(default_factory=dict)
+    """Topics that were deleted: name -> id."""
 
 
 class Plan(Model, ABC):

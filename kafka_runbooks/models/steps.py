@@ -31,6 +31,7 @@ class StepName(StrEnum):
 
     CREATE_TOPICS = "create topics"
     ADD_PARTITIONS = "add partitions"
+    DELETE_TOPICS = "delete topics"
     SET_TOPIC_CONFIGS = "set topics' configurations"
 
     APPLY_CONFIGS = "apply configurations"

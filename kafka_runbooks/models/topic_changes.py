@@ -4,6 +4,7 @@ Replicas are always given, never left to Kafka: a broker set of a map isn't know
 """
 
 from collections.abc import Mapping
+from datetime import datetime
 from enum import StrEnum
 from typing import NamedTuple
 
@@ -44,6 +45,14 @@ class ConfigValues(NamedTuple):
     after: str | None
 
 
+class AppliedTopic(Model):
+    """The configs of a topic that a definition has set, so that one that leaves the definition is reset."""
+
+    name: str
+    topic_id: str | None
+    keys: tuple[str, ...]
+
+
 class ConfigChange(Model):
     """Configs of a topic to be set, changed or reset."""
 
@@ -52,9 +61,24 @@ class ConfigChange(Model):
     values: dict[str, ConfigValues]
 
     @property
+    def applied(self) -> AppliedTopic:
+        """The keys that are about to be set."""
+        keys = tuple(key for key, value in self.values.items() if value.after is not None)
+        return AppliedTopic(name=self.topic, topic_id=self.topic_id, keys=keys)
+
+    @property
     def wanted(self) -> Mapping[str, str | None]:
         """Each key's value in the end."""
         return {key: value.after for key, value in self.values.items()}
+
+
+class TopicDeletion(Model):
+    """A topic to be deleted, known by its id."""
+
+    topic: str
+    topic_id: str
+    end_offsets: tuple[int, ...]
+    """Where its partitions have ended for a while: nothing may have been produced since."""
 
 
 class DriftKind(StrEnum):
@@ -78,19 +102,21 @@ class Drift(Model):
     detail: str
 
 
-class AppliedTopic(Model):
-    """The configs of a topic that a definition has set, so that one that leaves the definition is reset."""
+class QuietTopic(Model):
+    """Since when nothing has been produced to a topic that is marked for deletion, as far as anybody has looked."""
 
     name: str
-    topic_id: str | None
-    keys: tuple[str, ...]
+    topic_id: str
+    end_offsets: tuple[int, ...]
+    since: datetime
 
 
 class AppliedTopics(Model):
-    """What definitions have set on a cluster's topics."""
+    """What definitions have set on a cluster's topics, and what has been seen of those that they mark for deletion."""
 
     LONG_FIELD = "topics"
     topics: tuple[AppliedTopic, ...] = ()
+    quiet: tuple[QuietTopic, ...] = ()
 
     def keys_of(self, topic: str, topic_id: str | None) -> frozenset[str]:
         """What was set on the topic of this id: one that was made again under its name is another."""

@@ -1,8 +1,10 @@
-"""A frozen plan of topics: made, configured, grown, and moved as any other plan of moves is."""
+"""A frozen plan of topics: made, configured, grown, deleted, and moved as any other plan of moves is."""
+
+from collections.abc import Mapping
 
 from kafka_runbooks.models.moves import MovePlan
 from kafka_runbooks.models.plans import ExitPromises, PromisedTopic
-from kafka_runbooks.models.topic_changes import AppliedTopic, ConfigChange, NewPartitions, NewTopic
+from kafka_runbooks.models.topic_changes import AppliedTopic, ConfigChange, NewPartitions, NewTopic, TopicDeletion
 from kafka_runbooks.models.topics import MINIMUM_IN_SYNC
 
 
@@ -12,16 +14,17 @@ class TopicPlan(MovePlan):
     creations: tuple[NewTopic, ...] = ()
     growths: tuple[NewPartitions, ...] = ()
     configs: tuple[ConfigChange, ...] = ()
+    deletions: tuple[TopicDeletion, ...] = ()
 
     @property
     def is_empty(self) -> bool:
         """Whether there is nothing to do."""
-        return not (self.creations or self.growths or self.configs or self.moves)
+        return not (self.creations or self.growths or self.configs or self.moves or self.deletions)
 
     @property
     def is_harmless(self) -> bool:
         """Whether it only makes topics and sets configs."""
-        return not (self.growths or self.moves)
+        return not (self.growths or self.moves or self.deletions)
 
     @property
     def promises(self) -> ExitPromises:
@@ -30,7 +33,9 @@ class TopicPlan(MovePlan):
             PromisedTopic(name=one.topic, first_partition=one.partitions_before, replicas=one.replicas) for one in self.growths
         ]
         topics += [PromisedTopic(name=one.topic, configs=dict(one.wanted)) for one in self.configs]
-        return super().promises.model_copy(update={"topics": tuple(topics)})
+        return super().promises.model_copy(
+            update={"topics": tuple(topics), "deleted_topics": {one.topic: one.topic_id for one in self.deletions}}
+        )
 
     @property
     def moved_topics(self) -> frozenset[str]:
@@ -53,7 +58,7 @@ class TopicPlan(MovePlan):
     def inverse(self) -> "TopicPlan":
         """The way back of the moves: topics that were made stay, and so do partitions and configs."""
         made = super().inverse()
-        return TopicPlan(**{**dict(made), "creations": (), "growths": (), "configs": ()})
+        return TopicPlan(**{**dict(made), "creations": (), "growths": (), "configs": (), "deletions": ()})
 
     def is_within(self, approved: MovePlan) -> bool:
         """Whether it does nothing that wasn't in an approved plan; a topic that isn't made yet may be made elsewhere."""
@@ -68,27 +73,17 @@ class TopicPlan(MovePlan):
         # A topic that was to be made with these configs may have been made already.
         new = {(one.name, key, value) for one in approved.creations for key, value in one.configs.items()}
         set_to = new | {(one.topic, key, value) for one in approved.configs for key, value in one.wanted.items()}
-        return all((one.topic, one.topic_id, one.count) in grown for one in self.growths) and all(
-            (one.topic, key, value) in set_to for one in self.configs for key, value in one.wanted.items()
+        deleted = {(one.topic, one.topic_id) for one in approved.deletions}
+        return (
+            all((one.topic, one.topic_id, one.count) in grown for one in self.growths)
+            and all((one.topic, key, value) in set_to for one in self.configs for key, value in one.wanted.items())
+            and all((one.topic, one.topic_id) in deleted for one in self.deletions)
         )
 
-    def applied(self, configs: tuple[ConfigChange, ...], topic_ids: dict[str, str]) -> tuple[AppliedTopic, ...]:
-        """The keys that are about to be set, and those of the topics that were made.
-
-        Args:
-            configs: of topics that there were.
-            topic_ids: of those that were made.
-        """
-        found = [
+    def made(self, topic_ids: Mapping[str, str]) -> tuple[AppliedTopic, ...]:
+        """The configs that topics were made with; `topic_ids` are theirs."""
+        return tuple(
             AppliedTopic(name=one.name, topic_id=topic_ids.get(one.name), keys=tuple(one.configs))
             for one in self.creations
             if one.configs
-        ]
-        return (
-            *found,
-            *(
-                AppliedTopic(name=one.topic, topic_id=one.topic_id, keys=keys)
-                for one in configs
-                if (keys := tuple(key for key, value in one.wanted.items() if value is not None))
-            ),
         )

@@ -114,7 +114,9 @@ def place(
 
 def frozen(plan: MovePlan, placed: Placed, changes: Changes) -> TopicPlan:
     """The plan of moves with all that is done besides."""
-    return TopicPlan(**dict(plan), creations=placed.creations, growths=placed.growths, configs=changes.configs)
+    return TopicPlan(
+        **dict(plan), creations=placed.creations, growths=placed.growths, configs=changes.configs, deletions=changes.deleted
+    )
 
 
 def reasons_to_ask(plan: TopicPlan) -> list[Reason]:
@@ -147,6 +149,7 @@ def with_topics(summary: PlanSummary, plan: TopicPlan, changes: Changes) -> Plan
     lines += _some("create", [_created(one) for one in plan.creations])
     lines += _some("add partitions", [f"{one.topic}: {one.partitions_before} -> {one.count}" for one in plan.growths])
     lines += _some("configs", [f"{one.topic}: {described(one.values)}" for one in plan.configs])
+    lines += _some("delete for good", [f"{one.topic}, with all its records" for one in plan.deletions])
     if plan.moves:
         lines += _some("move", [f"{one.name}: {_target(one)}" for one in changes.moved])
         lines += [line for line in summary.lines if line.label != "what"][:20]
@@ -160,6 +163,7 @@ def title(changes: Changes) -> str:
         (changes.grown, "grow"),
         (changes.configs, "configure"),
         (changes.moved, "move"),
+        (changes.deleted, "delete"),
     )
     return "topics: " + (", ".join(f"{len(found)} to {what}" for found, what in counted if found) or "nothing to do")
 
@@ -173,7 +177,11 @@ def _steps(changes: Changes) -> tuple[StepName, ...]:
         steps.append(StepName.SET_TOPIC_CONFIGS)
     if changes.grown:
         steps.append(StepName.ADD_PARTITIONS)
-    return (*steps, *(step for step in MOVE_STEPS if step is not StepName.REASSIGN or changes.moved))
+    if changes.moved:
+        steps.append(StepName.REASSIGN)
+    if changes.deleted:
+        steps.append(StepName.DELETE_TOPICS)
+    return (*steps, *(step for step in MOVE_STEPS if step is not StepName.REASSIGN))
 
 
 def _regions(cluster: Cluster, wanted: Sequence[Wanted]) -> Regions:

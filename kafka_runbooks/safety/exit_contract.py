@@ -57,14 +57,18 @@ def replicas_as_planned(
 
 
 def topics_as_planned(
-    snapshot: ClusterSnapshot, configs: Mapping[str, Mapping[str, str]], promised: Sequence[PromisedTopic]
+    snapshot: ClusterSnapshot,
+    configs: Mapping[str, Mapping[str, str]],
+    promised: Sequence[PromisedTopic],
+    deleted: Mapping[str, str],
 ) -> Check:
-    """Topics that were made, grown or configured are as planned.
+    """Topics that were made, grown or configured are as planned, and those that were deleted are gone.
 
     Args:
         snapshot: the cluster.
         configs: what is set on each topic itself.
         promised: what each must have.
+        deleted: name -> id.
     """
     wrong = []
     for one in promised:
@@ -78,7 +82,8 @@ def topics_as_planned(
             wrong.append(f"partitions of {one.name} from {one.first_partition} on are on {placed}")
         elif other:
             wrong.append(f"{one.name} has {', '.join(f'{key}={own.get(key)}' for key in other)}")
-    topics = {one.name for one in promised}
+    wrong += [f"{name} is still there" for name, topic_id in deleted.items() if snapshot.topic_ids.get(name) == topic_id]
+    topics = {*(one.name for one in promised), *deleted}
     detail = f"{len(topics)} topics" + (f": not {'; '.join(wrong[:10])}" if wrong else "")
     return Check(name="topics as planned", passed=not wrong, detail=detail)
 

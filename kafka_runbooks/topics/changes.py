@@ -6,7 +6,7 @@ What isn't declared is never touched: no definition, no deletion.
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from kafka_runbooks.models.topic_changes import (
     AppliedTopic,
@@ -15,6 +15,8 @@ from kafka_runbooks.models.topic_changes import (
     ConfigValues,
     Drift,
     DriftKind,
+    QuietTopic,
+    TopicDeletion,
 )
 from kafka_runbooks.models.topics import INTERNAL, ExistingTopic, TopicDefinition, TopicFacts
 from kafka_runbooks.topics.checking import maps_of, own_configs
@@ -31,6 +33,12 @@ class Wanted:
     brokers: tuple[int, ...] | None
 
 
+QUIET_FOR = timedelta(hours=1)
+"""How long nothing may have been produced to a topic that is deleted."""
+MOST_DELETED = 3
+"""In a run: a mistake in definitions is seen before everything is gone."""
+
+
 @dataclass(frozen=True)
 class Changes:
     """What has to change, and what differs and stays. Each part is in the order of topics' names."""
@@ -40,10 +48,19 @@ class Changes:
     configs: tuple[ConfigChange, ...] = ()
     moved: tuple[Wanted, ...] = ()
     """Topics with another replication factor than declared, or with replicas off their map."""
+    deleted: tuple[TopicDeletion, ...] = ()
     drift: tuple[Drift, ...] = ()
 
 
-def find(definitions: Definitions, facts: TopicFacts, applied: AppliedTopics, *, now: datetime, adopts: bool = False) -> Changes:
+def find(
+    definitions: Definitions,
+    facts: TopicFacts,
+    applied: AppliedTopics,
+    *,
+    now: datetime,
+    adopts: bool = False,
+    may_delete: bool = False,
+) -> Changes:
     """What has to change.
 
     Args:
@@ -52,6 +69,7 @@ def find(definitions: Definitions, facts: TopicFacts, applied: AppliedTopics, *,
         applied: what definitions have set until now.
         now: for what people keep until a time.
         adopts: configs that somebody set by hand are reset too.
+        may_delete: topics that are marked may be deleted on this cluster.
     """
     ours = {(one.name, one.topic_id): frozenset(one.keys) for one in applied.topics}
     defined = definitions.by_name
@@ -75,12 +93,51 @@ def find(definitions: Definitions, facts: TopicFacts, applied: AppliedTopics, *,
         if by_hand:
             shown = ", ".join(f"{key}={value}" for key, value in by_hand.items())
             drift.append(Drift(topic=name, kind=DriftKind.CONFIG, detail=f"set by hand: {shown}"))
-    for name in facts.topics.keys() & {name for name, one in defined.items() if one.delete}:
-        drift.append(Drift(topic=name, kind=DriftKind.DELETION, detail="marked for deletion, and still there"))
+    deleted: list[TopicDeletion] = []
+    for name in marked(definitions, facts):
+        quiet = next((one for one in applied.quiet if (one.name, one.topic_id) == (name, facts.topics[name].topic_id)), None)
+        kept_until = _kept_until(definitions, name, now)
+        if (why := kept_until or _why_not_deleted(quiet, now, len(deleted), may_delete=may_delete)) is not None:
+            kind = DriftKind.KEPT if kept_until is not None else DriftKind.DELETION
+            drift.append(Drift(topic=name, kind=kind, detail=f"marked for deletion; {why}"))
+        elif quiet is not None:
+            deleted.append(TopicDeletion(topic=name, topic_id=quiet.topic_id, end_offsets=quiet.end_offsets))
     for name in facts.topics.keys() - defined.keys():
         if not name.startswith(INTERNAL):
             drift.append(Drift(topic=name, kind=DriftKind.UNMANAGED, detail="no definition has it"))
-    return Changes(tuple(created), tuple(grown), tuple(configs), tuple(moved), tuple(sorted(drift, key=lambda one: one.topic)))
+    return Changes(
+        tuple(created),
+        tuple(grown),
+        tuple(configs),
+        tuple(moved),
+        tuple(deleted),
+        tuple(sorted(drift, key=lambda one: one.topic)),
+    )
+
+
+def marked(definitions: Definitions, facts: TopicFacts) -> list[str]:
+    """Topics that are there and marked for deletion."""
+    return sorted(facts.topics.keys() & {name for name, one in definitions.by_name.items() if one.delete})
+
+
+def quiet_now(
+    applied: AppliedTopics, facts: TopicFacts, end_offsets: Mapping[str, tuple[int, ...]], now: datetime
+) -> AppliedTopics:
+    """With where topics that are marked end now, and since when they have.
+
+    Args:
+        applied: what was known.
+        facts: of the cluster.
+        end_offsets: of the marked topics; one that isn't known counts as if it had never been looked at.
+        now: the time.
+    """
+    before = {(one.name, one.topic_id, one.end_offsets): one.since for one in applied.quiet}
+    found = [
+        QuietTopic(name=name, topic_id=topic_id, end_offsets=ends, since=before.get((name, topic_id, ends), now))
+        for name, ends in sorted(end_offsets.items())
+        if (topic_id := facts.topics[name].topic_id) is not None
+    ]
+    return applied.model_copy(update={"quiet": tuple(found)})
 
 
 def applied_now(definitions: Definitions, facts: TopicFacts, applied: AppliedTopics) -> AppliedTopics:
@@ -97,7 +154,7 @@ def applied_now(definitions: Definitions, facts: TopicFacts, applied: AppliedTop
             keys |= {key for key, value in definition.configs.items() if own.get(key) == value}
         if keys:
             found.append(AppliedTopic(name=name, topic_id=there.topic_id, keys=tuple(sorted(keys))))
-    return AppliedTopics(topics=tuple(found))
+    return applied.model_copy(update={"topics": tuple(found)})
 
 
 def with_keys(applied: AppliedTopics, changed: Sequence[AppliedTopic]) -> AppliedTopics:
@@ -106,7 +163,7 @@ def with_keys(applied: AppliedTopics, changed: Sequence[AppliedTopic]) -> Applie
     for one in changed:
         keys = applied.keys_of(one.name, one.topic_id) | set(one.keys)
         known[one.name] = one.model_copy(update={"keys": tuple(sorted(keys))})
-    return AppliedTopics(topics=tuple(one for _, one in sorted(known.items())))
+    return applied.model_copy(update={"topics": tuple(one for _, one in sorted(known.items()))})
 
 
 def _wanted(definitions: Definitions, facts: TopicFacts) -> Iterator[Wanted]:
@@ -146,6 +203,18 @@ def _differs(wanted: Wanted, there: ExistingTopic, change: ConfigChange | None) 
     if _moves(wanted, there):
         found.append("replicas are not as declared")
     return found
+
+
+def _why_not_deleted(quiet: QuietTopic | None, now: datetime, others: int, *, may_delete: bool) -> str | None:
+    if not may_delete:
+        return "clusters.yaml doesn't allow it for this cluster (topics.may_delete)"
+    if quiet is None:
+        return "where its partitions end isn't known"
+    if now - quiet.since < QUIET_FOR:
+        return f"nothing may be produced to it for an hour; it has been seen so since {quiet.since:%Y-%m-%d %H:%M} UTC"
+    if others >= MOST_DELETED:
+        return f"a run deletes {MOST_DELETED} topics at most"
+    return None
 
 
 def _kept_until(definitions: Definitions, topic: str, now: datetime) -> str | None:

@@ -4,6 +4,7 @@ import time
 from collections.abc import Iterator
 
 import pytest
+from confluent_kafka import Producer
 
 from kafka_runbooks.clients.kafka import KafkaAdmin
 from kafka_runbooks.clients.kafka import topics as module
@@ -83,3 +84,17 @@ def test_many_are_made_in_few_requests(admin: KafkaAdmin, monkeypatch: pytest.Mo
     many = [NewTopic(name=f"many.{number}", replicas=((1001,), (1002,), (1003,))) for number in range(120)]
     assert admin.create_topics(many) == {}
     until(lambda: sum(len(placed(admin, topic.name)) for topic in many[::40]) == 9)
+
+
+def test_where_partitions_end(admin: KafkaAdmin, kafka: LocalKafka) -> None:
+    admin.create_topics([NewTopic(name="ends", replicas=((1001, 1002), (1002, 1003)))])
+    until(lambda: admin.end_offsets(["ends"]) == {"ends": (0, 0)})
+    producer = Producer({"bootstrap.servers": kafka.bootstrap_servers, "acks": "all"})
+    for _ in range(3):
+        producer.produce("ends", b"x", partition=1)
+    assert producer.flush(30) == 0
+    assert admin.end_offsets(["ends", "gone"]) == {"ends": (0, 3)}
+
+
+def test_without_an_authorizer_no_right_to_make_topics_is_missing(admin: KafkaAdmin) -> None:
+    assert admin.missing_acls(makes_topics=True) == ()

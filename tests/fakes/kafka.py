@@ -410,7 +410,7 @@ class FakeKafka:
         own = {
             topic: {
                 **self.world.own_configs.get(topic, {}),
-                "min.insync.replicas": "" if (minimum := self.world.minimum_in_sync[topic]) == 1 else str(minimum),
+                "min.insync.replicas": "" if topic in self.world.default_minimum else str(self.world.minimum_in_sync[topic]),
                 "leader.replication.throttled.replicas": found.leader,
                 "follower.replication.throttled.replicas": found.follower,
             }
@@ -494,6 +494,15 @@ class FakeKafka:
                     self.world.delete_topic(name)
         return {}
 
+    def end_offsets(self, topics: Collection[str]) -> dict[str, tuple[int, ...]]:
+        self._ask()
+        found: dict[str, tuple[int, ...]] = {}
+        for topic in topics:
+            there = [(name, partition) for name, partition in sorted(self.world.partitions.items()) if name.topic == topic]
+            if there and all(one.leader is not None and self.world.answers(one.leader) for _, one in there):
+                found[topic] = tuple(self.world.end_offsets.get(name, 0) for name, _ in there)
+        return found
+
     def set_topic_configs(self, changes: Mapping[str, Mapping[str, str | None]]) -> dict[str, str]:
         self._ask_controller()
         refused = {}
@@ -569,9 +578,9 @@ class FakeKafka:
             if pod is not None
         }
 
-    def missing_acls(self) -> tuple[Acl, ...]:
+    def missing_acls(self, *, makes_topics: bool = False) -> tuple[Acl, ...]:
         self._ask_controller()
-        return self.world.missing_acls
+        return (*self.world.missing_acls, *(self.world.missing_topic_acls if makes_topics else ()))
 
     def update_features(self, levels: Mapping[str, int], *, validate_only: bool = False) -> dict[str, str]:
         self._ask_controller()

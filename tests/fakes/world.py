@@ -161,6 +161,12 @@ class World:
         """Of those ConfigMaps."""
         self.own_configs: dict[str, dict[str, str]] = {}
         """Topic -> what is set on it, but for `min.insync.replicas` and throttles."""
+        self.end_offsets: dict[TopicPartition, int] = {}
+        """Of partitions to which something was produced."""
+        self.missing_topic_acls: tuple[Acl, ...] = ()
+        """Of those that only the making of topics needs."""
+        self.default_minimum: set[str] = set()
+        """Topics on which `min.insync.replicas` isn't set."""
         self.refused_topics: dict[str, str] = {}
         """Topic -> why a policy refuses to make or grow it."""
         self.produce_p99_ms: dict[int, float] = {}
@@ -414,6 +420,7 @@ class World:
         self.lists[topic] = ThrottledReplicas()
         self.topic_ids[topic] = self.new_uid()
         self.minimum_in_sync[topic] = 1
+        self.default_minimum.add(topic)
         self.place_partitions(topic, rows)
         self.configure_topic(topic, configs)
 
@@ -423,6 +430,7 @@ class World:
         for key, value in changes.items():
             if key == "min.insync.replicas":
                 self.minimum_in_sync[topic] = int(value or 1)
+                (self.default_minimum.add if value is None else self.default_minimum.discard)(topic)
             elif value is None:
                 own.pop(key, None)
             else:
@@ -467,6 +475,7 @@ class World:
         self.lists.pop(topic)
         self.topic_ids.pop(topic)
         self.own_configs.pop(topic, None)
+        self.default_minimum.discard(topic)
         for name in [name for name in self.partitions if name.topic == topic]:
             del self.partitions[name]
             for disk in self.disks.values():

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kafka_runbooks.models.topic_changes import AppliedTopic, AppliedTopics, Drift, DriftKind
+from kafka_runbooks.models.topic_changes import AppliedTopic, AppliedTopics, Drift, DriftKind, QuietTopic, TopicDeletion
 from kafka_runbooks.models.topics import ExistingTopic, TopicFacts
 from kafka_runbooks.topics import changes
 from kafka_runbooks.topics.changes import Changes
@@ -208,3 +208,43 @@ def test_once_changed_nothing_is_left_to_change_and_nothing_undeclared_was_touch
         assert after.topics[name].configs.items() >= declared[name][2].items()
         by_hand = topics[name].configs.keys() - declared[name][2].keys() - {ours.get(name)} if name in topics else set()
         assert adopts or by_hand <= after.topics[name].configs.keys()
+
+
+MARKED = "topics:\n" + topic("a", delete="true") + topic("b", delete="true")
+
+
+def quiet(name: str, *, hours: float, topic_id: str = "1", ends: tuple[int, ...] = (5, 7, 0)) -> QuietTopic:
+    return QuietTopic(name=name, topic_id=topic_id, end_offsets=ends, since=NOW - timedelta(hours=hours))
+
+
+@pytest.mark.parametrize(
+    ("known", "may_delete", "why"),
+    [
+        (quiet("a", hours=1), True, None),
+        (quiet("a", hours=1), False, "clusters.yaml doesn't allow it"),
+        (quiet("a", hours=0.9), True, "nothing may be produced to it for an hour"),
+        (quiet("a", hours=9, topic_id="2"), True, "where its partitions end isn't known"),
+        (quiet("b", hours=9), True, "where its partitions end isn't known"),
+    ],
+)
+def test_a_topic_is_deleted_by_three_keys_and_each_of_them_is_needed(
+    known: QuietTopic, may_delete: bool, why: str | None
+) -> None:
+    applied = AppliedTopics(quiet=(known,))
+    made = changes.find(defined(MARKED), facts({"a": there()}), applied, now=NOW, may_delete=may_delete)
+    if why is None:
+        assert made == Changes(deleted=(TopicDeletion(topic="a", topic_id="1", end_offsets=(5, 7, 0)),))
+    else:
+        assert made.deleted == () and why in made.drift[0].detail and made.drift[0].kind is DriftKind.DELETION
+    unmarked = changes.find(defined("topics:\n" + topic("b")), facts({"a": there()}), applied, now=NOW, may_delete=True)
+    assert unmarked.deleted == ()
+
+
+def test_a_topic_is_quiet_since_its_partitions_have_ended_where_they_do() -> None:
+    known = facts({"a": there(), "b": there(topic_id="2"), "c": there()})
+    before = AppliedTopics(quiet=(quiet("a", hours=2), quiet("b", hours=2), quiet("c", hours=2)))
+    ends = {"a": (5, 7, 0), "b": (5, 7, 0)}
+    now = changes.quiet_now(before, known, ends, NOW)
+    assert {one.name: one.since for one in now.quiet} == {"a": NOW - timedelta(hours=2), "b": NOW}, "b was made again"
+    moved = changes.quiet_now(before, known, {"a": (5, 8, 0)}, NOW)
+    assert [one.since for one in moved.quiet] == [NOW]

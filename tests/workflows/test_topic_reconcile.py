@@ -8,6 +8,7 @@ import pytest
 
 from activities import applied_topics
 from activities import topics as steps
+from kafka_runbooks.clients import store
 from kafka_runbooks.clients.errors import Unreachable
 from kafka_runbooks.models import labels
 from kafka_runbooks.models.cluster import TopicPartition
@@ -43,7 +44,7 @@ def world() -> World:
 
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(steps, "REFUSAL_PATIENCE_SECONDS", 1.0)
+    monkeypatch.setattr(steps, "PATIENCE_SECONDS", 1.0)
 
 
 def define(world: World, text: str, **annotations: str) -> None:
@@ -239,7 +240,8 @@ async def test_a_topic_that_somebody_else_makes_meanwhile_is_found_and_not_overw
 
 
 async def test_a_config_that_somebody_changes_meanwhile_is_planned_from_again(runbooks: Bench) -> None:
-    world, changed = runbooks.world, []
+    world = runbooks.world
+    changed: list[str] = []
 
     def before(act: str) -> None:
         if act == "write_record" and "events.b" in world.topic_ids and not changed:
@@ -259,7 +261,8 @@ async def test_a_config_that_somebody_changes_meanwhile_is_planned_from_again(ru
 @pytest.mark.parametrize("act", ["create_topics", "write_record", "set_topic_configs", "add_partitions"])
 @pytest.mark.parametrize("is_carried_out", [False, True])
 async def test_a_call_that_fails_is_made_again_or_found_to_be_done(runbooks: Bench, act: str, is_carried_out: bool) -> None:
-    world, failed = runbooks.world, []
+    world = runbooks.world
+    failed: list[str] = []
 
     def fail(name: str) -> None:
         if name == act and not failed:
@@ -316,17 +319,20 @@ async def test_the_replication_factor_and_the_map_change_through_the_mover(runbo
 
 
 async def test_a_higher_minimum_waits_for_the_replicas_that_it_needs(runbooks: Bench) -> None:
-    world, seen = runbooks.world, []
+    world = runbooks.world
+    seen: list[tuple[dict[str, str] | None, int]] = []
     world.add_topic("events.b", 2, (1001,), replication_factor=1, minimum_in_sync=1, size_bytes=10 * MEGABYTE)
 
     def before(act: str) -> None:
         if act == "set_topic_configs":
-            seen.append((world.own_configs.get("events.b"), len(world.partitions[TopicPartition("events.b", 1)].in_sync)))
+            seen.append(
+                (dict(world.own_configs.get("events.b", {})), len(world.partitions[TopicPartition("events.b", 1)].in_sync))
+            )
 
     world.before_act = before
     define(world, AS_IT_IS + topic("events.b", 2, 3, configs="{min.insync.replicas: 2, retention.ms: 7}"))
     assert (await run(runbooks, **NOW)).outcome is Outcome.DONE
-    assert seen == [(None, 1), ({"retention.ms": "7"}, 3)]
+    assert seen == [({}, 1), ({"retention.ms": "7"}, 3)]
 
 
 async def test_an_abort_with_rollback_takes_the_moves_back_and_says_what_stays(runbooks: Bench) -> None:
@@ -359,3 +365,84 @@ async def test_a_preview_shows_the_plan_and_writes_nothing(runbooks: Bench) -> N
     )
     assert survey.plan is not None and survey.plan.title == "topics: 1 to make"
     assert world.records == {} and rows(world, "events.b") == []
+
+
+def let_delete(runbooks: Bench, hours: float = 2.0) -> None:
+    """Allow it for the cluster; what was seen of quiet topics was seen some hours ago."""
+    runbooks.clusters.allow_deletion()
+    name, kubernetes = applied_topics.name_of(runbooks.cluster), FakeKubernetes(runbooks.world)
+    known = applied_topics.load(kubernetes, runbooks.cluster)
+    earlier = tuple(one.model_copy(update={"since": one.since - timedelta(hours=hours)}) for one in known.quiet)
+    store.save(kubernetes, store.TOPICS, name, known.model_copy(update={"quiet": earlier}), "earlier")
+
+
+MARKED = AS_IT_IS + topic("events.b", 2, 3, delete="true")
+
+
+@pytest.fixture
+def with_marked(world: World) -> World:
+    world.add_topic("events.b", 2, (1001, 1002, 1003))
+    define(world, MARKED)
+    return world
+
+
+async def test_a_topic_goes_only_by_cluster_and_mark_and_quiet_and_approval(runbooks: Bench, with_marked: World) -> None:
+    deletion = "every topic is as its definition says; drift that stays: 1 deletion"
+    assert (await run(runbooks, **GO)).summary == deletion, "not allowed for the cluster"
+    runbooks.clusters.allow_deletion()
+    assert (await run(runbooks, **GO)).summary == deletion, "seen for a moment only"
+    let_delete(runbooks, hours=0.9)
+    assert (await run(runbooks, **GO)).summary == deletion, "not for an hour"
+    let_delete(runbooks)
+    with_marked.end_offsets[TopicPartition("events.b", 1)] = 5
+    assert (await run(runbooks, **GO)).summary == deletion, "in use"
+    let_delete(runbooks)
+    handle = await runbooks.start_runbook("TopicReconcile", **GO)
+    status = await until(handle, lambda status: status.phase == "gate" and status.waiting is not None)
+    assert status.plan is not None and status.plan.title == "topics: 1 to delete"
+    await handle.execute_update(TopicReconcile.approve, Approval(by="alice", reason="fine"))
+    result = await handle.result()
+    assert result.outcome is Outcome.DONE, result.summary
+    holds(result)
+    assert set(with_marked.topic_ids) == {"events.a"}
+    assert (await run(runbooks, **GO)).summary == "every topic is as its definition says"
+
+
+@pytest.mark.parametrize("what", ["mark", "produced", "made again", "unreadable", "kept"])
+async def test_what_no_longer_allows_a_deletion_stops_it_at_the_last_moment(
+    runbooks: Bench, with_marked: World, what: str
+) -> None:
+    world = with_marked
+    await run(runbooks, **GO)
+    let_delete(runbooks)
+    handle = await runbooks.start_runbook("TopicReconcile")
+    await until(handle, lambda status: status.phase == "gate" and status.waiting is not None)
+    if what == "mark":
+        define(world, AS_IT_IS)
+    elif what == "produced":
+        world.end_offsets[TopicPartition("events.b", 0)] = 1
+    elif what == "made again":
+        world.delete_topic("events.b")
+        world.add_topic("events.b", 2, (1001, 1002, 1003))
+    elif what == "unreadable":
+        define(world, MARKED + "  - {")
+    else:
+        when = (datetime.now(UTC) + timedelta(hours=1)).isoformat()
+        keep = json.dumps({"topics": ["events.b"], "until": when, "by": "alice", "reason": "wait"})
+        define(world, MARKED, keep_until=keep)
+    await handle.execute_update(TopicReconcile.approve, Approval(by="alice", reason="fine"))
+    result = await failure(handle) if what == "unreadable" else await handle.result()
+    assert result.outcome is (Outcome.FAILED if what == "unreadable" else Outcome.DONE), result.summary
+    assert "events.b" in world.topic_ids and "delete_topics" not in world.acts
+
+
+async def test_no_more_than_three_topics_go_in_a_run(runbooks: Bench, world: World) -> None:
+    text = AS_IT_IS
+    for number in range(5):
+        world.add_topic(f"events.{number}", 1, (1001, 1002, 1003))
+        text += topic(f"events.{number}", 1, 3, delete="true")
+    define(world, text)
+    await run(runbooks, **GO)
+    let_delete(runbooks)
+    assert (await run(runbooks, **NOW)).outcome is Outcome.DONE
+    assert set(world.topic_ids) == {"events.a", "events.3", "events.4"}

@@ -254,6 +254,19 @@ class KafkaAdmin:
     def delete_topics(self, topics: Mapping[str, str]) -> dict[str, str]:
         return self._topics.delete(topics)
 
+    def end_offsets(self, topics: Collection[str]) -> dict[str, tuple[int, ...]]:
+        partitions = self._kafka_python.metadata(topics).partitions
+        leaders = {one.name: one.leader for one in partitions if one.leader is not None}
+        found = self._topics.end_offsets(leaders)
+        by_topic: dict[str, list[int | None]] = {}
+        for one in partitions:
+            by_topic.setdefault(one.topic, []).append(found.get(one.name))
+        return {
+            topic: tuple(ends)
+            for topic, offsets in by_topic.items()
+            if len(ends := [o for o in offsets if o is not None]) == len(offsets)
+        }
+
     def set_topic_configs(self, changes: Mapping[str, Mapping[str, str | None]]) -> dict[str, str]:
         return self._configs.alter_topics(changes)
 
@@ -281,7 +294,7 @@ class KafkaAdmin:
     def update_features(self, levels: Mapping[str, int], *, validate_only: bool = False) -> dict[str, str]:
         return self._kafka_python.update_features(levels, validate_only=validate_only) if levels else {}
 
-    def missing_acls(self) -> tuple[Acl, ...]:
+    def missing_acls(self, *, makes_topics: bool = False) -> tuple[Acl, ...]:
         describe, alter, alter_configs, alter_topics = acls.WORKER
         may = {
             describe: lambda: self._kafka_python.metadata(),
@@ -292,6 +305,8 @@ class KafkaAdmin:
             missing.append(alter_configs)
         if not self._configs.may_alter(ConfigResourceType.TOPIC, acls.NO_TOPIC, LEADER_REPLICAS):
             missing.append(alter_topics)
+        if makes_topics:
+            missing += self._topics.missing_acls()
         return tuple(missing)
 
     def close(self) -> None:

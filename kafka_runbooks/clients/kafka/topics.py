@@ -8,13 +8,18 @@ import uuid
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, TypeVar
 
-from kafka.errors import UnknownTopicIdError, UnknownTopicOrPartitionError, for_code
+from kafka.errors import NoError, UnknownTopicIdError, UnknownTopicOrPartitionError, for_code
 from kafka.protocol.admin import CreatePartitionsRequest, CreateTopicsRequest, DeleteTopicsRequest
+from kafka.protocol.consumer import ListOffsetsRequest
 
+from kafka_runbooks.clients.errors import ClientError
 from kafka_runbooks.clients.kafka.answers import id_of
 from kafka_runbooks.clients.kafka.configs import error_of
-from kafka_runbooks.clients.kafka.kafka_python import CONTROLLER_SECONDS, KafkaPythonAdmin
+from kafka_runbooks.clients.kafka.kafka_python import BROKER_SECONDS, CONTROLLER_SECONDS, KafkaPythonAdmin
+from kafka_runbooks.clients.security import acls
 from kafka_runbooks.clients.security.acls import ALTER, CREATE, DELETE
+from kafka_runbooks.models.cluster import TopicPartition
+from kafka_runbooks.models.rights import Acl
 from kafka_runbooks.models.topic_changes import NewPartitions, NewTopic
 
 PARTITIONS_PER_REQUEST = 2_000
@@ -22,6 +27,8 @@ PARTITIONS_PER_REQUEST = 2_000
 TOPICS_PER_REQUEST = 200
 TIMEOUT_MS = 8_000
 """That the controller takes at most; less than a broker is waited for."""
+CONSUMER, READ_UNCOMMITTED, LATEST = -1, 0, -1
+"""As ListOffsets has them."""
 
 T = TypeVar("T", NewTopic, NewPartitions)
 
@@ -108,6 +115,51 @@ class Topics:
                     refused[name] = str(error)
             refused |= dict.fromkeys(missing, UNMENTIONED)
         return refused
+
+    def missing_acls(self) -> tuple[Acl, ...]:
+        """What the principal lacks to make and grow topics: Kafka is asked to validate both for a name that none can have.
+
+        There is no deletion that is only tried.
+        """
+        create, alter, _ = acls.MAKES_TOPICS
+        name, rows = acls.NO_TOPIC, ((0,),)
+        made = self.create([NewTopic(name=name, replicas=rows)], validate_only=True)
+        grown = self.grow([NewPartitions(topic=name, topic_id=None, partitions_before=1, replicas=rows)], validate_only=True)
+        lacks = {create: made, alter: grown}
+        return tuple(acl for acl, refused in lacks.items() if "AuthorizationFailed" in refused.get(name, ""))
+
+    def end_offsets(self, leaders: Mapping[TopicPartition, int]) -> dict[TopicPartition, int]:
+        """Where each partition ends, asked of its leader, all at once; one of which its leader says nothing is left out.
+
+        Args:
+            leaders: partition -> the broker that leads it.
+        """
+        made = ListOffsetsRequest.ListOffsetsTopic
+        by_broker: dict[int, dict[str, list[int]]] = {}
+        for name, broker_id in sorted(leaders.items()):
+            by_broker.setdefault(broker_id, {}).setdefault(name.topic, []).append(name.partition)
+        requests = {
+            broker_id: ListOffsetsRequest(
+                replica_id=CONSUMER,
+                isolation_level=READ_UNCOMMITTED,
+                topics=[
+                    made(
+                        name=topic,
+                        partitions=[made.ListOffsetsPartition(partition_index=one, timestamp=LATEST) for one in partitions],
+                    )
+                    for topic, partitions in found.items()
+                ],
+            )
+            for broker_id, found in by_broker.items()
+        }
+        return {
+            TopicPartition(topic.name, one.partition_index): one.offset
+            for answer in self._admin.ask_each("end offsets", requests, BROKER_SECONDS).values()
+            if not isinstance(answer, ClientError)
+            for topic in answer.topics
+            for one in topic.partitions
+            if for_code(one.error_code) is NoError
+        }
 
 
 UNMENTIONED = "the controller's answer doesn't mention it"
