@@ -13,7 +13,7 @@ from typing import TypeVar
 from activities import applied_topics, plan_store
 from activities.errors import PlanDrift, TopicsRefused
 from activities.permits import Fence
-from activities.step import Reporter, Steps, poll, step
+from activities.step import Reporter, Steps, poll, raise_if_stopped, step
 from kafka_runbooks.clients.clusters import ClusterClients
 from kafka_runbooks.models import labels
 from kafka_runbooks.models.cluster import ClusterSnapshot
@@ -27,6 +27,8 @@ AT_ONCE = 200
 """Topics in a call, before each of which the fence is asked."""
 PATIENCE_SECONDS = 30.0
 """How long the same is asked for again in vain: a quota of the controller's passes, and so does a change of controllers."""
+HEARD_SECONDS, HEARD_WITHIN_SECONDS = 0.3, 20.0
+"""After its answer the controller's decision reaches the brokers."""
 SHOWN = 5
 
 T = TypeVar("T")
@@ -166,11 +168,15 @@ def _until_done(
     """
     reporter, since, before = Reporter.current(), 0.0, 0
 
-    def observe() -> ClusterSnapshot | None:
-        nonlocal since, before
+    def look() -> tuple[ClusterSnapshot, list[str]]:
         snapshot = clients.kafka.snapshot(wanted.keys())
         names = left(snapshot)
         reporter.report(Progress(done_partitions=len(wanted) - len(names), total_partitions=len(wanted)))
+        return snapshot, names
+
+    def observe() -> ClusterSnapshot | None:
+        nonlocal since, before
+        snapshot, names = look()
         if not names:
             return snapshot
         refused: dict[str, str] = {}
@@ -182,7 +188,13 @@ def _until_done(
         elif time.monotonic() - since > PATIENCE_SECONDS:
             why = [f"{name}: {refused.get(name, 'Kafka has accepted it, and shows no change')}" for name in names]
             raise TopicsRefused(f"{len(names)} of {len(wanted)} topics are refused: {'; '.join(why[:SHOWN])}")
-        return None
+        # Thousands of topics take seconds to make and to be heard of, and `poll` would pause for four times as long.
+        heard_by = time.monotonic() + HEARD_WITHIN_SECONDS
+        while not set(names) <= refused.keys() and time.monotonic() < heard_by:
+            time.sleep(HEARD_SECONDS)
+            raise_if_stopped()
+            snapshot, names = look()
+        return None if names else snapshot
 
     return poll(observe, soon=True)
 
