@@ -26,6 +26,8 @@ from activities.rotation_plans import RotationPlanActivities
 from activities.rotations import RotationActivities
 from activities.step import Access, Steps
 from activities.throttle_guard import ThrottleActivities
+from activities.topic_plans import TopicPlanActivities
+from activities.topics import TopicActivities
 from activities.upgrade_plans import UpgradePlanActivities
 from activities.upgrades import UpgradeActivities
 from activities.voters import VoterActivities
@@ -53,6 +55,8 @@ ACTIVITIES: tuple[type[Steps], ...] = (
     RotationActivities,
     RotationPlanActivities,
     ThrottleActivities,
+    TopicActivities,
+    TopicPlanActivities,
     UpgradeActivities,
     UpgradePlanActivities,
     VoterActivities,

@@ -103,7 +103,7 @@ class _Look:
         settings = self._clients.settings
         sasl = settings.security.sasl
         principal = f"User:{sasl.username}" if isinstance(sasl, PasswordSasl) else "User:PRINCIPAL"
-        missing = self._clients.kafka.missing_acls()
+        missing = self._clients.kafka.missing_acls(makes_topics=settings.topics is not None)
         for acl in missing:
             yield Check(
                 about="ACL",

@@ -10,6 +10,7 @@ StepError
  │    ├── TemporalUnreachable   Temporal doesn't answer an activity's question
  │    └── WorkerShutdown        this worker ends; the next one continues
  └── Final                   another attempt would end the same way
+      ├── TopicsRefused         Kafka refuses to make, grow or configure topics
       ├── ConfigRefused         Kafka refuses a configuration's value
       ├── FeaturesRefused       Kafka refuses to finalise a feature's level, or it is no longer what was approved
       ├── ThrottleRefused       Kafka refuses to change a topic's throttled replica list
@@ -92,6 +93,10 @@ class PlannerDefect(Final):
 
 class PermitLost(Final):
     """The permit is held by another run, or by none."""
+
+
+class TopicsRefused(Final):
+    """Kafka refuses to make, grow or configure some topics; the others are as planned."""
 
 
 class ConfigRefused(Final):

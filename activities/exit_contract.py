@@ -50,6 +50,9 @@ def _checks(clients: ClusterClients, plan: Plan, proof: ProofRequest) -> tuple[C
     checks = [exit_contract.replicas_in_sync(snapshot, broker) for broker in promises.in_sync_brokers]
     if promises.exact_assignment and proof.as_planned:
         checks.append(exit_contract.replicas_as_planned(snapshot, planned, gone))
+    if (promises.topics or promises.deleted_topics) and proof.as_planned:
+        configs = clients.kafka.topic_configs({one.name for one in promises.topics}).own
+        checks.append(exit_contract.topics_as_planned(snapshot, configs, promises.topics, promises.deleted_topics))
     checks += [
         exit_contract.in_sync_no_worse(snapshot, planned),
         exit_contract.preferred_leaders_lead(snapshot, planned),

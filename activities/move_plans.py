@@ -112,22 +112,27 @@ class MovePlanActivities(Steps):
         return self._survey("RunPlan", asked, plan)
 
     def _survey(self, kind: str, asked: PlanRequest[Request], planner: Planner) -> Survey:
-        """Observe and plan. With `when_busy` wait, or once a plan was approved, external reassignments are waited for."""
+        """Observe and plan."""
         clients = self._open(asked.request.cluster)
-        if asked.token is None:
-            with heartbeating():
-                return second_person.demanded(clients.settings, asked.request, survey(clients, kind, asked, planner))
-        reporter = Reporter.current()
+        return once_nobody_else_moves(clients, asked, lambda: survey(clients, kind, asked, planner))
 
-        def observe() -> Survey | None:
-            found = survey(clients, kind, asked, planner)
-            external = [reason for reason in found.reasons if reason.name == "foreign-reassignment"]
-            if not external or not (asked.request.when_busy == "wait" or asked.approved is not None):
-                return second_person.demanded(clients.settings, asked.request, found)
-            reporter.report(Progress(waiting=reporter.waiting(external[0].message, "their reassignments end")))
-            return None
 
-        return wait(observe)
+def once_nobody_else_moves(clients: ClusterClients, asked: PlanRequest[Request], look: Callable[[], Survey]) -> Survey:
+    """The survey. With `when_busy` wait, or once a plan was approved, external reassignments are waited for."""
+    if asked.token is None:
+        with heartbeating():
+            return second_person.demanded(clients.settings, asked.request, look())
+    reporter = Reporter.current()
+
+    def observe() -> Survey | None:
+        found = look()
+        external = [reason for reason in found.reasons if reason.name == "foreign-reassignment"]
+        if not external or not (asked.request.when_busy == "wait" or asked.approved is not None):
+            return second_person.demanded(clients.settings, asked.request, found)
+        reporter.report(Progress(waiting=reporter.waiting(external[0].message, "their reassignments end")))
+        return None
+
+    return wait(observe)
 
 
 def survey(clients: ClusterClients, kind: str, asked: PlanRequest[Request], planner: Planner) -> Survey:

@@ -56,6 +56,9 @@ RUNBOOKS: dict[str, Runbook] = {
         "inputs.DecommissionInput", "moves.MovePlan", "Empty brokers or a rack; optionally remove their pods."
     ),
     "SetReplicationFactor": Runbook("inputs.SetReplicationFactorInput", "moves.MovePlan", "Add or remove replicas of topics."),
+    "TopicReconcile": Runbook(
+        "inputs.TopicReconcileInput", "topic_plan.TopicPlan", "Make, configure, grow and move topics as ConfigMaps define them."
+    ),
     "EvacuateLeaders": Runbook("inputs.EvacuateLeadersInput", "moves.MovePlan", "Move leadership off brokers, or back."),
     "RollingRestart": Runbook(
         "inputs.RollingRestartInput", "restart_plan.RestartPlan", "Restart brokers and controllers, as many at once as is safe."

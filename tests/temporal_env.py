@@ -21,7 +21,7 @@ from tenacity import retry, retry_if_exception_type, stop_after_attempt
 from activities.pools import Pool
 from kafka_runbooks import search_attributes
 from kafka_runbooks.catalogue import RUNBOOKS
-from kafka_runbooks.clients.clusters import CertificateClients, ClusterClients, ClusterSettings
+from kafka_runbooks.clients.clusters import CertificateClients, ClusterClients, ClusterSettings, TopicsSettings
 from kafka_runbooks.clients.errors import UnknownCluster
 from kafka_runbooks.clients.protocols import Kafka, Kubernetes
 from kafka_runbooks.clients.security.settings import Security
@@ -80,6 +80,11 @@ class WorldClusters:
     def want_second_person(self) -> None:
         """As `two_person: true` in the cluster's entry does."""
         settings = self._clients.settings.model_copy(update={"two_person": True})
+        self._clients = replace(self._clients, settings=settings)
+
+    def allow_deletion(self) -> None:
+        """As `topics: {may_delete: true}` in the cluster's entry does."""
+        settings = self._clients.settings.model_copy(update={"topics": TopicsSettings(may_delete=True)})
         self._clients = replace(self._clients, settings=settings)
 
     def names(self) -> tuple[str, ...]:

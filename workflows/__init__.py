@@ -18,6 +18,7 @@ from workflows.run_plan import RunPlan
 from workflows.scale_up import ScaleUp
 from workflows.set_replication_factor import SetReplicationFactor
 from workflows.throttle_recovery import ThrottleRecovery
+from workflows.topic_reconcile import TopicReconcile
 from workflows.upgrade import Upgrade
 
 WORKFLOWS: tuple[type, ...] = (
@@ -39,5 +40,6 @@ WORKFLOWS: tuple[type, ...] = (
     ScaleUp,
     SetReplicationFactor,
     ThrottleRecovery,
+    TopicReconcile,
     Upgrade,
 )

@@ -98,11 +98,15 @@ class PlannedRunbook(Runbook):
         if plan is None or is_blocked or (survey.reasons and not self._waits_for_approval):
             raise Ended(self._refusal(survey.reasons))
         self._plan = plan
-        if self._waits_for_approval and (survey.reasons or not plan.is_within_approved):
+        if self._waits_for_approval and (survey.reasons or self.needs_approval(plan)):
             with self.timed(StepName.APPROVAL, phase="gate"):
                 self.note_approval(await self.gate(self.question(plan)))
         self._reasons = ()
         return plan, ""
+
+    def needs_approval(self, plan: PlanSummary) -> bool:
+        """Whether a plan that nothing speaks against waits for approval."""
+        return not plan.is_within_approved
 
     def question(self, plan: PlanSummary) -> str:
         """What is asked at the gate."""

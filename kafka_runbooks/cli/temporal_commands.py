@@ -17,6 +17,7 @@ EXAMPLES: Mapping[str, Mapping[str, Any]] = {
     "ScaleUp": {"brokers": [1007]},
     "Decommission": {"brokers": [1006]},
     "SetReplicationFactor": {"topics": ["events.clicks"], "replication_factor": 3},
+    "TopicReconcile": {},
     "EvacuateLeaders": {"brokers": [1002]},
     "RollingRestart": {"reason": "CHG-12"},
     "Upgrade": {"reason": "CHG-12"},

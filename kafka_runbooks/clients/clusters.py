@@ -39,6 +39,15 @@ if TYPE_CHECKING:
     from kafka_runbooks.clients.kubernetes.connection import Connection
 
 
+class TopicsSettings(BaseModel):
+    """What may be done to a cluster's topics by their definitions."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+    may_delete: bool = False
+    """A topic that its definition marks may be deleted, once nothing is produced to it any more."""
+
+
 class ClusterSettings(BaseModel):
     """How to reach one cluster, and the network capacity of its machines."""
 
@@ -58,6 +67,8 @@ class ClusterSettings(BaseModel):
     """The metrics backend."""
     certificates: CertificatesSettings | None = None
     """Who issues the certificates of its nodes; None where no runbook may."""
+    topics: TopicsSettings | None = None
+    """None where topics aren't made by definitions."""
 
 
 class ClustersFile(BaseModel):

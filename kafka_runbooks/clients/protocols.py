@@ -26,6 +26,7 @@ from kafka_runbooks.models.kubernetes import (
     ApiServer,
     BrokerPod,
     Claim,
+    ConfigMap,
     ControllerPod,
     DisruptionBudget,
     FileChanges,
@@ -35,6 +36,7 @@ from kafka_runbooks.models.kubernetes import (
 )
 from kafka_runbooks.models.recovery import RecoveryReport
 from kafka_runbooks.models.rights import Acl, Right
+from kafka_runbooks.models.topic_changes import NewPartitions, NewTopic
 from kafka_runbooks.models.topics import TopicConfigs, ValidatedConfigs
 from kafka_runbooks.models.traffic import TrafficReport
 
@@ -157,6 +159,37 @@ class Kafka(Protocol):
         A topic that no longer exists is skipped.
         """
 
+    def create_topics(self, topics: Iterable[NewTopic], *, validate_only: bool = False) -> dict[str, str]:
+        """Make topics with these replicas; returns those that were not made, with Kafka's reason.
+
+        "It exists" may be said of one that this call has made itself.
+
+        Args:
+            topics: made in their order, hundreds in a request.
+            validate_only: change nothing.
+
+        Raises:
+            Unreachable: nobody answers; some may have been made.
+        """
+
+    def add_partitions(self, topics: Iterable[NewPartitions], *, validate_only: bool = False) -> dict[str, str]:
+        """Add partitions with these replicas; returns the topics that didn't get them, with Kafka's reason.
+
+        Kafka knows the topic by its name here: look at its id just before. One that has so many by now is refused.
+        """
+
+    def delete_topics(self, topics: Mapping[str, str]) -> dict[str, str]:
+        """Delete topics for good, by id: name -> id; returns those that stay, with Kafka's reason. One that is gone is fine."""
+
+    def end_offsets(self, topics: Collection[str]) -> dict[str, tuple[int, ...]]:
+        """Where each partition of topics ends, in order; a topic of which some partition's leader doesn't answer is left out."""
+
+    def set_topic_configs(self, changes: Mapping[str, Mapping[str, str | None]]) -> dict[str, str]:
+        """Set topics' own configurations; None deletes a key. Returns the topics that were not changed, with Kafka's reason.
+
+        A topic that no longer exists is skipped. Returns before every broker knows of it.
+        """
+
     def log_directory_cordons(self, broker_ids: Iterable[int]) -> dict[int, str | None]:
         """Each broker's cordoned log directories (KIP-1066: no new replica is placed there): paths, `*`, or empty.
 
@@ -211,8 +244,12 @@ class Kafka(Protocol):
             validate_only: change nothing.
         """
 
-    def missing_acls(self) -> tuple[Acl, ...]:
-        """What the worker's principal lacks of the ACLs in docs/security.md. Kafka is asked to validate; nothing changes."""
+    def missing_acls(self, *, makes_topics: bool = False) -> tuple[Acl, ...]:
+        """What the worker's principal lacks of the ACLs in docs/security.md. Kafka is asked to validate; nothing changes.
+
+        Args:
+            makes_topics: those that only TopicReconcile needs too, as far as Kafka tells without doing it: not Delete.
+        """
 
     def close(self) -> None:
         """Close connections."""
@@ -289,6 +326,9 @@ class Kubernetes(Protocol):
 
     def server(self) -> ApiServer:
         """The API server itself."""
+
+    def definitions(self, kind: str) -> tuple[ConfigMap, ...]:
+        """This cluster's ConfigMaps of a kind of definitions, by name; what is binary in them is left out."""
 
     def read_record(self, name: str) -> Record | None:
         """A record (a ConfigMap's data), or None."""

@@ -31,7 +31,8 @@ LEDGER = "ledger"
 OVERRIDES = "overrides"
 EVACUATION = "evacuation"
 LISTENERS = "listeners"
-KINDS = (PLAN, LEDGER, OVERRIDES, EVACUATION, LISTENERS)
+TOPICS = "topics"
+KINDS = (PLAN, LEDGER, OVERRIDES, EVACUATION, LISTENERS, TOPICS)
 ANY = "*"
 """The version of a writer who replaces whatever is there."""
 PART_BYTES = 700_000

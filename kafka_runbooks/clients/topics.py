@@ -1,11 +1,11 @@
 """What definitions of topics are checked against, asked of a live cluster."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from kafka_runbooks.clients.errors import Refused
 from kafka_runbooks.clients.protocols import Kafka
-from kafka_runbooks.models.cluster import Partition, TopicPartition
-from kafka_runbooks.models.topics import AskKafka, ExistingTopic, RefusedConfigs, TopicFacts
+from kafka_runbooks.models.cluster import ClusterSnapshot, Partition, Reassignment, TopicPartition
+from kafka_runbooks.models.topics import AskKafka, ExistingTopic, RefusedConfigs, TopicConfigs, TopicFacts
 
 
 def observe(kafka: Kafka, brokers_by_map: Mapping[str, tuple[int, ...]] | None = None) -> TopicFacts:
@@ -16,13 +16,22 @@ def observe(kafka: Kafka, brokers_by_map: Mapping[str, tuple[int, ...]] | None =
         brokers_by_map: as Kubernetes' labels say it; None where nobody has looked.
     """
     snapshot = kafka.snapshot()
-    moving = {one.name: one.target for one in kafka.reassignments()}
-    configs = kafka.topic_configs(snapshot.by_topic)
+    return facts_of(snapshot, kafka.reassignments(), kafka.topic_configs(snapshot.by_topic), brokers_by_map)
+
+
+def facts_of(
+    snapshot: ClusterSnapshot,
+    reassignments: Iterable[Reassignment],
+    configs: TopicConfigs,
+    brokers_by_map: Mapping[str, tuple[int, ...]] | None,
+) -> TopicFacts:
+    """The same of what has been asked already."""
+    moving = {one.name: one.target for one in reassignments}
     return TopicFacts(
         racks=snapshot.racks,
         brokers_by_map=None if brokers_by_map is None else dict(brokers_by_map),
         topics={
-            topic: _existing(partitions, moving, configs.own[topic])
+            topic: _existing(partitions, moving, configs.own[topic], snapshot.topic_ids.get(topic))
             for topic, partitions in snapshot.by_topic.items()
             if topic in configs.own
         },
@@ -54,12 +63,17 @@ def with_refused_configs(facts: TopicFacts, kafka: Kafka, find: Callable[[AskKaf
 
 
 def _existing(
-    partitions: Sequence[Partition], moving: Mapping[TopicPartition, Sequence[int]], configs: Mapping[str, str]
+    partitions: Sequence[Partition],
+    moving: Mapping[TopicPartition, Sequence[int]],
+    configs: Mapping[str, str],
+    topic_id: str | None,
 ) -> ExistingTopic:
-    replicas = [moving.get(one.name, one.replicas) for one in partitions]
+    replicas = tuple(tuple(moving.get(one.name, one.replicas)) for one in partitions)
     return ExistingTopic(
         partitions=len(partitions),
         replication_factor=max(map(len, replicas)),
         broker_ids=tuple(sorted({broker for ids in replicas for broker in ids})),
+        topic_id=topic_id,
+        replicas=replicas,
         configs=dict(configs),
     )

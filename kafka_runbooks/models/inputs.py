@@ -335,6 +335,19 @@ class RunPlanInput(MoveInput):
         return self
 
 
+class TopicReconcileInput(MoveInput):
+    """Bring topics to what the definitions in the cluster's ConfigMaps say: make, configure, grow and move them.
+
+    What no definition has is named and left alone.
+    """
+
+    adopt: bool = Field(default=False, description="reset configs that somebody set by hand and no definition has")
+    when_harmless: Literal["ask", "go"] = Field(
+        default="ask",
+        description="a plan that only makes topics and sets configs: ask waits for approval like any other, go carries it out",
+    )
+
+
 class RestartInput(PlannedInput):
     """Input common to runbooks that restart nodes in rounds."""
 

@@ -37,6 +37,15 @@ class Machine(Model):
         return True if known and not is_reinstalled else None
 
 
+class ConfigMap(Model):
+    """A ConfigMap of somebody else's."""
+
+    name: str
+    uid: str
+    data: dict[str, str]
+    annotations: dict[str, str]
+
+
 class SecretMount(Model):
     """A Secret in the file system of Kafka's container."""
 

@@ -80,6 +80,14 @@ class StepRequest(Model):
     """The brokers of the plan that the step is about; empty: all."""
 
 
+class TopicStepRequest(Model):
+    """A step of a plan of topics."""
+
+    step: StepRequest
+    has_moved: bool = False
+    """What waits for moves is done too."""
+
+
 class Round(Model):
     """The nodes that restart together next; none where all are done."""
 

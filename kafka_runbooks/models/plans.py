@@ -63,6 +63,15 @@ class PlannedPartition:
         return TopicPartition(self.topic, self.partition)
 
 
+class PromisedTopic(Model):
+    """What a topic must have: from `first_partition` on these replicas, and these configs; None: Kafka's default."""
+
+    name: str
+    first_partition: int = 0
+    replicas: tuple[Brokers, ...] = ()
+    configs: dict[str, str | None] = Field(default_factory=dict)
+
+
 class ExitPromises(Model):
     """What must hold on the cluster once a plan is carried out, besides what every runbook promises (`safety.exit_contract`)."""
 
@@ -86,6 +95,10 @@ class ExitPromises(Model):
     """Features are finalised as far as all brokers support them."""
     ended_pods: dict[str, str] = Field(default_factory=dict)
     """Pods that have ended, whatever has become of their successors: name -> uid."""
+    topics: tuple[PromisedTopic, ...] = ()
+    """Topics that were made, grown or configured."""
+    deleted_topics: dict[str, str] = Field(default_factory=dict)
+    """Topics that were deleted: name -> id."""
 
 
 class Plan(Model, ABC):
@@ -204,6 +217,8 @@ class PlanSummary(Model):
     steps: tuple[StepName, ...]
     partitions: int
     bytes_to_copy: int
+    is_harmless: bool = False
+    """It moves nothing, takes nothing away, and leaves every record where it would go anyway."""
     lower_bound_bytes: int
     """The least bytes that any way of reaching the same end must copy."""
     throttle_bytes_per_s: int

@@ -29,6 +29,11 @@ class StepName(StrEnum):
     REMOVE_PODS = "remove pods"
     UNREGISTER = "unregister brokers"
 
+    CREATE_TOPICS = "create topics"
+    ADD_PARTITIONS = "add partitions"
+    DELETE_TOPICS = "delete topics"
+    SET_TOPIC_CONFIGS = "set topics' configurations"
+
     APPLY_CONFIGS = "apply configurations"
     CHOOSE_ROUND = "choose the next round"
     RESTART = "restart the round"

@@ -230,6 +230,9 @@ class ExistingTopic(Model):
     """The most replicas that one of its partitions has, or will have at the end of a reassignment."""
     broker_ids: tuple[int, ...]
     """Those that have a replica, or will."""
+    topic_id: str | None = None
+    replicas: tuple[tuple[int, ...], ...] = ()
+    """Of each partition as they are, or will be."""
     configs: dict[str, str] = Field(default_factory=dict)
     """Those that are set on the topic itself, throttles included."""
 

@@ -41,7 +41,8 @@ def freeze(observed: ClusterObservation, request: MoveInput, kind: str, result: 
     urgency = _urgency(result.plan.cluster, result.plan.after, observed.snapshot.minimum_in_sync)
     parts = cut(result.plan.cluster, result.plan.before, result.plan.after, limits, urgency=urgency)
     if not result.is_given:
-        check(result.plan)
+        for one in result.parts or (result.plan,):
+            check(one)
     now = {partition.name: partition for partition in observed.snapshot.partitions}
     moves: list[Move] = []
     for number, part in enumerate(parts):

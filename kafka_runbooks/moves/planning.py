@@ -123,6 +123,8 @@ class PlannerResult:
     joining_voters: tuple[int, ...] = ()
     notices: tuple[str, ...] = ()
     """What is to be known of what the runbook does besides moving."""
+    parts: tuple[Plan, ...] = ()
+    """The plans that it is made of, where each asks something else of its partitions."""
     is_given: bool = False
     """An operator brought the assignment: what planners promise, preflight reports as risks."""
 

@@ -18,7 +18,7 @@ from kafka_runbooks.models.cluster import (
 )
 from kafka_runbooks.models.features import BrokerFeatures, finalised, releases, to_finalise
 from kafka_runbooks.models.kubernetes import BrokerPlace, BrokerPod, Claim, KafkaPod, Node, StatefulSet
-from kafka_runbooks.models.plans import Plan, PlannedPartition
+from kafka_runbooks.models.plans import Plan, PlannedPartition, PromisedTopic
 from kafka_runbooks.models.results import Check
 from kafka_runbooks.safety.availability import not_led_by_preferred, out_of_sync, would_lead
 
@@ -54,6 +54,38 @@ def replicas_as_planned(
     if wrong:
         detail += ": not " + "; ".join(wrong[:10])
     return Check(name="replicas as planned", passed=not wrong, detail=detail)
+
+
+def topics_as_planned(
+    snapshot: ClusterSnapshot,
+    configs: Mapping[str, Mapping[str, str]],
+    promised: Sequence[PromisedTopic],
+    deleted: Mapping[str, str],
+) -> Check:
+    """Topics that were made, grown or configured are as planned, and those that were deleted are gone.
+
+    Args:
+        snapshot: the cluster.
+        configs: what is set on each topic itself.
+        promised: what each must have.
+        deleted: name -> id.
+    """
+    wrong = []
+    for one in promised:
+        there = snapshot.by_topic.get(one.name, ())
+        placed = [partition.replicas for partition in there[one.first_partition :]]
+        own = configs.get(one.name, {})
+        other = [key for key, value in one.configs.items() if own.get(key) != value]
+        if not there:
+            wrong.append(f"{one.name} doesn't exist")
+        elif one.replicas and placed != list(one.replicas):
+            wrong.append(f"partitions of {one.name} from {one.first_partition} on are on {placed}")
+        elif other:
+            wrong.append(f"{one.name} has {', '.join(f'{key}={own.get(key)}' for key in other)}")
+    wrong += [f"{name} is still there" for name, topic_id in deleted.items() if snapshot.topic_ids.get(name) == topic_id]
+    topics = {*(one.name for one in promised), *deleted}
+    detail = f"{len(topics)} topics" + (f": not {'; '.join(wrong[:10])}" if wrong else "")
+    return Check(name="topics as planned", passed=not wrong, detail=detail)
 
 
 def is_empty(snapshot: ClusterSnapshot, broker_id: int) -> Check:

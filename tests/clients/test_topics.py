@@ -76,7 +76,12 @@ def test_what_is_set_on_topics_themselves(made: KafkaAdmin) -> None:
     known = topics.observe(made)
     assert known.racks == RACKS
     assert known.topics["events.a"] == ExistingTopic(
-        partitions=2, replication_factor=2, broker_ids=(1001, 1002), configs={"retention.ms": "1000"}
+        partitions=2,
+        replication_factor=2,
+        broker_ids=(1001, 1002),
+        topic_id=made.snapshot().topic_ids["events.a"],
+        replicas=((1001, 1002), (1001, 1002)),
+        configs={"retention.ms": "1000"},
     )
     assert set(known.topics["orders"].configs) == {
         "cleanup.policy",

@@ -27,6 +27,7 @@ from kafka_runbooks.models.cluster import (
 )
 from kafka_runbooks.models.features import BrokerFeatures
 from kafka_runbooks.models.rights import Acl
+from kafka_runbooks.models.topic_changes import NewPartitions, NewTopic
 from kafka_runbooks.models.topics import TopicConfigs, ValidatedConfigs
 from tests.fakes.certificates import Tls
 from tests.fakes.world import World, WorldPod
@@ -408,7 +409,8 @@ class FakeKafka:
         lists = self.throttled_replicas(topics)
         own = {
             topic: {
-                "min.insync.replicas": str(self.world.minimum_in_sync[topic]),
+                **self.world.own_configs.get(topic, {}),
+                "min.insync.replicas": "" if topic in self.world.default_minimum else str(self.world.minimum_in_sync[topic]),
                 "leader.replication.throttled.replicas": found.leader,
                 "follower.replication.throttled.replicas": found.follower,
             }
@@ -422,6 +424,95 @@ class FakeKafka:
         self._ask_controller()
         unknown = [[key for key in configs if key not in TOPIC_KEYS] for configs in sets]
         return ValidatedConfigs(tuple(f"Unknown topic config name: {keys[0]}" if keys else None for keys in unknown), TOPIC_KEYS)
+
+    def create_topics(self, topics: Iterable[NewTopic], *, validate_only: bool = False) -> dict[str, str]:
+        self._ask_controller()
+        if validate_only:
+            return {topic.name: why for topic in topics if (why := self._why_not_made(topic)) is not None}
+        refused: dict[str, str] = {}
+        with self.world.act("create_topics"):
+            for topic in topics:
+                if (why := self._why_not_made(topic)) is not None:
+                    refused[topic.name] = why
+                else:
+                    self.world.make_topic(topic.name, topic.replicas, topic.configs)
+        return refused
+
+    def _why_not_made(self, topic: NewTopic) -> str | None:
+        world = self.world
+        if topic.name in world.topic_ids:
+            return f"topic {topic.name}: TopicAlreadyExistsError: Topic '{topic.name}' already exists."
+        for other in world.topic_ids:
+            if other.replace(".", "_") == topic.name.replace(".", "_"):
+                return f"topic {topic.name}: InvalidTopicError: Topic '{topic.name}' collides with existing topic: {other}"
+        if unknown := [key for key in topic.configs if key not in TOPIC_KEYS]:
+            return f"topic {topic.name}: InvalidConfigurationError: Unknown topic config name: {unknown[0]}"
+        if topic.name in world.refused_topics:
+            return f"topic {topic.name}: PolicyViolationError: {world.refused_topics[topic.name]}"
+        return self._why_not_placed(topic.name, topic.replicas, len(topic.replicas[0]))
+
+    def _why_not_placed(self, topic: str, rows: Sequence[Sequence[int]], factor: int) -> str | None:
+        """By the rules of `ReplicationControlManager.validateManualPartitionAssignment`."""
+        for row in rows:
+            if not row or len(set(row)) != len(row) or len(row) != factor or not all(map(self._is_registered, row)):
+                return f"topic {topic}: InvalidReplicaAssignmentError: {list(row)}, of {factor} replicas"
+            if not any(map(self.world.is_up, row)):
+                return f"topic {topic}: InvalidReplicaAssignmentError: All brokers specified are fenced"
+        return None
+
+    def add_partitions(self, topics: Iterable[NewPartitions], *, validate_only: bool = False) -> dict[str, str]:
+        self._ask_controller()
+        if validate_only:
+            return {one.topic: why for one in topics if (why := self._why_not_grown(one)) is not None}
+        refused: dict[str, str] = {}
+        with self.world.act("add_partitions"):
+            for one in topics:
+                if (why := self._why_not_grown(one)) is not None:
+                    refused[one.topic] = why
+                else:
+                    self.world.place_partitions(one.topic, one.replicas)
+        return refused
+
+    def _why_not_grown(self, one: NewPartitions) -> str | None:
+        """Kafka knows the topic by its name."""
+        there = [partition for name, partition in sorted(self.world.partitions.items()) if name.topic == one.topic]
+        if not there:
+            return f"partitions of topic {one.topic}: UnknownTopicOrPartitionError"
+        if len(there) >= one.count:
+            return f"partitions of topic {one.topic}: InvalidPartitionsError: The topic has {len(there)} partition(s)"
+        if len(there) + len(one.replicas) != one.count:
+            return f"partitions of topic {one.topic}: InvalidReplicaAssignmentError: {len(one.replicas)} assignments"
+        if one.topic in self.world.refused_topics:
+            return f"partitions of topic {one.topic}: PolicyViolationError: {self.world.refused_topics[one.topic]}"
+        return self._why_not_placed(one.topic, one.replicas, len(there[0].replicas))
+
+    def delete_topics(self, topics: Mapping[str, str]) -> dict[str, str]:
+        self._ask_controller()
+        with self.world.act("delete_topics"):
+            for name, topic_id in topics.items():
+                if self.world.topic_ids.get(name) == topic_id:
+                    self.world.delete_topic(name)
+        return {}
+
+    def end_offsets(self, topics: Collection[str]) -> dict[str, tuple[int, ...]]:
+        self._ask()
+        found: dict[str, tuple[int, ...]] = {}
+        for topic in topics:
+            there = [(name, partition) for name, partition in sorted(self.world.partitions.items()) if name.topic == topic]
+            if there and all(one.leader is not None and self.world.answers(one.leader) for _, one in there):
+                found[topic] = tuple(self.world.end_offsets.get(name, 0) for name, _ in there)
+        return found
+
+    def set_topic_configs(self, changes: Mapping[str, Mapping[str, str | None]]) -> dict[str, str]:
+        self._ask_controller()
+        refused = {}
+        with self.world.act("set_topic_configs"):
+            for topic, wanted in changes.items():
+                if unknown := [key for key in wanted if key not in TOPIC_KEYS]:
+                    refused[topic] = f"InvalidConfigurationError: Unknown topic config name: {unknown[0]}"
+                elif topic in self.world.topic_ids:
+                    self.world.configure_topic(topic, wanted)
+        return refused
 
     def throttled_replicas(self, topics: Iterable[str]) -> dict[str, ThrottledReplicas]:
         self._ask()
@@ -487,9 +578,9 @@ class FakeKafka:
             if pod is not None
         }
 
-    def missing_acls(self) -> tuple[Acl, ...]:
+    def missing_acls(self, *, makes_topics: bool = False) -> tuple[Acl, ...]:
         self._ask_controller()
-        return self.world.missing_acls
+        return (*self.world.missing_acls, *(self.world.missing_topic_acls if makes_topics else ()))
 
     def update_features(self, levels: Mapping[str, int], *, validate_only: bool = False) -> dict[str, str]:
         self._ask_controller()

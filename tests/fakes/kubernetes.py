@@ -11,6 +11,7 @@ from kafka_runbooks.models.kubernetes import (
     ApiServer,
     BrokerPod,
     Claim,
+    ConfigMap,
     ControllerPod,
     DisruptionBudget,
     FileChanges,
@@ -252,6 +253,14 @@ class FakeKubernetes:
             found = self.world.nodes.get(node)
             if found is not None and found.uid == uid:
                 found.broker_id = None
+
+    def definitions(self, kind: str) -> tuple[ConfigMap, ...]:
+        self._ask()
+        found = self.world.definitions if kind == labels.TOPICS else {}
+        return tuple(
+            ConfigMap(name=name, uid=f"uid-of-{name}", data=data, annotations=self.world.annotations.get(name, {}))
+            for name, data in sorted(found.items())
+        )
 
     def read_record(self, name: str) -> Record | None:
         self._ask()

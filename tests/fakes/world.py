@@ -29,7 +29,7 @@ somewhere without waiting. What the real parts do is kept where a runbook depend
   `controller_catch_up_steps`; without a majority nothing is answered that needs a controller.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
@@ -155,6 +155,20 @@ class World:
         self.records: dict[str, tuple[str, dict[str, bytes]]] = {}
         self.record_versions: dict[str, str] = {}
         self.record_annotations: dict[str, dict[str, str]] = {}
+        self.definitions: dict[str, dict[str, str]] = {}
+        """ConfigMaps with definitions of topics: name -> data."""
+        self.annotations: dict[str, dict[str, str]] = {}
+        """Of those ConfigMaps."""
+        self.own_configs: dict[str, dict[str, str]] = {}
+        """Topic -> what is set on it, but for `min.insync.replicas` and throttles."""
+        self.end_offsets: dict[TopicPartition, int] = {}
+        """Of partitions to which something was produced."""
+        self.missing_topic_acls: tuple[Acl, ...] = ()
+        """Of those that only the making of topics needs."""
+        self.default_minimum: set[str] = set()
+        """Topics on which `min.insync.replicas` isn't set."""
+        self.refused_topics: dict[str, str] = {}
+        """Topic -> why a policy refuses to make or grow it."""
         self.produce_p99_ms: dict[int, float] = {}
         self.killed: set[int] = set()
         """Brokers whose process is down and stays down until `revive_broker`."""
@@ -392,6 +406,36 @@ class World:
                 disk[name] = size_bytes
         self.settle()
 
+    def place_partitions(self, topic: str, rows: Sequence[Sequence[int]]) -> None:
+        """Partitions more, which are empty: a broker that is down is in no ISR of theirs."""
+        first = sum(1 for name in self.partitions if name.topic == topic)
+        for number, replicas in enumerate(rows, first):
+            name, up = TopicPartition(topic, number), {broker_id for broker_id in replicas if self.is_up(broker_id)}
+            self.partitions[name] = WorldPartition(list(replicas), up, next((one for one in replicas if one in up), None), 0)
+            for broker_id in up:
+                (self.disk_of(broker_id) or {})[name] = 0
+
+    def make_topic(self, topic: str, rows: Sequence[Sequence[int]], configs: Mapping[str, str]) -> None:
+        """As a controller does that is asked for these replicas."""
+        self.lists[topic] = ThrottledReplicas()
+        self.topic_ids[topic] = self.new_uid()
+        self.minimum_in_sync[topic] = 1
+        self.default_minimum.add(topic)
+        self.place_partitions(topic, rows)
+        self.configure_topic(topic, configs)
+
+    def configure_topic(self, topic: str, changes: Mapping[str, str | None]) -> None:
+        """Set what is set on a topic; None: not any more."""
+        own = self.own_configs.setdefault(topic, {})
+        for key, value in changes.items():
+            if key == "min.insync.replicas":
+                self.minimum_in_sync[topic] = int(value or 1)
+                (self.default_minimum.add if value is None else self.default_minimum.discard)(topic)
+            elif value is None:
+                own.pop(key, None)
+            else:
+                own[key] = value
+
     def add_topic(
         self,
         topic: str,
@@ -430,6 +474,8 @@ class World:
         self.minimum_in_sync.pop(topic)
         self.lists.pop(topic)
         self.topic_ids.pop(topic)
+        self.own_configs.pop(topic, None)
+        self.default_minimum.discard(topic)
         for name in [name for name in self.partitions if name.topic == topic]:
             del self.partitions[name]
             for disk in self.disks.values():

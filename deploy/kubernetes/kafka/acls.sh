@@ -20,6 +20,10 @@ if [ -n "${WORKER:-}" ]; then
     add "$WORKER" --operation Alter --operation AlterConfigs --cluster
     add "$WORKER" --operation Describe --operation AlterConfigs --topic '*'
 fi
+# TopicReconcile: MAKES_TOPICS=yes, where definitions make topics.
+if [ -n "${WORKER:-}" ] && [ -n "${MAKES_TOPICS:-}" ]; then
+    add "$WORKER" --operation Create --operation Alter --operation Delete --topic '*'
+fi
 # `kafka-runbooks place --bootstrap`, which only reads.
 if [ -n "${PLANNER:-}" ]; then
     add "$PLANNER" --operation Describe --cluster

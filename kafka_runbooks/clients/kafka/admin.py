@@ -13,6 +13,7 @@ from kafka_runbooks.clients.kafka.configs import Configs, until
 from kafka_runbooks.clients.kafka.confluent import ConfluentAdmin
 from kafka_runbooks.clients.kafka.kafka_python import KafkaPythonAdmin
 from kafka_runbooks.clients.kafka.tls import NodeStores
+from kafka_runbooks.clients.kafka.topics import Topics
 from kafka_runbooks.clients.security import acls
 from kafka_runbooks.clients.security.connection import Connection
 from kafka_runbooks.clients.security.settings import Security
@@ -33,6 +34,7 @@ from kafka_runbooks.models.cluster import (
 )
 from kafka_runbooks.models.features import BrokerFeatures
 from kafka_runbooks.models.rights import Acl
+from kafka_runbooks.models.topic_changes import NewPartitions, NewTopic
 from kafka_runbooks.models.topics import TopicConfigs, ValidatedConfigs
 
 LEADER_RATE = "leader.replication.throttled.rate"
@@ -66,6 +68,7 @@ class KafkaAdmin:
         self._confluent = ConfluentAdmin(connection)
         self._kafka_python = KafkaPythonAdmin(connection)
         self._configs = Configs(self._kafka_python)
+        self._topics = Topics(self._kafka_python)
         self._stores = NodeStores(self._kafka_python, connection)
         self._known_minimum: dict[str, _Minimum] = {}
 
@@ -242,6 +245,31 @@ class KafkaAdmin:
 
         until(applied, APPLY_TIMEOUT_SECONDS, APPLY_POLL_SECONDS)
 
+    def create_topics(self, topics: Iterable[NewTopic], *, validate_only: bool = False) -> dict[str, str]:
+        return self._topics.create(topics, validate_only=validate_only)
+
+    def add_partitions(self, topics: Iterable[NewPartitions], *, validate_only: bool = False) -> dict[str, str]:
+        return self._topics.grow(topics, validate_only=validate_only)
+
+    def delete_topics(self, topics: Mapping[str, str]) -> dict[str, str]:
+        return self._topics.delete(topics)
+
+    def end_offsets(self, topics: Collection[str]) -> dict[str, tuple[int, ...]]:
+        partitions = self._kafka_python.metadata(topics).partitions
+        leaders = {one.name: one.leader for one in partitions if one.leader is not None}
+        found = self._topics.end_offsets(leaders)
+        by_topic: dict[str, list[int | None]] = {}
+        for one in partitions:
+            by_topic.setdefault(one.topic, []).append(found.get(one.name))
+        return {
+            topic: tuple(ends)
+            for topic, offsets in by_topic.items()
+            if len(ends := [o for o in offsets if o is not None]) == len(offsets)
+        }
+
+    def set_topic_configs(self, changes: Mapping[str, Mapping[str, str | None]]) -> dict[str, str]:
+        return self._configs.alter_topics(changes)
+
     def log_directory_cordons(self, broker_ids: Iterable[int]) -> dict[int, str | None]:
         return {
             broker_id: found[CORDONED_LOG_DIRECTORIES].own or "" if CORDONED_LOG_DIRECTORIES in found else None
@@ -266,7 +294,7 @@ class KafkaAdmin:
     def update_features(self, levels: Mapping[str, int], *, validate_only: bool = False) -> dict[str, str]:
         return self._kafka_python.update_features(levels, validate_only=validate_only) if levels else {}
 
-    def missing_acls(self) -> tuple[Acl, ...]:
+    def missing_acls(self, *, makes_topics: bool = False) -> tuple[Acl, ...]:
         describe, alter, alter_configs, alter_topics = acls.WORKER
         may = {
             describe: lambda: self._kafka_python.metadata(),
@@ -277,6 +305,8 @@ class KafkaAdmin:
             missing.append(alter_configs)
         if not self._configs.may_alter(ConfigResourceType.TOPIC, acls.NO_TOPIC, LEADER_REPLICAS):
             missing.append(alter_topics)
+        if makes_topics:
+            missing += self._topics.missing_acls()
         return tuple(missing)
 
     def close(self) -> None:

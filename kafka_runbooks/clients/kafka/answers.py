@@ -86,8 +86,8 @@ def printed(found: uuid.UUID) -> str:
     return base64.urlsafe_b64encode(found.bytes).decode().rstrip("=")
 
 
-def directory_id(text: str) -> uuid.UUID:
-    """The id of a directory that is printed so."""
+def id_of(text: str) -> uuid.UUID:
+    """The id that is printed so."""
     return uuid.UUID(bytes=base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)))
 
 

@@ -300,7 +300,7 @@ class KafkaPythonAdmin:
                 cluster_id=None,
                 timeout_ms=int((CONTROLLER_SECONDS - ANSWER_SECONDS) * 1000),  # So that the controller's answer arrives in time.
                 voter_id=voter_id,
-                voter_directory_id=answers.directory_id(directory_id),
+                voter_directory_id=answers.id_of(directory_id),
                 listeners=[row(name=one.listener, host=one.host, port=one.port) for one in endpoints],
                 ack_when_committed=True,
             )
@@ -316,7 +316,7 @@ class KafkaPythonAdmin:
         """
 
         def request() -> RemoveRaftVoterRequest:
-            directory = answers.directory_id(directory_id)
+            directory = answers.id_of(directory_id)
             return RemoveRaftVoterRequest(cluster_id=None, voter_id=voter_id, voter_directory_id=directory)
 
         self._change_voters(f"remove voter {voter_id}", request, VoterNotFoundError)

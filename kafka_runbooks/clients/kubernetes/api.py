@@ -23,6 +23,7 @@ from kafka_runbooks.models.kubernetes import (
     ApiServer,
     BrokerPod,
     Claim,
+    ConfigMap,
     ControllerPod,
     DisruptionBudget,
     FileChanges,
@@ -225,6 +226,23 @@ class KubernetesApi:
 
     def server(self) -> ApiServer:
         return rights.server(self._connection)
+
+    def definitions(self, kind: str) -> tuple[ConfigMap, ...]:
+        with mapped(f"list definitions of {kind}"):
+            found = self._core.list_namespaced_config_map(
+                self._namespace,
+                label_selector=f"{labels.CLUSTER}={self._cluster},{labels.DEFINITIONS}={kind}",
+                _request_timeout=TIMEOUT_SECONDS,
+            )
+            return tuple(
+                ConfigMap(
+                    name=one.metadata.name,
+                    uid=one.metadata.uid,
+                    data=one.data or {},
+                    annotations=one.metadata.annotations or {},
+                )
+                for one in sorted(found.items, key=lambda one: str(one.metadata.name))
+            )
 
     def read_record(self, name: str) -> Record | None:
         found = None

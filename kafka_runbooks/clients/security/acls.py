@@ -19,10 +19,13 @@ from kafka.protocol.metadata import MetadataRequest
 
 from kafka_runbooks.models.rights import Acl
 
-ALTER, ALTER_CONFIGS, CREATE, DESCRIBE, DESCRIBE_CONFIGS = "Alter", "AlterConfigs", "Create", "Describe", "DescribeConfigs"
+ALTER, ALTER_CONFIGS, CREATE, DELETE = "Alter", "AlterConfigs", "Create", "Delete"
+DESCRIBE, DESCRIBE_CONFIGS = "Describe", "DescribeConfigs"
 
 WORKER = (Acl(DESCRIBE, is_on_topics=True), Acl(ALTER), Acl(ALTER_CONFIGS), Acl(ALTER_CONFIGS, is_on_topics=True))
 """What the worker's principal needs, as `deploy/kubernetes/kafka/acls.sh` gives it. Alter includes Describe, and so on."""
+MAKES_TOPICS = (Acl(CREATE, is_on_topics=True), Acl(ALTER, is_on_topics=True), Acl(DELETE, is_on_topics=True))
+"""What it needs besides where TopicReconcile makes, grows and deletes topics."""
 
 OPERATIONS = {
     MetadataRequest: DESCRIBE,

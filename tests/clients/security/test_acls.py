@@ -88,6 +88,8 @@ METHODS: dict[str, tuple[Callable[[KafkaAdmin], Any], tuple[Needed, ...]]] = {
         (ALTER_CONFIGS,),
     ),
     "topic_configs": (lambda kafka: kafka.topic_configs([TOPIC.topic]), (DESCRIBE_TOPIC_CONFIGS,)),
+    "set_topic_configs": (lambda kafka: kafka.set_topic_configs({TOPIC.topic: {"retention.ms": None}}), (ALTER_TOPIC_CONFIGS,)),
+    "end_offsets": (lambda kafka: kafka.end_offsets([TOPIC.topic]), ()),
     "throttled_replicas": (lambda kafka: kafka.throttled_replicas([TOPIC.topic]), (DESCRIBE_TOPIC_CONFIGS,)),
     "set_throttled_replicas": (lambda kafka: kafka.set_throttled_replicas({TOPIC.topic: LISTS}), (ALTER_TOPIC_CONFIGS,)),
     "log_directory_cordons": (lambda kafka: kafka.log_directory_cordons([BROKER_ID]), (DESCRIBE_CONFIGS,)),
@@ -103,8 +105,8 @@ METHODS: dict[str, tuple[Callable[[KafkaAdmin], Any], tuple[Needed, ...]]] = {
     "remove_voter": (lambda kafka: in_a_static_quorum(lambda: kafka.remove_voter(4711, DIRECTORY)), (ALTER,)),
 }
 """Each method of the Protocol, and what it needs."""
-BEYOND_THE_SCRIPT = {"validate_topic_configs"}
-"""Methods that need more than the script gives to anybody."""
+BEYOND_THE_SCRIPT = {"validate_topic_configs", "create_topics", "add_partitions", "delete_topics"}
+"""Methods that need more than the script gives to anybody, unless it is asked for."""
 
 
 @pytest.fixture(scope="module")
@@ -227,6 +229,11 @@ def test_each_missing_acl_is_named_and_no_other(kafka: SecureKafka, admins: dict
         expected = (Acl(SPELLED[acl[0]], is_on_topics=acl[1] is TOPICS),)
         becomes(lambda: str(admin.missing_acls()), lambda said: said == str(expected))
     becomes(lambda: str(admin.missing_acls()), lambda said: said == "()")
+
+
+def test_what_making_topics_needs_besides_is_named_where_it_is_missing(admins: dict[str, KafkaAdmin]) -> None:
+    create, alter, _ = acls.MAKES_TOPICS
+    assert admins["a-worker"].missing_acls(makes_topics=True) == (create, alter)
 
 
 def test_asking_for_missing_acls_changes_nothing(kafka: SecureKafka, admins: dict[str, KafkaAdmin]) -> None:
