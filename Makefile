@@ -16,16 +16,16 @@ lab-up: setup ## Kubernetes, Kafka, Temporal and the worker on this machine
 lab-down: setup ## nothing of it left
 	$(RUN) kafka-runbooks-lab down
 
-PYTEST := $(RUN) pytest -n 2 --durations=25
+PYTEST := $(RUN) pytest --durations=25
 
 unit: setup ## every test that starts no server
-	$(PYTEST) --dist worksteal -m "not (server or lab or soak)" --hypothesis-profile=unit $(PYTEST_ARGUMENTS)
+	$(PYTEST) -n 2 --dist worksteal -m "not (server or lab or soak)" --hypothesis-profile=unit $(PYTEST_ARGUMENTS)
 
 test: setup ## unit tests, those with real servers, and the lab's core
-	$(PYTEST) --dist loadscope --no-loadscope-reorder -m "not soak" $(PYTEST_ARGUMENTS)
+	$(PYTEST) -n 5 --dist loadscope --no-loadscope-reorder -m "not soak" $(PYTEST_ARGUMENTS)
 
 soak: setup ## the long ones: tables of kills and hours of chaos on the lab, properties on many examples
-	$(PYTEST) --dist loadscope --no-loadscope-reorder -m "soak or hypothesis" --hypothesis-profile=soak $(PYTEST_ARGUMENTS)
+	$(PYTEST) -n 2 --dist loadscope --no-loadscope-reorder -m "soak or hypothesis" --hypothesis-profile=soak $(PYTEST_ARGUMENTS)
 
 check: setup ## format, lint, types, layers
 	$(RUN) ruff format --check

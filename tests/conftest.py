@@ -3,6 +3,8 @@
 A test's tier follows from what it starts: one that asks for a fixture that starts a server is marked `server`, one that asks for
 the lab is marked `lab`. `soak` is written by hand, beside the name of the faster test that covers the same.
 
+Tests of workflows wait more than they compute, so `make test` has more processes than cores.
+
 Tests that start brokers of their own run one after the other: they share them by the file, and for the machine's memory, and for
 Maven and apt, which are asked once. Those on the lab come last, all in one process: there is one lab. Any other goes to the
 process that is free.
@@ -42,7 +44,7 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Groups | Non
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Marks, and the longest files first, so that both cores are free at about the same time: the lab needs them."""
+    """Marks, and the order: brokers first, for they are one long row, then what waits for Temporal, and the lab when all are done."""
     for item in items:
         fixtures = set(getattr(item, "fixturenames", ()))
         if "lab" in fixtures:
@@ -51,6 +53,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker("server")
 
     def turn(item: pytest.Item) -> int:
-        return {"workflows": 0, "lab": 2}.get(item.path.parent.name, 1)
+        if group(item.nodeid) == "brokers":
+            return 0
+        return {"workflows": 1, "lab": 3}.get(item.path.parent.name, 2)
 
     items.sort(key=turn)

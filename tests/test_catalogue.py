@@ -1,13 +1,16 @@
 """The registry of runbooks names models that exist, and every workflow that is a runbook."""
 
+import subprocess
+import sys
+
 import pytest
 
 from activities import ACTIVITIES
 from kafka_runbooks.catalogue import RUNBOOKS, command_name
 from kafka_runbooks.models.inputs import RunbookInput
 from kafka_runbooks.models.plans import Plan
-from workflows import WORKFLOWS
 from workflows.preview import plan_activity
+from workflows.registry import WORKFLOWS
 
 
 @pytest.mark.parametrize("name", RUNBOOKS)
@@ -36,3 +39,10 @@ def test_every_runbook_has_a_workflow_and_a_plan_activity_where_it_has_a_plan() 
 def test_names_of_commands() -> None:
     assert command_name("SetReplicationFactor") == "set-replication-factor"
     assert len({command_name(name) for name in RUNBOOKS}) == len(RUNBOOKS)
+
+
+def test_a_workflow_s_module_imports_no_other_runbook() -> None:
+    """The sandbox imports it for each run anew."""
+    code = "import sys, workflows.doctor; print(*(name for name in sys.modules if name.startswith('workflows.')))"
+    found = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout.split()
+    assert set(found) <= {"workflows.doctor", "workflows.calls"}

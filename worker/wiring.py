@@ -22,7 +22,7 @@ from activities.pools import Pool
 from activities.step import Access, Link
 from kafka_runbooks.clients.clusters import Clusters
 from kafka_runbooks.clients.webhook import Webhook
-from workflows import WORKFLOWS
+from workflows.registry import WORKFLOWS
 
 DEPLOYMENT = "kafka-runbooks"
 
