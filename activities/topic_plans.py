@@ -1,5 +1,6 @@
 """Preflight and plan of `TopicReconcile`: read the definitions, compare them with the cluster, and freeze what has to change."""
 
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 
 from activities import applied_topics, ledgers, plan_store
@@ -12,8 +13,10 @@ from activities.step import Steps, step
 from activities.topic_metrics import DRIFT
 from kafka_runbooks.clients import store, topics
 from kafka_runbooks.clients.clusters import ClusterClients
+from kafka_runbooks.clients.errors import ClientError
 from kafka_runbooks.models import labels
 from kafka_runbooks.models.inputs import TopicReconcileInput
+from kafka_runbooks.models.kubernetes import ConfigMap
 from kafka_runbooks.models.messages import PlanRequest, Survey
 from kafka_runbooks.models.results import Reason
 from kafka_runbooks.models.topic_changes import Drift
@@ -24,7 +27,7 @@ from kafka_runbooks.moves.planning import ClusterObservation
 from kafka_runbooks.placement import errors as placement_errors
 from kafka_runbooks.placement.errors import InFlight, InvalidRequest, NoAssignment
 from kafka_runbooks.safety.moves import foreign_reassignments, reasons_not_to_move, unacknowledged
-from kafka_runbooks.topics import changes, checking
+from kafka_runbooks.topics import changes, checking, events
 from kafka_runbooks.topics.reading import Definitions, read_config_map, together
 
 KIND = "TopicReconcile"
@@ -52,6 +55,7 @@ class TopicPlanActivities(Steps):
                 return Survey(reasons=(observed,))
             facts = _facts(clients, observed, reading.definitions)
             faults = [*reading.faults, *checking.check(reading.definitions, facts)]
+            untold = _tell(clients, asked, config_maps, events.of_faults(faults))
             reasons = [
                 Reason(name=f"definition:{one.place}", message=str(one), remedy="correct the definition", is_bad_input=True)
                 for one in faults
@@ -61,11 +65,17 @@ class TopicPlanActivities(Steps):
                 for why in facts.unknown
             ]
             if reasons:
-                return Survey(reasons=tuple(reasons))
-            return self._planned(clients, asked, observed, facts, reading.definitions)
+                return Survey(reasons=tuple(reasons), notes=untold)
+            return self._planned(clients, asked, observed, facts, reading.definitions, config_maps)
 
     def _planned(
-        self, clients: ClusterClients, asked: Asked, observed: ClusterObservation, facts: TopicFacts, definitions: Definitions
+        self,
+        clients: ClusterClients,
+        asked: Asked,
+        observed: ClusterObservation,
+        facts: TopicFacts,
+        definitions: Definitions,
+        config_maps: Sequence[ConfigMap],
     ) -> Survey:
         request, cluster, now = asked.request, asked.request.cluster, datetime.now(UTC)
         applied = changes.applied_now(definitions, facts, applied_topics.load(clients.kubernetes, cluster))
@@ -78,6 +88,7 @@ class TopicPlanActivities(Steps):
         found = changes.find(definitions, facts, applied, now=now, adopts=request.adopt, may_delete=may_delete)
         DRIFT.tell(cluster, found)
         notes = tuple(f"{one.topic}: {one.kind}: {one.detail}" for one in found.drift)
+        notes += _tell(clients, asked, config_maps, events.of_changes(definitions, found))
         try:
             result = topic_planning.moves(observed, found)
             cordoned = clients.kafka.log_directory_cordons(sorted(observed.snapshot.live_broker_ids))
@@ -122,6 +133,21 @@ class TopicPlanActivities(Steps):
         if asked.token is not None and asked.keeps_plan(reasons):
             plan_store.save(clients.kubernetes, plan, asked.token)
         return Survey(plan=topic_planning.with_topics(summary, plan, found), reasons=tuple(reasons), notes=notes)
+
+
+def _tell(
+    clients: ClusterClients, asked: Asked, config_maps: Sequence[ConfigMap], said: Iterable[events.Said]
+) -> tuple[str, ...]:
+    """Events on the ConfigMaps, but for a preview; returns a note where that fails, for a run needs none of them."""
+    if asked.token is None:
+        return ()
+    by_name = {one.name: one for one in config_maps}
+    try:
+        for one in said:
+            clients.kubernetes.tell(by_name[one.config_map], one.reason, one.message, is_warning=one.is_warning)
+    except ClientError as error:
+        return (f"no Events on the ConfigMaps: {error}",)
+    return ()
 
 
 def _facts(clients: ClusterClients, observed: ClusterObservation, definitions: Definitions) -> TopicFacts:

@@ -44,7 +44,7 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Groups | Non
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Marks, and the order: brokers first, for they are one long row, then what waits for Temporal, and the lab when all are done."""
+    """Marks, and the order: brokers first, for they are one long row, then what waits for Temporal, the lab last."""
     for item in items:
         fixtures = set(getattr(item, "fixturenames", ()))
         if "lab" in fixtures:

@@ -330,6 +330,16 @@ class Kubernetes(Protocol):
     def definitions(self, kind: str) -> tuple[ConfigMap, ...]:
         """This cluster's ConfigMaps of a kind of definitions, by name; what is binary in them is left out."""
 
+    def tell(self, config_map: ConfigMap, reason: str, message: str, *, is_warning: bool) -> None:
+        """An Event on a ConfigMap, in the place of the former one of this reason.
+
+        Args:
+            config_map: what it is about.
+            reason: one word.
+            message: for people, 1,024 characters at most.
+            is_warning: somebody has to do something.
+        """
+
     def read_record(self, name: str) -> Record | None:
         """A record (a ConfigMap's data), or None."""
 

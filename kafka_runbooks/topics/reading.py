@@ -102,6 +102,11 @@ def read_config_map(name: str, data: Mapping[str, str], annotations: Mapping[str
     return values + _kept(text, f"{source} {labels.KEEP_UNTIL}", 1)
 
 
+def config_map_of(place: Place) -> str:
+    """The name of the ConfigMap that a place of `read_config_map` is in."""
+    return place.source.split()[1]
+
+
 def _document(document: Document) -> Reading:
     data = document.data
     if not isinstance(data, Mapping):

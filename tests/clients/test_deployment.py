@@ -1,5 +1,6 @@
 """What is deployed, as kustomize makes it: every overlay builds, names what exists, and gives nobody more than he needs."""
 
+import os
 import shutil
 import subprocess
 from collections.abc import Iterator
@@ -22,7 +23,7 @@ from worker.settings import WorkerSettings
 
 ROOT = Path(__file__).parents[2]
 KUBERNETES = ROOT / "deploy" / "kubernetes"
-OVERLAYS = ("base", "page", "network", "monitoring", "example", "example/worker-of-checks")
+OVERLAYS = ("base", "cronjob", "page", "network", "monitoring", "example", "example/worker-of-checks")
 OURS = "kafka-runbooks"
 
 
@@ -51,6 +52,8 @@ def of_kind(overlay: str, *kinds: str) -> list[dict[str, Any]]:
 def pods(overlay: str) -> Iterator[tuple[str, dict[str, Any]]]:
     for one in of_kind(overlay, "Deployment"):
         yield one["metadata"]["name"], one["spec"]["template"]
+    for one in of_kind(overlay, "CronJob"):
+        yield one["metadata"]["name"], one["spec"]["jobTemplate"]["spec"]["template"]
 
 
 @pytest.mark.server
@@ -61,7 +64,7 @@ def test_every_overlay_builds_without_two_of_a_name(overlay: str) -> None:
 
 
 @pytest.mark.server
-@pytest.mark.parametrize("overlay", ["example", "example/worker-of-checks"])
+@pytest.mark.parametrize("overlay", ["cronjob", "example", "example/worker-of-checks"])
 def test_pods_may_do_no_more_than_they_need(overlay: str) -> None:
     found = dict(pods(overlay))
     assert found
@@ -78,6 +81,27 @@ def test_pods_may_do_no_more_than_they_need(overlay: str) -> None:
             assert mounts == {volume["name"] for volume in spec["volumes"]}, name
             assert not any("subPath" in mount for mount in container["volumeMounts"]), "the kubelet doesn't update those"
             assert not any("secretKeyRef" in str(one) for one in container["env"]), "secrets are files"
+
+
+@pytest.mark.server
+def test_the_cronjob_starts_what_the_schedule_starts() -> None:
+    """Its command is one that `kafka-runbooks` takes, with the input of the schedule in deploy/schedules.yaml."""
+    ((_, template),) = pods("cronjob")
+    (container,) = template["spec"]["containers"]
+    name, *arguments = container["command"]
+    assert name == OURS and template["spec"]["automountServiceAccountToken"] is False
+    schedules = yaml.safe_load((ROOT / "deploy" / "schedules.yaml").read_text())["schedules"]
+    done = subprocess.run(
+        [name, *arguments, "-o", "json"],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        env={**os.environ, "TEMPORAL_ADDRESS": "127.0.0.1:1"},
+    )
+    assert done.returncode == 1 and "127.0.0.1:1" in done.stderr, "its input is fine, and Temporal can't be reached"
+    options = dict(one.removeprefix("--").split("=") for one in arguments if "=" in one)
+    wanted = schedules["lab/topics"]["input"] | {"requester": "cronjob", "when_busy": "skip"}
+    assert {key.replace("-", "_"): value for key, value in options.items()} == wanted
 
 
 @pytest.mark.server

@@ -262,6 +262,13 @@ class FakeKubernetes:
             for name, data in sorted(found.items())
         )
 
+    def tell(self, config_map: ConfigMap, reason: str, message: str, *, is_warning: bool) -> None:
+        self._ask()
+        assert len(message) <= 1024
+        if self.world.events_are_forbidden:
+            raise Refused("event: 403 Forbidden")
+        self.world.events[config_map.name, reason] = message, is_warning
+
     def read_record(self, name: str) -> Record | None:
         self._ask()
         found = self.world.records.get(name)

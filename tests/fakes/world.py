@@ -157,6 +157,9 @@ class World:
         self.record_annotations: dict[str, dict[str, str]] = {}
         self.definitions: dict[str, dict[str, str]] = {}
         """ConfigMaps with definitions of topics: name -> data."""
+        self.events: dict[tuple[str, str], tuple[str, bool]] = {}
+        """(ConfigMap, reason) -> what is said of it, and whether it is a warning."""
+        self.events_are_forbidden = False
         self.annotations: dict[str, dict[str, str]] = {}
         """Of those ConfigMaps."""
         self.own_configs: dict[str, dict[str, str]] = {}

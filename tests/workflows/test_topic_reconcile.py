@@ -364,7 +364,7 @@ async def test_a_preview_shows_the_plan_and_writes_nothing(runbooks: Bench) -> N
         result_type=Survey,
     )
     assert survey.plan is not None and survey.plan.title == "topics: 1 to make"
-    assert world.records == {} and rows(world, "events.b") == []
+    assert world.records == {} and world.events == {} and rows(world, "events.b") == []
 
 
 def let_delete(runbooks: Bench, hours: float = 2.0) -> None:
@@ -446,3 +446,29 @@ async def test_no_more_than_three_topics_go_in_a_run(runbooks: Bench, world: Wor
     let_delete(runbooks)
     assert (await run(runbooks, **NOW)).outcome is Outcome.DONE
     assert set(world.topic_ids) == {"events.a", "events.3", "events.4"}
+
+
+async def test_what_differs_is_said_on_the_config_map(runbooks: Bench) -> None:
+    world = runbooks.world
+    world.own_configs["events.a"] = {"retention.ms": "5", "min.insync.replicas": "2"}
+    world.add_topic("stray", 1, (1004, 1005, 1006))
+    define(world, AS_IT_IS + topic("events.b", 6, 3))
+    await run(runbooks, **GO)
+    assert world.events == {
+        ("topics", "TopicsMissing"): ("events.b", False),
+        ("topics", "TopicsUnmanaged"): ("stray", False),
+        ("topics", "ConfigsSetByHand"): ("events.a: set by hand: retention.ms=5", False),
+    }
+    define(world, AS_IT_IS + topic("events.a", 6, 3))
+    await refused(runbooks)
+    message, is_warning = world.events["topics", "InvalidDefinition"]
+    assert is_warning and "events.a is declared twice" in message and message.startswith("ConfigMap topics topics.yaml:")
+
+
+async def test_without_the_right_to_say_so_a_run_goes_on(runbooks: Bench) -> None:
+    world = runbooks.world
+    world.events_are_forbidden = True
+    define(world, AS_IT_IS + topic("events.b", 6, 3))
+    handle = await runbooks.start_runbook("TopicReconcile", **GO)
+    assert (await handle.result()).outcome is Outcome.DONE
+    assert "no Events on the ConfigMaps: event: 403 Forbidden" in (await handle.query(TopicReconcile.status)).notes

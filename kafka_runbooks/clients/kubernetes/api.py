@@ -244,6 +244,29 @@ class KubernetesApi:
                 for one in sorted(found.items, key=lambda one: str(one.metadata.name))
             )
 
+    def tell(self, config_map: ConfigMap, reason: str, message: str, *, is_warning: bool) -> None:
+        now = datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+        name = f"{config_map.name[:150]}.{config_map.uid}.{reason.lower()}"
+        said = {"message": message, "lastTimestamp": now, "type": "Warning" if is_warning else "Normal"}
+        is_there = False
+        with mapped(f"event {reason}", missing_ok=True):
+            self._core.patch_namespaced_event(name, self._namespace, said, _request_timeout=TIMEOUT_SECONDS)
+            is_there = True
+        if is_there:
+            return
+        about = {"apiVersion": "v1", "kind": "ConfigMap", "namespace": self._namespace}
+        body = {
+            **said,
+            "metadata": {"name": name, "namespace": self._namespace},
+            "involvedObject": {**about, "name": config_map.name, "uid": config_map.uid},
+            "reason": reason,
+            "source": {"component": "kafka-runbooks"},
+            "firstTimestamp": now,
+            "count": 1,
+        }
+        with mapped(f"event {reason}"):
+            self._core.create_namespaced_event(self._namespace, body, _request_timeout=TIMEOUT_SECONDS)
+
     def read_record(self, name: str) -> Record | None:
         found = None
         with mapped(f"record {name}", missing_ok=True):

@@ -32,6 +32,7 @@ IN_THE_NAMESPACE = (
     ("apps", "statefulsets/scale", ("patch",)),
     ("policy", "poddisruptionbudgets", ("list",)),
     ("", "configmaps", ("get", "list", "create", "update", "delete")),
+    ("", "events", ("create", "patch")),
 )
 """API group, resource and verbs, in the namespace of the Kafka cluster."""
 EVERYWHERE = (
