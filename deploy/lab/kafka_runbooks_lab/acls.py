@@ -33,7 +33,7 @@ def of_script() -> Iterator[AclBinding]:
         tool = Path(folder) / "kafka-acls.sh"
         tool.write_text('#!/bin/sh\necho "$@"\n')
         tool.chmod(0o755)
-        environment = {"PATH": f"{folder}:{os.environ['PATH']}", "ADMIN": "-", **PRINCIPALS}
+        environment = {"PATH": f"{folder}:{os.environ['PATH']}", "ADMIN": "-", "MAKES_TOPICS": "yes", **PRINCIPALS}
         done = subprocess.run(["sh", str(SCRIPT)], env=environment, check=True, capture_output=True, text=True)
     for line in done.stdout.splitlines():
         yield from _read(line.split())
