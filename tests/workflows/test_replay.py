@@ -15,8 +15,10 @@ from temporalio.worker import Replayer
 
 from kafka_runbooks.catalogue import RUNBOOKS, command_name
 from worker.wiring import plugin
+from workflows.registry import WORKFLOWS
 
 FOLDER = Path(__file__).with_name("histories")
+BY_COMMAND = {command_name(workflow.__name__): workflow for workflow in WORKFLOWS}
 HISTORIES = sorted(FOLDER.glob("*/*.json.gz"))
 
 
@@ -53,4 +55,5 @@ def test_no_history_names_a_path_of_the_machine_that_recorded_it() -> None:
 @pytest.mark.parametrize("path", HISTORIES, ids=lambda path: f"{path.parent.name}/{path.name}")
 async def test_it_replays(path: Path) -> None:
     history = WorkflowHistory.from_json(path.name, read(path))
-    await Replayer(workflows=[], plugins=[plugin()]).replay_workflow(history)
+    replayer = Replayer(workflows=[BY_COMMAND[path.parent.name]], plugins=[plugin(has_workflows=False)])
+    await replayer.replay_workflow(history)
