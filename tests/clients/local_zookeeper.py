@@ -7,26 +7,27 @@ from pathlib import Path
 
 from kazoo.client import KazooClient
 
-from tests.clients.debian import need
+from tests.clients import debian
 from tests.clients.local_kafka import JAVA, ROOT, free_ports
 
 
 def jars() -> Path:
-    """The folder of ZooKeeper's jars; asked of Maven once a checkout."""
-    need("java", "mvn")
-    libraries = ROOT / "build" / "test-zookeeper"
-    if not any(libraries.glob("zookeeper-[0-9]*.jar")):
-        pom = Path(__file__).parent / "zookeeper" / "pom.xml"
-        goal = ["dependency:copy-dependencies", "-DincludeScope=runtime", f"-DoutputDirectory={libraries}"]
-        subprocess.run(["mvn", "-q", "-B", "-f", str(pom), *goal], check=True, stdin=subprocess.DEVNULL, timeout=300)
-    return libraries
+    """The folder of ZooKeeper's jars."""
+    pom = Path(__file__).parent / "zookeeper" / "pom.xml"
+    return debian.jars(pom, ROOT / "build" / "test-zookeeper", "zookeeper-[0-9]*.jar")
 
 
 class LocalZookeeper:
-    """`start()`, `pause()` and `resume()` for a server that hangs, `stop()`."""
+    """`start()`, `pause()` and `resume()` for a server that hangs, `stop()`.
 
-    def __init__(self, folder: Path) -> None:
+    Args:
+        folder: for its data and log.
+        libraries: the folder of the jars of another release.
+    """
+
+    def __init__(self, folder: Path, libraries: Path | None = None) -> None:
         self.folder = folder
+        self.libraries = libraries
         (self.port,) = free_ports(1)
         self.process: subprocess.Popen[bytes] | None = None
 
@@ -40,7 +41,13 @@ class LocalZookeeper:
             f"dataDir={self.folder / 'data'}\nclientPort={self.port}\nclientPortAddress=127.0.0.1\ntickTime=500\n"
             "admin.enableServer=false\n"
         )
-        command = [*JAVA.split(), "-cp", f"{jars()}/*", "org.apache.zookeeper.server.ZooKeeperServerMain", str(configuration)]
+        command = [
+            *JAVA.split(),
+            "-cp",
+            f"{self.libraries or jars()}/*",
+            "org.apache.zookeeper.server.ZooKeeperServerMain",
+            str(configuration),
+        ]
         with (self.folder / "zookeeper.log").open("ab") as log:
             self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
         client = KazooClient(hosts=self.hosts)
