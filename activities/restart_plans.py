@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from activities import plan_store, second_person
+from activities import plan_store, proof, second_person
 from activities.errors import PlannerDefect
 from activities.step import Steps, heartbeating, step
 from kafka_runbooks.clients.clusters import ClusterClients
@@ -111,7 +111,10 @@ def observe(clients: ClusterClients, shutting_down: Sequence[KafkaNode] | None =
     if shutting_down is None:
         shutting_down = Found(clients).shutting_down
     quorum = clients.kafka.metadata_quorum()
-    snapshot, reassignments = clients.kafka.snapshot(), clients.kafka.reassignments()
+    # Without a quorum nobody knows which brokers are cut off, and whose metadata are old.
+    is_recorded = quorum is None and clients.zookeeper is not None
+    snapshot = proof.fresh_snapshot(clients.kafka, clients.zookeeper) if is_recorded else clients.kafka.snapshot()
+    reassignments = clients.kafka.reassignments()
     age_seconds = time.monotonic() - began
     return RestartObservation(snapshot, quorum, reassignments, age_seconds, shutting_down=shutting_down)
 

@@ -15,7 +15,7 @@ from kafka_runbooks.safety.availability import listed
 
 ABOUT = "KRaft"
 PROTOCOL, MESSAGE_FORMAT = "inter.broker.protocol.version", "log.message.format.version"
-BROKER_ID, GENERATES_IDS, HIGHEST_GIVEN_ID = "broker.id", "broker.id.generation.enable", "reserved.broker.max.id"
+BROKER_ID, HIGHEST_GIVEN_ID = "broker.id", "reserved.broker.max.id"
 AUTHORIZER, LOG_DIRECTORIES, MECHANISMS = "authorizer.class.name", "log.dirs", "sasl.enabled.mechanisms"
 CONTROL_PLANE, MIGRATES = "control.plane.listener.name", "zookeeper.metadata.migration.enable"
 CONFIGS = (
@@ -125,7 +125,7 @@ def _ids(found: Setup) -> Faults:
     ]
     if generated:
         yield (
-            f"brokers {listed(generated)} got their ids from ZooKeeper ({GENERATES_IDS})",
+            f"brokers {listed(generated)} got their ids from ZooKeeper (broker.id.generation.enable)",
             f"{BROKER_ID}=<the id that it has, of meta.properties in its log directory> {FILE}",
         )
 
@@ -167,14 +167,20 @@ def _migrating(found: Setup) -> Faults:
 
 def _free(found: Setup) -> str:
     """Three ids together that no broker has or may be given."""
-    highest = [found.configs[broker][HIGHEST_GIVEN_ID].in_force for broker in found.configs if HIGHEST_GIVEN_ID in found.configs[broker]]
+    highest = [
+        found.configs[broker][HIGHEST_GIVEN_ID].in_force for broker in found.configs if HIGHEST_GIVEN_ID in found.configs[broker]
+    ]
     first = max([*found.broker_ids, *(int(value) for value in highest if value), 0]) // 1000 * 1000 + 1000
     return f"{first} to {first + 2}"
 
 
 def _below(found: Setup, brokers: Collection[int], level: int) -> list[int]:
     """Those of a release before this level's."""
-    known = {broker: found.features[broker].supported.get(METADATA_VERSION, (0, 0))[1] for broker in brokers if broker in found.features}
+    known = {
+        broker: found.features[broker].supported.get(METADATA_VERSION, (0, 0))[1]
+        for broker in brokers
+        if broker in found.features
+    }
     return [broker for broker, its in sorted(known.items()) if its < level]
 
 

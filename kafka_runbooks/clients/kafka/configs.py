@@ -103,7 +103,9 @@ class Configs:
         reasons: list[str | None] = []
         keys: set[str] = set()
         for some in _batches(sets):
-            answer, _ = self._admin.ask_any(VALIDATE, partial(_validate, some), CONTROLLER_SECONDS, lambda answer: not_controller(answer.topics))
+            answer, _ = self._admin.ask_any(
+                VALIDATE, partial(_validate, some), CONTROLLER_SECONDS, lambda answer: not_controller(answer.topics)
+            )
             by_name = {topic.name: topic for topic in answer.topics}
             for name in (f"{NEVER_MADE}{number}" for number in range(len(some))):
                 if name not in by_name:
