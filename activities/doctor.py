@@ -133,7 +133,7 @@ class _Look:
             yield Check(
                 about="ZooKeeper",
                 what="brokers know of the same live brokers as ZooKeeper",
-                fault=f"of brokers {', '.join(map(str, apart))} they differ: another ensemble or chroot, or a broker that is cut off",
+                fault=f"of brokers {', '.join(map(str, apart))} they differ: another ensemble, or a broker that is cut off",
                 remedy="zookeeper.hosts in clusters.yaml has to be zookeeper.connect of the brokers; else look again in a minute",
             )
 

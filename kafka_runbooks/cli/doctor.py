@@ -45,8 +45,8 @@ def doctor(
     """Check what a cluster's runbooks need: connections, rights, conventions. Each fault with what mends it.
 
     Temporal, its namespace and its workers; then, through a worker and with its rights: Kafka, each ACL, Kubernetes, each RBAC
-    verb, clocks, versions, labels and probes, metrics. Of a cluster in ZooKeeper mode also what stands in the way of KRaft (LATER),
-    which hinders no runbook. Changes nothing. Exit code 1 if something is amiss.
+    verb, clocks, versions, labels and probes, metrics. In ZooKeeper mode also what stands in the way of KRaft (LATER), which
+    hinders no runbook. Changes nothing. Exit code 1 if something is amiss.
     """
     screen, task_queue = console(output), TemporalSettings().task_queue
     workflow_id = f"{cluster}/doctor/{uuid.uuid4()}"

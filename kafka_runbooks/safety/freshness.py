@@ -64,7 +64,7 @@ def without_ensemble(cluster: str) -> Reason:
     """Nothing can be proven of a cluster in ZooKeeper mode whose ensemble isn't known."""
     return Reason(
         name="no-zookeeper",
-        message=f"{cluster} is in ZooKeeper mode, and its entry in clusters.yaml names no ensemble: only what ZooKeeper has proves "
+        message=f"{cluster} is in ZooKeeper mode, and its entry in clusters.yaml names no ensemble, whose records alone prove "
         "that a disk may go",
         remedy=f"add to clusters.{cluster} in clusters.yaml: zookeeper: {{hosts: 'HOST:2181,HOST:2181,HOST:2181/CHROOT'}}, as "
         "zookeeper.connect of its brokers has it (docs/zookeeper.md)",

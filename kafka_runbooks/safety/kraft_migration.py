@@ -1,8 +1,7 @@
 """What stands in the way of a cluster's migration from ZooKeeper to KRaft (KIP-866), in the order of its steps.
 
-Kafka 4 has no ZooKeeper, so the way there leads over 3.9, and a broker that isn't ready refuses to start at the step at which that
-matters. Most of these rules are Kafka's own (`KafkaConfig.validateValues` of 3.9), asked before. The migration itself is the
-operator's: docs/zookeeper.md says its steps.
+Kafka 4 has no ZooKeeper, so the way there leads over 3.9. Most of these rules are Kafka's own (`KafkaConfig.validateValues` of
+3.9), by which a broker refuses to start; here they are asked before. The migration itself is the operator's.
 """
 
 from collections.abc import Callable, Collection, Iterator, Mapping

@@ -125,8 +125,8 @@ def _of_the_quorum(observation: RestartObservation, controllers: Collection[int]
         return [
             Reason(
                 name="controllers-in-zookeeper-mode",
-                message=f"nodes {listed(sorted(controllers))} are KRaft controllers, and the brokers, which run in ZooKeeper mode, "
-                "know nothing of their quorum",
+                message=f"nodes {listed(sorted(controllers))} are KRaft controllers, of whose quorum brokers in ZooKeeper mode "
+                "know nothing",
                 remedy="restart brokers only (map, or node_ids) until the migration to KRaft has ended",
             )
         ]

@@ -155,9 +155,12 @@ class LocalZookeeperKafka(LocalKafka):
 
     def _mode(self, node_id: int, role: str) -> str:
         return (
-            f"broker.id={node_id}\nzookeeper.connect=127.0.0.1:{self.lines[node_id].port}{CHROOT}\n"
+            f"{self._roles(node_id, role)}broker.id={node_id}\nzookeeper.connect=127.0.0.1:{self.lines[node_id].port}{CHROOT}\n"
             f"zookeeper.session.timeout.ms={SESSION_SECONDS * 1000}\n"
         )
+
+    def _roles(self, node_id: int, role: str) -> str:
+        return ""
 
     def _formatting(self, properties: Path) -> list[str]:
         return []
