@@ -14,11 +14,11 @@ from kafka_runbooks.safety.availability import listed
 
 ABOUT = "KRaft"
 PROTOCOL, MESSAGE_FORMAT = "inter.broker.protocol.version", "log.message.format.version"
-BROKER_ID, HIGHEST_GIVEN_ID = "broker.id", "reserved.broker.max.id"
+BROKER_ID, NODE_ID, HIGHEST_GIVEN_ID = "broker.id", "node.id", "reserved.broker.max.id"
 AUTHORIZER, LOG_DIRECTORIES, MECHANISMS = "authorizer.class.name", "log.dirs", "sasl.enabled.mechanisms"
 CONTROL_PLANE, MIGRATES = "control.plane.listener.name", "zookeeper.metadata.migration.enable"
 CONFIGS = (
-    *(PROTOCOL, MESSAGE_FORMAT, BROKER_ID, HIGHEST_GIVEN_ID),
+    *(PROTOCOL, MESSAGE_FORMAT, BROKER_ID, NODE_ID, HIGHEST_GIVEN_ID),
     *(AUTHORIZER, LOG_DIRECTORIES, MECHANISMS, CONTROL_PLANE, MIGRATES),
 )
 """What each broker is asked for."""
@@ -116,17 +116,19 @@ def _missing_in_kraft(found: Setup) -> Faults:
 
 
 def _ids(found: Setup) -> Faults:
-    """`broker.id generation is incompatible with ZooKeeper migration`: the id from ZooKeeper becomes the file's."""
-    generated = [
-        broker
-        for broker, configs in sorted(found.configs.items())
-        if BROKER_ID in configs and (configs[BROKER_ID].in_file or "-1") == "-1"
-    ]
+    """`broker.id generation is incompatible with ZooKeeper migration`: what ZooKeeper gave has to be written down."""
+    generated = [broker for broker, configs in sorted(found.configs.items()) if not any(_written(configs))]
     if generated:
         yield (
             f"brokers {listed(generated)} got their ids from ZooKeeper (broker.id.generation.enable)",
             f"{BROKER_ID}=<the id that it has, of meta.properties in its log directory> {FILE}",
         )
+
+
+def _written(configs: Mapping[str, BrokerConfig]) -> Iterator[bool]:
+    """Kafka takes either name."""
+    for name in (BROKER_ID, NODE_ID):
+        yield name in configs and configs[name].in_file not in (None, "-1")
 
 
 def _controllers(found: Setup) -> Faults:

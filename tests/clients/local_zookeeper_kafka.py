@@ -24,8 +24,9 @@ SESSION_SECONDS = 6
 
 
 def jars() -> Path:
-    """The folder of the jars of Kafka 3.9 and its ZooKeeper."""
-    return debian.jars(Path(__file__).parent / "kafka_3_9" / "pom.xml", ROOT / "build" / "test-kafka-3.9", "kafka_2.13-*.jar")
+    """The folder of the jars of Kafka 3.9 and its ZooKeeper, by the lab's list."""
+    pom = ROOT / "deploy" / "lab" / "kafka" / "pom-zookeeper.xml"
+    return debian.jars(pom, ROOT / "build" / "test-kafka-3.9", "kafka_2.13-*.jar")
 
 
 class Line:

@@ -87,12 +87,11 @@ def test_whoever_is_asked_the_controller_does_it(asked: KafkaAdmin, request: pyt
 
 def test_there_is_no_quorum_and_nobody_changes_voters(admin: KafkaAdmin) -> None:
     assert admin.metadata_quorum() is None
-    for change in (
-        lambda: admin.remove_voter(1, CLUSTER_ID),
-        lambda: admin.add_voter(1001, CLUSTER_ID, [ControllerEndpoint("CONTROLLER", "127.0.0.1", 9093)]),
-    ):
-        with pytest.raises(Refused, match=r"voter \d+: only Kafka 3.9 and later in KRaft mode has voters that can be changed"):
-            change()
+    said = "only Kafka 3.9 and later in KRaft mode has voters that can be changed"
+    with pytest.raises(Refused, match=f"remove voter 1: {said}"):
+        admin.remove_voter(1, CLUSTER_ID)
+    with pytest.raises(Refused, match=f"add voter 1001: {said}"):
+        admin.add_voter(1001, CLUSTER_ID, [ControllerEndpoint("CONTROLLER", "127.0.0.1", 9093)])
 
 
 def test_nothing_is_unregistered(admin: KafkaAdmin) -> None:

@@ -96,6 +96,11 @@ def test_what_krafts_earlier_releases_lacked(level: int, faults: list[str]) -> N
     assert len(what) == len(faults) and all(word in str(one.fault) for word, one in zip(faults, what, strict=True))
 
 
+def test_node_id_is_another_name_of_broker_id() -> None:
+    setup = with_config("node.id", "1002")(with_config("broker.id", "-1")(ready()))
+    assert not [one for one in check(setup) if one.fault]
+
+
 def test_a_default_of_the_message_format_is_no_setting() -> None:
     assert not [one for one in check(with_config("log.message.format.version", "3.0-IV1", in_file=False)(ready())) if one.fault]
 

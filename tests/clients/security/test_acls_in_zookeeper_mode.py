@@ -1,11 +1,11 @@
-"""The ACLs of `acls.sh` on Kafka 3.9 in ZooKeeper mode, whose AclAuthorizer keeps them in ZooKeeper: they are enough there too."""
+"""The ACLs of `acls.sh` are enough on Kafka 3.9 in ZooKeeper mode too, whose AclAuthorizer keeps them in ZooKeeper."""
 
 from collections.abc import Iterator
 
 import pytest
 
 from tests.clients.local_zookeeper_kafka import LocalZookeeperKafka
-from tests.clients.security.secure_kafka import SecureKafka
+from tests.clients.security.secure_kafka import SecureKafka, secure_kafka
 from tests.clients.security.test_acls import (
     admins,
     folder,
@@ -14,7 +14,6 @@ from tests.clients.security.test_acls import (
     test_the_agent_says_that_it_may_not_describe_topics,
     test_what_making_topics_needs_besides_is_named_where_it_is_missing,
 )
-from tests.clients.security.token_endpoint import token_endpoint
 
 __all__ = [
     "admins",
@@ -34,11 +33,6 @@ class SecureZookeeperKafka(SecureKafka, LocalZookeeperKafka):
 
 
 @pytest.fixture(scope="module")
-def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SecureZookeeperKafka]:
-    with token_endpoint() as endpoint:
-        cluster = SecureZookeeperKafka(tmp_path_factory.mktemp("secure"), endpoint)
-        try:
-            cluster.start()
-            yield cluster
-        finally:
-            cluster.stop()
+def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SecureKafka]:
+    with secure_kafka(tmp_path_factory.mktemp("secure"), SecureZookeeperKafka) as cluster:
+        yield cluster
