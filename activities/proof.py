@@ -49,6 +49,17 @@ def fresh_snapshot(kafka: Kafka, zookeeper: ZooKeeper | None) -> ClusterSnapshot
     return snapshot
 
 
+def newest_snapshot(kafka: Kafka, zookeeper: ZooKeeper | None) -> ClusterSnapshot:
+    """For what can be undone: what the controller has recorded in ZooKeeper, where that is the cluster's; else a broker's word.
+
+    Raises:
+        NotProven: in ZooKeeper mode, no controller is settled.
+    """
+    if zookeeper is None or kafka.metadata_quorum() is not None or freshness.is_migrating(zookeeper.sessions()):
+        return kafka.snapshot()
+    return _recorded(kafka, zookeeper)
+
+
 def copies_without_proof(
     kafka: Kafka, zookeeper: ZooKeeper | None, snapshot: ClusterSnapshot, without: int
 ) -> dict[TopicPartition, str]:

@@ -112,9 +112,7 @@ def observe(clients: ClusterClients, shutting_down: Sequence[KafkaNode] | None =
         shutting_down = Found(clients).shutting_down
     quorum = clients.kafka.metadata_quorum()
     # Without a quorum nobody knows which brokers are cut off, and whose metadata are old.
-    is_recorded = quorum is None and clients.zookeeper is not None
-    snapshot = proof.fresh_snapshot(clients.kafka, clients.zookeeper) if is_recorded else clients.kafka.snapshot()
-    reassignments = clients.kafka.reassignments()
+    snapshot, reassignments = proof.newest_snapshot(clients.kafka, clients.zookeeper), clients.kafka.reassignments()
     age_seconds = time.monotonic() - began
     return RestartObservation(snapshot, quorum, reassignments, age_seconds, shutting_down=shutting_down)
 

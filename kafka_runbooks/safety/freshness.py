@@ -74,15 +74,20 @@ def without_ensemble(cluster: str) -> Reason:
 def why_unsettled(before: BrokerSessions, after: BrokerSessions) -> str | None:
     """Why the records that were read between two looks at the sessions may be somebody else's by now; None: they hold.
 
-    Brokers that run in KRaft mode during a migration (KIP-866) have no session, and its controllers are no brokers.
+    During a migration brokers that run in KRaft mode already have no session.
     """
     if after.controller_id is None:
         return "no controller is elected"
     if (before.controller_id, before.controller_epoch) != (after.controller_id, after.controller_epoch):
         return f"controller {after.controller_id} has just been elected"
-    if after.controller_id not in after.by_id:
+    if is_migrating(after):
         return f"controller {after.controller_id} is no broker with a session: a migration to KRaft is under way"
     return None
+
+
+def is_migrating(sessions: BrokerSessions) -> bool:
+    """Whether KRaft controllers have taken over, and write to ZooKeeper too (KIP-866)."""
+    return sessions.controller_id is not None and sessions.controller_id not in sessions.by_id
 
 
 def as_recorded(
