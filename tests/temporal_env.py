@@ -28,6 +28,7 @@ from kafka_runbooks.clients.security.settings import Security
 from kafka_runbooks.clients.webhook import Webhook
 from kafka_runbooks.models.inputs import ReplaceBrokerInput
 from kafka_runbooks.models.results import RunbookResult
+from tests.fakes.ensemble import FakeZooKeeper
 from tests.fakes.kafka import FakeKafka
 from tests.fakes.kubernetes import FakeKubernetes
 from tests.fakes.metrics import FakeMetrics
@@ -69,7 +70,7 @@ class WorldClusters:
             kubernetes=FakeKubernetes(world),
             metrics=FakeMetrics(world),
             settings=settings,
-            zookeeper=zookeeper,
+            zookeeper=zookeeper or (None if world.ensemble is None else FakeZooKeeper(world)),
         )
 
     def speak_tls(self, certificates: CertificateClients | None, security: Security) -> None:

@@ -31,6 +31,7 @@ from kafka_runbooks.models.kubernetes import (
     ControllerPod,
     DisruptionBudget,
     FileChanges,
+    KafkaPod,
     LastStart,
     Node,
     StatefulSet,
@@ -301,8 +302,14 @@ class Kubernetes(Protocol):
     def controller_pods(self) -> tuple[ControllerPod, ...]:
         """The pods of the cluster's KRaft controllers that are no brokers, by their label."""
 
+    def ensemble_pods(self) -> tuple[KafkaPod, ...]:
+        """The pods of the cluster's ZooKeeper ensemble, by their label."""
+
     def stateful_sets(self) -> tuple[StatefulSet, ...]:
         """The StatefulSets of the cluster's maps and of its controllers."""
+
+    def ensemble_sets(self) -> tuple[StatefulSet, ...]:
+        """Those of its ZooKeeper ensemble."""
 
     def scale(self, stateful_set: StatefulSet, replicas: int) -> None:
         """Set a StatefulSet's number of pods, if it still has the observed version."""

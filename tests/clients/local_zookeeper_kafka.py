@@ -106,8 +106,7 @@ class LocalZookeeperKafka(LocalKafka):
 
     def __init__(self, folder: Path, racks: Mapping[int, str] = RACKS, **more: Any) -> None:
         super().__init__(folder, racks, **more)
-        (data := folder / "zookeeper").mkdir()
-        self.zookeeper = LocalZookeeper(data, self.libraries)
+        self.zookeeper = LocalZookeeper(folder / "zookeeper", libraries=self.libraries)
         self.lines = {broker_id: Line(self.zookeeper.port) for broker_id in racks}
         self.znodes = KazooClient(hosts=self.hosts)
 
