@@ -28,6 +28,7 @@ from kafka_runbooks.clients.security.settings import Security
 from kafka_runbooks.clients.webhook import Webhook
 from kafka_runbooks.models.inputs import ReplaceBrokerInput
 from kafka_runbooks.models.results import RunbookResult
+from tests.fakes.ensemble import FakeZooKeeper
 from tests.fakes.kafka import FakeKafka
 from tests.fakes.kubernetes import FakeKubernetes
 from tests.fakes.metrics import FakeMetrics
@@ -65,7 +66,11 @@ class WorldClusters:
         self._name = name
         settings = ClusterSettings(bootstrap_servers="none:9092", namespace="kafka", capacity_bytes_per_s={"small": 100_000_000})
         self._clients = ClusterClients(
-            kafka=kafka or FakeKafka(world), kubernetes=FakeKubernetes(world), metrics=FakeMetrics(world), settings=settings
+            kafka=kafka or FakeKafka(world),
+            kubernetes=FakeKubernetes(world),
+            metrics=FakeMetrics(world),
+            settings=settings,
+            zookeeper=None if world.ensemble is None else FakeZooKeeper(world),
         )
 
     def speak_tls(self, certificates: CertificateClients | None, security: Security) -> None:

@@ -1,4 +1,4 @@
-"""The outside world as runbooks see it: one small Protocol each for Kafka, Kubernetes and the brokers' metrics.
+"""The outside world as runbooks see it: one small Protocol each for Kafka, Kubernetes, ZooKeeper and the brokers' metrics.
 
 Every method is one read or one change, blocks for a bounded time, and raises one of `errors`. Reads have no side effects. Changes
 are idempotent: repeating one, or applying it to an object that is gone, has no further effect.
@@ -21,6 +21,7 @@ from kafka_runbooks.models.cluster import (
     ThrottleRates,
     TopicPartition,
 )
+from kafka_runbooks.models.ensemble import BrokerSessions, Ensemble, PartitionState
 from kafka_runbooks.models.features import BrokerFeatures
 from kafka_runbooks.models.kubernetes import (
     ApiServer,
@@ -30,6 +31,7 @@ from kafka_runbooks.models.kubernetes import (
     ControllerPod,
     DisruptionBudget,
     FileChanges,
+    KafkaPod,
     LastStart,
     Node,
     StatefulSet,
@@ -255,6 +257,30 @@ class Kafka(Protocol):
         """Close connections."""
 
 
+class ZooKeeper(Protocol):
+    """The ensemble of one cluster in ZooKeeper mode.
+
+    What brokers and controller are there is asked after a `sync`, so that no member's old knowledge counts.
+    """
+
+    def ensemble(self) -> Ensemble:
+        """Every configured member, each asked by itself, and whether the ensemble commits.
+
+        A member that doesn't answer is listed, not raised, and so is that nothing can be committed: a session is opened for the
+        look, which takes a quorum, and closed.
+
+        Raises:
+            Refused: a member may not answer, or the credentials are wrong.
+        """
+
+    def sessions(self) -> BrokerSessions:
+        """The brokers that have a session, and the controller."""
+
+    def partition_states(self, topics: Collection[str]) -> dict[TopicPartition, PartitionState]:
+        """The controller's own record of these topics' partitions; one that doesn't exist is left out."""
+        ...
+
+
 class Kubernetes(Protocol):
     """The Kubernetes API, for one cluster's namespace."""
 
@@ -264,8 +290,14 @@ class Kubernetes(Protocol):
     def controller_pods(self) -> tuple[ControllerPod, ...]:
         """The pods of the cluster's KRaft controllers that are no brokers, by their label."""
 
+    def ensemble_pods(self) -> tuple[KafkaPod, ...]:
+        """The pods of the cluster's ZooKeeper ensemble, by their label."""
+
     def stateful_sets(self) -> tuple[StatefulSet, ...]:
         """The StatefulSets of the cluster's maps and of its controllers."""
+
+    def ensemble_sets(self) -> tuple[StatefulSet, ...]:
+        """Those of its ZooKeeper ensemble."""
 
     def scale(self, stateful_set: StatefulSet, replicas: int) -> None:
         """Set a StatefulSet's number of pods, if it still has the observed version."""
