@@ -4,8 +4,8 @@ IDs are given for the whole ensemble at once by whichever pod comes first, since
 entry is never removed or given to another pod.
 
 An empty disk is either a new ensemble's or a lost one, and ZooKeeper can't tell which. A member that begins with an empty
-database votes like any other, so with one that lags behind it could elect a leader that lacks what the lost disk had confirmed. So
-ZooKeeper is told to give a member without data no vote until it has copied from a leader (`zookeeper.db.autocreate=false`,
+database votes like any other, so with one that lags behind it could elect a leader that lacks what the lost disk had confirmed.
+So ZooKeeper is told to give a member without data no vote until it has copied from a leader (`zookeeper.db.autocreate=false`,
 ZOOKEEPER-261), and the file `initialize`, which lifts that, is written once for each of an ensemble's first members.
 """
 
