@@ -30,9 +30,10 @@ from kafka_runbooks.clients.metrics.settings import (
     PrometheusSource,
     ZookeeperSource,
 )
-from kafka_runbooks.clients.protocols import BrokerMetrics, Kafka, Kubernetes
+from kafka_runbooks.clients.protocols import BrokerMetrics, Kafka, Kubernetes, ZooKeeper
 from kafka_runbooks.clients.security.settings import Security, read_yaml
 from kafka_runbooks.clients.snapshots import Snapshots
+from kafka_runbooks.clients.zookeeper.settings import ZookeeperSettings
 from kafka_runbooks.models.certificates import ClientSecret
 
 if TYPE_CHECKING:
@@ -69,6 +70,8 @@ class ClusterSettings(BaseModel):
     """Who issues the certificates of its nodes; None where no runbook may."""
     topics: TopicsSettings | None = None
     """None where topics aren't made by definitions."""
+    zookeeper: ZookeeperSettings | None = None
+    """The ensemble of a cluster in ZooKeeper mode; None in KRaft mode."""
 
 
 class ClustersFile(BaseModel):
@@ -110,6 +113,8 @@ class ClusterClients:
     settings: ClusterSettings
     certificates: CertificateClients | None = None
     """None where the cluster's entry has none."""
+    zookeeper: ZooKeeper | None = None
+    """None where the cluster's entry has none: it runs in KRaft mode."""
     snapshots: Snapshots = field(init=False)
     """What is known of the cluster, for all its runs."""
 
@@ -180,7 +185,17 @@ def open_clients(name: str, settings: ClusterSettings) -> ClusterClients:
         metrics=open_metrics(settings),
         settings=settings,
         certificates=open_certificates(settings, connection),
+        zookeeper=open_zookeeper(settings),
     )
+
+
+def open_zookeeper(settings: ClusterSettings) -> ZooKeeper | None:
+    """Make the client of the cluster's ensemble. Its library is imported here, only where it is used."""
+    if settings.zookeeper is None:
+        return None
+    from kafka_runbooks.clients.zookeeper.client import ZooKeeperClient
+
+    return ZooKeeperClient(settings.zookeeper)
 
 
 def open_certificates(settings: ClusterSettings, connection: "Connection") -> CertificateClients | None:

@@ -1,4 +1,4 @@
-"""The outside world as runbooks see it: one small Protocol each for Kafka, Kubernetes and the brokers' metrics.
+"""The outside world as runbooks see it: one small Protocol each for Kafka, Kubernetes, ZooKeeper and the brokers' metrics.
 
 Every method is one read or one change, blocks for a bounded time, and raises one of `errors`. Reads have no side effects. Changes
 are idempotent: repeating one, or applying it to an object that is gone, has no further effect.
@@ -21,6 +21,7 @@ from kafka_runbooks.models.cluster import (
     ThrottleRates,
     TopicPartition,
 )
+from kafka_runbooks.models.ensemble import BrokerSessions, Ensemble, PartitionState
 from kafka_runbooks.models.features import BrokerFeatures
 from kafka_runbooks.models.kubernetes import (
     ApiServer,
@@ -253,6 +254,30 @@ class Kafka(Protocol):
 
     def close(self) -> None:
         """Close connections."""
+
+
+class ZooKeeper(Protocol):
+    """The ensemble of one cluster in ZooKeeper mode.
+
+    What brokers and controller are there is asked after a `sync`, so that no member's old knowledge counts.
+    """
+
+    def ensemble(self) -> Ensemble:
+        """Every configured member, each asked by itself, and whether the ensemble commits.
+
+        A member that doesn't answer is listed, not raised, and so is that nothing can be committed: a session is opened for the
+        look, which takes a quorum, and closed.
+
+        Raises:
+            Refused: a member may not answer, or the credentials are wrong.
+        """
+
+    def sessions(self) -> BrokerSessions:
+        """The brokers that have a session, and the controller."""
+
+    def partition_states(self, topics: Collection[str]) -> dict[TopicPartition, PartitionState]:
+        """The controller's own record of these topics' partitions; one that doesn't exist is left out."""
+        ...
 
 
 class Kubernetes(Protocol):

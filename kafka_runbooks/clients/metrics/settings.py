@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, AnyHttpUrl, BaseModel, ConfigDict, Field
 
+from kafka_runbooks.clients.zookeeper.settings import ZookeeperSettings
 from kafka_runbooks.models.traffic import FIGURES, TOTALS, Figure
 
 BROKER_ID_LABEL = "broker_id"
@@ -75,12 +76,10 @@ class DatadogSource(_Settings):
     application_key_file: Path | None = None
 
 
-class ZookeeperSource(_Settings):
+class ZookeeperSource(ZookeeperSettings):
     """`Traffic` beside `StorageFree` in kafka-kit's znode `/<prefix>/brokermetrics`."""
 
     source: Literal["zookeeper"]
-    hosts: str = Field(min_length=1)
-    """`host:port,host:port`, followed by the chroot if there is one."""
     prefix: str = "topicmappr"
     """kafka-kit's `--zk-metrics-prefix`; empty: the root."""
     max_age_seconds: float = Field(default=60, gt=0)

@@ -7,30 +7,19 @@ operator's can write it into the same znode. Each entry carries the time at whic
 
 import gzip
 import json
-import logging
 import zlib
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Any
 
-from kazoo.client import KazooClient
-from kazoo.exceptions import AuthFailedError, KazooException, NoAuthError, NoNodeError
-from kazoo.handlers.threading import KazooTimeoutError
-
-from kafka_runbooks.clients.errors import Refused, Unreachable
+from kafka_runbooks.clients.errors import Unreachable
 from kafka_runbooks.clients.metrics.file import read_traffic
 from kafka_runbooks.clients.metrics.report import broker_ids_of, no_recovery, report
 from kafka_runbooks.clients.metrics.settings import ZookeeperSource
+from kafka_runbooks.clients.zookeeper.connection import Connection
 from kafka_runbooks.models.kubernetes import BrokerPod
 from kafka_runbooks.models.recovery import RecoveryReport
 from kafka_runbooks.models.traffic import FIGURES, TOTALS, TrafficReport
-
-CONNECT_SECONDS = 5.0
-
-_LOGGER = logging.getLogger("kafka_runbooks.kazoo")
-_LOGGER.setLevel(logging.CRITICAL)
-"""kazoo would log each refused connection; the error raised here reports it once."""
 
 
 class ZnodeMetrics:
@@ -38,17 +27,15 @@ class ZnodeMetrics:
 
     def __init__(self, settings: ZookeeperSource) -> None:
         self._settings = settings
+        self._connection = Connection(settings)
         prefix = settings.prefix.strip("/")
         self._path = f"/{prefix}/brokermetrics" if prefix else "/brokermetrics"
 
     def traffic(self, pods: Iterable[BrokerPod]) -> TrafficReport:
-        with self._connected() as client:
-            try:
-                value, _ = client.get(self._path)
-            except NoNodeError as error:
-                raise Unreachable(
-                    f"no znode {self._path} on ZooKeeper {self._settings.hosts}: nothing has written metrics"
-                ) from error
+        with self._connection.session() as session:
+            value = session.read(self._path)
+        if value is None:
+            raise Unreachable(f"no znode {self._path} on ZooKeeper {self._settings.hosts}: nothing has written metrics")
         try:
             by_broker = {name: metrics.get("Traffic") or {} for name, metrics in decode(value).items()}
             samples = read_traffic(by_broker)
@@ -60,23 +47,6 @@ class ZnodeMetrics:
 
     def recovery(self, pods: Iterable[BrokerPod]) -> RecoveryReport:
         return no_recovery(pods, "zookeeper")
-
-    @contextmanager
-    def _connected(self) -> Iterator[KazooClient]:
-        server = f"ZooKeeper {self._settings.hosts}"
-        client = KazooClient(hosts=self._settings.hosts, timeout=CONNECT_SECONDS, logger=_LOGGER)
-        try:
-            client.start(timeout=CONNECT_SECONDS)
-            yield client
-        except KazooTimeoutError as error:
-            raise Unreachable(f"{server} doesn't answer in {CONNECT_SECONDS:g} s") from error
-        except (NoAuthError, AuthFailedError) as error:
-            raise Refused(f"{server} doesn't allow it: {error!r}") from error
-        except KazooException as error:
-            raise Unreachable(f"{server}: {error!r}") from error
-        finally:
-            client.stop()
-            client.close()
 
 
 def decode(data: bytes) -> Any:

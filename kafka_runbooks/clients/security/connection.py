@@ -96,10 +96,7 @@ class Connection:
         Raises:
             Refused: one can't be used; the message names the field and the path.
         """
-        found = files.tls_context(self.security.ca_file, "ca_file")
-        if self.security.certificate_file and self.security.key_file:
-            files.load_client_certificate(found, self.security.certificate_file, self.security.key_file, self._key_password())
-        return found
+        return files.client_context(self.security)
 
     def for_kafka_python(self) -> dict[str, Any]:
         """Arguments of kafka-python's clients, without the bootstrap servers.

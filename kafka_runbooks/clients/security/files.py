@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from kafka_runbooks.clients.errors import Refused
+from kafka_runbooks.clients.security.settings import TlsSettings
 
 Version = tuple[tuple[int, ...] | None, ...]
 
@@ -55,6 +56,20 @@ def tls_context(ca_file: Path | None, field: str) -> ssl.SSLContext:
     except OSError as error:
         raise BadFile(f"{field} {ca_file}: can't be read: {reason(error)}") from None
     return context
+
+
+def client_context(settings: TlsSettings) -> ssl.SSLContext:
+    """A client's, as the files are now.
+
+    Raises:
+        Refused: one can't be used; the message names the field and the path.
+    """
+    found = tls_context(settings.ca_file, "ca_file")
+    if settings.certificate_file and settings.key_file:
+        path = settings.key_password_file
+        password = None if path is None else read_secret(path, "key_password_file")
+        load_client_certificate(found, settings.certificate_file, settings.key_file, password)
+    return found
 
 
 def load_client_certificate(context: ssl.SSLContext, certificate: Path, key: Path, password: str | None) -> None:

@@ -4,7 +4,7 @@ Secrets are files, never values: a value would be shown wherever settings are.
 """
 
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, Self, TypeVar
 
 import yaml
 from pydantic import AfterValidator, AnyHttpUrl, BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -64,17 +64,31 @@ class OAuthSasl(SecretsAsFiles):
     """The CAs of the token endpoint, in PEM; by default those of the system."""
 
 
-class Security(SecretsAsFiles):
-    """How to connect to a cluster's brokers. Files are PEM; they are read again when they change."""
+class TlsSettings(SecretsAsFiles):
+    """The files of a TLS client, in PEM."""
 
-    protocol: Protocol = "PLAINTEXT"
-    """Kafka's `security.protocol`."""
     ca_file: AbsolutePath | None = None
-    """The CAs that brokers' certificates are verified by; by default those of the system."""
+    """The CAs that servers' certificates are verified by; by default those of the system."""
     certificate_file: AbsolutePath | None = None
     """The client certificate, followed by intermediate CAs if there are any."""
     key_file: AbsolutePath | None = None
     key_password_file: AbsolutePath | None = None
+
+    @model_validator(mode="after")
+    def _pairs(self) -> Self:
+        if (self.certificate_file is None) != (self.key_file is None):
+            missing = "key_file" if self.key_file is None else "certificate_file"
+            raise ValueError(f"{missing}: a client certificate needs certificate_file and key_file")
+        if self.key_password_file is not None and self.key_file is None:
+            raise ValueError("key_password_file: there is no key_file that it could decrypt")
+        return self
+
+
+class Security(TlsSettings):
+    """How to connect to a cluster's brokers. Files are PEM; they are read again when they change."""
+
+    protocol: Protocol = "PLAINTEXT"
+    """Kafka's `security.protocol`."""
     sasl: Annotated[PasswordSasl | OAuthSasl, Field(discriminator="mechanism")] | None = None
 
     @property
@@ -90,11 +104,6 @@ class Security(SecretsAsFiles):
         for field in ("ca_file", "certificate_file", "key_file", "key_password_file"):
             if getattr(self, field) is not None and not self.has_tls:
                 raise ValueError(f"{field}: protocol {self.protocol} has no TLS; make it SSL or SASL_SSL, or remove {field}")
-        if (self.certificate_file is None) != (self.key_file is None):
-            missing = "key_file" if self.key_file is None else "certificate_file"
-            raise ValueError(f"{missing}: a client certificate needs certificate_file and key_file")
-        if self.key_password_file is not None and self.key_file is None:
-            raise ValueError("key_password_file: there is no key_file that it could decrypt")
         return self
 
 

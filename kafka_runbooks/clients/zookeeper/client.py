@@ -1,0 +1,95 @@
+"""The Protocol `ZooKeeper` on a real ensemble."""
+
+import time
+from collections.abc import Collection
+from datetime import UTC, datetime
+
+from kafka_runbooks.clients.errors import ClientError, Unreachable
+from kafka_runbooks.clients.zookeeper import answers, records
+from kafka_runbooks.clients.zookeeper.connection import Connection
+from kafka_runbooks.clients.zookeeper.settings import ZookeeperSettings
+from kafka_runbooks.models.cluster import TopicPartition
+from kafka_runbooks.models.ensemble import BrokerSessions, Ensemble, EnsembleMember, PartitionState, Server
+
+WORDS = ("srvr", "conf", "mntr")
+CATCH_UP_SECONDS = 2.0
+"""How long members are asked again that lack the look's own transaction, which a follower applies some ms after the leader."""
+AGAIN_SECONDS = 0.1
+
+
+class ZooKeeperClient:
+    """Connects for each question."""
+
+    def __init__(self, settings: ZookeeperSettings) -> None:
+        self._connection = Connection(settings)
+
+    def ensemble(self) -> Ensemble:
+        observed_at = datetime.now(UTC)
+        servers: tuple[Server, ...] = ()
+        committed, fault = None, None
+        try:
+            with self._connection.session(chroot=False) as session:
+                committed = session.sync()
+                servers = answers.servers(session.read("/zookeeper/config"))
+        except Unreachable as error:
+            fault = str(error)
+        deadline = time.monotonic() + CATCH_UP_SECONDS
+        while True:
+            found = self._connection.each(WORDS)
+            members = tuple(answers.member(address, answer, servers) for address, answer in found.items())
+            counts = [answers.synced_followers(answer) for answer in found.values() if not isinstance(answer, ClientError)]
+            ensemble = Ensemble(
+                members=members,
+                servers=servers,
+                committed_zxid=committed,
+                fault=fault,
+                synced_followers=next((count for count in counts if count is not None), None),
+                observed_at=observed_at,
+            )
+            if not _behind(ensemble) or time.monotonic() > deadline:
+                return ensemble
+            time.sleep(AGAIN_SECONDS)
+
+    def sessions(self) -> BrokerSessions:
+        with self._connection.session() as session:
+            session.sync()
+            ids = [int(name) for name in session.children("/brokers/ids")]
+            registrations = session.nodes([f"/brokers/ids/{broker_id}" for broker_id in ids])
+            controller, epoch = session.read_all(["/controller", "/controller_epoch"])
+        with records.readable():
+            return BrokerSessions(
+                brokers=tuple(
+                    records.broker_session(broker_id, node)
+                    for broker_id, node in zip(ids, registrations, strict=True)
+                    if node is not None
+                ),
+                controller_id=None if controller is None else records.controller_id(controller),
+                controller_epoch=None if epoch is None else int(epoch),
+            )
+
+    def partition_states(self, topics: Collection[str]) -> dict[TopicPartition, PartitionState]:
+        with self._connection.session() as session, records.readable():
+            session.sync()
+            names = sorted(topics)
+            assigned = session.read_all([f"/brokers/topics/{topic}" for topic in names])
+            replicas = {
+                TopicPartition(topic, number): found
+                for topic, data in zip(names, assigned, strict=True)
+                if data is not None
+                for number, found in records.replicas(data).items()
+            }
+            paths = [f"/brokers/topics/{one.topic}/partitions/{one.partition}/state" for one in replicas]
+            states = session.read_all(paths)
+        with records.readable():
+            return {
+                name: records.partition_state(found, data)
+                for (name, found), data in zip(replicas.items(), states, strict=True)
+                if data is not None
+            }
+
+
+def _behind(ensemble: Ensemble) -> list[EnsembleMember]:
+    """Members that serve and lack the look's own transaction."""
+    if ensemble.committed_zxid is None:
+        return []
+    return [member for member in ensemble.members if member.zxid is not None and not ensemble.is_synced(member)]
