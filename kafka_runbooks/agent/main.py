@@ -108,9 +108,11 @@ def identify_member(settings: MemberSettings) -> None:
 
 def serve_member() -> None:
     """Answer probes until SIGTERM."""
-    from kafka_runbooks.agent import member_readiness, serving
+    from kafka_runbooks.agent import serving
+    from kafka_runbooks.agent.member_readiness import MemberReadiness
 
-    server = serving.server(labels.AGENT_PORT, lambda path: serving.answer_of_member(path, member_readiness.look))
+    readiness = MemberReadiness()
+    server = serving.server(labels.AGENT_PORT, lambda path: serving.answer_of_member(path, readiness.verdict))
     log.info("serving", port=labels.AGENT_PORT)
     _run(server)
 

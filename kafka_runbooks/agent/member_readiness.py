@@ -1,54 +1,46 @@
 """When a member of an ensemble is Ready: it follows a leader and is in sync with it, or leads and a quorum is in sync with it.
 
-ZooKeeper answers `mntr` with a state only while it serves: a member that looks for a leader or copies from one says that it
-doesn't. A leader that has lost its followers serves on until `syncLimit` is over.
+A member answers with its mode only while it serves: one that looks for a leader or copies from one says that it doesn't. A leader
+that has lost its followers serves on until `syncLimit` is over, so the followers that it counts as in sync are asked for.
 """
 
-import socket
-from collections.abc import Mapping
+import re
 
 from kafka_runbooks.agent.readiness import Verdict
+from kafka_runbooks.clients.errors import ClientError
+from kafka_runbooks.clients.zookeeper import answers
+from kafka_runbooks.clients.zookeeper.connection import Connection
+from kafka_runbooks.clients.zookeeper.settings import ZookeeperSettings
+from kafka_runbooks.models.ensemble import Mode
 
-TIMEOUT_S = 2.0
-PORT = 2181
-COMMAND = b"mntr"
-
-
-def ask(port: int = PORT) -> str:
-    """What the member beside the agent answers.
-
-    Raises:
-        OSError: it doesn't.
-    """
-    answer = b""
-    with socket.create_connection(("localhost", port), timeout=TIMEOUT_S) as connection:
-        connection.sendall(COMMAND)
-        while part := connection.recv(65536):
-            answer += part
-    return answer.decode(errors="replace")
+ADDRESS = "localhost:2181"
+WORDS = ("srvr", "conf", "mntr")
 
 
-def read(answer: str) -> dict[str, str]:
-    """Names and values; none where it doesn't serve."""
-    pairs = (line.partition("\t") for line in answer.splitlines())
-    return {name: value.strip() for name, tab, value in pairs if tab}
-
-
-def judge(observed: Mapping[str, str]) -> Verdict:
-    """The rule, on one answer."""
-    state = observed.get("zk_server_state")
-    if state is None:
+def judge(mode: Mode | None, synced_followers: int, voters: int) -> Verdict:
+    """The rule, on one answer. `voters` is how many the ensemble has, of which the leader is one."""
+    if mode is Mode.NOT_SERVING:
         return Verdict(False, "it follows no leader, or copies from one: it doesn't serve")
-    if state != "leader":
-        return Verdict(state in ("follower", "observer", "standalone"), f"it is a {state}")
-    voters, synced = (int(float(observed.get(name, 0))) for name in ("zk_quorum_size", "zk_synced_followers"))
-    followed = f"it leads, and {synced} of {voters - 1} followers are in sync"
-    return Verdict(2 * (1 + synced) > voters > 0, followed)
+    if mode is Mode.LEADER:
+        reason = f"it leads, and {synced_followers} of {voters - 1} followers are in sync"
+        return Verdict(2 * (1 + synced_followers) > voters > 0, reason)
+    return Verdict(mode in (Mode.FOLLOWER, Mode.OBSERVER, Mode.STANDALONE), f"it is {mode}")
 
 
-def look(port: int = PORT) -> Verdict:
-    """Ask once, and judge."""
-    try:
-        return judge(read(ask(port)))
-    except (OSError, ValueError) as error:
-        return Verdict(False, f"ZooKeeper doesn't answer at port {port}: {error}")
+class MemberReadiness:
+    """Asks the member beside the agent, each time."""
+
+    def __init__(self, address: str = ADDRESS) -> None:
+        self._address = address
+        self._connection = Connection(ZookeeperSettings(hosts=address))
+
+    def verdict(self) -> Verdict:
+        try:
+            answer = self._connection.ask(self._address, WORDS)
+            member = answers.member(self._address, answer, ())
+        except ClientError as error:
+            return Verdict(False, str(error))
+        if member.fault is not None:
+            return Verdict(False, member.fault)
+        voters = re.search(r"^zk_quorum_size\t(\d+)", answer["mntr"], re.MULTILINE)
+        return judge(member.mode, answers.synced_followers(answer) or 0, int(voters[1]) if voters else 0)
