@@ -182,6 +182,7 @@ def test_worker_and_agent_get_what_the_script_says_and_no_more() -> None:
         ("User:kafka-runbooks", "BROKER", "kafka-cluster", "ALTER_CONFIGS"),
         ("User:kafka-runbooks", "TOPIC", "*", "DESCRIBE"),
         ("User:kafka-runbooks", "TOPIC", "*", "ALTER_CONFIGS"),
+        *(("User:kafka-runbooks", "TOPIC", "*", operation) for operation in ("CREATE", "ALTER", "DELETE")),  # MAKES_TOPICS
         ("User:kafka-agent", "BROKER", "kafka-cluster", "DESCRIBE_CONFIGS"),
         ("User:kafka-agent", "TOPIC", "*", "DESCRIBE"),
     }
