@@ -10,6 +10,7 @@ from activities.decommission import DecommissionActivities
 from activities.doctor import DoctorActivities
 from activities.drain_plans import DrainPlanActivities
 from activities.drains import DrainActivities
+from activities.ensemble import EnsembleActivities
 from activities.exit_contract import ExitContractActivities
 from activities.health import HealthActivities
 from activities.leaders import LeaderActivities
@@ -40,6 +41,7 @@ ACTIVITIES: tuple[type[Steps], ...] = (
     DoctorActivities,
     DrainActivities,
     DrainPlanActivities,
+    EnsembleActivities,
     ExitContractActivities,
     HealthActivities,
     LeaderActivities,

@@ -240,8 +240,8 @@ def _why_not_release(
 ) -> tuple[str, str, tuple[str, ...]] | None:
     """Looked at again right before each claim is deleted: what is waited for, what would help, and for whom."""
     try:
-        snapshot = proof.fresh_snapshot(clients.kafka)
-        unproven = proof.copies_without_proof(clients.kafka, snapshot, place.broker_id)
+        snapshot = proof.fresh_snapshot(clients.kafka, clients.zookeeper)
+        unproven = proof.copies_without_proof(clients.kafka, clients.zookeeper, snapshot, place.broker_id)
     except NotProven as error:
         return str(error), "the controllers answer, and the brokers follow them", ("controllers",)
     changes = drift(plan, snapshot)

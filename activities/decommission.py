@@ -74,7 +74,7 @@ class DecommissionActivities(Steps):
             live = snapshot.live_broker_ids & leaving
             if not pods and not live:
                 voters.ensure_no_vote(clients.kafka, leaving)
-                if not (left := _held(proof.fresh_snapshot(clients.kafka), leaving)):
+                if not (left := _held(proof.fresh_snapshot(clients.kafka, clients.zookeeper), leaving)):
                     return names
                 ensure_held(self._link, request.token)
                 _bring_back(clients, names)
@@ -97,7 +97,7 @@ class DecommissionActivities(Steps):
                 leaving, [pod for pod in pods if pod.stateful_set == stateful_set.name], [stateful_set]
             ):
                 raise RemovalRefused(reasons[0].message)
-            snapshot = proof.fresh_snapshot(clients.kafka)
+            snapshot = proof.fresh_snapshot(clients.kafka, clients.zookeeper)
             if left := _held(snapshot, leaving):
                 raise PlanDrift(_came(left))
             live = snapshot.live_broker_ids & leaving
@@ -109,7 +109,7 @@ class DecommissionActivities(Steps):
             ledger = removal.release_log_directories(clients.kafka, clients.kubernetes, fence, ledger, live)
             if silent := sorted(live & (ledger.rates.keys() | ledger.log_directories.keys())):
                 raise NotProven(f"broker {', '.join(map(str, silent))} still has throttles or cordons of this run")
-            if left := _held(proof.fresh_snapshot(clients.kafka), leaving):
+            if left := _held(proof.fresh_snapshot(clients.kafka, clients.zookeeper), leaving):
                 raise PlanDrift(_came(left))
             voters.ensure_no_vote(clients.kafka, leaving)
             clients.kubernetes.scale(stateful_set, min(ordinal(pod) for pod in going) - stateful_set.first_ordinal)
@@ -118,7 +118,8 @@ class DecommissionActivities(Steps):
     def unregister_brokers(self, request: UnregisterRequest) -> None:
         """Unregister the brokers, and delete the claims of their pods: both only of brokers that are down and hold nothing.
 
-        Once it is unregistered, no replica can be placed on a broker any more; so the last look comes then, before each claim.
+        Once it is unregistered, no replica can be placed on a broker any more; so the last look comes then, before each claim. In
+        ZooKeeper mode a broker's registration ended with its session, and there is nothing to unregister.
 
         Raises:
             RemovalRefused: a broker is up, its pod is there, or it holds replicas.
@@ -127,10 +128,12 @@ class DecommissionActivities(Steps):
         clients = self._open(request.step.token.cluster)
         with heartbeating():
             leaving = plan_store.load_moves(clients.kubernetes, request.step).leaving
+            in_zookeeper_mode = clients.kafka.metadata_quorum() is None
             for broker in leaving:
                 _ensure_gone(clients, broker)
-                ensure_held(self._link, request.step.token)
-                clients.kafka.unregister_broker(broker)
+                if not in_zookeeper_mode:
+                    ensure_held(self._link, request.step.token)
+                    clients.kafka.unregister_broker(broker)
             ids = clients.kubernetes.broker_ids()
             for pod in request.pods:
                 for name in _claims_of(clients, pod):
@@ -166,7 +169,7 @@ def _claims_of(clients: ClusterClients, pod: str) -> tuple[str, ...]:
 
 def _ensure_gone(clients: ClusterClients, broker: int) -> None:
     """Kafka unregisters a running broker too, which then doesn't come back; and a disk that holds something must stay."""
-    snapshot = proof.fresh_snapshot(clients.kafka)
+    snapshot = proof.fresh_snapshot(clients.kafka, clients.zookeeper)
     pods = [pod.name for pod in clients.kubernetes.broker_pods() if pod.broker_id == broker]
     if broker in snapshot.live_broker_ids or pods:
         raise RemovalRefused(f"broker {broker} is {'up' if broker in snapshot.live_broker_ids else 'not gone'} again {pods}")

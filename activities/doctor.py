@@ -6,6 +6,7 @@ Each part is looked at by itself: one that doesn't answer is a fault, and hides 
 
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
+from functools import cached_property
 
 from temporalio import activity
 
@@ -17,8 +18,9 @@ from kafka_runbooks.clients.security.settings import PasswordSasl
 from kafka_runbooks.models.diagnosis import Check, Diagnosis, DoctorInput
 from kafka_runbooks.models.features import releases
 from kafka_runbooks.models.rights import Right
-from kafka_runbooks.safety import conventions
+from kafka_runbooks.safety import conventions, kraft_migration
 from kafka_runbooks.safety.conventions import Objects
+from kafka_runbooks.safety.freshness import without_ensemble
 
 TOLERATED_SECONDS = 5.0
 """How far clocks may be apart: leases, deadlines and change windows are read by several machines. Kubernetes tells seconds."""
@@ -27,7 +29,12 @@ OLDEST_KUBERNETES = 1, 30
 ACCESS = "deploy/kubernetes/base/kafka-access.yaml"
 WITHOUT_METRICS = "docs/metrics.md; until then runs need a fixed throttle"
 WHAT_AN_ERROR_MEANS = '; docs/security.md, "What an error means"'
-SEE_ALSO = {"kafka": WHAT_AN_ERROR_MEANS, "acls": WHAT_AN_ERROR_MEANS, "metrics": f"; {WITHOUT_METRICS}"}
+SEE_ALSO = {
+    "kafka": WHAT_AN_ERROR_MEANS,
+    "zookeeper": "; docs/zookeeper.md",
+    "acls": WHAT_AN_ERROR_MEANS,
+    "metrics": f"; {WITHOUT_METRICS}",
+}
 """Where more is said of what doesn't answer."""
 
 
@@ -45,7 +52,16 @@ class DoctorActivities(Steps):
         clients = self._open(request.cluster)
         with heartbeating():
             look = _Look(request.cluster, clients)
-            parts = (look.kafka, look.acls, look.kubernetes, look.rbac, look.conventions, look.metrics)
+            parts = (
+                look.kafka,
+                look.zookeeper,
+                look.migration,
+                look.acls,
+                look.kubernetes,
+                look.rbac,
+                look.conventions,
+                look.metrics,
+            )
             checks = [_clock("Temporal", (activity.info().started_time - now).total_seconds())]
             for part in parts:
                 checks += _attempted(part)
@@ -81,7 +97,7 @@ class _Look:
         self._namespace = clients.settings.namespace
 
     def kafka(self) -> Iterator[Check]:
-        """Connection, quorum and releases."""
+        """Connection, mode and releases."""
         settings = self._clients.settings
         snapshot = self._clients.kafka.snapshot()
         yield Check(
@@ -92,11 +108,51 @@ class _Look:
         if down:
             remedy = f"kafka-runbooks plan replace-broker --cluster {self._cluster} --broker-id {snapshot.fenced_brokers[0].id}"
             yield Check(about="Kafka", what="every registered broker is up", fault=f"down: {down}", remedy=remedy)
-        if self._clients.kafka.metadata_quorum() is None:
-            remedy = "migrate it to KRaft; runbooks know no ZooKeeper"
-            yield Check(about="version", what="Kafka runs in KRaft mode", fault="it runs in ZooKeeper mode", remedy=remedy)
+        yield Check(about="version", what=f"Kafka runs in {'ZooKeeper' if self._in_zookeeper_mode else 'KRaft'} mode")
         found = releases(self._clients.kafka.features([broker.id for broker in snapshot.brokers]))
         yield Check(about="version", what="Kafka: " + "; ".join(f"{name}: {len(ids)} brokers" for name, ids in found.items()))
+
+    @cached_property
+    def _in_zookeeper_mode(self) -> bool:
+        return self._clients.kafka.metadata_quorum() is None
+
+    def zookeeper(self) -> Iterator[Check]:
+        """Where brokers are registered, of a cluster in ZooKeeper mode."""
+        if not self._in_zookeeper_mode:
+            return
+        if self._clients.zookeeper is None:
+            reason = without_ensemble(self._cluster)
+            what = "clusters.yaml names the ensemble, by which a disk is proven to be dispensable"
+            yield Check(about="ZooKeeper", what=what, fault=reason.message, remedy=reason.remedy)
+            return
+        sessions = self._clients.zookeeper.sessions()
+        what = f"ZooKeeper answers: {len(sessions.brokers)} brokers have sessions, controller is {sessions.controller_id}"
+        yield Check(about="ZooKeeper", what=what)
+        live = self._clients.kafka.snapshot().live_broker_ids
+        if apart := sorted(live ^ sessions.by_id.keys()):
+            yield Check(
+                about="ZooKeeper",
+                what="brokers know of the same live brokers as ZooKeeper",
+                fault=f"of brokers {', '.join(map(str, apart))} they differ: another ensemble, or a broker that is cut off",
+                remedy="zookeeper.hosts in clusters.yaml has to be zookeeper.connect of the brokers; else look again in a minute",
+            )
+
+    def migration(self) -> Iterator[Check]:
+        """What stands in the way of KRaft, of a cluster in ZooKeeper mode."""
+        if not self._in_zookeeper_mode:
+            return
+        kafka, kubernetes = self._clients.kafka, self._clients.kubernetes
+        live = kafka.snapshot().live_broker_ids
+        controllers = (pod.node_id for pod in kubernetes.controller_pods())
+        yield from kraft_migration.check(
+            kraft_migration.Setup(
+                broker_ids=live | frozenset(kubernetes.broker_ids().values()),
+                live_broker_ids=live,
+                features=kafka.features(live),
+                configs=kafka.broker_configs(live, kraft_migration.CONFIGS),
+                controller_ids=[one for one in controllers if one is not None],
+            )
+        )
 
     def acls(self) -> Iterator[Check]:
         """Each right of the worker's principal."""
@@ -160,6 +216,7 @@ class _Look:
             controllers=kubernetes.controller_pods(),
             nodes=kubernetes.nodes(),
             budgets=kubernetes.disruption_budgets(),
+            needs_controllers=not self._in_zookeeper_mode,
         )
         yield from conventions.check(found)
 

@@ -66,6 +66,11 @@ def _checks(clients: ClusterClients, plan: Plan, proof: ProofRequest) -> tuple[C
     if promises.restarted_pods and proof.as_planned:
         found = (*clients.kubernetes.broker_pods(), *clients.kubernetes.controller_pods())
         checks.append(exit_contract.made_anew(found, clients.kubernetes.stateful_sets(), promises.restarted_pods))
+    if promises.restarted_members and proof.as_planned:
+        pods_of_members, sets = clients.kubernetes.ensemble_pods(), clients.kubernetes.ensemble_sets()
+        checks.append(exit_contract.made_anew(pods_of_members, sets, promises.restarted_members))
+    if promises.restarted_members and clients.zookeeper is not None:
+        checks.append(exit_contract.ensemble_in_sync(clients.zookeeper.ensemble()))
     if promises.finalised_features:
         live = snapshot.live_broker_ids
         checks.append(exit_contract.features_finalised(clients.kafka.features(live), live, promises.in_sync_brokers))

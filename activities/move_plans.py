@@ -6,12 +6,13 @@ Nothing here changes the cluster. The plan is kept in the plan store for a run, 
 import gzip
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TypeVar
 
 import pydantic
 
-from activities import evacuations, ledgers, plan_store, second_person, voters
+from activities import evacuations, ledgers, plan_store, proof, second_person, voters
 from activities.errors import PlannerDefect
 from activities.large_plans import Turn
 from activities.planned_rates import planned_rates, rates_of
@@ -72,7 +73,9 @@ class MovePlanActivities(Steps):
             pods, stateful_sets = clients.kubernetes.broker_pods(), clients.kubernetes.stateful_sets()
             racks = registered_racks(clients.kubernetes) | observed.snapshot.racks
             controllers = voters.controllers_among(clients, observed.snapshot.live_broker_ids, only_voters=True)
-            return planning.decommission(observed, asked.request, pods, stateful_sets, racks, controllers)
+            found = planning.decommission(observed, asked.request, pods, stateful_sets, racks, controllers)
+            against = proof.reasons_against(clients, asked.request.cluster) if asked.request.remove_pods else ()
+            return replace(found, reasons=(*found.reasons, *against))
 
         return self._survey("Decommission", asked, plan)
 

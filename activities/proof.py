@@ -1,46 +1,90 @@
-"""Proof before a disk is let go: the quorum's word that the metadata are new, and the brokers' own word about what they hold.
+"""Proof before a disk is let go: the controllers' word that the metadata are new, and the brokers' own word about what they hold.
 
 Parts of activities. `safety.freshness` judges; here the questions are asked in the order that makes the answers worth something:
 the quorum before and after the metadata, so that a broker that was cut off until a moment ago is noticed, and the holders of the
-copies last.
+copies last. In ZooKeeper mode the sessions take the quorum's place, and the controller's records that of the metadata.
 """
 
 from collections.abc import Collection
 
 from activities.errors import NotProven
+from kafka_runbooks.clients.clusters import ClusterClients
 from kafka_runbooks.clients.errors import Unreachable
-from kafka_runbooks.clients.protocols import Kafka
+from kafka_runbooks.clients.protocols import Kafka, ZooKeeper
 from kafka_runbooks.models.cluster import ClusterSnapshot, MetadataQuorum, TopicPartition
+from kafka_runbooks.models.results import Reason
 from kafka_runbooks.safety import freshness
 
+NO_ENSEMBLE = "the metadata may be old: the cluster is in ZooKeeper mode, and clusters.yaml names no zookeeper for it"
 
-def fresh_snapshot(kafka: Kafka) -> ClusterSnapshot:
+
+def reasons_against(clients: ClusterClients, cluster: str) -> tuple[Reason, ...]:
+    """Why a runbook that lets disks go can't prove anything here; asked before it starts."""
+    if clients.zookeeper is None and clients.kafka.metadata_quorum() is None:
+        return (freshness.without_ensemble(cluster),)
+    return ()
+
+
+def fresh_snapshot(kafka: Kafka, zookeeper: ZooKeeper | None) -> ClusterSnapshot:
     """A snapshot that is known to be new.
 
+    Args:
+        kafka: the cluster.
+        zookeeper: its ensemble; None in KRaft mode.
+
     Raises:
-        NotProven: the controllers don't answer, or the broker that answered doesn't follow them.
+        NotProven: the controllers don't answer, or the broker that answered doesn't follow them; in ZooKeeper mode, the ensemble
+            doesn't answer, or no controller is settled.
     """
     before = _quorum(kafka)
+    if before is None:
+        return _recorded(kafka, zookeeper)
     snapshot = kafka.snapshot()
     asked = () if snapshot.answered_by is None else (snapshot.answered_by,)
     for quorum in (before, _quorum(kafka)):
-        if quorum is None:
-            continue  # ZooKeeper mode: only the brokers' own word can be had
-        if not asked:
+        if not asked or quorum is None:
             raise NotProven("the metadata may be old: nobody knows which broker answered")
         if stale := freshness.stale_brokers(quorum, asked):
             raise NotProven(f"the metadata may be old: {'; '.join(stale.values())}")
     return snapshot
 
 
-def copies_without_proof(kafka: Kafka, snapshot: ClusterSnapshot, without: int) -> dict[TopicPartition, str]:
-    """Partitions of this broker for which no other broker proves that it has a copy -> why.
+def newest_snapshot(kafka: Kafka, zookeeper: ZooKeeper | None) -> ClusterSnapshot:
+    """For what can be undone: what the controller has recorded in ZooKeeper, where that is the cluster's; else a broker's word.
 
     Raises:
-        NotProven: the controllers don't answer.
+        NotProven: in ZooKeeper mode, no controller is settled.
+    """
+    if zookeeper is None or kafka.metadata_quorum() is not None or freshness.is_migrating(zookeeper.sessions()):
+        return kafka.snapshot()
+    return _recorded(kafka, zookeeper)
+
+
+def copies_without_proof(
+    kafka: Kafka, zookeeper: ZooKeeper | None, snapshot: ClusterSnapshot, without: int
+) -> dict[TopicPartition, str]:
+    """Partitions of this broker for which no other broker proves that it has a copy -> why.
+
+    Args:
+        kafka: the cluster.
+        zookeeper: its ensemble; None in KRaft mode.
+        snapshot: of `fresh_snapshot`.
+        without: the broker.
+
+    Raises:
+        NotProven: the controllers, or the ensemble, don't answer.
     """
     sizes = kafka.replica_sizes(freshness.copies_to_ask(snapshot, without))
-    return freshness.unproven(snapshot, _quorum(kafka), sizes, without)
+    quorum = _quorum(kafka)
+    if quorum is not None:
+        return freshness.unproven(
+            snapshot, freshness.stale_brokers(quorum, freshness.relied_on(snapshot, without)), sizes, without
+        )
+    try:
+        sessions = _known(zookeeper).sessions()
+    except Unreachable as error:
+        raise NotProven(f"nobody knows who lives: {error}") from error
+    return freshness.unproven(snapshot, freshness.changed_sessions(snapshot, sessions), sizes, without)
 
 
 def ensure_empty_disks(kafka: Kafka, broker_ids: Collection[int]) -> None:
@@ -56,6 +100,26 @@ def ensure_empty_disks(kafka: Kafka, broker_ids: Collection[int]) -> None:
             doubts.append(f"broker {broker_id} still has {left} replicas on its disks")
     if doubts:
         raise NotProven("; ".join(doubts))
+
+
+def _recorded(kafka: Kafka, zookeeper: ZooKeeper | None) -> ClusterSnapshot:
+    """As the controller has recorded it; the look at the sessions goes around it, so that a failover in between is noticed."""
+    ensemble = _known(zookeeper)
+    try:
+        before = ensemble.sessions()
+        snapshot, states = kafka.snapshot(), ensemble.partition_states()
+        after = ensemble.sessions()
+    except Unreachable as error:
+        raise NotProven(f"the metadata may be old: {error}") from error
+    if (why := freshness.why_unsettled(before, after)) is not None:
+        raise NotProven(f"the metadata may be old: {why}")
+    return freshness.as_recorded(snapshot, states, before, after)
+
+
+def _known(zookeeper: ZooKeeper | None) -> ZooKeeper:
+    if zookeeper is None:
+        raise NotProven(NO_ENSEMBLE)
+    return zookeeper
 
 
 def _quorum(kafka: Kafka) -> MetadataQuorum | None:

@@ -5,7 +5,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
-from activities import plan_store, second_person
+from activities import plan_store, proof, second_person
 from activities.replacement_plans import broken_rules, freeze, summarise
 from activities.step import POLL_SECONDS, Steps, heartbeating, step
 from kafka_runbooks.clients.clusters import ClusterClients
@@ -190,6 +190,8 @@ def _judged(
         node = next((node for node in nodes if lost_node.is_node_of(node, place)), None)
         reasons += replacement.reasons_not_to_replace(request, place.broker_id, pod, node, snapshot, reassignments)
         nothing.append(replacement.why_nothing_to_do(request, place.broker_id, pod, node, snapshot))
+    if request.node_state is NodeState.LOST and request.replacement_broker_id is None:
+        reasons += proof.reasons_against(clients, request.cluster)
     lost = together | {one for one in also_lost if one not in snapshot.live_broker_ids}
     reasons += replacement.unacknowledged_risks(request, lost, snapshot)
     return Found(

@@ -6,13 +6,13 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from activities import plan_store, second_person
+from activities import plan_store, proof, second_person
 from activities.errors import PlannerDefect
 from activities.step import Steps, heartbeating, step
 from kafka_runbooks.clients.clusters import ClusterClients
 from kafka_runbooks.models.cluster import BrokerConfig, ClusterSnapshot
 from kafka_runbooks.models.inputs import RestartInput, RollingRestartInput
-from kafka_runbooks.models.kubernetes import BrokerPod, ControllerPod, FileChanges, Node, StatefulSet
+from kafka_runbooks.models.kubernetes import BrokerPod, ControllerPod, FileChanges, KafkaPod, Node, StatefulSet
 from kafka_runbooks.models.messages import PlanRequest, Request, Survey
 from kafka_runbooks.models.plans import Plan, PlannedPartition, PlanSummary, SummaryLine, reference_to
 from kafka_runbooks.models.restart_plan import RestartPlan, RestartTarget
@@ -111,7 +111,8 @@ def observe(clients: ClusterClients, shutting_down: Sequence[KafkaNode] | None =
     if shutting_down is None:
         shutting_down = Found(clients).shutting_down
     quorum = clients.kafka.metadata_quorum()
-    snapshot, reassignments = clients.kafka.snapshot(), clients.kafka.reassignments()
+    # Without a quorum nobody knows which brokers are cut off, and whose metadata are old.
+    snapshot, reassignments = proof.newest_snapshot(clients.kafka, clients.zookeeper), clients.kafka.reassignments()
     age_seconds = time.monotonic() - began
     return RestartObservation(snapshot, quorum, reassignments, age_seconds, shutting_down=shutting_down)
 
@@ -250,29 +251,39 @@ def _why(request: RollingRestartInput, one: FoundNode) -> tuple[str, dict[str, s
 def against_sets(targets: Iterable[RestartTarget], found: Found) -> list[Reason]:
     """Under `RollingUpdate` Kubernetes restarts pods by itself, as soon as they are Ready."""
     names = {found.nodes[target.node.id].pod.stateful_set for target in targets}
+    return not_on_delete(found.sets[name] for name in sorted(names & found.sets.keys()))
+
+
+def not_on_delete(sets: Iterable[StatefulSet]) -> list[Reason]:
+    """Those of them that Kubernetes updates itself."""
     return [
         Reason(
-            name=f"update-strategy:{name}",
-            message=f"StatefulSet {name} is updated by {found.sets[name].update_strategy}: Kubernetes restarts its pods too",
-            remedy=f"kubectl patch statefulset {name} -p '"
+            name=f"update-strategy:{one.name}",
+            message=f"StatefulSet {one.name} is updated by {one.update_strategy}: Kubernetes restarts its pods too",
+            remedy=f"kubectl patch statefulset {one.name} -p '"
             '{"spec":{"updateStrategy":{"type":"OnDelete","rollingUpdate":null}}}\'',
         )
-        for name in sorted(names & found.sets.keys())
-        if found.sets[name].update_strategy != "OnDelete"
+        for one in sets
+        if one.update_strategy != "OnDelete"
     ]
 
 
 def stuck_pods(targets: Iterable[RestartTarget], found: Found) -> list[Reason]:
     """A pod that is stuck with the newest template: the next one would get stuck too."""
     names = {found.nodes[target.node.id].pod.stateful_set for target in targets}
+    return stuck_with_newest(one.pod for one in found.nodes.values() if one.pod.stateful_set in names and not one.is_outdated)
+
+
+def stuck_with_newest(pods: Iterable[KafkaPod]) -> list[Reason]:
+    """Those of pods with the newest template that are stuck."""
     return [
         Reason(
-            name=f"stuck-pod:{one.pod.name}",
-            message=f"pod {one.pod.name} is stuck with the newest template of {one.pod.stateful_set}: {one.pod.stuck}",
+            name=f"stuck-pod:{pod.name}",
+            message=f"pod {pod.name} is stuck with the newest template of {pod.stateful_set}: {pod.stuck}",
             remedy="repair the template: a restart would get the other pods stuck too",
         )
-        for one in found.nodes.values()
-        if one.pod.stuck is not None and one.pod.stateful_set in names and not one.is_outdated
+        for pod in pods
+        if pod.stuck is not None
     ]
 
 

@@ -63,6 +63,11 @@ RUNBOOKS: dict[str, Runbook] = {
     "RollingRestart": Runbook(
         "inputs.RollingRestartInput", "restart_plan.RestartPlan", "Restart brokers and controllers, as many at once as is safe."
     ),
+    "RestartEnsemble": Runbook(
+        "inputs.RestartEnsembleInput",
+        "ensemble_plan.EnsemblePlan",
+        "Restart the members of the ZooKeeper ensemble, one by one, the leader last.",
+    ),
     "Upgrade": Runbook(
         "inputs.UpgradeInput", "upgrades.UpgradePlan", "Roll out a new pod template, a canary first, then finalise features."
     ),

@@ -23,11 +23,12 @@ from kafka_runbooks import search_attributes
 from kafka_runbooks.catalogue import RUNBOOKS
 from kafka_runbooks.clients.clusters import CertificateClients, ClusterClients, ClusterSettings, TopicsSettings
 from kafka_runbooks.clients.errors import UnknownCluster
-from kafka_runbooks.clients.protocols import Kafka, Kubernetes
+from kafka_runbooks.clients.protocols import Kafka, Kubernetes, ZooKeeper
 from kafka_runbooks.clients.security.settings import Security
 from kafka_runbooks.clients.webhook import Webhook
 from kafka_runbooks.models.inputs import ReplaceBrokerInput
 from kafka_runbooks.models.results import RunbookResult
+from tests.fakes.ensemble import FakeZooKeeper
 from tests.fakes.kafka import FakeKafka
 from tests.fakes.kubernetes import FakeKubernetes
 from tests.fakes.metrics import FakeMetrics
@@ -58,14 +59,18 @@ async def start_time_skipping_server() -> WorkflowEnvironment:
 
 
 class WorldClusters:
-    """One cluster, which is a `World`; `kafka` puts a real Kafka in the place of the world's."""
+    """One cluster, which is a `World`; `kafka` puts a real Kafka in the place of the world's, `zookeeper` is its ensemble."""
 
-    def __init__(self, world: World, name: str, kafka: Kafka | None = None) -> None:
+    def __init__(self, world: World, name: str, kafka: Kafka | None = None, zookeeper: ZooKeeper | None = None) -> None:
         self.world = world
         self._name = name
         settings = ClusterSettings(bootstrap_servers="none:9092", namespace="kafka", capacity_bytes_per_s={"small": 100_000_000})
         self._clients = ClusterClients(
-            kafka=kafka or FakeKafka(world), kubernetes=FakeKubernetes(world), metrics=FakeMetrics(world), settings=settings
+            kafka=kafka or FakeKafka(world),
+            kubernetes=FakeKubernetes(world),
+            metrics=FakeMetrics(world),
+            settings=settings,
+            zookeeper=zookeeper or (None if world.ensemble is None else FakeZooKeeper(world)),
         )
 
     def speak_tls(self, certificates: CertificateClients | None, security: Security) -> None:
@@ -155,6 +160,7 @@ async def bench(
     world: World,
     kafka: Kafka | None = None,
     *,
+    zookeeper: ZooKeeper | None = None,
     slots: int = 16,
     webhook: Webhook | None = None,
     cluster: str | None = None,
@@ -162,7 +168,7 @@ async def bench(
     """A worker as in production, but for the task queue, and for failing a workflow on a bug instead of hanging."""
     task_queue = f"test-{uuid.uuid4()}"
     cluster = cluster or task_queue
-    clusters = WorldClusters(world, cluster, kafka)
+    clusters = WorldClusters(world, cluster, kafka, zookeeper)
     often, grace = timedelta(milliseconds=200), timedelta(seconds=5)
     async with working(
         environment.client,

@@ -16,6 +16,7 @@ from workflows.permit import ClusterPermit
 from workflows.preview import Preview
 from workflows.rebalance import Rebalance
 from workflows.replace_broker import ReplaceBroker
+from workflows.restart_ensemble import RestartEnsemble
 from workflows.rolling_restart import RollingRestart
 from workflows.rotate_certificates import RotateCertificates
 from workflows.run_plan import RunPlan
@@ -38,6 +39,7 @@ WORKFLOWS: tuple[type, ...] = (
     Preview,
     Rebalance,
     ReplaceBroker,
+    RestartEnsemble,
     RollingRestart,
     RotateCertificates,
     RunPlan,

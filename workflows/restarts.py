@@ -12,7 +12,7 @@ from temporalio import workflow
 
 with workflow.unsafe.imports_passed_through():
     from activities.restarts import RestartActivities
-    from kafka_runbooks.models.inputs import RestartInput
+    from kafka_runbooks.models.inputs import PlannedInput, RestartInput
     from kafka_runbooks.models.messages import Round, StepRequest
     from kafka_runbooks.models.plans import PlanSummary
     from kafka_runbooks.models.status import Progress
@@ -26,9 +26,12 @@ from workflows.planned import PlannedRunbook
 class RestartRunbook(PlannedRunbook):
     """Base of the runbooks that restart nodes in rounds."""
 
-    def __init__(self, request: RestartInput) -> None:
+    nodes = "nodes"
+    """What restarts, for people."""
+
+    def __init__(self, request: PlannedInput) -> None:
         super().__init__(request)
-        self._wait_for = request.wait_for
+        self._elects = isinstance(request, RestartInput) and request.wait_for == "preferred leaders"
         self._round = Round(node_ids=(), done=0, total=0)
         self._rounds_seconds: list[float] = []
 
@@ -39,15 +42,15 @@ class RestartRunbook(PlannedRunbook):
     def undone(self) -> str:
         """What is to be said of a run that ends now."""
         done, total = self._round.done, self._round.total
-        return f"{done} of {total} nodes have been restarted" if done < total else ""
+        return f"{done} of {total} {self.nodes} have been restarted" if done < total else ""
 
     async def roll(self, request: StepRequest) -> None:
         """Restart the nodes of the plan, or only those that the request names, round by round."""
         while True:
             await self.pause_point()
             with self.timed(StepName.CHOOSE_ROUND):
-                what = "the next nodes that may go down together"
-                self._round = await calls.wait(RestartActivities.choose_round, request, what)
+                what = f"the next {self.nodes} that may go down"
+                self._round = await self.choose(request, what)
                 self._undone = self.undone()
             if not self._round.node_ids:
                 return
@@ -87,17 +90,25 @@ class RestartRunbook(PlannedRunbook):
     async def _restart(self, request: StepRequest) -> None:
         began, named = workflow.now(), ", ".join(map(str, request.broker_ids))
         with self.timed(StepName.RESTART):
-            restarting = await calls.act(RestartActivities.restart_nodes, request, f"restart {named}")
+            restarting = await self.take_down(request, named)
         if not restarting:
             return  # the cluster has changed since the round was chosen: another one is
         request = request.model_copy(update={"broker_ids": restarting})
         await self.follow(request, named)
-        if self._wait_for == "preferred leaders":
+        if self._elects:
             with self.timed(StepName.ELECT):
                 await self.elect(request)
         self._rounds_seconds.append((workflow.now() - began).total_seconds())
         self._round = self._round.model_copy(update={"done": self._round.done + len(restarting)})
         self._undone = self.undone()
+
+    async def choose(self, request: StepRequest, what: str) -> Round:
+        """The next round."""
+        return await calls.wait(RestartActivities.choose_round, request, what)
+
+    async def take_down(self, request: StepRequest, named: str) -> tuple[int, ...]:
+        """Tell a round's nodes to go down; returns those that were told."""
+        return await calls.act(RestartActivities.restart_nodes, request, f"restart {named}")
 
     async def follow(self, request: StepRequest, named: str) -> None:
         """Wait until a round is over."""
@@ -108,5 +119,7 @@ class RestartRunbook(PlannedRunbook):
         """With the nodes that are done, and the time that the rest takes if it goes on like this."""
         done, total = self._round.done, self._round.total
         eta = sum(self._rounds_seconds) / done * (total - done) if done else None
-        note = f"{done} of {total} nodes" + (f"; now {', '.join(map(str, self._round.node_ids))}" if self._round.node_ids else "")
+        note = f"{done} of {total} {self.nodes}" + (
+            f"; now {', '.join(map(str, self._round.node_ids))}" if self._round.node_ids else ""
+        )
         super().note_progress(progress.model_copy(update={"eta_seconds": eta, "note": note}))

@@ -45,7 +45,8 @@ def doctor(
     """Check what a cluster's runbooks need: connections, rights, conventions. Each fault with what mends it.
 
     Temporal, its namespace and its workers; then, through a worker and with its rights: Kafka, each ACL, Kubernetes, each RBAC
-    verb, clocks, versions, labels and probes, metrics. Changes nothing. Exit code 1 if something is amiss.
+    verb, clocks, versions, labels and probes, metrics. In ZooKeeper mode also what stands in the way of KRaft (LATER), which
+    hinders no runbook. Changes nothing. Exit code 1 if something is amiss.
     """
     screen, task_queue = console(output), TemporalSettings().task_queue
     workflow_id = f"{cluster}/doctor/{uuid.uuid4()}"
@@ -148,7 +149,8 @@ def _print(screen: Console, found: Diagnosis) -> None:
         if check.fault is None:
             screen.print(Text(f"ok     {check.about}: {check.what}"))
         else:
-            screen.print(Text(f"FAULT  {check.about}: {check.fault}", style="bold red"))
+            word, style = ("FAULT", "bold red") if check.hinders == "runbooks" else ("LATER", "yellow")
+            screen.print(Text(f"{word}  {check.about}: {check.fault}", style=style))
             screen.print(Text(f"       mend it: {check.remedy}"))
     faults = len(found.faults)
     screen.print(Text(f"{faults} fault{'' if faults == 1 else 's'}" if faults else "no fault: runbooks can work here"))

@@ -31,6 +31,7 @@ from kafka_runbooks.models.kubernetes import (
     ControllerPod,
     DisruptionBudget,
     FileChanges,
+    KafkaPod,
     LastStart,
     Node,
     StatefulSet,
@@ -198,10 +199,18 @@ class Kafka(Protocol):
         """
 
     def cordon_log_directories(self, broker_id: int, directories: str) -> None:
-        """Cordon a broker's log directories (`*`: all of them); an empty string lifts the cordon."""
+        """Cordon a broker's log directories (`*`: all of them); an empty string lifts the cordon.
+
+        Raises:
+            Refused: the broker lacks the setting (Kafka < 4.3).
+        """
 
     def unregister_broker(self, broker_id: int) -> None:
-        """Unregister a broker that is down for good (KRaft); one that isn't registered is fine."""
+        """Unregister a broker that is down for good; one that isn't registered is fine.
+
+        Raises:
+            Refused: the cluster is in ZooKeeper mode, where a registration ends with its session.
+        """
 
     def add_voter(self, voter_id: int, directory_id: str, endpoints: Iterable[ControllerEndpoint]) -> None:
         """Make an observer of the metadata quorum a voter (KIP-853); returns once a majority with it has committed that.
@@ -275,8 +284,12 @@ class ZooKeeper(Protocol):
     def sessions(self) -> BrokerSessions:
         """The brokers that have a session, and the controller."""
 
-    def partition_states(self, topics: Collection[str]) -> dict[TopicPartition, PartitionState]:
-        """The controller's own record of these topics' partitions; one that doesn't exist is left out."""
+    def partition_states(self, topics: Collection[str] | None = None) -> dict[TopicPartition, PartitionState]:
+        """The controller's own record of these topics' partitions; one that doesn't exist is left out.
+
+        Args:
+            topics: default: all, but for those that are being deleted.
+        """
         ...
 
 
@@ -289,8 +302,14 @@ class Kubernetes(Protocol):
     def controller_pods(self) -> tuple[ControllerPod, ...]:
         """The pods of the cluster's KRaft controllers that are no brokers, by their label."""
 
+    def ensemble_pods(self) -> tuple[KafkaPod, ...]:
+        """The pods of the cluster's ZooKeeper ensemble, by their label."""
+
     def stateful_sets(self) -> tuple[StatefulSet, ...]:
         """The StatefulSets of the cluster's maps and of its controllers."""
+
+    def ensemble_sets(self) -> tuple[StatefulSet, ...]:
+        """Those of its ZooKeeper ensemble."""
 
     def scale(self, stateful_set: StatefulSet, replicas: int) -> None:
         """Set a StatefulSet's number of pods, if it still has the observed version."""

@@ -37,6 +37,8 @@ class Broker(Model):
     host: str
     port: int
     rack: str | None = None
+    epoch: int | None = None
+    """In ZooKeeper mode, where ZooKeeper was asked: of the registration by which it counts (KIP-380)."""
 
 
 class Partition(NamedTuple):
@@ -91,7 +93,7 @@ class ClusterSnapshot:
     """Brokers, every partition, and each topic's effective `min.insync.replicas`, all as one broker knows them.
 
     That broker's knowledge may be old: one that is cut off from the controllers goes on to answer. Before anything is let go for
-    ever, compare with `MetadataQuorum`, which the controllers answer.
+    ever, compare with `MetadataQuorum`, which the controllers answer, or in ZooKeeper mode with what they have recorded there.
 
     What follows from the partitions is counted once, when it is first asked for.
     """
@@ -108,7 +110,7 @@ class ClusterSnapshot:
     topic_ids: Mapping[str, str] = field(default_factory=dict)
     """Topic -> its id as Kafka's tools print it (KIP-516): a topic that is made again under its name has another one."""
     answered_by: int | None = None
-    """The broker whose knowledge this is."""
+    """The broker whose knowledge this is; None: ZooKeeper's (`safety.freshness.as_recorded`)."""
 
     @cached_property
     def live_broker_ids(self) -> frozenset[int]:

@@ -1,6 +1,6 @@
 """What `doctor` found: each thing that a runbook counts on, and for what isn't so the line that mends it."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import AfterValidator
 
@@ -24,6 +24,8 @@ class Check(Model):
     """What isn't so; None: all is well."""
     remedy: Line | None = None
     """The line that mends it: a command, or what to write where."""
+    hinders: Literal["runbooks", "migration"] = "runbooks"
+    """What can't be done until it is mended; `migration`: to KRaft, which no runbook waits for."""
 
 
 class Diagnosis(Model):
@@ -33,4 +35,5 @@ class Diagnosis(Model):
 
     @property
     def faults(self) -> tuple[Check, ...]:
-        return tuple(check for check in self.checks if check.fault is not None)
+        """What hinders runbooks."""
+        return tuple(check for check in self.checks if check.fault is not None and check.hinders == "runbooks")

@@ -55,6 +55,11 @@ READINESS = f"{AGENT_PORT}/readyz"
 KAFKA_CONTAINER = "kafka"
 """The container in which Kafka runs, in brokers' and controllers' pods."""
 
+COMPONENT = "app.kubernetes.io/component"
+"""Label on StatefulSet and pods of a ZooKeeper ensemble, whose value is `ZOOKEEPER`."""
+ZOOKEEPER = "zookeeper"
+"""Also the container in which a member runs."""
+
 DEFINITIONS = f"{DOMAIN}/definitions"
 """Label on ConfigMaps: of what their data's values are definitions; `topics`."""
 TOPICS = "topics"

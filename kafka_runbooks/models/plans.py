@@ -91,6 +91,8 @@ class ExitPromises(Model):
     """Those brokers' claims are others than before: their old disks were given up."""
     restarted_pods: dict[str, str] = Field(default_factory=dict)
     """Pods that have been made anew, from the current template of their StatefulSet: name -> uid before."""
+    restarted_members: dict[str, str] = Field(default_factory=dict)
+    """The same of pods of the ZooKeeper ensemble, whose every member is in sync besides."""
     finalised_features: bool = False
     """Features are finalised as far as all brokers support them."""
     ended_pods: dict[str, str] = Field(default_factory=dict)

@@ -155,7 +155,12 @@ def _quorum_row(
     observation: RestartObservation, nodes: Sequence[KafkaNode], limits: RestartLimits, acknowledged_risks: Collection[str]
 ) -> Iterator[_Row]:
     quorum = observation.quorum
-    if quorum is None or not any(node.is_controller for node in nodes):
+    controllers = tuple(sorted(node.id for node in nodes if node.is_controller))
+    if not controllers:
+        return
+    if quorum is None:  # Nobody knows theirs.
+        count = len(controllers)
+        yield _Row(controllers, frozenset(controllers), kept=count, minimum=count, none_may_go=True, none_may_join=True)
         return
     voters = tuple(sorted({voter.id for voter in quorum.voters}))
     needed = majority(len(voters))

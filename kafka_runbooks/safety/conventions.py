@@ -26,6 +26,8 @@ class Objects(NamedTuple):
     controllers: Sequence[ControllerPod]
     nodes: Sequence[Node]
     budgets: Sequence[DisruptionBudget]
+    needs_controllers: bool = True
+    """In ZooKeeper mode one of the brokers is the controller."""
 
 
 def check(found: Objects) -> tuple[Check, ...]:
@@ -58,7 +60,7 @@ def _sets(found: Objects) -> Faults:
             _marking(found, "NAME", mark | {labels.MAP: "MAP"}),
         )
     has_controllers = any(not one.has_brokers for one in found.stateful_sets) or any(one.is_controller for one in found.brokers)
-    if not has_controllers:
+    if found.needs_controllers and not has_controllers:
         yield (
             f"no controllers of {found.cluster} are labelled",
             f"{_marking(found, 'NAME', mark | {labels.ROLES: labels.CONTROLLER})}; where brokers are controllers too, "

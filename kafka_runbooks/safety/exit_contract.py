@@ -16,11 +16,13 @@ from kafka_runbooks.models.cluster import (
     ThrottleRates,
     TopicPartition,
 )
+from kafka_runbooks.models.ensemble import Ensemble
 from kafka_runbooks.models.features import BrokerFeatures, finalised, releases, to_finalise
 from kafka_runbooks.models.kubernetes import BrokerPlace, BrokerPod, Claim, KafkaPod, Node, StatefulSet
 from kafka_runbooks.models.plans import Plan, PlannedPartition, PromisedTopic
 from kafka_runbooks.models.results import Check
 from kafka_runbooks.safety.availability import not_led_by_preferred, out_of_sync, would_lead
+from kafka_runbooks.safety.ensemble import not_in_sync
 
 ONE_READY_POD = "one Ready pod"
 MADE_ANEW = "pods made anew"
@@ -227,6 +229,14 @@ def made_anew(pods: Sequence[KafkaPod], sets: Sequence[StatefulSet], before: Map
             wrong.append(f"{name} is not Ready")
     detail = f"{len(before) - len(wrong)} of {len(before)} pods" + (f": not {'; '.join(wrong[:10])}" if wrong else "")
     return Check(name=MADE_ANEW, passed=not wrong, detail=detail)
+
+
+def ensemble_in_sync(ensemble: Ensemble) -> Check:
+    """The ensemble commits, and every server of its configuration has what was committed."""
+    away = not_in_sync(ensemble)
+    wrong = [f"it commits nothing: {ensemble.fault}"] if ensemble.committed_zxid is None else list(away.values())
+    detail = "; ".join(wrong[:10]) or f"{len(ensemble.servers)} members"
+    return Check(name="ensemble in sync", passed=not wrong and bool(ensemble.servers), detail=detail)
 
 
 def features_finalised(found: Mapping[int, BrokerFeatures], live: Collection[int], upgraded: Collection[int]) -> Check:

@@ -119,8 +119,17 @@ def _several_racks(going: Collection[KafkaNode], limits: RestartLimits) -> list[
 
 
 def _of_the_quorum(observation: RestartObservation, controllers: Collection[int], limits: RestartLimits) -> list[Reason]:
-    if observation.quorum is None or not controllers:
+    if not controllers:
         return []
+    if observation.quorum is None:
+        return [
+            Reason(
+                name="controllers-in-zookeeper-mode",
+                message=f"nodes {listed(sorted(controllers))} are KRaft controllers, of whose quorum brokers in ZooKeeper mode "
+                "know nothing",
+                remedy="restart brokers only (map, or node_ids) until the migration to KRaft has ended",
+            )
+        ]
     return controllers_may_go_down(
         observation.quorum,
         controllers,

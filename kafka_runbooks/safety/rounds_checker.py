@@ -89,6 +89,8 @@ def _quorum(
 ) -> Iterator[str]:
     quorum = observation.quorum
     if quorum is None:
+        for node in (node for nodes in rounds for node in nodes if node.is_controller):
+            yield f"controller {node.id} restarts although nobody knows its quorum"
         return
     times = {voter.id: voter.last_caught_up_at for voter in quorum.voters}
     newest = times.get(quorum.leader_id)

@@ -29,8 +29,8 @@ def test_while_the_controllers_hang_nothing_proves_a_copy_and_the_metadata_promi
     deadline = time.monotonic() + 60
     while True:
         try:
-            snapshot = proof.fresh_snapshot(admin)
-            if list(snapshot.on_broker(1001)) and proof.copies_without_proof(admin, snapshot, 1001) == {}:
+            snapshot = proof.fresh_snapshot(admin, None)
+            if list(snapshot.on_broker(1001)) and proof.copies_without_proof(admin, None, snapshot, 1001) == {}:
                 break
         except NotProven:
             pass
@@ -43,7 +43,7 @@ def test_while_the_controllers_hang_nothing_proves_a_copy_and_the_metadata_promi
         old = admin.snapshot()
         assert 1003 in old.live_broker_ids and risks_of_losing(old, [1001]) == [], "the metadata are old"
         with pytest.raises(NotProven, match="no controller answers"):
-            proof.fresh_snapshot(admin)
+            proof.fresh_snapshot(admin, None)
         unanswered = admin.replica_sizes([1003]).unanswered_broker_ids
         assert unanswered == (1003,), "and the broker with the copy doesn't answer"
     finally:
@@ -51,13 +51,13 @@ def test_while_the_controllers_hang_nothing_proves_a_copy_and_the_metadata_promi
     deadline = time.monotonic() + 60
     while True:
         try:
-            snapshot = proof.fresh_snapshot(admin)
+            snapshot = proof.fresh_snapshot(admin, None)
             if 1003 not in snapshot.live_broker_ids:
                 break
         except NotProven:
             pass
         assert time.monotonic() < deadline
         time.sleep(0.5)
-    assert list(proof.copies_without_proof(admin, snapshot, 1001)) == [TopicPartition("proof", 0)]
+    assert list(proof.copies_without_proof(admin, None, snapshot, 1001)) == [TopicPartition("proof", 0)]
     assert [risk.name for risk in risks_of_losing(snapshot, [1001])] == ["data-loss:proof"]
     admin.close()

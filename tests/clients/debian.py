@@ -22,6 +22,21 @@ def need(*commands: str) -> None:
         apt("install", "-qq", "-y", "--no-install-recommends", *missing)
 
 
+def jars(pom: Path, folder: Path, one_of_them: str) -> Path:
+    """The folder of the jars that a POM lists; asked of Maven once a checkout.
+
+    Args:
+        pom: the list.
+        folder: where they go.
+        one_of_them: a pattern; a folder with one is complete.
+    """
+    need("java", "mvn")
+    if not any(folder.glob(one_of_them)):
+        goal = ["dependency:copy-dependencies", "-DincludeScope=runtime", f"-DoutputDirectory={folder}"]
+        subprocess.run(["mvn", "-q", "-B", "-f", str(pom), *goal], check=True, stdin=subprocess.DEVNULL, timeout=300)
+    return folder
+
+
 def apt(*arguments: str, folder: Path | None = None) -> None:
     """apt-get, quietly; what it complains of is the error's text."""
     run(["apt-get", *arguments], folder)

@@ -18,25 +18,18 @@ from typing import TypeVar
 import pytest
 from confluent_kafka.admin import AdminClient
 
-from tests.clients.debian import need
+from tests.clients import debian
 
 ROOT = Path(__file__).parents[2]
 CLUSTER_ID = "bG9jYWwta2Fma2EtdGVzdA"
 JAVA = "java -Xms64m -XX:+UseSerialGC -XX:TieredStopAtLevel=1 -XX:MaxMetaspaceSize=128m -XX:-UsePerfData"
 RACKS = {1001: "zone-a", 1002: "zone-b", 1003: "zone-c"}
-AUTHORIZER = "authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer\nsuper.users=User:ANONYMOUS\n"
 JMX_RULES = ROOT / "deploy" / "kubernetes" / "kafka" / "config" / "jmx.yaml"
 
 
 def jars() -> Path:
-    """The folder of Kafka's jars; asked of Maven once a checkout."""
-    need("java", "mvn")
-    libraries = ROOT / "build" / "test-kafka"
-    if not any(libraries.glob("kafka_2.13-*.jar")):
-        pom = ROOT / "deploy" / "lab" / "kafka" / "pom.xml"
-        goal = ["dependency:copy-dependencies", "-DincludeScope=runtime", f"-DoutputDirectory={libraries}"]
-        subprocess.run(["mvn", "-q", "-B", "-f", str(pom), *goal], check=True, stdin=subprocess.DEVNULL, timeout=300)
-    return libraries
+    """The folder of Kafka's jars."""
+    return debian.jars(ROOT / "deploy" / "lab" / "kafka" / "pom.xml", ROOT / "build" / "test-kafka", "kafka_2.13-*.jar")
 
 
 def free_ports(count: int) -> list[int]:
@@ -48,7 +41,7 @@ def free_ports(count: int) -> list[int]:
 
 
 class LocalKafka:
-    """`start()` it once; `kill(id)` and `start_broker(id)` for a broker that goes down and returns.
+    """`start()` it once; `kill(id)` and `start_broker(id)` for a broker that goes down and returns, `hang(id)` and `wake(id)`.
 
     With `exporter`, each broker runs the JMX exporter with the rules that are deployed. As pods do, all have one port for it
     and an address each: `metrics_hosts`, in 127.0.0.0/8.
@@ -62,6 +55,8 @@ class LocalKafka:
         heap_megabytes: the most of each process.
         release: whose features the cluster starts with (`metadata.version`); default: the newest ones.
     """
+
+    authorizer_class = "org.apache.kafka.metadata.authorizer.StandardAuthorizer"
 
     def __init__(
         self,
@@ -85,8 +80,8 @@ class LocalKafka:
         self.properties = properties
         self.listeners = dict(listeners or {})
         self.java_options = tuple(java_options)
-        self.authorizer = AUTHORIZER if authorizer else ""
-        self.libraries = jars()
+        self.authorizer = f"authorizer.class.name={self.authorizer_class}\nsuper.users=User:ANONYMOUS\n" if authorizer else ""
+        self.libraries = self._jars()
         controller, metrics, *brokers = free_ports(2 + len(racks) * (1 + len(self.listeners)))
         self.controller_port = controller
         self.ports = dict(zip(racks, brokers, strict=False))
@@ -149,6 +144,13 @@ class LocalKafka:
         process.send_signal(signal.SIGKILL)
         process.wait()
 
+    def hang(self, node_id: int) -> None:
+        """Stop a process; its connections stay."""
+        self.processes[node_id].send_signal(signal.SIGSTOP)
+
+    def wake(self, node_id: int) -> None:
+        self.processes[node_id].send_signal(signal.SIGCONT)
+
     def stop(self) -> None:
         for broker_id in list(self.processes):
             self.kill(broker_id)
@@ -161,32 +163,35 @@ class LocalKafka:
         addresses = ",".join(f"{name}://127.0.0.1:{its_port}" for name, its_port in listeners.items())
         protocols = {"CONTROLLER": "PLAINTEXT", "PLAINTEXT": "PLAINTEXT", **self.listeners}
         properties.write_text(
-            f"{self._roles(node_id, role)}node.id={node_id}\nlog.dirs={','.join(map(str, data))}\n"
-            f"listeners={addresses}\ncontroller.listener.names=CONTROLLER\n"
-            f"listener.security.protocol.map={','.join(map(':'.join, protocols.items()))}\n"
-            "broker.session.timeout.ms=6000\nbroker.heartbeat.interval.ms=1000\nauto.leader.rebalance.enable=false\n"
+            f"{self._mode(node_id, role)}log.dirs={','.join(map(str, data))}\nlisteners={addresses}\n"
+            f"listener.security.protocol.map={','.join(map(':'.join, protocols.items()))}\nauto.leader.rebalance.enable=false\n"
             "offsets.topic.num.partitions=1\nlog.cleaner.dedupe.buffer.size=2097152\nauto.create.topics.enable=false\n"
             "unstable.api.versions.enable=false\n" + self.authorizer + more
         )
         java = [*JAVA.split(), f"-Xmx{self.heap_megabytes}m", *self.java_options, "-cp", f"{self.libraries}/*"]
         with (self.folder / f"{node_id}.log").open("ab") as log:
-            if not data[0].exists():
-                tool = [
-                    "kafka.tools.StorageTool",
-                    "format",
-                    "-t",
-                    CLUSTER_ID,
-                    "-c",
-                    str(properties),
-                    *self.release,
-                    *self._format(),
-                ]
+            if not data[0].exists() and (tool := self._formatting(properties)):
                 subprocess.run([*java, *tool], check=True, stdout=log, stderr=log, timeout=60)
             environment = os.environ | {"LC_ALL": "C"}
             command = [*java[:1], *self._agent(node_id), *java[1:], "kafka.Kafka", str(properties)]
             self.processes[node_id] = subprocess.Popen(
                 command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment, start_new_session=True
             )
+
+    def _jars(self) -> Path:
+        return jars()
+
+    def _mode(self, node_id: int, role: str) -> str:
+        """A node's identity, and by what it is one of the cluster."""
+        return (
+            f"{self._roles(node_id, role)}node.id={node_id}\ncontroller.listener.names=CONTROLLER\n"
+            "broker.session.timeout.ms=6000\nbroker.heartbeat.interval.ms=1000\n"
+        )
+
+    def _formatting(self, properties: Path) -> list[str]:
+        """What makes a node's disk of an empty one; nothing where Kafka does that itself."""
+        tool = ["kafka.tools.StorageTool", "format", "-t", CLUSTER_ID, "-c", str(properties)]
+        return [*tool, *self.release, *self._format()]
 
     def _roles(self, node_id: int, role: str) -> str:
         """What a node is, and where it finds the quorum."""

@@ -1,6 +1,5 @@
 """A real Kafka of three combined nodes on loopback, whose voters can be changed (KIP-853)."""
 
-import signal
 from pathlib import Path
 from uuid import uuid4
 
@@ -13,7 +12,7 @@ LISTENER = "CONTROLLER"
 class LocalQuorum(LocalKafka):
     """Each node of `racks` is a broker and a controller; all of them are the first voters.
 
-    `hang(id)` and `wake(id)` stop a process without its connections; `new_disk(id)` starts a killed one with nothing on its disk.
+    `new_disk(id)` starts a killed one with nothing on its disk.
     """
 
     def __init__(self, folder: Path, racks: dict[int, str], *, properties: str = "") -> None:
@@ -25,12 +24,6 @@ class LocalQuorum(LocalKafka):
         for node_id in self.racks:
             self.start_broker(node_id)
         self.wait_for_brokers(len(self.racks))
-
-    def hang(self, node_id: int) -> None:
-        self.processes[node_id].send_signal(signal.SIGSTOP)
-
-    def wake(self, node_id: int) -> None:
-        self.processes[node_id].send_signal(signal.SIGCONT)
 
     def new_disk(self, node_id: int) -> None:
         """The disk of a node that is down is lost; it starts on an empty one, under its id."""

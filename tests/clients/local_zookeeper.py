@@ -11,7 +11,7 @@ from pathlib import Path
 
 from kazoo.client import KazooClient
 
-from tests.clients.debian import need
+from tests.clients import debian
 from tests.clients.local_kafka import JAVA, ROOT, free_ports
 from tests.clients.security.certificates import Authority, written
 
@@ -21,27 +21,31 @@ WORDS = "4lw.commands.whitelist=srvr,mntr,conf\n"
 
 
 def jars() -> Path:
-    """The folder of ZooKeeper's jars; asked of Maven once a checkout."""
-    need("java", "mvn")
-    libraries = ROOT / "build" / "test-zookeeper"
-    if not any(libraries.glob("zookeeper-[0-9]*.jar")):
-        pom = Path(__file__).parent / "zookeeper" / "pom.xml"
-        goal = ["dependency:copy-dependencies", "-DincludeScope=runtime", f"-DoutputDirectory={libraries}"]
-        subprocess.run(["mvn", "-q", "-B", "-f", str(pom), *goal], check=True, stdin=subprocess.DEVNULL, timeout=300)
-    return libraries
+    """The folder of ZooKeeper's jars."""
+    pom = Path(__file__).parent / "zookeeper" / "pom.xml"
+    return debian.jars(pom, ROOT / "build" / "test-zookeeper", "zookeeper-[0-9]*.jar")
 
 
 class Process:
     """One server's, with its configuration and log in a folder."""
 
-    def __init__(self, folder: Path, main: str, configuration: str, java_options: Sequence[str] = ()) -> None:
+    def __init__(
+        self, folder: Path, main: str, configuration: str, java_options: Sequence[str] = (), libraries: Path | None = None
+    ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
-        self._folder, self._main, self._options = folder, main, java_options
+        self._folder, self._main, self._options, self._libraries = folder, main, java_options, libraries
         self._configuration = written(folder / "zoo.cfg", configuration)
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
-        command = [*JAVA.split(), *self._options, "-cp", f"{jars()}/*", f"{MAIN}.{self._main}", str(self._configuration)]
+        command = [
+            *JAVA.split(),
+            *self._options,
+            "-cp",
+            f"{self._libraries or jars()}/*",
+            f"{MAIN}.{self._main}",
+            str(self._configuration),
+        ]
         with (self._folder / "zookeeper.log").open("ab") as log:
             self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
 
@@ -64,15 +68,21 @@ class Process:
 
 
 class LocalZookeeper:
-    """`start()`, `pause()` and `resume()` for a server that hangs, `stop()`."""
+    """`start()`, `pause()` and `resume()` for a server that hangs, `stop()`.
 
-    def __init__(self, folder: Path, properties: str = "") -> None:
+    Args:
+        folder: for its data and log.
+        properties: more lines of its zoo.cfg.
+        libraries: the folder of another release's jars.
+    """
+
+    def __init__(self, folder: Path, properties: str = "", *, libraries: Path | None = None) -> None:
         (self.port,) = free_ports(1)
         configuration = (
             f"dataDir={folder / 'data'}\nclientPort={self.port}\nclientPortAddress=127.0.0.1\ntickTime=500\n"
             f"admin.enableServer=false\n{properties}"
         )
-        self._process = Process(folder, "ZooKeeperServerMain", configuration)
+        self._process = Process(folder, "ZooKeeperServerMain", configuration, libraries=libraries)
         self.pause, self.resume, self.stop = self._process.pause, self._process.resume, self._process.stop
 
     @property

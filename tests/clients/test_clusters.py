@@ -8,7 +8,7 @@ from kafka_runbooks.clients.certificates.cert_manager import CertManagerIssuer
 from kafka_runbooks.clients.certificates.kubernetes import KubernetesIssuer
 from kafka_runbooks.clients.certificates.private import PrivateIssuer
 from kafka_runbooks.clients.certificates.step import StepIssuer
-from kafka_runbooks.clients.clusters import ClustersFile, ConfiguredClusters, open_certificates, open_metrics
+from kafka_runbooks.clients.clusters import ClustersFile, ConfiguredClusters, open_certificates, open_metrics, open_zookeeper
 from kafka_runbooks.clients.errors import Refused, UnknownCluster
 from kafka_runbooks.clients.kubernetes.connection import Connection
 from kafka_runbooks.clients.metrics.datadog import DatadogMetrics
@@ -17,6 +17,8 @@ from kafka_runbooks.clients.metrics.file import FileMetrics
 from kafka_runbooks.clients.metrics.prometheus import PrometheusMetrics
 from kafka_runbooks.clients.metrics.settings import FileSource, PrometheusSource
 from kafka_runbooks.clients.metrics.znodes import ZnodeMetrics
+from kafka_runbooks.clients.zookeeper.client import ZooKeeperClient
+from kafka_runbooks.clients.zookeeper.settings import split
 from kafka_runbooks.models.certificates import ClientSecret
 from kafka_runbooks.models.traffic import FIGURES
 
@@ -36,6 +38,10 @@ def with_metrics(metrics: str) -> str:
 
 def with_certificates(certificates: str) -> str:
     return f"{CLUSTER}    certificates: {certificates}\n"
+
+
+def with_zookeeper(zookeeper: str) -> str:
+    return f"{CLUSTER}    zookeeper: {zookeeper}\n"
 
 
 @pytest.mark.parametrize(
@@ -115,6 +121,27 @@ def test_a_cluster_is_opened_once_and_an_unknown_one_names_those_that_are(tmp_pa
             with_certificates("{issuer: a, issuers: {a: {kind: step, password: p}}}"),
             "password: write it to a file and give that file's path as password_file",
         ),
+        (with_zookeeper("{}"), "clusters.main.zookeeper.hosts: Field required"),
+        (with_zookeeper("{hosts: 'a:b'}"), "zookeeper.hosts: Value error, give host:port,host:port, each member"),
+        (with_zookeeper("{hosts: 'a:2181,,b:2181'}"), "zookeeper.hosts: Value error, give host:port,host:port"),
+        (with_zookeeper("{hosts: 'me:secret@a:2181'}"), "zookeeper.hosts: Value error, give host:port,host:port"),
+        (with_zookeeper("{hosts: 'a,a:2181'}"), "zookeeper.hosts: Value error, lists an address twice"),
+        (
+            with_zookeeper("{hosts: 'a:2181/'}"),
+            "zookeeper.hosts: Value error, the chroot stands once, after the last host, and is a path",
+        ),
+        (
+            with_zookeeper("{hosts: 'a/k,b/k'}"),
+            "zookeeper.hosts: Value error, the chroot stands once, after the last host, and is a path",
+        ),
+        (with_zookeeper("{hosts: a, tls: {certificate_file: /c}}"), "zookeeper.tls: Value error, key_file: a client certificate"),
+        (with_zookeeper("{hosts: a, tls: {ca_file: ca.pem}}"), "zookeeper.tls.ca_file: Value error, give an absolute path"),
+        (with_zookeeper("{hosts: a, digest: {username: k, password: p}}"), "give that file's path as password_file"),
+        (with_zookeeper("{hosts: a, sasl: {username: k}}"), "zookeeper.sasl.password_file: Field required"),
+        (
+            with_zookeeper("{hosts: a, digest: {username: k, password_file: /p}, sasl: {username: k, password_file: /p}}"),
+            "zookeeper: Value error, digest, sasl: give one of them",
+        ),
         ("clusters: {main\n  x: 1", "isn't YAML: "),
         ("clusters: \x00", "isn't YAML: "),
     ],
@@ -164,6 +191,16 @@ def test_a_cluster_s_issuers_are_opened_by_name(tmp_path: Path) -> None:
 
 def test_the_deployed_clusters_file_is_right() -> None:
     assert ConfiguredClusters.from_file(ROOT / "deploy/kubernetes/base/config/clusters.yaml").names() == ("lab",)
+
+
+def test_a_cluster_in_zookeeper_mode_has_an_ensemble(tmp_path: Path) -> None:
+    hosts = "'zk-0.zk:2181, zk-1.zk,[::1]:2182/kafka/main'"
+    settings = ConfiguredClusters.from_file(written(tmp_path, with_zookeeper(f"{{hosts: {hosts}}}")))._settings["main"]
+    assert type(open_zookeeper(settings)) is ZooKeeperClient
+    assert settings.zookeeper is not None
+    assert split(settings.zookeeper.hosts) == (("zk-0.zk:2181", "zk-1.zk:2181", "[::1]:2182"), "/kafka/main")
+    plain = ConfiguredClusters.from_file(written(tmp_path, CLUSTER))._settings["main"]
+    assert open_zookeeper(plain) is None
 
 
 def test_settings_survive_json() -> None:

@@ -195,6 +195,22 @@ def test_stateful_sets_of_maps_and_controllers_with_the_newest_revision(lists: L
     }
 
 
+def test_a_zookeeper_ensemble_is_told_by_its_label_and_runs_in_its_own_container(lists: Lists, kubernetes: KubernetesApi) -> None:
+    marks = {"app.kubernetes.io/component": "zookeeper"}
+    lists.stateful_set("zookeeper", marks)
+    lists.stateful_set("other-zookeeper", {**marks, labels.CLUSTER: "other"})
+    lists.stateful_set("kafka-events", {labels.MAP: "events"})
+    lists.pod("zookeeper-0", marks, {"zookeeper": RUNNING, "agent": {"waiting": {"reason": "ErrImagePull"}}})
+    lists.pod("zookeeper-1", marks, {"zookeeper": {"waiting": {"reason": "PodInitializing"}}, "agent": RUNNING})
+    lists.pod("kafka-events-0", EVENTS, {"kafka": RUNNING})
+    assert [(one.name, one.update_revision) for one in kubernetes.ensemble_sets()] == [("zookeeper", "zookeeper-new")]
+    first, second = kubernetes.ensemble_pods()
+    assert (first.name, first.stateful_set, first.revision, first.restarts) == ("zookeeper-0", "zookeeper", "kafka-7d9f", 2)
+    assert first.started_at == datetime(2026, 1, 1, 0, 0, 5, tzinfo=UTC) and first.stuck == "agent: ErrImagePull"
+    assert second.started_at is None and second.stuck is None
+    assert [pod.name for pod in kubernetes.broker_pods()] == ["kafka-events-0"] and kubernetes.controller_pods() == ()
+
+
 def test_budgets_taints_and_changes_of_files(lists: Lists, kubernetes: KubernetesApi) -> None:
     counts = {"currentHealthy": 2, "desiredHealthy": 2, "disruptionsAllowed": 0, "expectedPods": 3}
     lists.items["poddisruptionbudgets"] = [

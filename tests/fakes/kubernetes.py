@@ -15,11 +15,13 @@ from kafka_runbooks.models.kubernetes import (
     ControllerPod,
     DisruptionBudget,
     FileChanges,
+    KafkaPod,
     LastStart,
     Node,
     StatefulSet,
 )
 from kafka_runbooks.models.rights import Right
+from tests.fakes.ensemble import SET
 from tests.fakes.kafka import DYNAMIC, SENSITIVE
 from tests.fakes.world import World, WorldNode, WorldPod
 
@@ -53,6 +55,42 @@ class FakeKubernetes:
         return tuple(
             ControllerPod(**self._common(pod), node_id=pod.broker_id, is_ready=self.world.runs(pod))
             for _, pod in sorted(self.world.controllers.items())
+        )
+
+    def ensemble_pods(self) -> tuple[KafkaPod, ...]:
+        self._ask()
+        self.world.look()
+        found = self.world.ensemble
+        return tuple(
+            KafkaPod(
+                name=one.pod,
+                uid=one.uid,
+                stateful_set=SET,
+                node=f"node-{one.pod}",
+                phase="Running" if one.started_at else "Pending",
+                is_ready=found.is_ready(one),
+                is_terminating=one.is_terminating,
+                revision=one.revision,
+                started_at=None if one.server_id in found.killed else one.started_at,
+                stuck=f"zookeeper: {found.why_stuck(one)}" if one.started_at is None and found.why_stuck(one) else None,
+            )
+            for one in (() if found is None else found.members.values())
+            if found is not None
+        )
+
+    def ensemble_sets(self) -> tuple[StatefulSet, ...]:
+        self._ask()
+        if self.world.ensemble is None:
+            return ()
+        return (
+            StatefulSet(
+                name=SET,
+                version="1",
+                replicas=len(self.world.ensemble.members),
+                update_revision=self.world.revision(SET),
+                update_strategy=self.world.update_strategies.get(SET, "OnDelete"),
+                has_brokers=False,
+            ),
         )
 
     def _common(self, pod: WorldPod) -> dict[str, Any]:
@@ -223,6 +261,12 @@ class FakeKubernetes:
     def delete_pod(self, name: str, uid: str, *, force: bool) -> None:
         self._ask()
         with self.world.act("delete_pod"):
+            ensemble = self.world.ensemble
+            if ensemble is not None and name.startswith(f"{SET}-"):
+                if ensemble.of_pod(name).uid != uid:
+                    raise Conflict(f"pod {name} is another one by now")
+                ensemble.delete_pod(name, force=force)
+                return
             pod = self.world.pods.get(name) or self.world.controllers.get(name)
             if pod is None:
                 return

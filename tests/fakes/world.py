@@ -42,6 +42,7 @@ from kafka_runbooks.models.rights import Acl, Right
 
 if TYPE_CHECKING:
     from tests.fakes.certificates import Tls
+    from tests.fakes.ensemble import WorldEnsemble
 
 MEGABYTE = 1_000_000
 RELEASE = {"group.version": (0, 1), "kraft.version": (0, 1), "metadata.version": (7, 27)}
@@ -273,6 +274,8 @@ class World:
         """Controllers that have started again -> steps until they have caught up."""
         self.tls: Tls | None = None
         """None: nobody speaks TLS."""
+        self.ensemble: WorldEnsemble | None = None
+        """None: KRaft."""
         self.is_kafka_away = False
         self.is_kubernetes_away = False
         self.acts: list[str] = []
@@ -495,6 +498,8 @@ class World:
                 self._start(pod)
             if self.tls is not None:
                 self.tls.advance()
+            if self.ensemble is not None:
+                self.ensemble.advance()
             self._lead()
             self._copy()
             self.settle()

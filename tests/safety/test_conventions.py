@@ -71,6 +71,11 @@ def test_a_cluster_that_keeps_all_has_no_fault() -> None:
     assert [one.fault for one in check(good()) if one.fault] == []
 
 
+def test_in_zookeeper_mode_there_are_no_controllers_to_find() -> None:
+    found = good()._replace(stateful_sets=good().stateful_sets[:1], controllers=[], needs_controllers=False)
+    assert [one.fault for one in check(found) if one.fault] == []
+
+
 def test_combined_nodes_are_controllers_too() -> None:
     found = changed_broker(is_controller=True)(good())
     combined = found._replace(stateful_sets=found.stateful_sets[:1], controllers=[])

@@ -12,10 +12,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kafka_runbooks.models.cluster import Reassignment
-from kafka_runbooks.models.restarts import KafkaNode, RestartLimits, RestartObservation
+from kafka_runbooks.models.restarts import KafkaNode, RestartLimits, RestartObservation, RestartRounds
 from kafka_runbooks.models.results import Reason
 from kafka_runbooks.safety.restarts import OLDEST_LOOK_SECONDS, cut_off_brokers, reasons_not_to_restart
-from kafka_runbooks.safety.rounds import after_restart
+from kafka_runbooks.safety.rounds import after_restart, plan_rounds
+from kafka_runbooks.safety.rounds_checker import check_rounds
 from tests.safety.builders import BROKERS, part
 from tests.safety.restart_strategies import brokers_of, healthy, limits, quorum_of, sites
 from tests.safety.test_availability import subsets
@@ -142,6 +143,17 @@ def test_in_zookeeper_mode_the_active_controller_is_a_broker() -> None:
     seen = replace(seen, snapshot=replace(seen.snapshot, controller_id=3))
     assert names(reasons_not_to_restart(seen, brokers_of(3), ANY, later=brokers_of(1))) == ["active-controller-last"]
     assert reasons_not_to_restart(seen, brokers_of(1), ANY, later=brokers_of(3)) == []
+
+
+def test_in_zookeeper_mode_nobody_knows_the_quorum_of_kraft_controllers() -> None:
+    """They are deployed for a migration, which may be writing by them already."""
+    seen, controller = healthy(minimum=1, live=BROKERS), KafkaNode(id=3000, is_broker=False, is_controller=True)
+    assert names(reasons_not_to_restart(seen, [controller], ANY)) == ["controllers-in-zookeeper-mode"]
+    nodes = [controller, *brokers_of(1)]
+    planned = plan_rounds(seen, nodes, ANY)
+    assert planned.rounds == ((1,),) and [one.id for one in planned.blocked] == [3000]
+    assert check_rounds(seen, nodes, ANY, planned) == []
+    assert check_rounds(seen, nodes, ANY, RestartRounds(rounds=((3000,), (1,)))) != []
 
 
 def test_a_node_that_is_both_goes_by_both_rules() -> None:

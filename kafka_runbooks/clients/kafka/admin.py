@@ -277,6 +277,9 @@ class KafkaAdmin:
         }
 
     def cordon_log_directories(self, broker_id: int, directories: str) -> None:
+        if self.log_directory_cordons([broker_id])[broker_id] is None:
+            # It would take the setting as one of somebody's own, and go by none.
+            raise Refused(f"broker {broker_id} knows no {CORDONED_LOG_DIRECTORIES} (KIP-1066, Kafka 4.3)")
         self._configs.alter_broker(broker_id, {CORDONED_LOG_DIRECTORIES: directories or None})
 
     def unregister_broker(self, broker_id: int) -> None:

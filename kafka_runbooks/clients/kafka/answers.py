@@ -2,11 +2,11 @@
 
 import base64
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
-from kafka.errors import NoError, TopicAuthorizationFailedError, for_code
+from kafka.errors import NoError, NotControllerError, TopicAuthorizationFailedError, for_code
 from kafka.protocol.metadata import MetadataResponse
 
 from kafka_runbooks.clients.kafka.metadata import Decoded, Topic
@@ -58,6 +58,14 @@ def metadata(answer: Any, answered_by: int) -> Metadata:
         partitions=tuple(partition for topic in topics for partition in topic.partitions),
         topic_ids={topic.name: printed(topic.topic_id) for topic in topics if topic.topic_id not in (None, NO_ID)},
     )
+
+
+def not_controller(items: Iterable[Any]) -> int:
+    """The error code of a broker that doesn't pass a request on to the controller, by its items; others are each item's own.
+
+    In ZooKeeper mode brokers don't: there `KafkaApis` answers NOT_CONTROLLER for each topic.
+    """
+    return next((int(item.error_code) for item in items if for_code(item.error_code) is NotControllerError), 0)
 
 
 def metadata_error(answer: Any) -> int:

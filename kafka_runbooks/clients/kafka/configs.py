@@ -14,7 +14,6 @@ from kafka.errors import (
     InvalidConfigurationError,
     InvalidReplicationFactorError,
     NoError,
-    NotControllerError,
     PolicyViolationError,
     UnknownTopicOrPartitionError,
     for_code,
@@ -22,6 +21,7 @@ from kafka.errors import (
 from kafka.protocol.admin import CreateTopicsRequest, DescribeConfigsRequest, IncrementalAlterConfigsRequest
 
 from kafka_runbooks.clients.errors import ClientError, Refused, Unreachable
+from kafka_runbooks.clients.kafka.answers import not_controller
 from kafka_runbooks.clients.kafka.kafka_python import BROKER_SECONDS, CONTROLLER_SECONDS, KafkaPythonAdmin
 from kafka_runbooks.clients.kafka.refusals import is_refusal
 from kafka_runbooks.clients.security.acls import ALTER_CONFIGS, CREATE, DESCRIBE_CONFIGS, lacks
@@ -103,7 +103,9 @@ class Configs:
         reasons: list[str | None] = []
         keys: set[str] = set()
         for some in _batches(sets):
-            answer, _ = self._admin.ask_any(VALIDATE, partial(_validate, some), CONTROLLER_SECONDS, _only_not_controller)
+            answer, _ = self._admin.ask_any(
+                VALIDATE, partial(_validate, some), CONTROLLER_SECONDS, lambda answer: not_controller(answer.topics)
+            )
             by_name = {topic.name: topic for topic in answer.topics}
             for name in (f"{NEVER_MADE}{number}" for number in range(len(some))):
                 if name not in by_name:
@@ -226,12 +228,6 @@ def _reason(topic: Any) -> str | None:
         more = lacks(kind, CREATE) or topic.error_message
         raise (Refused if is_refusal(kind()) else Unreachable)(f"{VALIDATE}: {kind.__name__}" + (f": {more}" if more else ""))
     return None
-
-
-def _only_not_controller(answer: Any) -> int:
-    """The error of a broker that doesn't pass it on to the controller (ZooKeeper mode); others are those of one topic each."""
-    codes = {topic.error_code for topic in answer.topics}
-    return next((int(code) for code in codes if for_code(code) is NotControllerError), 0)
 
 
 def described_broker(broker_id: int, keys: Collection[str] | None) -> DescribeConfigsRequest:

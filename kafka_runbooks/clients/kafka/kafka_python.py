@@ -276,15 +276,18 @@ class KafkaPythonAdmin:
         Raises:
             Refused: Kafka rejects it, or has no such registry (ZooKeeper mode).
         """
+        what = f"unregister broker {broker_id}"
         try:
             self.ask_any(
-                f"unregister broker {broker_id}",
+                what,
                 lambda: UnregisterBrokerRequest(broker_id=broker_id),
                 CONTROLLER_SECONDS,
-                passes=BrokerIdNotRegisteredError,
+                passes=(BrokerIdNotRegisteredError, IncompatibleBrokerVersion),
             )
         except BrokerIdNotRegisteredError:
             return
+        except IncompatibleBrokerVersion as error:
+            raise Refused(f"{what}: the cluster is in ZooKeeper mode, where a registration ends with its session") from error
 
     def add_voter(self, voter_id: int, directory_id: str, endpoints: Iterable[ControllerEndpoint]) -> None:
         """Make an observer a voter; one whose id a voter has already is fine, whatever its directory.
@@ -324,16 +327,20 @@ class KafkaPythonAdmin:
     def _change_voters(self, what: str, request: Callable[[], Any], done: type[KafkaError]) -> None:
         """Only one broker is asked, unless it is silent: the controller's answer says more than its error code."""
         passed_on = (NotControllerError, *acls.RESOURCES)
-        answer, _ = self.ask_any(
-            what,
-            request,
-            CONTROLLER_SECONDS,
-            lambda answer: int(answer.error_code) if issubclass(for_code(answer.error_code), passed_on) else 0,
-        )
-        error = for_code(answer.error_code)
-        if error not in (NoError, done):
+        try:
+            answer, _ = self.ask_any(
+                what,
+                request,
+                CONTROLLER_SECONDS,
+                lambda answer: int(answer.error_code) if issubclass(for_code(answer.error_code), passed_on) else 0,
+                passes=IncompatibleBrokerVersion,
+            )
+        except IncompatibleBrokerVersion as error:
+            raise Refused(f"{what}: only Kafka 3.9 and later in KRaft mode has voters that can be changed (KIP-853)") from error
+        kind = for_code(answer.error_code)
+        if kind not in (NoError, done):
             with self._mapped(what):
-                raise error(answer.error_message)
+                raise kind(answer.error_message)
 
     def features(self, broker_ids: Iterable[int]) -> dict[int, BrokerFeatures]:
         """What each broker supports, and what is finalised as it knows it. One that doesn't answer is left out.
@@ -401,7 +408,7 @@ class KafkaPythonAdmin:
         request: Callable[[], Any],
         timeout_seconds: float = ANSWER_SECONDS,
         error_of: Callable[[Any], int] = lambda answer: int(getattr(answer, "error_code", 0) or 0),
-        passes: type[KafkaError] | None = None,
+        passes: type[KafkaError] | tuple[type[KafkaError], ...] = (),
     ) -> tuple[Any, int]:
         """The answer of whichever broker answers, and which one it was.
 
@@ -410,7 +417,7 @@ class KafkaPythonAdmin:
             request: makes the message; once for each broker that is tried, since brokers may speak different versions.
             timeout_seconds: for each broker.
             error_of: the error code of a whole answer.
-            passes: an error that the caller tells apart.
+            passes: errors that the caller tells apart.
         """
         brokers = self._in_turn()
         while True:
@@ -518,12 +525,12 @@ class KafkaPythonAdmin:
             raise
 
     @contextmanager
-    def _mapped(self, what: str, passes: type[KafkaError] | None = None) -> Iterator[None]:
-        """Map kafka-python's errors to `clients.errors`, but for one that the caller tells apart."""
+    def _mapped(self, what: str, passes: type[KafkaError] | tuple[type[KafkaError], ...] = ()) -> Iterator[None]:
+        """Map kafka-python's errors to `clients.errors`, but for those that the caller tells apart."""
         try:
             yield
         except (KafkaError, TimeoutError, OSError) as error:
-            if passes is not None and isinstance(error, passes):
+            if isinstance(error, passes):
                 raise
             if isinstance(error, SaslAuthenticationFailedError):
                 probe(self._connection)

@@ -13,7 +13,7 @@ from kafka.protocol.admin import CreatePartitionsRequest, CreateTopicsRequest, D
 from kafka.protocol.consumer import ListOffsetsRequest
 
 from kafka_runbooks.clients.errors import ClientError
-from kafka_runbooks.clients.kafka.answers import id_of
+from kafka_runbooks.clients.kafka.answers import id_of, not_controller
 from kafka_runbooks.clients.kafka.configs import error_of
 from kafka_runbooks.clients.kafka.kafka_python import BROKER_SECONDS, CONTROLLER_SECONDS, KafkaPythonAdmin
 from kafka_runbooks.clients.security import acls
@@ -61,7 +61,7 @@ class Topics:
                 "create topics",
                 lambda rows=rows: CreateTopicsRequest(topics=rows, timeout_ms=TIMEOUT_MS, validate_only=validate_only),  # type: ignore[misc]
                 CONTROLLER_SECONDS,
-                error_of=lambda _: 0,
+                error_of=lambda answer: not_controller(answer.topics),
             )
             refused |= _refused("topic", [topic.name for topic in some], answer.topics, CREATE)
         return refused
@@ -83,7 +83,7 @@ class Topics:
                 "create partitions",
                 lambda rows=rows: CreatePartitionsRequest(topics=rows, timeout_ms=TIMEOUT_MS, validate_only=validate_only),  # type: ignore[misc]
                 CONTROLLER_SECONDS,
-                error_of=lambda _: 0,
+                error_of=lambda answer: not_controller(answer.results),
             )
             refused |= _refused("partitions of topic", [topic.topic for topic in some], answer.results, ALTER)
         return refused
@@ -104,7 +104,7 @@ class Topics:
                 "delete topics",
                 lambda rows=rows: DeleteTopicsRequest(topics=rows, topic_names=[], timeout_ms=TIMEOUT_MS),  # type: ignore[misc]
                 CONTROLLER_SECONDS,
-                error_of=lambda _: 0,
+                error_of=lambda answer: not_controller(answer.responses),
             )
             missing = {names[topic_id] for topic_id in some}
             for result in answer.responses:

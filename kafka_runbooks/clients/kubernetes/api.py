@@ -27,6 +27,7 @@ from kafka_runbooks.models.kubernetes import (
     ControllerPod,
     DisruptionBudget,
     FileChanges,
+    KafkaPod,
     LastStart,
     Node,
     StatefulSet,
@@ -71,6 +72,9 @@ class KubernetesApi:
     def controller_pods(self) -> tuple[ControllerPod, ...]:
         return tuple(objects.controller_pod(pod) for pod in self._pods(f"{labels.ROLES}={labels.CONTROLLER}"))
 
+    def ensemble_pods(self) -> tuple[KafkaPod, ...]:
+        return tuple(objects.ensemble_pod(pod) for pod in self._pods(f"{labels.COMPONENT}={labels.ZOOKEEPER}"))
+
     def _pods(self, selector: str) -> list[Any]:
         with mapped("list pods"):
             found = self._core.list_namespaced_pod(
@@ -79,12 +83,20 @@ class KubernetesApi:
         return sorted(found.items, key=lambda pod: str(pod.metadata.name))
 
     def stateful_sets(self) -> tuple[StatefulSet, ...]:
+        found = self._stateful_sets(f"{labels.CLUSTER}={self._cluster}")
+        items = [item for item in found if {labels.MAP, labels.ROLES} & (item.metadata.labels or {}).keys()]
+        return tuple(objects.stateful_set(item) for item in items)
+
+    def ensemble_sets(self) -> tuple[StatefulSet, ...]:
+        found = self._stateful_sets(f"{labels.CLUSTER}={self._cluster},{labels.COMPONENT}={labels.ZOOKEEPER}")
+        return tuple(objects.stateful_set(item) for item in found)
+
+    def _stateful_sets(self, selector: str) -> list[Any]:
         with mapped("list StatefulSets"):
             found = self._apps.list_namespaced_stateful_set(
-                self._namespace, label_selector=f"{labels.CLUSTER}={self._cluster}", _request_timeout=TIMEOUT_SECONDS
+                self._namespace, label_selector=selector, _request_timeout=TIMEOUT_SECONDS
             )
-        items = [item for item in found.items if {labels.MAP, labels.ROLES} & (item.metadata.labels or {}).keys()]
-        return tuple(objects.stateful_set(item) for item in sorted(items, key=lambda item: str(item.metadata.name)))
+        return sorted(found.items, key=lambda item: str(item.metadata.name))
 
     def scale(self, stateful_set: StatefulSet, replicas: int) -> None:
         body = {"metadata": {"resourceVersion": stateful_set.version}, "spec": {"replicas": replicas}}

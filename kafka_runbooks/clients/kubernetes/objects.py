@@ -14,6 +14,7 @@ from kafka_runbooks.models.kubernetes import (
     Claim,
     ControllerPod,
     DisruptionBudget,
+    KafkaPod,
     Machine,
     Node,
     SecretMount,
@@ -73,12 +74,17 @@ def controller_pod(pod: Any) -> ControllerPod:
     return ControllerPod(**_kafka_pod(pod), node_id=first + int(ordinal) if first is not None and ordinal.isdecimal() else None)
 
 
-def _kafka_pod(pod: Any) -> dict[str, Any]:
+def ensemble_pod(pod: Any) -> KafkaPod:
+    """The pod of a ZooKeeper ensemble's member, from a V1Pod."""
+    return KafkaPod(**_kafka_pod(pod, labels.ZOOKEEPER))
+
+
+def _kafka_pod(pod: Any, container: str = labels.KAFKA_CONTAINER) -> dict[str, Any]:
     """What every pod of Kafka's has."""
     meta, spec, status = pod.metadata, pod.spec, pod.status
     scheduled = _condition(status.conditions, "PodScheduled")
     ready = _condition(status.conditions, "Ready")
-    kafka = next((one for one in status.container_statuses or [] if one.name == labels.KAFKA_CONTAINER), None)
+    kafka = next((one for one in status.container_statuses or [] if one.name == container), None)
     running = kafka.state.running if kafka is not None and kafka.state is not None else None
     return {
         "name": meta.name,
@@ -95,15 +101,15 @@ def _kafka_pod(pod: Any) -> dict[str, Any]:
         "started_at": running.started_at if running is not None else None,
         "restarts": kafka.restart_count if kafka is not None else 0,
         "stuck": _why_stuck(status),
-        "secrets": _secrets(spec),
+        "secrets": _secrets(spec, container),
         "is_controller": (meta.labels or {}).get(labels.ROLES) in (labels.CONTROLLER, labels.BROKER_AND_CONTROLLER),
     }
 
 
-def _secrets(spec: Any) -> tuple[SecretMount, ...]:
-    """The Secrets in the file system of Kafka's container."""
+def _secrets(spec: Any, container: str) -> tuple[SecretMount, ...]:
+    """The Secrets in the file system of a container."""
     sources = {volume.name: volume.secret for volume in spec.volumes or [] if volume.secret is not None}
-    kafka = next((one for one in spec.containers if one.name == labels.KAFKA_CONTAINER), None)
+    kafka = next((one for one in spec.containers if one.name == container), None)
     return tuple(
         SecretMount(
             secret=sources[mount.name].secret_name,

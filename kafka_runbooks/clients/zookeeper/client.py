@@ -67,9 +67,11 @@ class ZooKeeperClient:
                 controller_epoch=None if epoch is None else int(epoch),
             )
 
-    def partition_states(self, topics: Collection[str]) -> dict[TopicPartition, PartitionState]:
+    def partition_states(self, topics: Collection[str] | None = None) -> dict[TopicPartition, PartitionState]:
         with self._connection.session() as session, records.readable():
             session.sync()
+            if topics is None:
+                topics = set(session.children("/brokers/topics")) - set(session.children("/admin/delete_topics"))
             names = sorted(topics)
             assigned = session.read_all([f"/brokers/topics/{topic}" for topic in names])
             replicas = {

@@ -20,8 +20,8 @@ def split(hosts: str) -> tuple[tuple[str, ...], str]:
     found = tuple(_address(one.strip()) for one in addresses.split(","))
     if len(set(found)) != len(found):
         raise ValueError("lists an address twice; give each member of the ensemble once")
-    if slash and (not chroot or "//" in f"/{chroot}" or chroot.endswith("/")):
-        raise ValueError("the chroot after the last host is a path such as /kafka")
+    if slash and (not chroot or "," in chroot or "//" in f"/{chroot}" or chroot.endswith("/")):
+        raise ValueError("the chroot stands once, after the last host, and is a path such as /kafka")
     return found, slash + chroot
 
 

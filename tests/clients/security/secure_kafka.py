@@ -13,6 +13,7 @@ from confluent_kafka.admin import (
     AclOperation,
     AclPermissionType,
     AdminClient,
+    NewTopic,
     ResourcePatternType,
     ResourceType,
     ScramCredentialInfo,
@@ -123,12 +124,14 @@ def _sasl(listener: str, keys: Path) -> str:
 
 
 @contextmanager
-def secure_kafka(folder: Path) -> Iterator[SecureKafka]:
-    """A running one."""
+def secure_kafka(folder: Path, kind: type[SecureKafka] = SecureKafka) -> Iterator[SecureKafka]:
+    """A running one, with a topic `events` of one partition."""
     with token_endpoint() as endpoint:
-        cluster = SecureKafka(folder, endpoint)
+        cluster = kind(folder, endpoint)
         try:
             cluster.start()
+            for future in cluster.administrator.create_topics([NewTopic("events", 1, 1)]).values():
+                future.result(20)
             yield cluster
         finally:
             cluster.stop()

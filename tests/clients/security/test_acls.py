@@ -93,7 +93,7 @@ METHODS: dict[str, tuple[Callable[[KafkaAdmin], Any], tuple[Needed, ...]]] = {
     "throttled_replicas": (lambda kafka: kafka.throttled_replicas([TOPIC.topic]), (DESCRIBE_TOPIC_CONFIGS,)),
     "set_throttled_replicas": (lambda kafka: kafka.set_throttled_replicas({TOPIC.topic: LISTS}), (ALTER_TOPIC_CONFIGS,)),
     "log_directory_cordons": (lambda kafka: kafka.log_directory_cordons([BROKER_ID]), (DESCRIBE_CONFIGS,)),
-    "cordon_log_directories": (lambda kafka: kafka.cordon_log_directories(BROKER_ID, ""), (ALTER_CONFIGS,)),
+    "cordon_log_directories": (lambda kafka: kafka.cordon_log_directories(BROKER_ID, ""), (DESCRIBE_CONFIGS, ALTER_CONFIGS)),
     "tls_stores": (lambda kafka: kafka.tls_stores([BROKER_ID]), (DESCRIBE_CONFIGS,)),
     "refused_stores": (lambda kafka: kafka.refused_stores(BROKER_ID, ["SASLTLS"]), (DESCRIBE_CONFIGS, ALTER_CONFIGS)),
     "reload_stores": (lambda kafka: kafka.reload_stores(BROKER_ID, ["SASLTLS"]), (DESCRIBE_CONFIGS, ALTER_CONFIGS)),
