@@ -199,7 +199,7 @@ def _why_away(ensemble: Ensemble, server: Server) -> str:
         return f"server {server.server_id} ({server.host}) answers at no address of zookeeper.hosts"
     member = found[0]
     if member.mode is None:
-        return f"server {member.name} doesn't answer: {member.fault}"
+        return f"server {server.server_id} doesn't answer ({member.fault})"
     if member.mode is Mode.NOT_SERVING:
         return f"server {member.name} follows no leader yet"
     if member.mode is Mode.READ_ONLY:

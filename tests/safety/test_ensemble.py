@@ -159,7 +159,7 @@ def test_followers_and_observers_first_the_leader_last_what_is_away_before_all()
 @pytest.mark.parametrize(
     ("found", "server_id", "expected", "says"),
     [
-        (ensemble(["leader", "silent", "follower"]), 3, "member-away:2", "server 2 (zookeeper-2:2181) doesn't answer"),
+        (ensemble(["leader", "silent", "follower"]), 3, "member-away:2", "server 2 doesn't answer (zookeeper-2:2181: "),
         (ensemble(["leader", "not serving", "follower"]), 3, "member-away:2", "follows no leader yet"),
         (ensemble(["leader", "behind", "follower"]), 3, "member-away:2", "lacks what was committed"),
         (ensemble(["leader", "follower", "read-only"]), 2, "member-away:3", "cut off"),

@@ -9,6 +9,7 @@ from kafka_runbooks.models.moves import Move, MovePlan
 from kafka_runbooks.models.results import Check
 from kafka_runbooks.safety import exit_contract
 from kafka_runbooks.safety.exit_contract import Leftovers
+from tests.safety.test_ensemble import ensemble
 
 OLD = Claim(name="data-events-0", uid="old")
 PLACE = BrokerPlace(broker_id=1, pod="events-0", claims=(OLD,), node="a", map="events", rack="zone-a")
@@ -219,3 +220,19 @@ def features(highest: int, level: int) -> BrokerFeatures:
 def test_one_release_and_its_features(found: dict[int, BrokerFeatures], expected: tuple[bool, str]) -> None:
     check = exit_contract.features_finalised(found, live={1, 2, *found}, upgraded=(1, 2))
     assert check.passed == expected[0] and check.detail.startswith(expected[1]), check
+
+
+def test_an_ensemble_is_in_sync_once_every_server_of_its_configuration_is() -> None:
+    whole = exit_contract.ensemble_in_sync(ensemble(["leader", "follower", "follower"]))
+    assert whole.passed and whole.detail == "3 members"
+    for states, says in (
+        (["leader", "follower", "silent"], "server 3 doesn't answer (zookeeper-3:2181"),
+        (["leader", "behind", "follower"], "server 2 (zookeeper-2:2181) lacks what was committed"),
+        (["leader", "not serving", "follower"], "follows no leader yet"),
+    ):
+        found = exit_contract.ensemble_in_sync(ensemble(states))
+        assert not found.passed and says in found.detail
+    nothing = exit_contract.ensemble_in_sync(
+        ensemble(["leader", "follower", "follower"], committed_zxid=None, servers=(), fault="why")
+    )
+    assert not nothing.passed and nothing.detail == "it commits nothing: why"

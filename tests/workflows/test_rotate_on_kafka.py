@@ -40,6 +40,7 @@ class Files(Tls):
     def __init__(self, world: World, kafka: TlsKafka) -> None:
         self.world, self.kafka = world, kafka
         self.no_agent = set(world.controllers)
+        self.records: dict[str, TlsFiles] = {}
         self.due: dict[str, int] = {}
         self.kubelet_steps = 0
         self.made_at: dict[str, datetime] = {}

@@ -7,6 +7,7 @@ watched for its expiry. kazoo makes the session on links of ours, since its own 
 import logging
 import socket
 import ssl
+import threading
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -14,7 +15,7 @@ from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 from kazoo.client import KazooClient
-from kazoo.exceptions import AuthFailedError, KazooException, NoAuthError, NoNodeError
+from kazoo.exceptions import KazooException, NoAuthError, NoNodeError
 from kazoo.handlers.threading import KazooTimeoutError, SequentialThreadingHandler
 from kazoo.protocol.states import KeeperState
 
@@ -30,7 +31,7 @@ REQUEST_SECONDS = 10.0
 AT_ONCE = 2000
 """Requests under way on a session."""
 MOST_BYTES = 1 << 20
-_LOOK_SECONDS = 0.01
+_SHORTEST_SECONDS = 0.01
 
 _LOGGER = logging.getLogger("kafka_runbooks.kazoo")
 _LOGGER.setLevel(logging.CRITICAL)
@@ -94,21 +95,18 @@ class Connection:
             logger=_LOGGER,
             **self._credentials(),
         )
+        # SASL begins once there is a session, and one that fails ends as any other that is lost.
+        is_refused = threading.Event()
+        client.add_listener(lambda _: is_refused.set() if client.client_state == KeeperState.AUTH_FAILED else None)
         try:
-            live = client.start_async()
-            for _ in range(round(SESSION_SECONDS / _LOOK_SECONDS)):
-                if client.client_state == KeeperState.AUTH_FAILED:
-                    raise AuthFailedError
-                if live.wait(_LOOK_SECONDS):
-                    break
-            else:
+            if not client.start_async().wait(SESSION_SECONDS):
                 raise self._no_session(name)
             yield Session(client)
         except KazooTimeoutError as error:
             raise Unreachable(f"{name} doesn't answer in {REQUEST_SECONDS:g} s") from error
-        except (NoAuthError, AuthFailedError) as error:
-            raise Refused(f"{name} doesn't allow it: {error!r}{self._who()}") from error
         except KazooException as error:
+            if is_refused.is_set() or isinstance(error, NoAuthError):
+                raise Refused(f"{name} doesn't allow it: {error!r}{self._who()}") from error
             raise Unreachable(f"{name}: {error!r}") from error
         finally:
             client.stop()
@@ -219,7 +217,7 @@ def _ask(context: ssl.SSLContext | None, host: str, port: int, word: str) -> str
         link.sendall(word.encode())
         while len(answer) < MOST_BYTES and (more := link.recv(1 << 16)):
             answer += more
-            link.settimeout(max(deadline - time.monotonic(), _LOOK_SECONDS))
+            link.settimeout(max(deadline - time.monotonic(), _SHORTEST_SECONDS))
     return answer.decode(errors="replace")
 
 
