@@ -163,6 +163,51 @@ def test_an_empty_disk_elects_nobody_with_one_that_may_lag(lab: Lab, topic: str)
     lab.wait_ready()
 
 
+def made_at(lab: Lab) -> dict[str, str]:
+    """When each member's pod was made."""
+    pods = json.loads(lab.kubectl("-n", "kafka", "get", "pods", "-l", "app.kubernetes.io/component=zookeeper", "-o", "json"))
+    return {pod["metadata"]["name"]: pod["metadata"]["creationTimestamp"] for pod in pods["items"]}
+
+
+# tests/workflows/test_restart_ensemble.py
+@pytest.mark.soak
+def test_members_restart_one_by_one_the_leader_last_with_the_worker_killed_at_each_boundary(lab: Lab, topic: str) -> None:
+    eventually("whole", 90, lambda: whole(lab))
+    last, before, run = leader(lab), made_at(lab), fresh()
+    with checked_traffic(lab, f"{topic}.traffic") as traffic:
+        runs.start(run, ask(reason="test"), "RestartEnsemble")
+        boundaries = runs.kill_after_every_step(lab, run, seconds=800)
+        holds(runs.outcome(run))
+    intact(traffic)
+    after = made_at(lab)
+    assert all(after[pod] > before[pod] for pod in MEMBERS) and max(after, key=lambda pod: after[pod]) == last, after
+    assert len(boundaries) >= 8, boundaries
+    assert whole(lab) and leftovers(lab) == {}
+
+
+# tests/workflows/test_restart_ensemble.py
+@pytest.mark.soak
+def test_a_second_member_that_is_lost_stops_the_ensemble_s_roll_until_it_is_back(lab: Lab, topic: str) -> None:
+    """Two of three are down: the one that restarts, and one that loses power meanwhile."""
+    eventually("whole", 90, lambda: whole(lab))
+    before, run = made_at(lab), fresh()
+    runs.start(run, ask(reason="test"), "RestartEnsemble")
+    eventually("the first goes", 90, lambda: made_at(lab) != before)
+    (going,) = (pod for pod in MEMBERS if made_at(lab).get(pod) != before[pod])
+    second = next(pod for pod in MEMBERS if pod != going)
+    node = node_of(lab, second)
+    lab.kill_node(node)
+    try:
+        status = runs.until_status(run, lambda status: status["waiting"] and second in json.dumps(status["waiting"]), 120)
+        assert status["waiting"]["unblocks"], status
+        time.sleep(15)
+        assert {pod for pod, made in made_at(lab).items() if made != before[pod]} == {going}
+    finally:
+        lab.start_node(node)
+    holds(runs.outcome(run, seconds=500))
+    assert whole(lab)
+
+
 # test_rolling_restart.py: test_everything_restarts_...
 @pytest.mark.soak
 def test_brokers_restart_one_zone_after_the_other_and_no_partition_refuses_a_write(lab: Lab, topic: str) -> None:
