@@ -22,7 +22,7 @@ unit: setup ## every test that starts no server
 	$(PYTEST) -n 2 --dist worksteal -m "not (server or lab or soak)" --hypothesis-profile=unit $(PYTEST_ARGUMENTS)
 
 test: setup ## unit tests, those with real servers, and the lab's core
-	$(PYTEST) -n 5 --dist loadscope --no-loadscope-reorder -m "not soak" $(PYTEST_ARGUMENTS)
+	$(PYTEST) -n 4 --dist loadscope --no-loadscope-reorder -m "not soak" $(PYTEST_ARGUMENTS)
 
 soak: setup ## the long ones: tables of kills and hours of chaos on the lab, properties on many examples
 	$(PYTEST) -n 2 --dist loadscope --no-loadscope-reorder -m "soak or hypothesis" --hypothesis-profile=soak $(PYTEST_ARGUMENTS)

@@ -42,7 +42,7 @@ class TopicActivities(Steps):
         """Make the plan's topics; returns how many there are.
 
         Raises:
-            PlanDrift: somebody else has made one meanwhile.
+            PlanDrift: somebody else has made one meanwhile, or a broker that is to have replicas is down.
             TopicsRefused: Kafka refuses some; the others are made.
         """
         clients, fence, plan = self._begin(request)
@@ -54,7 +54,9 @@ class TopicActivities(Steps):
             ]
             if foreign:
                 raise PlanDrift(f"made by somebody else since the plan was: {_some(foreign)}")
-            return [name for name in wanted if name not in snapshot.by_topic]
+            missing = [name for name in wanted if name not in snapshot.by_topic]
+            _raise_if_down(snapshot, {name: wanted[name].replicas for name in missing})
+            return missing
 
         def act(names: Sequence[str]) -> Mapping[str, str]:
             return clients.kafka.create_topics([wanted[name] for name in names])
@@ -69,7 +71,7 @@ class TopicActivities(Steps):
         """Grow the plan's topics, those that are moved only once they have moved; returns how many.
 
         Raises:
-            PlanDrift: one is another topic by now, or somebody else has grown it.
+            PlanDrift: one is another topic by now, somebody else has grown it, or a broker that is to have replicas is down.
             TopicsRefused: Kafka refuses some; the others have grown.
         """
         clients, fence, plan = self._begin(request.step)
@@ -80,7 +82,9 @@ class TopicActivities(Steps):
             rows = {name: _rows(snapshot, name) for name in wanted}
             if foreign := [name for name, one in wanted.items() if not _is_expected(one, rows[name])]:
                 raise PlanDrift(f"grown by somebody else since the plan was made: {_some(foreign)}")
-            return [name for name, one in wanted.items() if len(rows[name]) == one.partitions_before]
+            short = [name for name, one in wanted.items() if len(rows[name]) == one.partitions_before]
+            _raise_if_down(snapshot, {name: wanted[name].replicas for name in short})
+            return short
 
         def act(names: Sequence[str]) -> Mapping[str, str]:
             return clients.kafka.add_partitions([wanted[name] for name in names])
@@ -220,6 +224,13 @@ def _raise_if_others(snapshot: ClusterSnapshot, topic_ids: Mapping[str, str | No
     others = [name for name in topic_ids if name not in snapshot.by_topic] + sorted(snapshot.renewed_topics(known))
     if others:
         raise PlanDrift(f"deleted, or made again, since the plan was made: {_some(others)}")
+
+
+def _raise_if_down(snapshot: ClusterSnapshot, placed: Mapping[str, Sequence[Sequence[int]]]) -> None:
+    """Kafka makes replicas on a broker that is registered and down: such a topic would begin with a copy too few."""
+    wanted = {broker for rows in placed.values() for row in rows for broker in row}
+    if down := sorted(wanted - set(snapshot.live_broker_ids)):
+        raise PlanDrift(f"brokers that were to have new replicas are down: {', '.join(map(str, down))}")
 
 
 def _rows(snapshot: ClusterSnapshot, topic: str) -> list[tuple[int, ...]]:

@@ -47,6 +47,7 @@ ASKED: dict[str, str] = {
     "set-replication-factor": "--topics TOPIC --replication-factor 3 --max-utilisation 1",
     "evacuate-leaders": "--brokers 0",
     "run-plan": """--plan '{"version": 1, "partitions": [{"topic": "TOPIC", "partition": 0, "replicas": [2, 1]}]}'""",
+    "topic-reconcile": "",
     "rolling-restart": "--reason CHG-12",
     "upgrade": "--reason CHG-12",
     "rotate-certificates": "--reason CHG-12 --mode renew",
@@ -54,6 +55,17 @@ ASKED: dict[str, str] = {
     "replace-broker": "--broker-id BROKER --node-is-gone",
 }
 """Runbook -> the options of a preview; BROKER is on NODE, alone."""
+DEFINITIONS = {
+    "apiVersion": "v1",
+    "kind": "ConfigMap",
+    "metadata": {
+        "name": "topics",
+        "namespace": "shop",
+        "labels": {labels.CLUSTER: "shop", labels.DEFINITIONS: labels.TOPICS},
+    },
+    "data": {"topics.yaml": "topics:\n  - {name: orders.new, partitions: 3, replication_factor: 2}\n"},
+}
+"""For a preview of `topic-reconcile`."""
 STRIMZI = {
     "app.kubernetes.io/managed-by": "strimzi-cluster-operator",
     "strimzi.io/broker-role": "true",
@@ -348,6 +360,7 @@ def test_a_team_follows_the_quickstart_without_the_agent(lab: Lab, tmp_path: Pat
         shop.run(next(line for line in lines("5. Set up operators") if line.startswith("kafka-runbooks setup")))
         label_it(shop)
         shop.kafka(MAKE_TOPIC, TOPIC, str(PARTITIONS), str(RECORDS))
+        lab.kubectl("apply", "-f", "-", input=json.dumps(DEFINITIONS))
         alone = next(n for n in (2, 1) if shop.node_of(f"shop-kafka-{n}") != shop.node_of("shop-controller-0"))
         node = shop.node_of(f"shop-kafka-{alone}")
 

@@ -17,6 +17,7 @@ from tests import quickstart
 from tests.fakes.kubernetes import FakeKubernetes
 from tests.fakes.world import World
 from tests.temporal_env import Bench, bench
+from tests.topics.builders import topic
 
 
 class WithoutAgent(FakeKubernetes):
@@ -59,8 +60,10 @@ INPUTS: dict[str, dict[str, Any]] = {
     "RotateCertificates": {"reason": "CHG-1", "mode": "renew"},
     "Drain": {"reason": "CHG-1", "nodes": ["node-events-b"]},
     "RunPlan": {"plan": {"version": 1, "partitions": [{"topic": "events.a", "partition": 0, "replicas": [1002, 1001, 1003]}]}},
+    "TopicReconcile": {},
     "ReplaceBroker": {"broker_id": 1001, "node_is_gone": True},
 }
+DEFINITIONS = "maps:\n  - {name: orders, topics: orders, brokers: [1001, 1002, 1003]}\ntopics:\n" + topic("orders")
 
 
 @pytest_asyncio.fixture(scope="module")
@@ -87,6 +90,7 @@ async def said(ready: Bench, runbook: str) -> str:
 
 async def test_the_table_says_what_each_runbook_says(foreign: Bench) -> None:
     foreign.world.change_template("events")
+    foreign.world.definitions["topics"] = {"topics.yaml": DEFINITIONS}
     seen: dict[str, list[str]] = {}
     lost = foreign.world.pod_of(1001)
     assert lost is not None and lost.node is not None

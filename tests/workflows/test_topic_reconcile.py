@@ -239,6 +239,18 @@ async def test_a_topic_that_somebody_else_makes_meanwhile_is_found_and_not_overw
     assert (await failure(handle)).outcome is Outcome.REJECTED
 
 
+async def test_what_was_to_be_on_a_broker_that_is_lost_meanwhile_is_placed_again(runbooks: Bench) -> None:
+    """Without another approval: what nobody has made yet may be anywhere in its map."""
+    world = runbooks.world
+    define(world, AS_IT_IS + topic("events.b", 6, 2))
+    handle = await runbooks.start_runbook("TopicReconcile")
+    await until(handle, lambda status: status.phase == "gate" and status.waiting is not None)
+    world.kill_broker(1003)
+    await handle.execute_update(TopicReconcile.approve, Approval(by="alice", reason="CHG-1"))
+    assert (await handle.result()).outcome is Outcome.DONE
+    assert [set(row) for row in rows(world, "events.b")] == [{1001, 1002}] * 6
+
+
 async def test_a_config_that_somebody_changes_meanwhile_is_planned_from_again(runbooks: Bench) -> None:
     world = runbooks.world
     changed: list[str] = []
