@@ -9,13 +9,13 @@ import socket
 import ssl
 import threading
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 from kazoo.client import KazooClient
-from kazoo.exceptions import KazooException, NoAuthError, NoNodeError
+from kazoo.exceptions import KazooException, NoAuthError, NoNodeError, SessionClosedRequireSaslError
 from kazoo.handlers.threading import KazooTimeoutError, SequentialThreadingHandler
 from kazoo.protocol.states import KeeperState
 
@@ -32,6 +32,7 @@ AT_ONCE = 2000
 """Requests under way on a session."""
 MOST_BYTES = 1 << 20
 _SHORTEST_SECONDS = 0.01
+_LOST_SECONDS = 0.5
 
 _LOGGER = logging.getLogger("kafka_runbooks.kazoo")
 _LOGGER.setLevel(logging.CRITICAL)
@@ -88,16 +89,16 @@ class Connection:
         """
         name = f"ZooKeeper {self._settings.hosts}"
         hosts = ",".join(self.addresses)
+        handler = _Handler(self._context(), SESSION_SECONDS / len(self.addresses))
         client = KazooClient(
             hosts=hosts + (self.chroot if chroot else ""),
             timeout=SESSION_SECONDS,
-            handler=_Handler(self._context(), SESSION_SECONDS / len(self.addresses)),
+            handler=handler,
             logger=_LOGGER,
             **self._credentials(),
         )
         # SASL begins once there is a session, and one that fails ends as any other that is lost.
-        is_refused = threading.Event()
-        client.add_listener(lambda _: is_refused.set() if client.client_state == KeeperState.AUTH_FAILED else None)
+        client.add_listener(lambda _: handler.note_state(client.client_state))
         try:
             if not client.start_async().wait(SESSION_SECONDS):
                 raise self._no_session(name)
@@ -105,7 +106,7 @@ class Connection:
         except KazooTimeoutError as error:
             raise Unreachable(f"{name} doesn't answer in {REQUEST_SECONDS:g} s") from error
         except KazooException as error:
-            if is_refused.is_set() or isinstance(error, NoAuthError):
+            if isinstance(error, NoAuthError) or handler.was_refused():
                 raise Refused(f"{name} doesn't allow it: {error!r}{self._who()}") from error
             raise Unreachable(f"{name}: {error!r}") from error
         finally:
@@ -196,6 +197,30 @@ class _Handler(SequentialThreadingHandler):  # type: ignore[misc]
         super().__init__()
         self._context = context
         self._seconds = seconds
+        self._has_failed_sasl = False
+        self._ended = threading.Event()
+
+    def note_state(self, state: KeeperState) -> None:
+        self._has_failed_sasl |= state == KeeperState.AUTH_FAILED
+
+    def was_refused(self) -> bool:
+        """Whether the session has ended, or ends now, since its user isn't who he says."""
+        self._ended.wait(_LOST_SECONDS)
+        return self._has_failed_sasl
+
+    def spawn(self, func: Callable[..., None], *arguments: object, **named: object) -> threading.Thread:
+        """Run kazoo's loop, which lets this error of a server that demands SASL (`sessionRequireClientSASLAuth`) through."""
+
+        def guarded() -> None:
+            try:
+                func(*arguments, **named)
+            except SessionClosedRequireSaslError:
+                self._has_failed_sasl = True
+            finally:
+                self._ended.set()
+
+        found: threading.Thread = super().spawn(guarded)
+        return found
 
     def create_connection(self, address: tuple[str, int], hostname: str, **_: object) -> socket.socket:
         return _link(self._context, address, hostname, self._seconds)
