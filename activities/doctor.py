@@ -109,8 +109,9 @@ class _Look:
             remedy = f"kafka-runbooks plan replace-broker --cluster {self._cluster} --broker-id {snapshot.fenced_brokers[0].id}"
             yield Check(about="Kafka", what="every registered broker is up", fault=f"down: {down}", remedy=remedy)
         yield Check(about="version", what=f"Kafka runs in {'ZooKeeper' if self._in_zookeeper_mode else 'KRaft'} mode")
-        found = releases(self._clients.kafka.features([broker.id for broker in snapshot.brokers]))
-        yield Check(about="version", what="Kafka: " + "; ".join(f"{name}: {len(ids)} brokers" for name, ids in found.items()))
+        if not self._in_zookeeper_mode:  # There they have no features to tell.
+            found = releases(self._clients.kafka.features([broker.id for broker in snapshot.brokers]))
+            yield Check(about="version", what="Kafka: " + "; ".join(f"{name}: {len(ids)} brokers" for name, ids in found.items()))
 
     @cached_property
     def _in_zookeeper_mode(self) -> bool:
@@ -148,7 +149,6 @@ class _Look:
             kraft_migration.Setup(
                 broker_ids=live | frozenset(kubernetes.broker_ids().values()),
                 live_broker_ids=live,
-                features=kafka.features(live),
                 configs=kafka.broker_configs(live, kraft_migration.CONFIGS),
                 controller_ids=[one for one in controllers if one is not None],
             )

@@ -417,3 +417,5 @@ class BrokerConfig(NamedTuple):
     """It can't be set dynamically: only a restart changes it."""
     is_sensitive: bool
     """Its values are secret, and Kafka tells none of them."""
+    default: str | None = None
+    """Of the broker's release."""

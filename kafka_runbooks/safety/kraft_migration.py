@@ -4,12 +4,12 @@ Kafka 4 has no ZooKeeper, so the way there leads over 3.9. Most of these rules a
 3.9), by which a broker refuses to start; here they are asked before. The migration itself is the operator's.
 """
 
+import re
 from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import NamedTuple
 
 from kafka_runbooks.models.cluster import BrokerConfig
 from kafka_runbooks.models.diagnosis import Check
-from kafka_runbooks.models.features import METADATA_VERSION, BrokerFeatures
 from kafka_runbooks.safety.availability import listed
 
 ABOUT = "KRaft"
@@ -27,9 +27,9 @@ ACL_AUTHORIZER = "kafka.security.authorizer.AclAuthorizer"
 STANDARD_AUTHORIZER = "org.apache.kafka.metadata.authorizer.StandardAuthorizer"
 BRIDGE = "3.9"
 """The last release that knows both modes; the documentation of Kafka migrates from no other."""
-BRIDGE_LEVEL, FIRST_LEVEL, SCRAM_LEVEL, DIRECTORIES_LEVEL = 21, 8, 11, 19
-"""`metadata.version` that releases support (`MetadataVersion`): 3.9; 3.4, the first that can migrate; 3.5, whose KRaft mode has
-SCRAM (KIP-900); 3.7, whose KRaft mode has brokers with several log directories (KIP-858)."""
+LAST, FIRST, WITH_SCRAM, WITH_DIRECTORIES = (3, 9), (3, 4), (3, 5), (3, 7)
+"""Releases: that one; the first that can migrate; those whose KRaft mode has SCRAM (KIP-900), and brokers with several log
+directories (KIP-858)."""
 FILE = "in server.properties of each broker, then kafka-runbooks start rolling-restart"
 
 
@@ -39,13 +39,14 @@ class Setup(NamedTuple):
     broker_ids: Collection[int]
     """Of every broker that is up, or was ever given an id."""
     live_broker_ids: Collection[int]
-    features: Mapping[int, BrokerFeatures]
     configs: Mapping[int, Mapping[str, BrokerConfig]]
+    """Of each broker that answers, `CONFIGS`."""
     controller_ids: Collection[int] = ()
     """Of the KRaft controllers that are deployed already."""
 
 
 Faults = Iterator[tuple[str, str]]
+_NUMBERS = re.compile(r"(\d+)\.(\d+)")
 
 
 def check(found: Setup) -> tuple[Check, ...]:
@@ -68,16 +69,22 @@ def check(found: Setup) -> tuple[Check, ...]:
 
 def _releases(found: Setup) -> Faults:
     """KIP-866: from 3.4 on; fixed and documented with 3.9."""
-    levels = {broker: one.supported.get(METADATA_VERSION, (0, 0))[1] for broker, one in found.features.items()}
-    if silent := sorted(set(found.live_broker_ids) - levels.keys()):
+    releases = {broker: _release(configs) for broker, configs in found.configs.items()}
+    if silent := sorted(set(found.live_broker_ids) - {broker for broker, release in releases.items() if release}):
         yield f"brokers {listed(silent)} don't tell their release", "let them answer again"
-    if impossible := sorted(broker for broker, level in levels.items() if level < FIRST_LEVEL):
-        yield f"brokers {listed(impossible)} run a release before 3.4, which can't migrate", f"Upgrade to Kafka {BRIDGE}"
-    if old := sorted(broker for broker, level in levels.items() if FIRST_LEVEL <= level < BRIDGE_LEVEL):
+    if impossible := sorted(broker for broker, release in releases.items() if release and release < FIRST):
+        yield f"brokers {listed(impossible)} run a release before 3.4, which can't migrate", f"upgrade to Kafka {BRIDGE}"
+    if old := sorted(broker for broker, release in releases.items() if release and FIRST <= release < LAST):
         yield (
             f"brokers {listed(old)} run a release before {BRIDGE}: its migration lacks later releases' repairs",
-            f"Upgrade to Kafka {BRIDGE}",
+            f"upgrade to Kafka {BRIDGE}",
         )
+
+
+def _release(configs: Mapping[str, BrokerConfig]) -> tuple[int, int] | None:
+    """By the default of `inter.broker.protocol.version`, which is the release's own: brokers in this mode tell no feature."""
+    numbers = _NUMBERS.match(configs[PROTOCOL].default or "") if PROTOCOL in configs else None
+    return None if numbers is None else (int(numbers[1]), int(numbers[2]))
 
 
 def _protocol(found: Setup) -> Faults:
@@ -102,16 +109,16 @@ def _missing_in_kraft(found: Setup) -> Faults:
             f"drop the line {CONTROL_PLANE} {FILE}",
         )
     for value, brokers in _by_value(found, LOG_DIRECTORIES, lambda value: "," in value).items():
-        if old := _below(found, brokers, DIRECTORIES_LEVEL):
+        if old := _below(found, brokers, WITH_DIRECTORIES):
             yield (
                 f"brokers {listed(old)} have several log directories ({value}), which KRaft mode has since Kafka 3.7 (KIP-858)",
-                f"Upgrade to Kafka {BRIDGE}",
+                f"upgrade to Kafka {BRIDGE}",
             )
     for value, brokers in _by_value(found, MECHANISMS, lambda value: "SCRAM" in value).items():
-        if old := _below(found, brokers, SCRAM_LEVEL):
+        if old := _below(found, brokers, WITH_SCRAM):
             yield (
                 f"brokers {listed(old)} have {MECHANISMS} {value}: KRaft mode has SCRAM since Kafka 3.5 (KIP-900)",
-                f"Upgrade to Kafka {BRIDGE}",
+                f"upgrade to Kafka {BRIDGE}",
             )
 
 
@@ -175,14 +182,9 @@ def _free(found: Setup) -> str:
     return f"{first} to {first + 2}"
 
 
-def _below(found: Setup, brokers: Collection[int], level: int) -> list[int]:
-    """Those of a release before this level's."""
-    known = {
-        broker: found.features[broker].supported.get(METADATA_VERSION, (0, 0))[1]
-        for broker in brokers
-        if broker in found.features
-    }
-    return [broker for broker, its in sorted(known.items()) if its < level]
+def _below(found: Setup, brokers: Collection[int], first: tuple[int, int]) -> list[int]:
+    """Those of an earlier release."""
+    return [broker for broker in brokers if (release := _release(found.configs[broker])) is not None and release < first]
 
 
 def _by_value(found: Setup, name: str, is_wrong: Callable[[str], bool]) -> dict[str, list[int]]:

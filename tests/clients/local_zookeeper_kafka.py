@@ -8,7 +8,7 @@ import contextlib
 import socket
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +18,14 @@ from kazoo.client import KazooClient
 from tests.clients import debian
 from tests.clients.local_kafka import RACKS, ROOT, LocalKafka, running
 from tests.clients.local_zookeeper import LocalZookeeper
+from tests.clients.security.certificates import written
 
 CHROOT = "/kafka"
+LOGGING = """log4j.rootLogger=WARN, out
+log4j.appender.out=org.apache.log4j.ConsoleAppender
+log4j.appender.out.layout=org.apache.log4j.PatternLayout
+log4j.appender.out.layout.ConversionPattern=%d %p %m (%c)%n
+"""
 SESSION_SECONDS = 6
 
 
@@ -104,8 +110,9 @@ class LocalZookeeperKafka(LocalKafka):
 
     authorizer_class = "kafka.security.authorizer.AclAuthorizer"
 
-    def __init__(self, folder: Path, racks: Mapping[int, str] = RACKS, **more: Any) -> None:
-        super().__init__(folder, racks, **more)
+    def __init__(self, folder: Path, racks: Mapping[int, str] = RACKS, *, java_options: Sequence[str] = (), **more: Any) -> None:
+        logging = written(folder / "log4j.properties", LOGGING)
+        super().__init__(folder, racks, java_options=[*java_options, f"-Dlog4j.configuration=file:{logging}"], **more)
         self.zookeeper = LocalZookeeper(folder / "zookeeper", libraries=self.libraries)
         self.lines = {broker_id: Line(self.zookeeper.port) for broker_id in racks}
         self.znodes = KazooClient(hosts=self.hosts)
@@ -155,7 +162,9 @@ class LocalZookeeperKafka(LocalKafka):
 
     def _mode(self, node_id: int, role: str) -> str:
         return (
-            f"{self._roles(node_id, role)}broker.id={node_id}\nzookeeper.connect=127.0.0.1:{self.lines[node_id].port}{CHROOT}\n"
+            # Ids up to 1000 only where ZooKeeper may give others.
+            f"{self._roles(node_id, role)}broker.id={node_id}\nbroker.id.generation.enable=false\n"
+            f"zookeeper.connect=127.0.0.1:{self.lines[node_id].port}{CHROOT}\n"
             f"zookeeper.session.timeout.ms={SESSION_SECONDS * 1000}\n"
         )
 

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 
 import pytest
-from confluent_kafka import Producer
+from confluent_kafka import KafkaError, KafkaException, Producer
 from confluent_kafka.admin import AdminClient, NewTopic
 
 from kafka_runbooks.clients.errors import Unreachable
@@ -220,9 +220,17 @@ def test_the_quorum_says_who_has_the_newest_metadata(admin: KafkaAdmin) -> None:
 def test_a_topic_made_again_under_its_name_has_another_id(admin: KafkaAdmin, kafka: LocalKafka) -> None:
     confluent = AdminClient({"bootstrap.servers": kafka.bootstrap_servers})
 
-    def make() -> str:
-        for future in confluent.create_topics([NewTopic("again", num_partitions=1, replication_factor=1)]).values():
+    def is_made() -> bool:
+        (future,) = confluent.create_topics([NewTopic("again", num_partitions=1, replication_factor=1)]).values()
+        try:
             future.result()
+        except KafkaException as error:  # In ZooKeeper mode it is deleted a moment after brokers have forgotten it.
+            assert error.args[0].code() == KafkaError.TOPIC_ALREADY_EXISTS
+            return False
+        return True
+
+    def make() -> str:
+        until(is_made)
         until(lambda: "again" in admin.snapshot().topic_ids)
         return admin.snapshot().topic_ids["again"]
 

@@ -9,8 +9,8 @@ import pytest
 
 from kafka_runbooks.clients.errors import Refused, Unreachable
 from kafka_runbooks.clients.kafka import KafkaAdmin
-from kafka_runbooks.models.cluster import ControllerEndpoint
-from kafka_runbooks.models.features import METADATA_VERSION, releases, to_finalise
+from kafka_runbooks.models.cluster import ControllerEndpoint, TopicPartition
+from kafka_runbooks.models.features import METADATA_VERSION, to_finalise
 from kafka_runbooks.models.topic_changes import NewPartitions, NewTopic
 from tests.clients.local_kafka import CLUSTER_ID, RACKS
 from tests.clients.local_zookeeper_kafka import LocalZookeeperKafka, kafka
@@ -32,7 +32,6 @@ from tests.clients.test_kafka_topics import (
     test_configs_are_set_and_given_up,
     test_only_the_topic_that_was_meant_is_deleted,
     test_partitions_are_added_where_they_are_wanted,
-    test_topics_are_made_where_they_are_wanted_and_each_one_s_refusal_is_told,
     test_where_partitions_end,
     test_without_an_authorizer_no_right_to_make_topics_is_missing,
 )
@@ -52,7 +51,6 @@ __all__ = [
     "test_some_topics_and_some_replicas_are_asked_for_alone",
     "test_the_agent_is_told_what_its_broker_can_apply",
     "test_throttled_replica_lists_skip_topics_that_are_gone",
-    "test_topics_are_made_where_they_are_wanted_and_each_one_s_refusal_is_told",
     "test_where_partitions_end",
     "test_without_an_authorizer_no_right_to_make_topics_is_missing",
 ]
@@ -106,13 +104,26 @@ def test_log_directories_have_no_cordon(admin: KafkaAdmin) -> None:
         admin.cordon_log_directories(1001, "*")
 
 
-def test_features_tell_the_release_and_none_is_finalised(admin: KafkaAdmin) -> None:
+def test_there_are_no_features_and_a_default_tells_the_release(admin: KafkaAdmin) -> None:
     found = admin.features([*RACKS, 4711])
-    assert found.keys() == set(RACKS) and len(releases(found)) == 1
-    assert {one.supported[METADATA_VERSION][1] for one in found.values()} == {21} and found[1001].finalised == {}
+    assert found.keys() == set(RACKS) and not any(one.finalised for one in found.values())
+    assert to_finalise(found) == ()
     refused = admin.update_features({METADATA_VERSION: 21}, validate_only=True)
     assert refused.keys() == {METADATA_VERSION}
-    assert to_finalise(found) != (), "what Upgrade must not offer"
+    name = "inter.broker.protocol.version"
+    assert {configs[name].default for configs in admin.broker_configs(RACKS, [name]).values()} == {"3.9-IV0"}
+
+
+def test_kafka_makes_topics_on_brokers_that_it_does_not_know(admin: KafkaAdmin) -> None:
+    """In KRaft mode it refuses them."""
+    unknown = NewTopic(name="elsewhere", replicas=((1001, 4711),))
+    assert admin.create_topics([unknown]) == {}
+    until(lambda: [one.offline for one in admin.snapshot(["elsewhere"]).partitions] == [(4711,)])
+    more = NewPartitions(topic="elsewhere", topic_id=None, partitions_before=1, replicas=((1002, 4711),))
+    assert "4711" in admin.add_partitions([more])["elsewhere"]
+    assert "4711" in str(admin.alter_reassignments({FIRST: [1001, 4711]}))
+    assert admin.alter_reassignments({TopicPartition("elsewhere", 0): [1001]}) == {}
+    until(lambda: admin.reassignments() == ())
 
 
 def test_a_broker_s_values_are_set_and_given_back(admin: KafkaAdmin) -> None:

@@ -5,7 +5,6 @@ from collections.abc import Callable
 import pytest
 
 from kafka_runbooks.models.cluster import BrokerConfig
-from kafka_runbooks.models.features import BrokerFeatures
 from kafka_runbooks.safety.kraft_migration import Setup, check
 
 BROKERS = (1001, 1002)
@@ -21,16 +20,12 @@ READY = {
 
 def config(value: str | None, *, in_file: bool = True) -> BrokerConfig:
     own = value if in_file else None
-    return BrokerConfig(value, None, None, own, is_read_only=True, is_sensitive=False)
-
-
-def of_level(level: int) -> BrokerFeatures:
-    return BrokerFeatures(supported={"metadata.version": (1, level)} if level else {}, finalised={})
+    return BrokerConfig(value, None, None, own, is_read_only=True, is_sensitive=False, default="3.9-IV0")
 
 
 def ready() -> Setup:
     configs = {broker: {name: config(value) for name, value in READY.items()} for broker in BROKERS}
-    return Setup(BROKERS, BROKERS, dict.fromkeys(BROKERS, of_level(21)), configs, controller_ids=[3000])
+    return Setup(BROKERS, BROKERS, configs, controller_ids=[3000])
 
 
 def with_config(name: str, value: str | None, *, in_file: bool = True) -> Callable[[Setup], Setup]:
@@ -43,8 +38,14 @@ def with_config(name: str, value: str | None, *, in_file: bool = True) -> Callab
     return changed
 
 
-def of_release(level: int) -> Callable[[Setup], Setup]:
-    return lambda setup: setup._replace(features={**setup.features, 1002: of_level(level)})
+def of_release(release: str | None) -> Callable[[Setup], Setup]:
+    """The second broker."""
+
+    def changed(setup: Setup) -> Setup:
+        protocol = setup.configs[1002]["inter.broker.protocol.version"]._replace(default=release)
+        return setup._replace(configs={**setup.configs, 1002: {**setup.configs[1002], "inter.broker.protocol.version": protocol}})
+
+    return changed
 
 
 def test_a_cluster_that_is_ready_has_a_step_for_each_condition_and_no_fault() -> None:
@@ -57,10 +58,10 @@ def test_a_cluster_that_is_ready_has_a_step_for_each_condition_and_no_fault() ->
 @pytest.mark.parametrize(
     ("change", "fault", "remedy"),
     [
-        (of_release(20), "brokers 1002 run a release before 3.9", "Upgrade to Kafka 3.9"),
-        (of_release(7), "brokers 1002 run a release before 3.4, which can't migrate", "Upgrade"),
-        (of_release(0), "brokers 1002 run a release before 3.4", "Upgrade"),
-        (lambda setup: setup._replace(features={1001: of_level(21)}), "brokers 1002 don't tell", "answer again"),
+        (of_release("3.8-IV0"), "brokers 1002 run a release before 3.9", "upgrade to Kafka 3.9"),
+        (of_release("2.8-IV1"), "brokers 1002 run a release before 3.4, which can't migrate", "upgrade"),
+        (of_release(None), "brokers 1002 don't tell", "answer again"),
+        (lambda setup: setup._replace(configs={1001: setup.configs[1001]}), "brokers 1002 don't tell", "answer again"),
         (
             with_config("inter.broker.protocol.version", "3.6-IV2"),
             "inter.broker.protocol.version of brokers 1002 is 3.6-IV2",
@@ -90,9 +91,11 @@ def test_each_condition_is_named_with_its_brokers_and_with_what_makes_it_so(
     assert fault in str(found[0].fault) and remedy in str(found[0].remedy), found
 
 
-@pytest.mark.parametrize(("level", "faults"), [(19, []), (18, ["log directories"]), (10, ["log directories", "SCRAM"])])
-def test_what_krafts_earlier_releases_lacked(level: int, faults: list[str]) -> None:
-    what = [one for one in check(of_release(level)(ready())) if one.fault is not None and "lacks" in one.what]
+@pytest.mark.parametrize(
+    ("release", "faults"), [("3.7-IV4", []), ("3.6-IV2", ["log directories"]), ("3.4-IV0", ["log directories", "SCRAM"])]
+)
+def test_what_krafts_earlier_releases_lacked(release: str, faults: list[str]) -> None:
+    what = [one for one in check(of_release(release)(ready())) if one.fault is not None and "lacks" in one.what]
     assert len(what) == len(faults) and all(word in str(one.fault) for word, one in zip(faults, what, strict=True))
 
 

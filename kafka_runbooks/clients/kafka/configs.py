@@ -36,8 +36,8 @@ WITH_CONFIGS = 5
 VALIDATE = "validate topics' configs"
 NEVER_MADE = "kafka-runbooks-validation-of-configs-"
 """What the names begin with of topics that Kafka is asked about, and that are never made."""
-ON_TOPIC, OWN, FOR_ALL, IN_FILE = 1, 2, 3, 4
-"""Where a value is set: on the topic; dynamically on the broker or for the whole cluster; in its file (`ConfigSource`)."""
+ON_TOPIC, OWN, FOR_ALL, IN_FILE, DEFAULT = 1, 2, 3, 4, 5
+"""Where a value is set: on the topic; dynamically on the broker or for all brokers; in its file; nowhere (`ConfigSource`)."""
 
 
 class Configs:
@@ -256,6 +256,7 @@ def broker_configs(broker_id: int, answer: Any) -> dict[str, BrokerConfig] | Cli
                 in_file=levels.get(IN_FILE),
                 is_read_only=config.read_only,
                 is_sensitive=config.is_sensitive,
+                default=levels.get(DEFAULT),
             )
     return found
 
