@@ -236,6 +236,7 @@ def test_zookeeper_mode_is_the_example_without_controllers_and_with_an_ensemble_
     broker = loads(config["security.properties"] + config["broker.properties"])
     assert not {"process.roles", "controller.quorum.voters"} & broker.keys()
     assert broker["authorizer.class.name"] == "kafka.security.authorizer.AclAuthorizer"
+    assert broker["broker.id.generation.enable"] == "false", "else Kafka refuses the example's IDs, which are above 1000"
     (ensemble,) = (one for one in of_kind("kafka-zookeeper", "StatefulSet") if one["metadata"]["name"] == "zookeeper")
     host = "{}.zookeeper.kafka.svc.cluster.local:2181"
     addresses = [host.format(f"zookeeper-{ordinal}") for ordinal in range(ensemble["spec"]["replicas"])]
