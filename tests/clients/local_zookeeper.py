@@ -54,11 +54,11 @@ class Process:
 
     def resume(self) -> None:
         self._send(signal.SIGCONT)
-        time.sleep(0.1)
 
     def _send(self, what: signal.Signals) -> None:
         assert self._process is not None
         self._process.send_signal(what)
+        time.sleep(0.1)  # Its threads stop and go on one after the other.
 
     def stop(self, how: signal.Signals = signal.SIGKILL) -> None:
         if self._process is not None:

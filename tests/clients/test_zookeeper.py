@@ -81,8 +81,8 @@ def test_the_leader_is_killed_and_comes_back(zookeeper: LocalEnsemble, client: Z
     killed = zookeeper.leader()
     zookeeper.members[killed].stop()
     try:
-        found = until(client, lambda found: found.leader is not None and found.committed_zxid is not None)
-        assert in_sync(found) == {1, 2, 3, 4} - {killed}, "of a new epoch, though nobody has written since"
+        # Of a new epoch, though nobody has written since.
+        found = until(client, lambda found: in_sync(found) == {1, 2, 3, 4} - {killed} and found.leader is not None)
         assert "Connection refused" in (faults(found)[killed] or "")
         other = next(server_id for server_id in found.voter_ids if server_id != killed)
         assert [one.name for one in reasons_not_to_go_down(found, other, age_seconds=0)] == [f"member-away:{killed}"]
@@ -103,6 +103,20 @@ def test_a_member_that_hangs_is_named_and_the_others_are_told(zookeeper: LocalEn
         assert took < 12
     finally:
         zookeeper.members[hanging].resume()
+
+
+def test_a_leader_that_hangs_is_replaced(zookeeper: LocalEnsemble, client: ZooKeeperClient) -> None:
+    """Until its followers miss it they serve, and commit nothing."""
+    hanging = zookeeper.leader()
+    zookeeper.members[hanging].pause()
+    try:
+        found = until(client, lambda found: in_sync(found) == {1, 2, 3, 4} - {hanging} and found.leader is not None)
+        assert found.leader is not None and found.leader.server_id != hanging
+        assert faults(found) == {hanging: f"{zookeeper.address(hanging)}: doesn't answer in 2 s"}
+    finally:
+        zookeeper.members[hanging].resume()
+    found = until(client, lambda found: in_sync(found) == {1, 2, 3, 4})
+    assert found.leader is not None and found.leader.server_id != hanging, "it has noticed that others go on without it"
 
 
 def test_without_a_quorum_nothing_commits_and_each_member_says_why(zookeeper: LocalEnsemble, client: ZooKeeperClient) -> None:
@@ -300,6 +314,7 @@ def test_a_znode_of_somebody_else_is_refused_unless_digest_says_who_asks(
         owner.close()
 
 
+@pytest.mark.server
 def test_a_member_that_may_not_answer_is_refused_with_the_setting(tmp_path: Path) -> None:
     server = LocalZookeeper(tmp_path)
     try:
@@ -310,6 +325,7 @@ def test_a_member_that_may_not_answer_is_refused_with_the_setting(tmp_path: Path
         server.stop()
 
 
+@pytest.mark.server
 def test_a_single_server_is_told_from_an_ensemble(tmp_path: Path) -> None:
     server = LocalZookeeper(tmp_path, WORDS)
     try:
@@ -321,6 +337,7 @@ def test_a_single_server_is_told_from_an_ensemble(tmp_path: Path) -> None:
         server.stop()
 
 
+@pytest.mark.server
 def test_with_tls_and_a_client_certificate(tmp_path: Path) -> None:
     ensemble = LocalEnsemble(tmp_path / "ensemble", tls=True)
     ca_file = written(tmp_path / "ca.pem", ensemble.authority.pem)
@@ -346,6 +363,7 @@ def test_with_tls_and_a_client_certificate(tmp_path: Path) -> None:
         ensemble.stop()
 
 
+@pytest.mark.server
 def test_with_sasl(tmp_path: Path) -> None:
     login = "org.apache.zookeeper.server.auth.DigestLoginModule"
     jaas = written(tmp_path / "jaas.conf", f'Server {{ {login} required user_kafka="secret"; }};\n')

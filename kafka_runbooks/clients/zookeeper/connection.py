@@ -249,8 +249,8 @@ def _ask(context: ssl.SSLContext | None, host: str, port: int, word: str) -> str
 def _fault(address: str, answer: dict[str, str] | ClientError) -> str:
     if isinstance(answer, ClientError):
         return str(answer)
-    lines = answer["srvr"].strip().splitlines()
-    return f"{address}: says {lines[-1] if lines else 'nothing'}"
+    lines = answer["srvr"].strip().splitlines() or ["nothing"]
+    return f"{address}: says {next((line for line in lines if line.startswith('Mode: ')), lines[0])}"
 
 
 def _parts(address: str) -> tuple[str, int]:
