@@ -127,6 +127,7 @@ class LocalZookeeperKafka(LocalKafka):
         for broker_id in self.racks:
             self.start_broker(broker_id)
         self.wait_for_brokers(len(self.racks))
+        self.wait_for_topics()  # One registers before it takes connections.
         self.znodes.start(timeout=30)
 
     def start_broker(self, broker_id: int, properties: str = "") -> None:
@@ -144,7 +145,7 @@ class LocalZookeeperKafka(LocalKafka):
     def until_registered(self, broker_id: int, expected: bool, timeout_s: float = 40) -> None:
         """Return once ZooKeeper has this broker, or no longer has it."""
         deadline = time.monotonic() + timeout_s
-        while (self.znodes.exists(f"/brokers/ids/{broker_id}") is not None) != expected:
+        while (self.znodes.retry(self.znodes.exists, f"/brokers/ids/{broker_id}") is not None) != expected:
             if time.monotonic() > deadline:
                 raise TimeoutError(f"broker {broker_id} {'not' if expected else 'still'} registered after {timeout_s} s")
             time.sleep(0.2)

@@ -350,11 +350,15 @@ def _rates(values: Mapping[str, str | None]) -> ThrottleRates:
 
 
 def _reports(found: Mapping[str, BrokerConfig] | ClientError, wanted: Mapping[str, str | None], *, is_own: bool) -> bool:
-    """Whether a broker has these values, set on itself or for all; what is secret can't be told."""
+    """Whether a broker has these values, set on itself or for all; what is secret can't be told.
+
+    Before Kafka 4 some are listed only once they are set, as the rates of replication.
+    """
     if isinstance(found, ClientError):
         return False
-    known = {name: one.own if is_own else one.for_all for name, one in found.items() if not one.is_sensitive}
-    return all(known[name] == value for name, value in wanted.items() if name in known)
+    known = {name: one.own if is_own else one.for_all for name, one in found.items()}
+    told = {name: value for name, value in wanted.items() if name not in found or not found[name].is_sensitive}
+    return all(known.get(name) == value for name, value in told.items())
 
 
 def _throttled_replicas(values: Mapping[str, str | None]) -> ThrottledReplicas:

@@ -32,6 +32,8 @@ ADDRESS = re.compile(r"^\s*(?P<name>[^:]+)://\[?(?P<host>[^\]]*?)\]?:(?P<port>\d
 WORDS = re.compile(
     r"SSLFactory failed: (?:[\w.]+(?:Exception|Error): )?(?P<why>.*?)(?: for configuration Invalid dynamic .*)?$", re.DOTALL
 )
+INVALID = (InvalidRequestError, InvalidConfigurationError)
+"""Answers to files that a broker doesn't take."""
 VERSIONS = {DescribeConfigsRequest: 4, IncrementalAlterConfigsRequest: 1}
 """Of messages to controllers, which all that there are (Kafka >= 3.3) know."""
 
@@ -74,7 +76,7 @@ class NodeStores:
             return None
         result = self._alter(node_id, spelled, validate_only=True)
         kind = for_code(result.error_code)
-        if kind in (InvalidRequestError, InvalidConfigurationError):
+        if kind in INVALID:
             words = WORDS.search(result.error_message or "")
             return words["why"] if words else result.error_message or kind.__name__
         _raise(node_id, result)
@@ -85,7 +87,9 @@ class NodeStores:
         own = {_key(name, KEYSTORE): None for name in listeners}
         found = self._keystores(node_id, listeners)
         changes = {key: found[key].own if key in found else None for key in own}
-        _raise(node_id, self._alter(node_id, changes, validate_only=False))
+        result = self._alter(node_id, changes, validate_only=False)
+        if for_code(result.error_code) not in INVALID:  # What a broker in ZooKeeper mode says of the files; others only log it.
+            _raise(node_id, result)
 
     def _keystores(self, node_id: int, listeners: Collection[str]) -> dict[str, BrokerConfig]:
         """The keystore of each listener, by its own key, also where the value is inherited."""

@@ -45,7 +45,10 @@ class SecureKafka(LocalKafka):
         authority: whose certificates brokers serve and trust.
         ca_file: its certificate.
         endpoint: the token endpoint whose tokens are accepted.
+        acl_command: the class behind `kafka-acls.sh`.
     """
+
+    acl_command = "org.apache.kafka.tools.AclCommand"
 
     def __init__(self, folder: Path, endpoint: TokenEndpoint) -> None:
         self.authority = Authority("test CA")

@@ -117,7 +117,7 @@ def folder(kafka: SecureKafka, tmp_path_factory: pytest.TempPathFactory) -> Path
         kafka.set_password(user, f"{user}-secret")
         written(found / user, f"{user}-secret")
     tool = found / "kafka-acls.sh"
-    tool.write_text(f'#!/bin/sh\nexec {JAVA} -cp "{kafka.libraries}/*" org.apache.kafka.tools.AclCommand "$@"\n')
+    tool.write_text(f'#!/bin/sh\nexec {JAVA} -cp "{kafka.libraries}/*" {kafka.acl_command} "$@"\n')
     tool.chmod(0o755)
     environment = os.environ | {
         "PATH": f"{found}:{os.environ['PATH']}",

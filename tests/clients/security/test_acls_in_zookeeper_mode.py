@@ -31,6 +31,8 @@ pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptio
 class SecureZookeeperKafka(SecureKafka, LocalZookeeperKafka):
     """Its users' passwords are in ZooKeeper too."""
 
+    acl_command = "kafka.admin.AclCommand"
+
 
 @pytest.fixture(scope="module")
 def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SecureKafka]:
