@@ -147,6 +147,7 @@ def test_an_empty_disk_elects_nobody_with_one_that_may_lag(lab: Lab, topic: str)
     for pod in (emptied, third):
         lab.kill_node(node_of(lab, pod))
     try:
+        eventually("nobody leads", 60, lambda: leader(lab) is None)
         lab.wipe_disk(node_of(lab, emptied))
         lab.start_node(node_of(lab, emptied))
         eventually("answers", 60, lambda: ask_agent(lab, emptied, "livez")[0] == 200)
