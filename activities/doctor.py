@@ -108,14 +108,19 @@ class _Look:
         if down:
             remedy = f"kafka-runbooks plan replace-broker --cluster {self._cluster} --broker-id {snapshot.fenced_brokers[0].id}"
             yield Check(about="Kafka", what="every registered broker is up", fault=f"down: {down}", remedy=remedy)
-        yield Check(about="version", what=f"Kafka runs in {'ZooKeeper' if self._in_zookeeper_mode else 'KRaft'} mode")
-        if not self._in_zookeeper_mode:  # There they have no features to tell.
+        has_quorum = self._clients.kafka.metadata_quorum() is not None
+        yield Check(about="version", what=f"Kafka runs in {'KRaft' if has_quorum else 'ZooKeeper'} mode")
+        if has_quorum:  # Brokers in ZooKeeper mode have no features to tell.
             found = releases(self._clients.kafka.features([broker.id for broker in snapshot.brokers]))
             yield Check(about="version", what="Kafka: " + "; ".join(f"{name}: {len(ids)} brokers" for name, ids in found.items()))
 
     @cached_property
     def _in_zookeeper_mode(self) -> bool:
-        return self._clients.kafka.metadata_quorum() is None
+        """Whether it is known to be; that the quorum doesn't answer is told once, by `kafka`."""
+        try:
+            return self._clients.kafka.metadata_quorum() is None
+        except ClientError:
+            return False
 
     def zookeeper(self) -> Iterator[Check]:
         """Where brokers are registered, of a cluster in ZooKeeper mode."""

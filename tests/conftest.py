@@ -5,9 +5,8 @@ the lab is marked `lab`. `soak` is written by hand, beside the name of the faste
 
 Tests of workflows wait more than they compute, so `make test` has more processes than cores.
 
-Tests that start brokers of their own run one after the other: they share them by the file, and for the machine's memory, and for
-Maven and apt, which are asked once. Those on the lab come last, all in one process: there is one lab. Any other goes to the
-process that is free.
+Tests that start brokers of their own are two rows, one after the other in each: they share them by the file, and the machine's
+memory. Those on the lab come last, all in one process: there is one lab. Any other goes to the process that is free.
 """
 
 from pathlib import PurePosixPath
@@ -27,8 +26,10 @@ def group(nodeid: str) -> str:
     path = PurePosixPath(nodeid.split("::")[0])
     if path.parent.name == "lab":
         return "lab"
-    if path.parent.name in ("agent", "clients", "security", "certificates") or path.name.endswith("on_kafka.py"):
+    if path.parent.name in ("agent", "clients"):
         return "brokers"
+    if path.parent.name in ("security", "certificates") or path.name.endswith("on_kafka.py"):
+        return "more brokers"
     return nodeid
 
 
@@ -53,7 +54,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker("server")
 
     def turn(item: pytest.Item) -> int:
-        if group(item.nodeid) == "brokers":
+        if "brokers" in group(item.nodeid):
             return 0
         return {"workflows": 1, "lab": 3}.get(item.path.parent.name, 2)
 

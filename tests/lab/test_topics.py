@@ -69,7 +69,7 @@ def test_definitions_are_followed_and_a_roll_waits_meanwhile(lab: Lab, name: str
     define(lab, *(topic(f"{name}.{number}", 6) for number in range(40)), topic(other, 3, 3, "{retention.ms: 3600000}"))
     made = fresh()
     reconcile(made)
-    runs.until_status(made, lambda status: status["step"] == "create topics")
+    runs.until_status(made, lambda _: True)  # Whichever step it is at: a later one may be over before anybody looks.
     runs.kill_worker(lab)
     result = runs.outcome(made)
     holds(result)

@@ -3,6 +3,7 @@
 Kubernetes is the world in memory, whose pods carry the real brokers' ids.
 """
 
+import asyncio
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 
@@ -21,10 +22,13 @@ from tests.clients.local_kafka import running
 from tests.clients.local_zookeeper_kafka import LocalZookeeperKafka
 from tests.fakes.world import World
 from tests.temporal_env import Bench, bench
-from tests.workflows.test_moves import failure, holds
+from tests.workflows import test_moves_on_kafka
+from tests.workflows.test_moves import failure, holds, until
 from tests.workflows.test_moves_on_kafka import (
     FAST,
+    PARTITIONS,
     RACKS,
+    SLOW,
     admin,
     assignment,
     nothing_is_left,
@@ -87,6 +91,38 @@ async def test_a_plan_is_run_and_a_rebalance_undoes_it(real: Bench, admin: Kafka
     held = [sum(broker in row for row in assignment(admin).values()) for broker in RACKS]
     assert max(held) - min(held) <= 1, held
     nothing_is_left(admin, real.world)
+
+
+# test_a_plan_is_run_and_a_rebalance_undoes_it is the same without a failover.
+@pytest.mark.soak
+async def test_moves_go_on_when_the_controller_loses_its_session(
+    real: Bench, admin: KafkaAdmin, kafka: LocalZookeeperKafka
+) -> None:
+    """The former one goes on to take itself for the controller until it hears from ZooKeeper again."""
+    before = assignment(admin)
+    after = {name: tuple(broker for broker in RACKS if broker not in row)[:2] for name, row in before.items()}
+    wanted = [{"topic": "events.a", "partition": number, "replicas": after[f"events.a-{number}"]} for number in range(PARTITIONS)]
+    handle = await real.start_runbook("RunPlan", plan={"partitions": wanted}, **SLOW)
+    await until(handle, lambda status: status.progress is not None and status.progress.done_bytes > 0, 60)
+    former = admin.snapshot().controller_id
+    assert former is not None
+    kafka.cut(former)
+    try:
+        await asyncio.to_thread(kafka.until_registered, former, False)
+    finally:
+        kafka.mend(former)
+    result = await handle.result()
+    assert result.outcome is Outcome.DONE, result.summary
+    holds(result)
+    assert admin.snapshot().controller_id != former
+    assert assignment(admin) == after
+    nothing_is_left(admin, real.world)
+
+
+# tests/workflows/test_moves_on_kafka.py has the same in KRaft mode.
+@pytest.mark.soak
+async def test_an_abort_takes_everything_back(real: Bench, admin: KafkaAdmin) -> None:
+    await test_moves_on_kafka.test_an_abort_with_rollback_ends_at_the_byte_exact_start(real, admin)
 
 
 async def test_what_lets_a_disk_go_is_refused_without_the_ensemble_and_the_line_is_told(without_ensemble: Bench) -> None:
