@@ -10,8 +10,8 @@ export UV_PYTHON_DOWNLOADS := never
 demo: setup ## a broker lost with its node and disk, brought back by a runbook
 	$(RUN) python -m kafka_runbooks_lab.demo
 
-lab-up: setup ## Kubernetes, Kafka, Temporal and the worker on this machine
-	$(RUN) kafka-runbooks-lab up
+lab-up: setup ## Kubernetes, Kafka, Temporal and the worker on this machine; FLAVOUR=zookeeper for Kafka in ZooKeeper mode
+	$(RUN) kafka-runbooks-lab up $(if $(FLAVOUR),--flavour $(FLAVOUR))
 
 lab-down: setup ## nothing of it left
 	$(RUN) kafka-runbooks-lab down

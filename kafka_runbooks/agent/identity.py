@@ -27,8 +27,8 @@ class Register(Protocol):
     def add_entries(self, cluster: str, entries: Mapping[str, str], version: str) -> None: ...
 
 
-def choose_id(ids: Mapping[str, int], pod: str, first_broker_id: int) -> int:
-    """The pod's id: the one it has; else first + ordinal, if that is free; else the lowest free one from `first_broker_id`.
+def choose_id(ids: Mapping[str, int], pod: str, first: int) -> int:
+    """The pod's id: the one it has; else first + ordinal, if that is free; else the lowest free one from `first` on.
 
     The ordinal first, so that a fresh StatefulSet's ids follow its ordinals whatever order its pods start in.
     """
@@ -36,13 +36,18 @@ def choose_id(ids: Mapping[str, int], pod: str, first_broker_id: int) -> int:
         return ids[pod]
     taken = set(ids.values())
     ordinal = re.search(r"-(\d+)$", pod)
-    wanted = first_broker_id + (int(ordinal[1]) if ordinal else 0)
+    wanted = first + (int(ordinal[1]) if ordinal else 0)
     if wanted not in taken:
         return wanted
-    candidate = first_broker_id
+    candidate = first
     while candidate in taken:
         candidate += 1
     return candidate
+
+
+def twins(ids: Mapping[str, int], pod: str) -> list[str]:
+    """Other pods that have its id, which no agent has given."""
+    return [other for other, taken in ids.items() if taken == ids[pod] and other != pod]
 
 
 def claim_id(register: Register, cluster: str, pod: str, first_broker_id: int, start: LastStart) -> int:
@@ -61,9 +66,8 @@ def claim_id(register: Register, cluster: str, pod: str, first_broker_id: int, s
         if unreadable and pod not in ids:
             raise Refused(f"{', '.join(unreadable)}, which is not a broker ID; correct the ConfigMap")
         broker_id = choose_id(ids, pod, first_broker_id)
-        twins = [other for other, taken in ids.items() if taken == broker_id and other != pod]
-        if twins:
-            raise Refused(f"broker id {broker_id} of {pod} is also given to {', '.join(twins)}; correct the ConfigMap")
+        if others := twins({**ids, pod: broker_id}, pod):
+            raise Refused(f"broker id {broker_id} of {pod} is also given to {', '.join(others)}; correct the ConfigMap")
         if pod in ids and entries.get(pod + START) == where:
             return broker_id
         try:

@@ -1,17 +1,23 @@
-"""`kafka-runbooks-agent`: `identify` before a broker starts, `serve` beside it while it runs, `record` beside a controller."""
+"""`kafka-runbooks-agent`: `identify` before a broker starts, `serve` beside it while it runs, `record` beside a controller.
+
+Likewise `identify-member` and `serve-member` for a member of a ZooKeeper ensemble.
+"""
 
 import os
 import signal
 import sys
 import threading
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from functools import partial
+from http.server import ThreadingHTTPServer
+from typing import TYPE_CHECKING, Any
 
 import structlog
 from pydantic import ValidationError
 from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_random_exponential
 
 from kafka_runbooks.agent.identity import claim_id, read_broker_id, write_identity
-from kafka_runbooks.agent.settings import AgentSettings
+from kafka_runbooks.agent.settings import AgentSettings, MemberSettings
 from kafka_runbooks.clients.errors import ClientError, Conflict, Refused, Unreachable
 from kafka_runbooks.clients.kubernetes.agent import AgentKubernetes
 from kafka_runbooks.clients.security.settings import Security, read_security
@@ -78,10 +84,42 @@ def serve(settings: AgentSettings) -> None:
     for watch in watches:
         threading.Thread(target=watch.run, args=(stop,), name=type(watch).__name__, daemon=True).start()
     server = serving.serve(labels.AGENT_PORT, readiness, glass)
-    signal.signal(signal.SIGTERM, lambda *_: threading.Thread(target=server.shutdown).start())
     log.info("serving", broker_id=readiness.broker_id, port=labels.AGENT_PORT)
-    server.serve_forever(poll_interval=1.0)
+    _run(server)
     stop.set()
+
+
+def identify_member(settings: MemberSettings) -> None:
+    """Find or take the members' server ids, and write the pod's own onto its disk and the list of all for the start script.
+
+    Raises:
+        Refused: the register is missing or contradicts itself or the disk, or rights are missing.
+        Unreachable: the API server doesn't answer.
+    """
+    from kafka_runbooks.agent import ensemble
+    from kafka_runbooks.clients.kubernetes.server_ids import ServerIdRegister
+
+    pod, register = settings.pod_name, ServerIdRegister(settings.pod_namespace, settings.cluster)
+    ids = ensemble.claim_server_ids(register, ensemble.pods_of(pod, settings.ensemble_size))
+    may_be_empty = ensemble.prepare_disk(register, pod, ids[pod], settings.data_folder)
+    ensemble.write_servers(settings.servers_file, ids, settings.pod_namespace)
+    log.info("identified", pod=pod, server_id=ids[pod], may_be_empty=may_be_empty)
+
+
+def serve_member() -> None:
+    """Answer probes until SIGTERM."""
+    from kafka_runbooks.agent import serving
+    from kafka_runbooks.agent.member_readiness import MemberReadiness
+
+    readiness = MemberReadiness()
+    server = serving.server(labels.AGENT_PORT, lambda path: serving.answer_of_member(path, readiness.verdict))
+    log.info("serving", port=labels.AGENT_PORT)
+    _run(server)
+
+
+def _run(server: ThreadingHTTPServer) -> None:
+    signal.signal(signal.SIGTERM, lambda *_: threading.Thread(target=server.shutdown).start())
+    server.serve_forever(poll_interval=1.0)
 
 
 def record(settings: AgentSettings) -> None:
@@ -120,17 +158,23 @@ def _security(settings: AgentSettings) -> Security | None:
 
 def main() -> None:
     """Exit code 2 for bad settings, 1 where Kubernetes or Kafka failed."""
-    commands = {"identify": _identify_patiently, "serve": serve, "record": record}
+    commands: dict[str, Callable[[], Callable[[], None]]] = {
+        "identify": lambda: partial(_patiently, identify, AgentSettings()),
+        "serve": lambda: partial(serve, AgentSettings()),
+        "record": lambda: partial(record, AgentSettings()),
+        "identify-member": lambda: partial(_patiently, identify_member, MemberSettings()),
+        "serve-member": lambda: serve_member,
+    }
     if len(sys.argv) != 2 or sys.argv[1] not in commands:
-        sys.exit("usage: kafka-runbooks-agent identify|serve|record")
+        sys.exit(f"usage: kafka-runbooks-agent {'|'.join(commands)}")
     try:
-        settings = AgentSettings()
+        command = commands[sys.argv[1]]()
     except ValidationError as error:
         for problem in error.errors():
             print(f"{'.'.join(map(str, problem['loc'])).upper()}: {problem['msg']}", file=sys.stderr)
         sys.exit(2)
     try:
-        commands[sys.argv[1]](settings)
+        command()
     except BadSettings as error:
         print(error, file=sys.stderr)
         sys.exit(2)
@@ -142,7 +186,7 @@ def main() -> None:
     os._exit(0)
 
 
-def _identify_patiently(settings: AgentSettings) -> None:
+def _patiently(identify: Callable[[Any], None], settings: Any) -> None:
     for attempt in Retrying(
         retry=retry_if_exception_type((Unreachable, Conflict)),
         wait=wait_random_exponential(multiplier=0.2, max=5),

@@ -1,10 +1,11 @@
 """The agent's HTTP side: `/readyz` (the broker's readiness), `/kafkaz` (its liveness), `/livez` (the agent's own), `/metrics`.
+Beside a member of an ensemble, `/readyz` and `/livez`.
 
 The agent's own liveness is not the broker's: a broker that recovers its logs for an hour keeps its port closed, and killing
 the agent during that time would help nobody.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
@@ -12,6 +13,7 @@ from prometheus_client import CollectorRegistry, ProcessCollector, generate_late
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
+from kafka_runbooks.agent.readiness import Verdict
 from kafka_runbooks.agent.watching import GlassWatch, ReadinessWatch, is_open
 
 
@@ -51,17 +53,32 @@ def answer(path: str, readiness: ReadinessWatch, glass: GlassWatch, registry: Co
     return 404, b"/readyz, /kafkaz, /livez or /metrics\n"
 
 
+def answer_of_member(path: str, look: Callable[[], Verdict]) -> tuple[int, bytes]:
+    """Status and body for a path, beside a member of an ensemble, which is asked each time."""
+    if path == "/livez":
+        return 200, b"the agent lives\n"
+    if path == "/readyz":
+        verdict = look()
+        return 200 if verdict.is_ready else 503, f"{verdict.reason}\n".encode()
+    return 404, b"/readyz or /livez\n"
+
+
 def serve(port: int, readiness: ReadinessWatch, glass: GlassWatch) -> ThreadingHTTPServer:
-    """A server bound to `port` on every address; the caller runs it."""
+    """A broker's."""
     registry = CollectorRegistry()
     registry.register(AgentCollector(readiness, glass))
     ProcessCollector(registry=registry)
+    return server(port, lambda path: answer(path, readiness, glass, registry))
+
+
+def server(port: int, answer: Callable[[str], tuple[int, bytes]]) -> ThreadingHTTPServer:
+    """A server bound to `port` on every address; the caller runs it."""
 
     class Handler(BaseHTTPRequestHandler):
         timeout = 10
 
         def do_GET(self) -> None:
-            status, body = answer(self.path.partition("?")[0], readiness, glass, registry)
+            status, body = answer(self.path.partition("?")[0])
             self.send_response(status)
             self.send_header("Content-Type", "text/plain; charset=utf-8")
             self.send_header("Content-Length", str(len(body)))

@@ -9,13 +9,29 @@ from pydantic_settings import BaseSettings, NoDecode
 Paths = Annotated[tuple[Path, ...], NoDecode, BeforeValidator(lambda text: text.split(",") if text else ())]
 
 
-class AgentSettings(BaseSettings):
-    """`POD_NAME`, `POD_NAMESPACE`, `NODE_NAME` and `CLUSTER` come from the downward API."""
+class PodSettings(BaseSettings):
+    """`POD_NAME`, `POD_NAMESPACE` and `CLUSTER` come from the downward API."""
 
     pod_name: str = Field(min_length=1)
     pod_namespace: str = Field(min_length=1)
-    node_name: str = Field(min_length=1)
     cluster: str = Field(min_length=1)
+
+
+class MemberSettings(PodSettings):
+    """Of the agent beside a member of a ZooKeeper ensemble."""
+
+    ensemble_size: int = Field(ge=1, le=255)
+    """How many members there are, as many as the StatefulSet has replicas: each one's configuration lists all."""
+    servers_file: Path = Path("/identity/servers.cfg")
+    """The list, which the start script appends to `zoo.cfg`."""
+    data_folder: Path = Path("/data/zookeeper")
+    """ZooKeeper's `dataDir`."""
+
+
+class AgentSettings(PodSettings):
+    """Of the agent beside a broker or a controller; `NODE_NAME` comes from the downward API too."""
+
+    node_name: str = Field(min_length=1)
     first_broker_id: int | None = Field(default=None, ge=0)
     """Of ordinal 0 of the pod's StatefulSet; a broker's agent needs it."""
     identity_file: Path = Path("/identity/broker.properties")

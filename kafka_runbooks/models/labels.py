@@ -27,6 +27,15 @@ FIRST_CONTROLLER_ID = f"{DOMAIN}/first-controller-id"
 BROKER_IDS_CONFIG_MAP_PREFIX = "kafka-broker-ids-"
 """ConfigMap `kafka-broker-ids-<cluster>`, the register: pod name -> broker id. The one place where ids are given out."""
 
+SERVER_IDS_CONFIG_MAP_PREFIX = "zookeeper-ids-"
+"""ConfigMap `zookeeper-ids-<cluster>`, the register of an ensemble, in annotations."""
+
+SERVER_ID = f"server-id.{DOMAIN}/"
+"""Annotation `server-id.…/<pod>` of that ConfigMap: the server ID that the pod keeps for life."""
+
+EMPTY_DISK = f"empty-disk.{DOMAIN}/"
+"""Annotation `empty-disk.…/<pod>` of that ConfigMap: the pod may begin with an empty disk; gone once it has."""
+
 FORCE_READY = f"{DOMAIN}/force-ready"
 """Annotation on a broker's pod: `{"owner": …, "reason": …, "expires_at": RFC 3339}`; readiness is forced until then."""
 

@@ -21,10 +21,11 @@ def run(script: str, folder: Path, **environment: str) -> dict[str, str]:
     for path in ("etc/kafka-config", "identity", "tmp"):
         (folder / path).mkdir(parents=True, exist_ok=True)
     java = folder / "java"
-    java.write_text("#!/bin/sh\n")
+    java.write_text(f'#!/bin/sh\necho "$@" >> {folder}/java.log\n')
     java.chmod(0o755)
-    for file in (KAFKA / "config").iterdir():
-        (folder / "etc/kafka-config" / file.name).write_bytes(file.read_bytes())
+    for source in (KAFKA / "config", Path(environment.pop("CONFIG", KAFKA / "config"))):
+        for file in source.iterdir():
+            (folder / "etc/kafka-config" / file.name).write_bytes(file.read_bytes())
     environment |= {"PATH": f"{folder}:{os.environ['PATH']}", "KAFKA_HEAP_OPTS": ""}
     subprocess.run(["bash", "-c", text], env=environment, check=True)
     return loads((folder / "tmp/server.properties").read_text())
@@ -56,6 +57,20 @@ def test_what_a_broker_is_started_with_is_kept_as_the_agent_finds_it_mounted(tmp
     name = "kafka-events-0.kafka-events.kafka.svc.cluster.local"
     assert started["advertised.listeners"] == f"CLIENTS://{name}:9092,REPLICATION://{name}:9091"
     assert {file.rpartition("/")[0] for file in files} <= {mount["mountPath"] for mount in agent["volumeMounts"]}
+
+
+def test_in_zookeeper_mode_the_broker_formats_its_disk_itself_and_logs_as_the_manifest_says(tmp_path: Path) -> None:
+    def commands(folder: Path, **environment: str) -> list[str]:
+        (folder / "identity").mkdir(parents=True)
+        (folder / "identity/broker.properties").write_text("node.id=1001\n")
+        run("start-broker.sh", folder, POD_NAME="kafka-events-0", POD_NAMESPACE="kafka", **environment)
+        return (folder / "java.log").read_text().splitlines()
+
+    format_, start = commands(tmp_path / "kraft")
+    assert "StorageTool format" in format_ and "-Dlog4j2.configurationFile=" in start
+    mode = KAFKA.parent / "kafka-zookeeper" / "mode"
+    (only,) = commands(tmp_path / "zookeeper", CONFIG=str(mode), KAFKA_LOG4J_OPTS="-Dlog4j.configuration=file:x")
+    assert "kafka.Kafka" in only and "-Dlog4j.configuration=file:x" in only and "log4j2" not in only
 
 
 def test_the_certificates_that_a_broker_is_started_with_are_kept_without_the_key(tmp_path: Path) -> None:

@@ -10,8 +10,11 @@ from typing import Any
 
 import pytest
 import yaml
+from javaproperties import loads
 from kubernetes.client import ApiClient
 
+from kafka_runbooks.agent import member_readiness
+from kafka_runbooks.agent.settings import MemberSettings
 from kafka_runbooks.clients.clusters import ConfiguredClusters
 from kafka_runbooks.clients.kubernetes import objects
 from kafka_runbooks.models import labels
@@ -23,7 +26,10 @@ from worker.settings import WorkerSettings
 
 ROOT = Path(__file__).parents[2]
 KUBERNETES = ROOT / "deploy" / "kubernetes"
-OVERLAYS = ("base", "cronjob", "page", "network", "monitoring", "example", "example/worker-of-checks")
+OVERLAYS = (
+    *("base", "cronjob", "page", "network", "monitoring", "example", "example/worker-of-checks"),
+    *("kafka", "zookeeper", "kafka-zookeeper"),
+)
 OURS = "kafka-runbooks"
 
 
@@ -174,6 +180,74 @@ def test_the_page_s_settings_are_those_that_it_reads(monkeypatch: pytest.MonkeyP
         monkeypatch.setenv(name, value)
     port = PageSettings().page_port
     assert [port] == [one["containerPort"] for one in container["ports"]]
+
+
+@pytest.mark.server
+def test_a_member_may_do_no_more_than_it_needs() -> None:
+    (found,) = of_kind("zookeeper", "StatefulSet")
+    spec = found["spec"]["template"]["spec"]
+    assert spec["securityContext"]["runAsNonRoot"] and spec["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+    for container in (*spec["initContainers"], *spec["containers"]):
+        rights = container["securityContext"]
+        assert rights["readOnlyRootFilesystem"] and not rights["allowPrivilegeEscalation"], container["name"]
+        assert rights["capabilities"] == {"drop": ["ALL"]} and "memory" in container["resources"]["limits"], container["name"]
+
+
+@pytest.mark.server
+def test_members_are_never_two_in_a_zone_nor_two_down_by_an_eviction_nor_restarted_by_kubernetes() -> None:
+    (found,) = of_kind("zookeeper", "StatefulSet")
+    template, pods = found["spec"]["template"], found["spec"]["template"]["metadata"]["labels"]
+    assert found["spec"]["updateStrategy"] == {"type": "OnDelete"} and found["spec"]["podManagementPolicy"] == "Parallel"
+    (apart,) = template["spec"]["affinity"]["podAntiAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"]
+    (budget,) = of_kind("zookeeper", "PodDisruptionBudget")
+    (service,) = of_kind("zookeeper", "Service")
+    (policy,) = of_kind("zookeeper", "NetworkPolicy")
+    selectors = (apart["labelSelector"], budget["spec"]["selector"], policy["spec"]["podSelector"], found["spec"]["selector"])
+    assert all(one["matchLabels"] == pods for one in selectors) and service["spec"]["selector"] == pods
+    assert apart["topologyKey"] == labels.ZONE and budget["spec"]["maxUnavailable"] == 1
+    assert service["spec"]["clusterIP"] == "None" and service["spec"]["publishNotReadyAddresses"]
+    assert [one["metadata"]["name"] for one in found["spec"]["volumeClaimTemplates"]] == ["data"]
+
+
+@pytest.mark.server
+def test_a_member_is_started_by_what_it_is_asked_by_and_knows_how_many_there_are() -> None:
+    (found,) = of_kind("zookeeper", "StatefulSet")
+    spec = found["spec"]["template"]["spec"]
+    (identify,), (zookeeper, _) = spec["initContainers"], spec["containers"]
+    sizes = [one["value"] for one in identify["env"] if one["name"] == "ENSEMBLE_SIZE"]
+    assert sizes == [str(found["spec"]["replicas"])]
+    assert f"{zookeeper['readinessProbe']['httpGet']['port']}{zookeeper['readinessProbe']['httpGet']['path']}" == labels.READINESS
+    (config,) = (one["data"] for one in of_kind("zookeeper", "ConfigMap") if one["metadata"]["name"] == "zookeeper-config")
+    properties = loads(config["zoo.cfg"])
+    assert MemberSettings.model_fields["data_folder"].default == Path(properties["dataDir"])
+    assert set(properties["4lw.commands.whitelist"].split(",")) >= set(member_readiness.WORDS)
+    assert str(MemberSettings.model_fields["servers_file"].default) in config["start.sh"]
+
+
+@pytest.mark.server
+def test_zookeeper_mode_is_the_example_without_controllers_and_with_an_ensemble_that_brokers_reach() -> None:
+    def names(overlay: str) -> set[tuple[str, str]]:
+        return {(one["kind"], one["metadata"]["name"]) for one in made(overlay)}
+
+    gone = names("kafka") - names("kafka-zookeeper")
+    assert {name for _, name in gone} == {"kafka-controller"} and ("StatefulSet", "kafka-controller") in gone
+    assert names("kafka-zookeeper") - names("kafka") == names("zookeeper")
+    (config,) = (one["data"] for one in of_kind("kafka-zookeeper", "ConfigMap") if one["metadata"]["name"] == "kafka-config")
+    broker = loads(config["security.properties"] + config["broker.properties"])
+    assert not {"process.roles", "controller.quorum.voters"} & broker.keys()
+    assert broker["authorizer.class.name"] == "kafka.security.authorizer.AclAuthorizer"
+    assert broker["broker.id.generation.enable"] == "false", "else Kafka refuses the example's IDs, which are above 1000"
+    (ensemble,) = (one for one in of_kind("kafka-zookeeper", "StatefulSet") if one["metadata"]["name"] == "zookeeper")
+    host = "{}.zookeeper.kafka.svc.cluster.local:2181"
+    addresses = [host.format(f"zookeeper-{ordinal}") for ordinal in range(ensemble["spec"]["replicas"])]
+    assert broker["zookeeper.connect"].split(",") == addresses
+    images = {
+        container["image"]
+        for one in of_kind("kafka-zookeeper", "StatefulSet")
+        for container in one["spec"]["template"]["spec"]["containers"]
+        if container["name"] in ("kafka", "zookeeper")
+    }
+    assert images == {"apache/kafka:3.9.2"}
 
 
 DOCKERFILES = sorted((ROOT / "deploy" / "images").glob("*.Dockerfile"))

@@ -15,7 +15,7 @@ from kubernetes.client import AppsV1Api, CertificatesV1Api, CoreV1Api, PolicyV1A
 
 from kafka_runbooks.clients.certificates import kubernetes as signing_requests
 from kafka_runbooks.clients.certificates.settings import CertificatesSettings
-from kafka_runbooks.clients.kubernetes import agent, api, secrets
+from kafka_runbooks.clients.kubernetes import agent, api, secrets, server_ids
 from kafka_runbooks.clients.kubernetes import rights as rights_
 from kafka_runbooks.models import rights as models
 
@@ -82,8 +82,9 @@ APPROVING: Right = ("ClusterRole", "certificates.k8s.io", "signers", "approve")
         ("base/kafka-access.yaml", WORKER, (api, secrets), set()),
         ("issuers/signing-requests.yaml", WORKER, (signing_requests,), {APPROVING}),
         ("kafka/access.yaml", "kafka-broker", (agent,), set()),
+        ("zookeeper/access.yaml", "zookeeper", (server_ids,), set()),
     ],
-    ids=["worker", "signing requests", "agent"],
+    ids=["worker", "signing requests", "agent", "member"],
 )
 def test_rights_are_those_that_the_calls_need(manifest: str, account: str, modules: tuple[Any, ...], beside: set[Right]) -> None:
     needed = {right(call) for module in modules for call in calls(Path(module.__file__))}
@@ -142,7 +143,8 @@ def test_of_cert_manager_the_worker_reaches_its_own_requests_and_reads_issuers()
 def test_all_calls_are_in_these_modules() -> None:
     folder = Path(api.__file__).parent
     elsewhere = {path for path in folder.parent.rglob("*.py") if calls(path)}
-    assert elsewhere == {*(folder / name for name in ("api.py", "secrets.py", "agent.py")), Path(str(signing_requests.__file__))}
+    ours = {folder / name for name in ("api.py", "secrets.py", "agent.py", "server_ids.py")}
+    assert elsewhere == {*ours, Path(str(signing_requests.__file__))}
 
 
 def test_the_worker_reaches_secrets_by_name_only_and_changes_no_ca() -> None:
@@ -176,6 +178,12 @@ def test_a_controller_s_agent_reads_pods_and_writes_its_entry_of_the_register() 
         (("Role", "", "pods", "get"), None),
         (("Role", "", "configmaps", "patch"), "kafka-broker-ids-lab"),
     }
+
+
+def test_a_member_s_agent_reaches_one_config_map() -> None:
+    documents = list(yaml.safe_load_all((MANIFESTS / "zookeeper/access.yaml").read_text()))
+    (shipped,) = (one["metadata"]["name"] for one in documents if one["kind"] == "ConfigMap")
+    assert {name for _, name in granted("zookeeper/access.yaml", "zookeeper")} == {shipped} == {"zookeeper-ids-lab"}
 
 
 def test_an_agent_reaches_one_config_map_its_own_pod_and_its_own_node() -> None:

@@ -21,16 +21,16 @@ KEEP = os.environ.get("KAFKA_RUNBOOKS_LAB_KEEP") == "1"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The lab's own tests first, which have the time to build it; those that take it down last."""
-    turns = {"test_lab.py": -1, "test_lab_down.py": 1}
+    """The lab's own tests first, which have the time to build it; those that take it down last, and those of another flavour."""
+    turns = {"test_lab.py": -1, "test_lab_down.py": 1, "test_zookeeper.py": 2}
     items.sort(key=lambda item: turns.get(item.path.name, 0))
 
 
-def _say(line: str) -> None:
+def say(line: str) -> None:
     print(line, file=sys.__stderr__, flush=True)
 
 
-def _cannot(reason: str) -> None:
+def cannot(reason: str) -> None:
     if os.environ.get("CI") == "true":
         pytest.fail(f"no lab in CI: {reason}")
     pytest.skip(f"no lab: {reason}")
@@ -57,23 +57,24 @@ def healthy_afterwards(request: pytest.FixtureRequest) -> Iterator[None]:
         return
     runs.end_open()
     if request.node.stash.get(FAILED, False):
-        lab = Lab(_say)
+        lab = Lab(say)
         try:
             lab.wait_ready(seconds=HEALTHY_SECONDS)
         except LabError as error:
-            _say(f"the lab isn't healthy after {request.node.name}, so it is rebuilt: {error}")
+            say(f"the lab isn't healthy after {request.node.name}, so it is rebuilt: {error}")
+            flavour = lab.flavour()
             lab.down()
-            lab.up()
+            lab.up(flavour=flavour)
 
 
 @pytest.fixture(scope="session")
 def lab(host_before: Host | None) -> Iterator[Lab]:
     """The lab, up: Kubernetes, Kafka, Temporal, the worker."""
-    lab = Lab(_say)
+    lab = Lab(say)
     try:
         lab.up()
     except Unsupported as error:
-        _cannot(str(error))
+        cannot(str(error))
     try:
         yield lab
     finally:

@@ -12,6 +12,7 @@ from kafka_runbooks_lab.errors import BadInput, LabError
 from kafka_runbooks_lab.lab import Lab
 from kafka_runbooks_lab.nodes import ZONES, Node
 from kafka_runbooks_lab.paths import temporal
+from kafka_runbooks_lab.workloads import Flavour
 
 from kafka_runbooks.models import labels
 from tests.lab import runs
@@ -232,6 +233,8 @@ def test_a_released_volume_is_cleaned_and_offered_again(lab: Lab) -> None:
         (lambda lab: lab.add_node("zone-a", "gpu"), "gpu"),
         (lambda lab: lab.wipe_disk("checks-a"), "kill-node checks-a"),
         (lambda lab: lab.up(plaintext=True), "speaks TLS"),
+        (lambda lab: lab.up(flavour=Flavour.ZOOKEEPER), "is of flavour kraft"),
+        (lambda lab: lab.up(flavour=Flavour.ZOOKEEPER, plaintext=True), "plaintext is for flavour kraft"),
     ],
 )
 def test_bad_input_names_what_is_wrong(lab: Lab, act: object, names: str) -> None:

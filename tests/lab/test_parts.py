@@ -105,10 +105,12 @@ def test_every_missing_feature_is_named_at_once(monkeypatch: pytest.MonkeyPatch)
         assert feature in str(caught.value)
 
 
-def test_each_word_of_the_overlay_is_filled_in(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("flavour", list(workloads.Flavour))
+def test_each_word_of_the_overlay_is_filled_in(monkeypatch: pytest.MonkeyPatch, flavour: workloads.Flavour) -> None:
     monkeypatch.setattr(packages, "java_home", lambda: Path("/usr/lib/jvm/java"))
     built = Built(Path("/k"), Path("/c"), Path("/j"))
-    text = "\n".join(file.read_text() for file in workloads.OVERLAY.glob("*.yaml"))
+    folders = {workloads.OVERLAY, flavour.overlay}
+    text = "\n".join(file.read_text() for folder in folders for file in folder.glob("*.yaml"))
     filled = workloads.fill_in(text.replace("Words between @", ""), built)
     assert str(paths.VENV) in filled and network.DNS in filled
     with pytest.raises(LabError, match="@NOBODY@"):

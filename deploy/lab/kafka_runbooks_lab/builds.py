@@ -83,6 +83,11 @@ def ensure_kafka(say: Say, release: str) -> Path:
     return _ensure_one(say, _kafka(release))
 
 
+def ensure_zookeeper_mode(say: Say) -> Path:
+    """The folder with the jars of Kafka in ZooKeeper mode, and of ZooKeeper."""
+    return _ensure_one(say, _kafka(pom="pom-zookeeper.xml"))
+
+
 def _ensure_one(say: Say, artifact: _Artifact) -> Path:
     _ensure(say, [artifact])
     return artifact.folder
@@ -148,10 +153,10 @@ def _artifacts() -> tuple[_Artifact, _Artifact, _Artifact]:
     )
 
 
-def _kafka(release: str = "") -> _Artifact:
+def _kafka(release: str = "", pom: str = "pom.xml") -> _Artifact:
     """Of the release that the pom names, or of another."""
     options = f"-Dkafka={release}" if release else ""
-    return _Artifact("kafka", (paths.LAB / "kafka/pom.xml",), "class archive 2", "Kafka's jars, 30 s", tags=options)
+    return _Artifact("kafka", (paths.LAB / "kafka" / pom,), "class archive 2", "Kafka's jars, 30 s", tags=options)
 
 
 def _make(artifact: _Artifact, go: Path, say: Say) -> None:

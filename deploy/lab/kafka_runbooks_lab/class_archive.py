@@ -38,7 +38,9 @@ mount --bind "$LIBS" /opt/kafka/libs
 { cat "$SECURITY"; printf '%s' "$PROPERTIES"; } > /opt/train/server.properties
 printf '%s' "$KEYSTORE" > /opt/train/node.pem
 printf '%s' "$TRUSTSTORE" > /opt/train/ca.pem
-options="-XX:+UseSerialGC -XX:TieredStopAtLevel=1 -XX:-UsePerfData -Dlog4j2.configurationFile=$LOG4J"
+options="-XX:+UseSerialGC -XX:TieredStopAtLevel=1 -XX:-UsePerfData -Dlog4j2.configurationFile=$LOG4J2"
+# Kafka 3, which logs by Log4j 1, takes a broker of KRaft, too: most classes are those of ZooKeeper mode.
+options="$options -Dlog4j.configuration=file:$LOG4J"
 run="$JAVA $options -Xmx256m"
 $run -cp '/opt/kafka/libs/*' kafka.tools.StorageTool format -t "$(cat "$CLUSTER_ID")" -c /opt/train/server.properties
 $run -XX:ArchiveClassesAtExit=/opt/kafka/libs/$ARCHIVE -cp '/opt/kafka/libs/*' \
@@ -61,7 +63,8 @@ def write(jars: Path) -> None:
         "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
         "JAVA": str(packages.java_home() / "bin/java"),
         "LIBS": str(jars),
-        "LOG4J": str(_CONFIG / "log4j2.yaml"),
+        "LOG4J": str(_CONFIG.parents[1] / "zookeeper/config/log4j.properties"),
+        "LOG4J2": str(_CONFIG / "log4j2.yaml"),
         "CLUSTER_ID": str(_CONFIG / "cluster-id"),
         "PROPERTIES": _PROPERTIES,
         "SECURITY": str(_CONFIG / "security.properties"),

@@ -11,6 +11,7 @@ from rich.table import Table
 from kafka_runbooks_lab import kafka_tools, nodes, paths, temporal
 from kafka_runbooks_lab.errors import BadInput, LabError, Unsupported
 from kafka_runbooks_lab.lab import Lab
+from kafka_runbooks_lab.workloads import Flavour
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help=__doc__)
 _PASS_ON = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
@@ -24,11 +25,12 @@ def _lab() -> Lab:
 @app.command()
 def up(
     worker: Annotated[bool, typer.Option(help="Wait for the runbooks' worker too.")] = True,
+    flavour: Annotated[Flavour, typer.Option(help="Where Kafka keeps its metadata; Kafka 3.9 with zookeeper.")] = Flavour.KRAFT,
     plaintext: Annotated[bool, typer.Option("--plaintext", help="Kafka without TLS and client certificates.")] = False,
 ) -> None:
     """Bring the lab up: Kubernetes, Kafka, Temporal, the worker. The first time it builds what it needs."""
     lab = _lab()
-    if took := lab.up(worker=worker, plaintext=plaintext):
+    if took := lab.up(worker=worker, flavour=flavour, plaintext=plaintext):
         print(f"up in {took:.1f} s; memory {lab.memory_bytes() / 1e9:.1f} GB")
     print(f"Temporal: 127.0.0.1:{temporal.GRPC_PORT}, UI: http://127.0.0.1:{temporal.UI_PORT}")
 

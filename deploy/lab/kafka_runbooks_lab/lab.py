@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 from kafka_runbooks_lab import (
@@ -37,8 +38,7 @@ from kafka_runbooks_lab.errors import BadInput, LabError
 from kafka_runbooks_lab.machines import Machine, wait_until
 from kafka_runbooks_lab.nodes import Node
 from kafka_runbooks_lab.processes import Process, detach
-
-_INITIAL = [("system", "zone-a"), *[(group, zone) for group in ("events", "checks") for zone in nodes.ZONES]]
+from kafka_runbooks_lab.workloads import Flavour
 
 
 def _quiet(line: str) -> None:
@@ -56,18 +56,25 @@ class Lab:
 
     # -- as a whole ------------------------------------------------------------------------------------------------
 
-    def up(self, *, worker: bool = True, kafka: str | None = None, plaintext: bool = False) -> float:
+    def up(
+        self, *, worker: bool = True, flavour: Flavour = Flavour.KRAFT, kafka: str | None = None, plaintext: bool = False
+    ) -> float:
         """Bring up Kubernetes, Kafka, Temporal and the worker; returns the seconds it took without first builds (0 if it was up).
 
         Raises `Unsupported` before anything is changed if this host can't carry the lab.
 
         Args:
             worker: with the worker's pod.
+            flavour: where Kafka keeps its metadata.
             kafka: another release than the lab's own.
-            plaintext: without TLS and client certificates.
+            plaintext: without TLS and client certificates; of KRaft only.
         """
+        if plaintext and flavour is not Flavour.KRAFT:
+            raise BadInput(f"plaintext is for flavour {Flavour.KRAFT}; {flavour} speaks TLS")
         with self._locked():
             if self.is_up():
+                if flavour is not (now := self.flavour()):
+                    raise BadInput(f"the lab that is up is of flavour {now}; take it down first: `kafka-runbooks-lab down`")
                 if plaintext and connection.speaks_tls():
                     raise BadInput("the lab that is up speaks TLS; take it down first: `kafka-runbooks-lab down`")
                 self._say(f"the lab is up already ({paths.STATE})")
@@ -79,17 +86,20 @@ class Lab:
             packages.install(self._say)
             preflight.after_installing()
             built = builds.ensure(self._say)
-            if kafka is not None:
+            if flavour is Flavour.ZOOKEEPER:
+                built = replace(built, jars=builds.ensure_zookeeper_mode(self._say))
+            elif kafka is not None:
                 built = replace(built, jars=builds.ensure_kafka(self._say, kafka))
             builds.compile_bytecode(self._say)
             began = time.monotonic()
             try:
-                self._start(built, worker=worker, plaintext=plaintext)
+                self._start(built, flavour, worker=worker, plaintext=plaintext)
             except BaseException:
                 self._say(f"that failed; logs are in {paths.LOGS}; `kafka-runbooks-lab down` cleans up")
                 raise
             took = time.monotonic() - began
-            paths.UP.write_text(json.dumps({"seconds": round(took, 1), "checkout": str(paths.CHECKOUT)}))
+            up = {"seconds": round(took, 1), "checkout": str(paths.CHECKOUT), "flavour": flavour}
+            paths.UP.write_text(json.dumps(up))
         return took
 
     def down(self) -> None:
@@ -101,12 +111,16 @@ class Lab:
         """Whether `up` has finished and the lab is still there."""
         return paths.UP.exists() and self.machine.process() is not None
 
+    def flavour(self) -> Flavour:
+        """Of the lab that is up."""
+        return Flavour(json.loads(paths.UP.read_text())["flavour"])
+
     def wait_ready(self, *, worker: bool = True, seconds: float = 180) -> None:
         """Return when every node that has power is Ready and every pod of Kafka (and the worker) is; else `LabError`."""
         timeout = f"--timeout={seconds:.0f}s"
         powered = [f"node/{node.name}" for node in self.nodes() if self.has_power(node.name)]
         self.kubectl("wait", "--for=condition=Ready", timeout, *powered)
-        for name in workloads.STATEFUL_SETS:
+        for name in self.kubectl("-n", "kafka", "get", "statefulsets", "-o", "name").split():
             self._wait_stateful_set(name, seconds)
         if worker:
             self.kubectl("-n", "kafka-runbooks", "rollout", "status", "deployment/kafka-runbooks-worker", timeout)
@@ -237,7 +251,7 @@ class Lab:
         if paths.STATE.exists():
             raise LabError(f"can't remove {paths.STATE}")
 
-    def _start(self, built: builds.Built, *, worker: bool, plaintext: bool) -> None:
+    def _start(self, built: builds.Built, flavour: Flavour, *, worker: bool, plaintext: bool) -> None:
         for folder in (paths.STATE, paths.LOGS, paths.NODES):
             folder.mkdir(parents=True, exist_ok=True)
         remember(paths.STATE / "cgroup-controllers.json", self.cgroups.open_root())
@@ -255,9 +269,11 @@ class Lab:
         temporal.start(self.machine)
         self._step("Kubernetes' API server", plane.start_api)
         plane.start_rest()
-        fleet = [nodes.fresh(group, zone) for group, zone in _INITIAL]
+        initial = [("system", "zone-a"), *[(group, zone) for group in flavour.groups for zone in nodes.ZONES]]
+        fleet = [nodes.fresh(group, zone) for group, zone in initial]
+        overlay = workloads.PLAINTEXT_OVERLAY if plaintext else flavour.overlay
         with ThreadPoolExecutor(3) as pool:
-            applied = pool.submit(self._apply, built, fleet, plaintext)
+            applied = pool.submit(self._apply, built, fleet, overlay, plaintext)
             for future in [*[pool.submit(self._boot, node, built) for node in fleet], applied]:
                 future.result()
         self._step("nodes", lambda: self._wait_registered(fleet))
@@ -268,8 +284,7 @@ class Lab:
         self._step("Kafka" + (" and the worker" if worker else ""), lambda: self.wait_ready(worker=worker))
         self._start_provisioner()
 
-    def _apply(self, built: builds.Built, fleet: list[Node], plaintext: bool) -> None:
-        overlay = workloads.PLAINTEXT_OVERLAY if plaintext else workloads.OVERLAY
+    def _apply(self, built: builds.Built, fleet: list[Node], overlay: Path, plaintext: bool) -> None:
         manifests = workloads.fill_in(self.kubectl("kustomize", str(overlay)), built)
         volumes = [workloads.volume(node) for node in fleet if workloads.has_volume(node)]
         text = workloads.joined(manifests, credentials.make(plaintext=plaintext), volumes)
@@ -297,9 +312,9 @@ class Lab:
         detach(["sh", "-c", script, "sh", *argv], paths.LOGS / "provisioner.log").save(paths.MACHINES / "provisioner.json")
 
     def _wait_stateful_set(self, name: str, seconds: float) -> None:
-        replicas = self.kubectl("-n", "kafka", "get", f"statefulset/{name}", "-o", "jsonpath={.spec.replicas}")
+        replicas = self.kubectl("-n", "kafka", "get", name, "-o", "jsonpath={.spec.replicas}")
         ready = "jsonpath={.status.readyReplicas}=" + replicas
-        self.kubectl("-n", "kafka", "wait", f"--for={ready}", f"--timeout={seconds:.0f}s", f"statefulset/{name}")
+        self.kubectl("-n", "kafka", "wait", f"--for={ready}", f"--timeout={seconds:.0f}s", name)
 
     def _heard_of(self, name: str, since: datetime) -> bool:
         """Whether the node's kubelet has reported since: a restarted node may still be Ready from before it died."""

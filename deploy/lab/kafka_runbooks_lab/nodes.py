@@ -16,7 +16,7 @@ from kafka_runbooks_lab.cgroups import NAME, Cgroups
 from kafka_runbooks_lab.errors import BadInput, LabError
 from kafka_runbooks_lab.machines import Machine, wait_until
 
-GROUPS = {"events": "i4i.large", "checks": "m6id.large", "system": "m6i.large"}
+GROUPS = {"events": "i4i.large", "checks": "m6id.large", "zookeeper": "m6id.medium", "system": "m6i.large"}
 """Node group -> the instance type that a cloud would label its nodes with."""
 
 ZONES = ("zone-a", "zone-b", "zone-c")

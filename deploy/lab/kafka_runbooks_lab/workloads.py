@@ -2,6 +2,7 @@
 
 import json
 import re
+from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,23 @@ from kafka_runbooks_lab.builds import Built
 from kafka_runbooks_lab.errors import LabError
 
 OVERLAY, PLAINTEXT_OVERLAY = paths.LAB / "overlay", paths.LAB / "plaintext"
-STATEFUL_SETS = ("kafka-controller", "kafka-events", "kafka-checks")
+ZOOKEEPER_OVERLAY = paths.LAB / "zookeeper"
+
+
+class Flavour(StrEnum):
+    """Where Kafka keeps its metadata."""
+
+    KRAFT = "kraft"
+    ZOOKEEPER = "zookeeper"
+
+    @property
+    def overlay(self) -> Path:
+        return ZOOKEEPER_OVERLAY if self is Flavour.ZOOKEEPER else OVERLAY
+
+    @property
+    def groups(self) -> tuple[str, ...]:
+        """The node groups that have a node in each zone."""
+        return ("zookeeper", "events", "checks") if self is Flavour.ZOOKEEPER else ("events", "checks")
 
 
 def fill_in(manifests: str, built: Built) -> str:

@@ -21,7 +21,9 @@ from tests.clients.local_kafka import free_ports
 
 ROOT = Path(__file__).parents[3]
 WORKER = "system:serviceaccount:kafka-runbooks:kafka-runbooks-worker"
-USERS = {"admin": "system:masters", "manager": "system:masters", WORKER: "system:serviceaccounts"}
+MEMBER = "system:serviceaccount:kafka:zookeeper"
+SERVICE_ACCOUNTS = "system:serviceaccounts"
+USERS = {"admin": "system:masters", "manager": "system:masters", WORKER: SERVICE_ACCOUNTS, MEMBER: SERVICE_ACCOUNTS}
 SIGNING = "certificatesigningrequest-signing-controller"
 START_SECONDS = 240
 """A bound for a machine that does much else."""

@@ -21,9 +21,10 @@ done
   echo "ssl.truststore.location=/etc/kafka-tls/$POD_NAME.ca.pem"
   [ ! -f "$here/override.properties" ] || cat "$here/override.properties"
 } > /tmp/server.properties
-options="-Dlog4j2.configurationFile=$here/log4j2.yaml ${KAFKA_JVM_PERFORMANCE_OPTS:-}"
-if [ ! -f /data/kafka/meta.properties ]; then
-  # An empty disk: a first start, or a replaced one, whose data is re-replicated from the other brokers.
+options="${KAFKA_LOG4J_OPTS:--Dlog4j2.configurationFile=$here/log4j2.yaml} ${KAFKA_JVM_PERFORMANCE_OPTS:-}"
+if [ ! -f /data/kafka/meta.properties ] && grep -q '^process.roles=' /tmp/server.properties; then
+  # An empty disk: a first start, or a replaced one, whose data is re-replicated from the other brokers. In ZooKeeper mode the broker
+  # formats it itself.
   $java $options -Xmx128m -cp '/opt/kafka/libs/*' kafka.tools.StorageTool format --ignore-formatted \
     -t "$(cat "$here/cluster-id")" -c /tmp/server.properties
 fi
