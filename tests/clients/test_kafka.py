@@ -161,7 +161,7 @@ def test_a_broker_that_hangs_is_named_in_time_and_others_go_on(admin: KafkaAdmin
         hung_first.close()
     finally:
         kafka.processes[1003].send_signal(signal.SIGCONT)
-    until(lambda: all(len(one.in_sync) == len(one.replicas) for one in admin.snapshot().partitions))
+        until(lambda: all(len(one.in_sync) == len(one.replicas) for one in admin.snapshot().partitions))
 
 
 def test_a_dead_broker_and_preferred_leaders_after_it(admin: KafkaAdmin, kafka: LocalKafka) -> None:
