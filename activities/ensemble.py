@@ -9,12 +9,12 @@ from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, datetime
 
 from activities import plan_store
+from activities.errors import PlanDrift
 from activities.permits import Fence
 from activities.restart_plans import ROUND_STEPS, not_on_delete, offered, stuck_with_newest
 from activities.restarts import REPAIR, STALLED_SECONDS, Stage
 from activities.step import Reporter, Steps, heartbeating, step, wait
 from kafka_runbooks.clients.clusters import ClusterClients
-from kafka_runbooks.clients.errors import Refused
 from kafka_runbooks.models.ensemble import Ensemble, EnsembleMember
 from kafka_runbooks.models.ensemble_plan import EnsemblePlan, MemberTarget
 from kafka_runbooks.models.inputs import RestartEnsembleInput
@@ -131,7 +131,7 @@ class Members:
 
     def __init__(self, clients: ClusterClients) -> None:
         if clients.zookeeper is None:
-            raise Refused("the cluster's entry in clusters.yaml has no zookeeper any more")
+            raise PlanDrift("the cluster's entry in clusters.yaml has no zookeeper any more")
         began = time.monotonic()
         self.ensemble = clients.zookeeper.ensemble()
         self.pods: Mapping[str, KafkaPod] = {pod.name: pod for pod in clients.kubernetes.ensemble_pods()}

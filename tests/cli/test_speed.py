@@ -63,7 +63,7 @@ def complete(line: str) -> tuple[list[str], set[str]]:
     ("line", "offered"),
     [
         ("kafka-runbooks st", ["start", "status"]),
-        ("kafka-runbooks start re", ["replace-broker", "rebalance"]),
+        ("kafka-runbooks start re", ["replace-broker", "rebalance", "restart-ensemble"]),
         ("kafka-runbooks start ", [command_name(name) for name in RUNBOOKS]),
         ("kafka-runbooks plan ", [command_name(name) for name, runbook in RUNBOOKS.items() if runbook.plan_model]),
         ("kafka-runbooks start replace-broker --broker", ["--broker-id"]),

@@ -3,9 +3,12 @@
 import ssl
 from collections.abc import Iterable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from kafka_runbooks.clients.errors import Refused
-from kafka_runbooks.clients.security.settings import TlsSettings
+
+if TYPE_CHECKING:  # It imports YAML, and `place --help` has no time for that.
+    from kafka_runbooks.clients.security.settings import TlsSettings
 
 Version = tuple[tuple[int, ...] | None, ...]
 
@@ -58,7 +61,7 @@ def tls_context(ca_file: Path | None, field: str) -> ssl.SSLContext:
     return context
 
 
-def client_context(settings: TlsSettings) -> ssl.SSLContext:
+def client_context(settings: "TlsSettings") -> ssl.SSLContext:
     """A client's, as the files are now.
 
     Raises:
