@@ -56,7 +56,8 @@ async def edit(client: Client, name: str, change: Any) -> None:
 
 async def test_a_second_time_nothing_is_done_and_what_somebody_edits_is_put_back(client: Client, declared: SchedulesFile) -> None:
     health, balance = (name for end in ("health", "balance") for name in declared.schedules if name.endswith(end))
-    assert await apply(client, declared) == dict.fromkeys(("clear-leftovers", "health", "certificates", "balance"), "create")
+    made = await apply(client, declared)
+    assert made == dict.fromkeys(("clear-leftovers", "health", "certificates", "topics", "balance"), "create")
     assert await applying.differences(client, declared, QUEUE) == []
     await client.get_schedule_handle(balance).pause(note="not this week")
     assert [one.id for one in await applying.differences(client, declared, QUEUE)] == [balance], "the note is declared"
