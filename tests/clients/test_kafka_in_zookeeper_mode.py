@@ -17,6 +17,7 @@ from tests.clients.local_zookeeper_kafka import LocalZookeeperKafka, kafka
 from tests.clients.test_kafka import (
     FIRST,
     admin,
+    test_a_broker_that_hangs_is_named_in_time_and_others_go_on,
     test_a_reassignment_under_a_throttle_is_listed_cancelled_and_finished,
     test_a_snapshot_has_racks_partitions_and_minimum_in_sync,
     test_a_topic_made_again_under_its_name_has_another_id,
@@ -38,6 +39,7 @@ from tests.clients.test_kafka_topics import (
 __all__ = [
     "admin",
     "kafka",
+    "test_a_broker_that_hangs_is_named_in_time_and_others_go_on",
     "test_a_reassignment_under_a_throttle_is_listed_cancelled_and_finished",
     "test_a_snapshot_has_racks_partitions_and_minimum_in_sync",
     "test_a_topic_made_again_under_its_name_has_another_id",

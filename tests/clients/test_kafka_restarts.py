@@ -116,5 +116,5 @@ def test_after_a_kill_the_rest_of_the_recovery_is_told_until_the_broker_serves(k
     # Segments are those of the log in hand, so they rise again with the next one.
     logs = [one.remaining_logs for one in recovering]
     assert logs == sorted(logs, reverse=True), recovering
-    assert any(one.remaining_segments for one in recovering) and len(recovering) > 1, "how often depends on the machine"
+    assert max(one.remaining_segments for one in recovering) > 10 and len({one.remaining_segments for one in recovering}) > 1
     assert seen[-1] == BrokerProgress(state=BrokerState.RUNNING)
