@@ -15,7 +15,7 @@ from kafka_runbooks.clients.certificates import pem
 from kafka_runbooks.clients.clusters import CertificateClients, ClusterClients
 from kafka_runbooks.clients.errors import ClientError
 from kafka_runbooks.models.certificate_ends import CertificateEnd, CertificateReport
-from kafka_runbooks.models.certificates import Certificate, Seen, Stores, TlsFiles
+from kafka_runbooks.models.certificates import Certificate, Seen, Stores
 from kafka_runbooks.models.inputs import CertificateWatchInput
 from kafka_runbooks.models.kubernetes import BrokerPod, ControllerPod, KafkaPod
 from kafka_runbooks.safety import certificate_ends
@@ -61,6 +61,7 @@ class _Look:
     def ends(self) -> Iterator[CertificateEnd]:
         yield from self._served()
         yield from self._started()
+        yield from self._of_members()
         yield from self._of_clients()
 
     def _served(self) -> Iterator[CertificateEnd]:
@@ -108,10 +109,31 @@ class _Look:
     def _started(self) -> Iterator[CertificateEnd]:
         for pod in self.pods:
             record, node_id = self._records.get(pod.name), self._ids.get(pod.name)
-            if record is not None and node_id is not None and record.started_lasts is not None and _is_of(record, pod):
+            if (
+                record is not None
+                and node_id is not None
+                and record.started_lasts is not None
+                and record.is_of_process(pod.started_at)
+            ):
                 begin, end = record.started_lasts
                 where = "started with, for its connection to the controllers"
                 yield CertificateEnd(holder=_name(pod, node_id), where=where, not_before=begin, not_after=end, needs_restart=True)
+
+    def _of_members(self) -> Iterator[CertificateEnd]:
+        """What agents tell of a ZooKeeper ensemble: its ports aren't Kafka's listeners, and no runbook issues its certificates."""
+        records = self._clients.kubernetes.tls_files()
+        for pod in self._clients.kubernetes.ensemble_pods():
+            record = records.get(pod.name)
+            if record is None or record.pod_uid != pod.uid:
+                continue
+            if record.lasts is not None:
+                begin, end = record.lasts
+                yield CertificateEnd(holder=f"member {pod.name}", where="its file", not_before=begin, not_after=end)
+            if record.started_lasts not in (None, record.lasts) and record.is_of_process(pod.started_at):
+                begin, end = record.started_lasts
+                yield CertificateEnd(
+                    holder=f"member {pod.name}", where="started with", not_before=begin, not_after=end, needs_restart=True
+                )
 
     def _of_clients(self) -> Iterator[CertificateEnd]:
         own = self._clients.settings.security.certificate_file
@@ -135,11 +157,6 @@ class _Look:
 
 def _name(pod: KafkaPod, node_id: int) -> str:
     return f"{'controller' if isinstance(pod, ControllerPod) else 'broker'} {node_id}"
-
-
-def _is_of(record: TlsFiles, pod: KafkaPod) -> bool:
-    """Whether the record is about the process that runs now."""
-    return pod.started_at is not None and record.started_at is not None and record.started_at >= pod.started_at
 
 
 def _ends(holder: str, where: str, data: bytes, rotated_as: RotatedAs = None) -> Iterable[CertificateEnd]:
