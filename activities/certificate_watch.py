@@ -120,7 +120,7 @@ class _Look:
                 yield CertificateEnd(holder=_name(pod, node_id), where=where, not_before=begin, not_after=end, needs_restart=True)
 
     def _of_members(self) -> Iterator[CertificateEnd]:
-        """What agents tell of a ZooKeeper ensemble: its ports aren't Kafka's listeners, and no runbook issues its certificates."""
+        """What agents tell of a ZooKeeper ensemble, whose ports aren't Kafka's listeners. No runbook issues its certificates."""
         records = self._clients.kubernetes.tls_files()
         for pod in self._clients.kubernetes.ensemble_pods():
             record = records.get(pod.name)

@@ -30,7 +30,7 @@ class Mode(StrEnum):
 class QuorumTls(StrEnum):
     """How a member connects to the others: the steps, in their order, by which an ensemble goes from plain text to TLS.
 
-    From ZooKeeper's administrator's guide, "Upgrading existing non-TLS cluster with no downtime" (`sslQuorum`, `portUnification`).
+    From ZooKeeper's administrator's guide, "Upgrading existing non-TLS cluster with no downtime": `sslQuorum`, `portUnification`.
     """
 
     PLAIN = "plain"

@@ -1,4 +1,4 @@
-"""Whether members of a ZooKeeper ensemble can talk to each other while some have gone on from plain text to TLS and others haven't.
+"""Whether members of a ZooKeeper ensemble can talk to each other while some have gone from plain text to TLS and others haven't.
 
 Each connects in one way and takes connections in one or both (`models.ensemble.QuorumTls`). Two members belong together if each
 takes the other's. Members take the steps one after the other, so those of two steps have to; a step that is left out would split

@@ -19,6 +19,7 @@ from kafka_runbooks.clients.security.settings import Security
 from kafka_runbooks.models.certificate_ends import CertificateEnd
 from kafka_runbooks.models.certificates import ClientSecret
 from tests.fakes.certificates import FakeHandshakes, FakeSecrets, Tls
+from tests.fakes.ensemble import WorldEnsemble
 from tests.fakes.kafka import FakeKafka
 from tests.fakes.kubernetes import FakeKubernetes
 from tests.fakes.world import World
@@ -65,6 +66,23 @@ def test_nodes_and_our_own_clients_are_seen(site: Site) -> None:
     assert one.where == "listener INTERNAL" and one.subject == site.tls.certificate(1001).subject
     assert one.not_after == site.tls.certificate(1001).not_after
     assert found["agent"][0].where == "Secret agent-tls"
+
+
+def test_members_of_an_ensemble_are_told_by_what_their_agents_recorded(site: Site) -> None:
+    """One was started with what its file had before."""
+    site.world.ensemble = WorldEnsemble(site.world)
+    now = site.world.now
+    before, after = (now - timedelta(days=29), now + timedelta(days=1)), (now, now + timedelta(days=30))
+    site.world.ensemble.lasts = {"first": before, "renewed": after}
+    site.world.ensemble.certificate = "renewed"
+    for one, certificate in zip(site.world.ensemble.members.values(), ("renewed", "first", None), strict=True):
+        one.certificate = certificate
+    found, unseen = site.look()
+    assert unseen == [] and "member zookeeper-2" not in found
+    assert [(one.where, one.not_after) for one in found["member zookeeper-0"]] == [("its file", after[1])]
+    in_file, started = found["member zookeeper-1"]
+    assert (in_file.where, started.where, started.not_after) == ("its file", "started with", before[1])
+    assert started.needs_restart and started.rotated_as is None and in_file.rotated_as is None
 
 
 def test_a_node_that_is_down_is_named_and_hides_no_other(site: Site) -> None:

@@ -1,8 +1,8 @@
 """The register of an ensemble's server IDs: annotations of one ConfigMap, which outlive pods, nodes and disks.
 
 The agents beside the members write it. Under `server-id.kafka-runbooks.io/<pod>` it has the pod's ID, and under
-`empty-disk.kafka-runbooks.io/<pod>` that the pod may begin with an empty disk, once. Its data have what the pods' TLS files hold, as
-the register of brokers has it (`register`).
+`empty-disk.kafka-runbooks.io/<pod>` that the pod may begin with an empty disk, once. Its data tell what the pods' TLS files hold,
+as the register of brokers does (`register`).
 """
 
 import json
