@@ -48,7 +48,7 @@ def would_split(server_id: int, wanted: str | None, others: Mapping[int, str | N
                     name=f"quorum-tls:{other_id}",
                     message=f"server {server_id} would come back with QUORUM_TLS={step}, and server {other_id} runs with {other}:"
                     " one of them doesn't take the other's connections",
-                    remedy=f"set QUORUM_TLS to {first}, run restart-ensemble with only_outdated, and set it to {step} after that",
+                    remedy=f"set QUORUM_TLS to {first}, run restart-ensemble with only_outdated, and go on from there",
                 )
             )
     return reasons
