@@ -136,8 +136,12 @@ class _Look:
                 )
 
     def _of_clients(self) -> Iterator[CertificateEnd]:
-        own = self._clients.settings.security.certificate_file
-        if own is not None:
+        settings = self._clients.settings
+        of_zookeeper = settings.zookeeper.tls if settings.zookeeper is not None else None
+        for tls in (settings.security, of_zookeeper):
+            own = tls.certificate_file if tls is not None else None
+            if own is None:
+                continue
             try:
                 yield from _ends("worker", f"certificate_file {own}", own.read_bytes())
             except OSError as error:

@@ -153,6 +153,21 @@ async def test_a_step_that_would_split_the_ensemble_is_refused_by_name(
     assert "set QUORUM_TLS to accepted" in refused.reasons[0].remedy and watch.order == []
 
 
+async def test_a_member_that_took_a_step_too_many_comes_back_first(
+    runbooks: Bench, world: World, ensemble: WorldEnsemble, watch: Watch
+) -> None:
+    """It was evicted after the template had skipped a step, and is away; the others are a quorum."""
+    change_step(world, ensemble, "accepted")
+    is_done(await (await roll(runbooks)).result())
+    change_step(world, ensemble, "required")
+    ensemble.delete_pod("zookeeper-1", force=False)
+    world.advance(20)
+    assert ensemble.away() == {2}
+    change_step(world, ensemble, "accepted")
+    is_done(await (await roll(runbooks)).result())
+    assert watch.order[-4:] == [2, 4, 1, 3]
+
+
 async def test_a_template_that_skips_a_step_meanwhile_stops_the_roll(
     runbooks: Bench, world: World, ensemble: WorldEnsemble, watch: Watch
 ) -> None:
