@@ -305,8 +305,8 @@ def _against(members: Members, targets: Sequence[MemberTarget]) -> list[Reason]:
         *not_on_delete(members.sets[name] for name in sorted(names & members.sets.keys())),
         *stuck_with_newest(newest),
     ]
-    away = not_in_sync(members.ensemble).keys() & {target.server_id for target in targets}
-    mended = {f"{what}:{server_id}" for what in ("member-away", "quorum-tls") for server_id in away}
+    mended = {f"member-away:{target.server_id}" for target in targets}
+    mended |= {f"quorum-tls:{server_id}" for server_id in not_in_sync(members.ensemble) if f"member-away:{server_id}" in mended}
     for target in targets:
         found = members.reasons_against(target.server_id, ())
         known = {reason.name for reason in reasons} | mended
