@@ -6,6 +6,7 @@ What it is before has none of that: no TLS, and the client's port among the serv
 import os
 import shutil
 import signal
+import socket
 import ssl
 import subprocess
 import threading
@@ -22,6 +23,7 @@ from kazoo.security import make_acl
 from kafka_runbooks.agent.member_readiness import MemberReadiness
 from kafka_runbooks.agent.tls_files import TlsFilesWatch
 from kafka_runbooks.clients.kubernetes.register import tls_files
+from kafka_runbooks.clients.security.files import client_context
 from kafka_runbooks.clients.security.settings import TlsSettings
 from kafka_runbooks.clients.zookeeper.client import ZooKeeperClient
 from kafka_runbooks.clients.zookeeper.settings import ZookeeperSettings
@@ -116,9 +118,11 @@ class Deployed:
         (tls / "..new").symlink_to(new.name)
         (tls / "..new").replace(tls / "..data")
 
-    def presents(self) -> str:
+    def presents(self, tls: TlsSettings) -> str:
         """The certificate that clients see, as PEM."""
-        return ssl.get_server_certificate(("127.0.0.1", self.secure_port), timeout=5)
+        plain = socket.create_connection(("127.0.0.1", self.secure_port), 10)
+        with client_context(tls).wrap_socket(plain, server_hostname="127.0.0.1") as link:
+            return ssl.DER_cert_to_PEM_cert(link.getpeercert(binary_form=True) or b"")
 
 
 class Three:
@@ -342,15 +346,15 @@ def test_a_renewed_certificate_comes_into_force_with_a_restart_and_its_agent_tel
         assert record.unusable == () and record.started_with.keys() == record.sha256.keys() == set(map(str, files))
         return {Path(path).name for path, digest in record.sha256.items() if record.started_with[path] != digest}
 
-    before, renewed = member.presents(), three.authority.leaf("zookeeper", "127.0.0.1")
+    before, renewed = member.presents(three.broker), three.authority.leaf("zookeeper", "127.0.0.1")
     assert outdated() == set()
     member.mount(three.authority, renewed)
     assert outdated() == {"tls-combined.pem"}
     time.sleep(3)
-    assert member.presents() == before
+    assert member.presents(three.broker) == before
     three.restart(one, "required")
     three.whole()
-    assert outdated() == set() and member.presents().split() == renewed.certificate.split()
+    assert outdated() == set() and member.presents(three.broker).split() == renewed.certificate.split()
 
 
 def test_a_client_s_certificate_makes_nobody_a_member(three: Three) -> None:
