@@ -54,7 +54,8 @@ class _Look:
         kubernetes = clients.kubernetes
         self.pods: tuple[BrokerPod | ControllerPod, ...] = (*kubernetes.broker_pods(), *kubernetes.controller_pods())
         self._ids = {pod.name: pod.node_id for pod in self.pods if pod.node_id is not None}
-        records, uids = kubernetes.tls_files(), {pod.name: pod.uid for pod in self.pods}
+        self._members = kubernetes.ensemble_pods()
+        records, uids = kubernetes.tls_files(), {pod.name: pod.uid for pod in (*self.pods, *self._members)}
         self._records = {name: record for name, record in records.items() if record.pod_uid == uids.get(name)}
         self.unseen: list[str] = []
 
@@ -121,19 +122,15 @@ class _Look:
 
     def _of_members(self) -> Iterator[CertificateEnd]:
         """What agents tell of a ZooKeeper ensemble, whose ports aren't Kafka's listeners. No runbook issues its certificates."""
-        records = self._clients.kubernetes.tls_files()
-        for pod in self._clients.kubernetes.ensemble_pods():
-            record = records.get(pod.name)
-            if record is None or record.pod_uid != pod.uid:
-                continue
-            if record.lasts is not None:
+        for pod in self._members:
+            record, holder = self._records.get(pod.name), f"member {pod.name}"
+            if record is not None and record.lasts is not None:
                 begin, end = record.lasts
-                yield CertificateEnd(holder=f"member {pod.name}", where="its file", not_before=begin, not_after=end)
-            if record.started_lasts not in (None, record.lasts) and record.is_of_process(pod.started_at):
-                begin, end = record.started_lasts
-                yield CertificateEnd(
-                    holder=f"member {pod.name}", where="started with", not_before=begin, not_after=end, needs_restart=True
-                )
+                yield CertificateEnd(holder=holder, where="its file", not_before=begin, not_after=end)
+            started = record.started_lasts if record is not None and record.is_of_process(pod.started_at) else None
+            if record is not None and started is not None and started != record.lasts:
+                begin, end = started
+                yield CertificateEnd(holder=holder, where="started with", not_before=begin, not_after=end, needs_restart=True)
 
     def _of_clients(self) -> Iterator[CertificateEnd]:
         settings = self._clients.settings

@@ -17,7 +17,7 @@ def step_of(value: str | None) -> QuorumTls | None:
     """What `QUORUM_TLS` says; a member without it has no TLS. None: it says nothing that is known, and nothing starts with it."""
     if value is None:
         return QuorumTls.PLAIN
-    return QuorumTls(value) if value in STEPS else None
+    return QuorumTls(value) if value in STEPS[1:] else None
 
 
 def can_talk(one: QuorumTls, other: QuorumTls) -> bool:

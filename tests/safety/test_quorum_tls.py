@@ -26,6 +26,7 @@ def test_members_of_one_step_and_of_the_next_can_talk_and_no_others(one: QuorumT
         ("required", {2: None, 3: None}, ["quorum-tls:2", "quorum-tls:3"], "set QUORUM_TLS to accepted"),
         (None, {2: "required", 3: "required"}, ["quorum-tls:2", "quorum-tls:3"], "set QUORUM_TLS to spoken"),
         ("tls", {2: None, 3: None}, ["unknown-quorum-tls"], "give one of accepted, spoken, required"),
+        ("plain", {2: None, 3: None}, ["unknown-quorum-tls"], "give one of accepted, spoken, required"),
         ("accepted", {2: "tls", 3: None}, [], ""),
     ],
 )
