@@ -15,7 +15,7 @@ from kafka_runbooks.clients.certificates import pem
 from kafka_runbooks.clients.clusters import CertificateClients, ClusterClients
 from kafka_runbooks.clients.errors import ClientError
 from kafka_runbooks.models.certificate_ends import CertificateEnd, CertificateReport
-from kafka_runbooks.models.certificates import Certificate, Seen, Stores, TlsFiles
+from kafka_runbooks.models.certificates import Certificate, Seen, Stores
 from kafka_runbooks.models.inputs import CertificateWatchInput
 from kafka_runbooks.models.kubernetes import BrokerPod, ControllerPod, KafkaPod
 from kafka_runbooks.safety import certificate_ends
@@ -54,13 +54,15 @@ class _Look:
         kubernetes = clients.kubernetes
         self.pods: tuple[BrokerPod | ControllerPod, ...] = (*kubernetes.broker_pods(), *kubernetes.controller_pods())
         self._ids = {pod.name: pod.node_id for pod in self.pods if pod.node_id is not None}
-        records, uids = kubernetes.tls_files(), {pod.name: pod.uid for pod in self.pods}
+        self._members = kubernetes.ensemble_pods()
+        records, uids = kubernetes.tls_files(), {pod.name: pod.uid for pod in (*self.pods, *self._members)}
         self._records = {name: record for name, record in records.items() if record.pod_uid == uids.get(name)}
         self.unseen: list[str] = []
 
     def ends(self) -> Iterator[CertificateEnd]:
         yield from self._served()
         yield from self._started()
+        yield from self._of_members()
         yield from self._of_clients()
 
     def _served(self) -> Iterator[CertificateEnd]:
@@ -108,14 +110,35 @@ class _Look:
     def _started(self) -> Iterator[CertificateEnd]:
         for pod in self.pods:
             record, node_id = self._records.get(pod.name), self._ids.get(pod.name)
-            if record is not None and node_id is not None and record.started_lasts is not None and _is_of(record, pod):
+            if (
+                record is not None
+                and node_id is not None
+                and record.started_lasts is not None
+                and record.is_of_process(pod.started_at)
+            ):
                 begin, end = record.started_lasts
                 where = "started with, for its connection to the controllers"
                 yield CertificateEnd(holder=_name(pod, node_id), where=where, not_before=begin, not_after=end, needs_restart=True)
 
+    def _of_members(self) -> Iterator[CertificateEnd]:
+        """What agents tell of a ZooKeeper ensemble, whose ports aren't Kafka's listeners. No runbook issues its certificates."""
+        for pod in self._members:
+            record, holder = self._records.get(pod.name), f"member {pod.name}"
+            if record is not None and record.lasts is not None:
+                begin, end = record.lasts
+                yield CertificateEnd(holder=holder, where="its file", not_before=begin, not_after=end)
+            started = record.started_lasts if record is not None and record.is_of_process(pod.started_at) else None
+            if record is not None and started is not None and started != record.lasts:
+                begin, end = started
+                yield CertificateEnd(holder=holder, where="started with", not_before=begin, not_after=end, needs_restart=True)
+
     def _of_clients(self) -> Iterator[CertificateEnd]:
-        own = self._clients.settings.security.certificate_file
-        if own is not None:
+        settings = self._clients.settings
+        of_zookeeper = settings.zookeeper.tls if settings.zookeeper is not None else None
+        for tls in (settings.security, of_zookeeper):
+            own = tls.certificate_file if tls is not None else None
+            if own is None:
+                continue
             try:
                 yield from _ends("worker", f"certificate_file {own}", own.read_bytes())
             except OSError as error:
@@ -135,11 +158,6 @@ class _Look:
 
 def _name(pod: KafkaPod, node_id: int) -> str:
     return f"{'controller' if isinstance(pod, ControllerPod) else 'broker'} {node_id}"
-
-
-def _is_of(record: TlsFiles, pod: KafkaPod) -> bool:
-    """Whether the record is about the process that runs now."""
-    return pod.started_at is not None and record.started_at is not None and record.started_at >= pod.started_at
 
 
 def _ends(holder: str, where: str, data: bytes, rotated_as: RotatedAs = None) -> Iterable[CertificateEnd]:

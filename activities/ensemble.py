@@ -1,12 +1,14 @@
 """Restarting a ZooKeeper ensemble: plan, choose the member that may go down now, delete its pod, follow it until it is in sync.
 
 What has been restarted is told by the pods' uids, never by memory. Who is who is told by the members: a pod's member is the one
-that answers at the address of `zookeeper.hosts` with the pod's name, and its server id is its own word.
+that answers at the address of `zookeeper.hosts` with the pod's name, and its server id is its own word. How a member connects to
+the others is what its pod was started with, and which certificate it has what its agent has recorded.
 """
 
 import time
 from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, datetime
+from functools import cached_property
 
 from activities import plan_store
 from activities.errors import PlanDrift
@@ -15,7 +17,8 @@ from activities.restart_plans import ROUND_STEPS, not_on_delete, offered, stuck_
 from activities.restarts import REPAIR, STALLED_SECONDS, Stage
 from activities.step import Reporter, Steps, heartbeating, step, wait
 from kafka_runbooks.clients.clusters import ClusterClients
-from kafka_runbooks.models.ensemble import Ensemble, EnsembleMember
+from kafka_runbooks.models.certificates import TlsFiles
+from kafka_runbooks.models.ensemble import Ensemble, EnsembleMember, QuorumTls
 from kafka_runbooks.models.ensemble_plan import EnsemblePlan, MemberTarget
 from kafka_runbooks.models.inputs import RestartEnsembleInput
 from kafka_runbooks.models.kubernetes import KafkaPod
@@ -25,8 +28,11 @@ from kafka_runbooks.models.results import Reason
 from kafka_runbooks.models.status import Progress
 from kafka_runbooks.models.steps import StepName
 from kafka_runbooks.models.wording import duration
+from kafka_runbooks.safety import quorum_tls
 from kafka_runbooks.safety.ensemble import in_order, not_in_sync, reasons_not_to_go_down
 
+CLIENT_TLS = "zookeeper.ssl.client.enable"
+"""Kafka's own configuration of its connection to ZooKeeper."""
 RESTART_SECONDS = 60.0
 """Of a member of which nothing else is known: its JVM starts, loads its snapshot, and copies what it has missed."""
 
@@ -46,9 +52,10 @@ class EnsembleActivities(Steps):
                 return Survey(reasons=tuple(reasons))
             targets = _targets(request, members)
             if not targets:
-                return Survey(nothing_to_do="no member has to restart: each has the newest pod template")
+                return Survey(nothing_to_do="no member has to restart: each has the newest pod template and certificates")
             plan = _freeze(request, targets)
-            return offered(clients, asked, plan, _summarise(plan, members.ensemble), _against(members, targets), ())
+            against = [*_against(members, targets), *_plain_clients(clients, members, targets)]
+            return offered(clients, asked, plan, _summarise(plan, members.ensemble), against, ())
 
     @step
     def choose_member(self, request: StepRequest) -> Round:
@@ -136,6 +143,7 @@ class Members:
         self.ensemble = clients.zookeeper.ensemble()
         self.pods: Mapping[str, KafkaPod] = {pod.name: pod for pod in clients.kubernetes.ensemble_pods()}
         self.sets = {one.name: one for one in clients.kubernetes.ensemble_sets()}
+        self._kubernetes = clients.kubernetes
         self._age_seconds = time.monotonic() - began
 
     def member_of(self, pod: str) -> EnsembleMember | None:
@@ -164,16 +172,40 @@ class Members:
             newest is not None and None not in (newest.update_revision, pod.revision) and newest.update_revision != pod.revision
         )
 
+    @cached_property
+    def _tls_files(self) -> Mapping[str, TlsFiles]:
+        return self._kubernetes.tls_files()
+
+    def has_other_certificates(self, pod: KafkaPod) -> bool:
+        """Whether what is in its TLS files isn't what its process was started with. ZooKeeper 3.8 reads them when it starts."""
+        record = self._tls_files.get(pod.name)
+        if record is None or record.pod_uid != pod.uid or not record.is_of_process(pod.started_at):
+            return False
+        return any(record.sha256.get(path) not in (None, digest) for path, digest in record.started_with.items())
+
     def reasons_against(self, server_id: int, later: Collection[int]) -> list[Reason]:
         """Why a member may not go down now."""
         ending = [self.server_id_of(pod.name) for pod in self.pods.values() if pod.is_terminating]
-        return reasons_not_to_go_down(
-            self.ensemble,
-            server_id,
-            age_seconds=self._age_seconds,
-            later=later,
-            shutting_down=[one for one in ending if one is not None],
-        )
+        return [
+            *reasons_not_to_go_down(
+                self.ensemble,
+                server_id,
+                age_seconds=self._age_seconds,
+                later=later,
+                shutting_down=[one for one in ending if one is not None],
+            ),
+            *self._would_split(server_id),
+        ]
+
+    def _would_split(self, server_id: int) -> list[Reason]:
+        """Why its next process couldn't talk to the others."""
+        by_id = {found: pod for pod in self.pods.values() if (found := self.server_id_of(pod.name)) is not None}
+        pod = by_id.get(server_id)
+        newest = self.sets.get(pod.stateful_set) if pod is not None else None
+        if newest is None:
+            return []
+        others = {other: one.quorum_tls for other, one in by_id.items() if other != server_id}
+        return quorum_tls.would_split(server_id, newest.quorum_tls, others)
 
     def stage_of(self, target: MemberTarget) -> Stage | None:
         """Where a member is that was told to restart; None: it is back and in sync."""
@@ -255,12 +287,13 @@ def _unknown_ids(request: RestartEnsembleInput, members: Members) -> list[Reason
 def _targets(request: RestartEnsembleInput, members: Members) -> list[MemberTarget]:
     targets = []
     for name, pod in sorted(members.pods.items()):
-        server_id, is_outdated = members.server_id_of(name), members.is_outdated(pod)
+        server_id = members.server_id_of(name)
         if server_id is None or (request.server_ids and server_id not in request.server_ids):
             continue
-        if is_outdated or not request.only_outdated:
-            why = "its pod template has changed" if is_outdated else "asked for"
-            targets.append(MemberTarget(server_id=server_id, pod=name, pod_uid=pod.uid, why=why))
+        whys = ["its pod template has changed"] * members.is_outdated(pod)
+        whys += ["its TLS files have changed since it started"] * members.has_other_certificates(pod)
+        if whys or not request.only_outdated:
+            targets.append(MemberTarget(server_id=server_id, pod=name, pod_uid=pod.uid, why=", ".join(whys) or "asked for"))
     return sorted(targets, key=lambda target: target.server_id)
 
 
@@ -273,11 +306,30 @@ def _against(members: Members, targets: Sequence[MemberTarget]) -> list[Reason]:
         *stuck_with_newest(newest),
     ]
     mended = {f"member-away:{target.server_id}" for target in targets}
+    mended |= {f"quorum-tls:{server_id}" for server_id in not_in_sync(members.ensemble) if f"member-away:{server_id}" in mended}
     for target in targets:
         found = members.reasons_against(target.server_id, ())
         known = {reason.name for reason in reasons} | mended
         reasons += [reason for reason in found if reason.name not in known]
     return reasons
+
+
+def _plain_clients(clients: ClusterClients, members: Members, targets: Sequence[MemberTarget]) -> list[Reason]:
+    """Who would be left outside, where these restarts close the members' port for plain text."""
+    pods = [members.pods[target.pod] for target in targets]
+    closing = [
+        pod
+        for pod in pods
+        if pod.stateful_set in members.sets
+        and members.sets[pod.stateful_set].quorum_tls == QuorumTls.REQUIRED
+        and pod.quorum_tls != QuorumTls.REQUIRED
+    ]
+    if not closing:
+        return []
+    configs = clients.kafka.broker_configs(clients.kafka.snapshot().live_broker_ids, [CLIENT_TLS])
+    plain = [one for one, found in configs.items() if CLIENT_TLS in found and found[CLIENT_TLS].in_force != "true"]
+    settings = clients.settings.zookeeper
+    return quorum_tls.plain_clients(plain, is_worker=settings is not None and settings.tls is None)
 
 
 def _freeze(request: RestartEnsembleInput, targets: Sequence[MemberTarget]) -> EnsemblePlan:

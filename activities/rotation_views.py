@@ -13,7 +13,7 @@ from activities.errors import RotationRefused
 from kafka_runbooks.clients.certificates import pem
 from kafka_runbooks.clients.certificates.protocols import Leaf, LeafRequest, Secret
 from kafka_runbooks.clients.clusters import CertificateClients, ClusterClients
-from kafka_runbooks.models.certificates import Certificate, Seen, TlsFiles
+from kafka_runbooks.models.certificates import Certificate, Seen
 from kafka_runbooks.models.kubernetes import KafkaPod
 from kafka_runbooks.models.rotation_plan import RotatedClient, RotatedNode, RotationPlan
 from kafka_runbooks.models.rotations import NOTHING, Party, Places, Presented, Trusted
@@ -148,7 +148,7 @@ class View:
         pod, record = self.pods.get(node.pod), self._records.get(node.pod)
         keystore, truststore = node.files
         files = {} if record is None else record.sha256
-        is_recorded = pod is not None and (record is None or _is_of_process(record, pod))
+        is_recorded = pod is not None and (record is None or record.is_of_process(pod.started_at))
         started = record.started_with if record is not None and is_recorded else {}
         if record is None and pod is not None:
             started = {
@@ -298,11 +298,6 @@ class View:
             ),
             is_client=True,
         )
-
-
-def _is_of_process(record: TlsFiles, pod: KafkaPod) -> bool:
-    """Whether the record is about the process that runs now."""
-    return record.started_at is not None and pod.started_at is not None and record.started_at >= pod.started_at
 
 
 def trusted_by(data: bytes) -> Trusted:

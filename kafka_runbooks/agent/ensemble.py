@@ -88,12 +88,13 @@ def prepare_disk(register: Register, pod: str, server_id: int, folder: Path) -> 
 
 
 def write_servers(path: Path, ids: Mapping[str, int], namespace: str) -> None:
-    """The members' addresses, as ZooKeeper's configuration has them; the headless Service is called like the StatefulSet."""
-    lines = [f"server.{server_id}={_address(pod, namespace)}:2888:3888;2181\n" for pod, server_id in ids.items()]
+    """The members' addresses, as ZooKeeper's configuration has them; on which ports clients are served `zoo.cfg` says."""
+    lines = [f"server.{server_id}={host_of(pod, namespace)}:2888:3888\n" for pod, server_id in ids.items()]
     _write(path, "".join(lines))
 
 
-def _address(pod: str, namespace: str) -> str:
+def host_of(pod: str, namespace: str) -> str:
+    """A member's own name; the headless Service is called like the StatefulSet."""
     return f"{pod}.{pod.rpartition('-')[0]}.{namespace}.svc.cluster.local"
 
 

@@ -106,15 +106,32 @@ def identify_member(settings: MemberSettings) -> None:
     log.info("identified", pod=pod, server_id=ids[pod], may_be_empty=may_be_empty)
 
 
-def serve_member() -> None:
-    """Answer probes until SIGTERM."""
-    from kafka_runbooks.agent import serving
-    from kafka_runbooks.agent.member_readiness import MemberReadiness
+def serve_member(settings: MemberSettings) -> None:
+    """Answer probes, and tell what the member's TLS files hold, until SIGTERM."""
+    from kafka_runbooks.agent import ensemble, serving
+    from kafka_runbooks.agent.member_readiness import SECURE_PORT, MemberReadiness
+    from kafka_runbooks.agent.tls_files import TlsFilesWatch
+    from kafka_runbooks.clients.kubernetes.server_ids import ServerIdRegister
+    from kafka_runbooks.clients.security.settings import TlsSettings
 
-    readiness = MemberReadiness()
+    pod, namespace, folder = settings.pod_name, settings.pod_namespace, settings.tls_folder
+    # A member's certificate is for clients too: it connects to the others with it.
+    own = TlsSettings(ca_file=folder / "ca.crt", certificate_file=folder / "tls.crt", key_file=folder / "tls.key")
+    readiness = MemberReadiness(f"{ensemble.host_of(pod, namespace)}:{SECURE_PORT}", own)
+    watch = TlsFilesWatch(
+        ServerIdRegister(namespace, settings.cluster, pod_uid=settings.pod_uid),
+        settings.cluster,
+        pod,
+        files=[folder / "tls-combined.pem", folder / "ca.crt"],
+        started=settings.started_tls_files,
+        own={},
+    )
+    stop = threading.Event()
+    threading.Thread(target=watch.run, args=(stop,), daemon=True).start()
     server = serving.server(labels.AGENT_PORT, lambda path: serving.answer_of_member(path, readiness.verdict))
     log.info("serving", port=labels.AGENT_PORT)
     _run(server)
+    stop.set()
 
 
 def _run(server: ThreadingHTTPServer) -> None:
@@ -163,7 +180,7 @@ def main() -> None:
         "serve": lambda: partial(serve, AgentSettings()),
         "record": lambda: partial(record, AgentSettings()),
         "identify-member": lambda: partial(_patiently, identify_member, MemberSettings()),
-        "serve-member": lambda: serve_member,
+        "serve-member": lambda: partial(serve_member, MemberSettings()),
     }
     if len(sys.argv) != 2 or sys.argv[1] not in commands:
         sys.exit(f"usage: kafka-runbooks-agent {'|'.join(commands)}")

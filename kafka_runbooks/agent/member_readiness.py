@@ -8,12 +8,14 @@ import re
 
 from kafka_runbooks.agent.readiness import Verdict
 from kafka_runbooks.clients.errors import ClientError
+from kafka_runbooks.clients.security.settings import TlsSettings
 from kafka_runbooks.clients.zookeeper import answers
 from kafka_runbooks.clients.zookeeper.connection import Connection
 from kafka_runbooks.clients.zookeeper.settings import ZookeeperSettings
 from kafka_runbooks.models.ensemble import Mode
 
-ADDRESS = "localhost:2181"
+SECURE_PORT = 2281
+"""ZooKeeper's `secureClientPort` in the example."""
 WORDS = ("srvr", "conf", "mntr")
 
 
@@ -28,11 +30,16 @@ def judge(mode: Mode | None, synced_followers: int, voters: int) -> Verdict:
 
 
 class MemberReadiness:
-    """Asks the member beside the agent, each time."""
+    """Asks the member beside the agent, each time.
 
-    def __init__(self, address: str = ADDRESS) -> None:
+    Args:
+        address: where it listens, by a name in its certificate.
+        tls: None: without TLS.
+    """
+
+    def __init__(self, address: str, tls: TlsSettings | None = None) -> None:
         self._address = address
-        self._connection = Connection(ZookeeperSettings(hosts=address))
+        self._connection = Connection(ZookeeperSettings(hosts=address, tls=tls))
 
     def verdict(self) -> Verdict:
         try:

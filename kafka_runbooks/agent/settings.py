@@ -26,6 +26,12 @@ class MemberSettings(PodSettings):
     """The list, which the start script appends to `zoo.cfg`."""
     data_folder: Path = Path("/data/zookeeper")
     """ZooKeeper's `dataDir`."""
+    pod_uid: str = Field(min_length=1)
+    """From the downward API."""
+    tls_folder: Path = Path("/etc/zookeeper-tls")
+    """The Secret of the members' certificate, as cert-manager writes one: `tls.crt`, `tls.key`, `ca.crt`, `tls-combined.pem`."""
+    started_tls_files: Path = Path("/identity/started-tls")
+    """The folder in which the start script keeps the certificates that the member was started with."""
 
 
 class AgentSettings(PodSettings):

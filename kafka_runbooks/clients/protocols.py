@@ -327,7 +327,10 @@ class Kubernetes(Protocol):
         """
 
     def tls_files(self) -> dict[str, TlsFiles]:
-        """Pod name -> what its TLS files hold, as recorded by the agents; an entry of another pod uid than the pod's is old."""
+        """Pod name -> what its TLS files hold, as recorded by the agents; an entry of another pod uid than the pod's is old.
+
+        Of brokers, controllers, and members of a ZooKeeper ensemble.
+        """
 
     def sync_files(self, pod: str, uid: str) -> None:
         """Have the kubelet bring changed Secrets into the files of the pod of this uid now, not within a minute or two."""

@@ -76,7 +76,7 @@ class Stores(Model):
 
 
 class TlsFiles(Model):
-    """What a pod's agent has found in the TLS files of the Kafka process beside it."""
+    """What a pod's agent has found in the TLS files of the Kafka process, or of the member of a ZooKeeper ensemble, beside it."""
 
     pod_uid: str
     sha256: dict[str, str] = Field(default_factory=dict)
@@ -95,6 +95,10 @@ class TlsFiles(Model):
     """The same of what it was started with: before the end, the process has to be restarted."""
     own_sha256: dict[str, str] = Field(default_factory=dict)
     """The same of the agent's own client files: `certificate` and `ca`."""
+
+    def is_of_process(self, started_at: datetime | None) -> bool:
+        """Whether what it was started with is told of the process that has run since then."""
+        return self.started_at is not None and started_at is not None and self.started_at >= started_at
 
 
 class ClientHandshake(Model):

@@ -27,6 +27,21 @@ class Mode(StrEnum):
     """Up, and follows no leader: it looks for one, or copies from it."""
 
 
+class QuorumTls(StrEnum):
+    """How a member connects to the others: the steps, in their order, by which an ensemble goes from plain text to TLS.
+
+    From ZooKeeper's administrator's guide, "Upgrading existing non-TLS cluster with no downtime": `sslQuorum`, `portUnification`.
+    """
+
+    PLAIN = "plain"
+    ACCEPTED = "accepted"
+    """Connects by plain text, and takes both."""
+    SPOKEN = "spoken"
+    """Connects by TLS, and takes both."""
+    REQUIRED = "required"
+    """Connects by TLS, and takes nothing else; clients have no plain port either."""
+
+
 class EnsembleMember(Model):
     """One of the configured addresses, and what answers there."""
 

@@ -15,7 +15,7 @@ class MemberTarget(Model):
     pod: str
     pod_uid: str
     why: Line
-    """Asked for, or its pod template has changed."""
+    """Asked for, or its pod template or TLS files have changed."""
 
 
 class EnsemblePlan(Plan):

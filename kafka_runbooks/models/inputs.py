@@ -392,14 +392,17 @@ class RollingRestartInput(RestartInput):
 class RestartEnsembleInput(PlannedInput):
     """Restart the members of the ZooKeeper ensemble, one after the other, the leader last.
 
-    What to restart is every member, or `server_ids`; of these, with `only_outdated`, those whose pod template has changed.
+    What to restart is every member, or `server_ids`; of these, with `only_outdated`, those whose pod template or TLS files have
+    changed.
     """
 
     reason: str = Field(min_length=1, max_length=500, description="why; recorded in the history")
     server_ids: tuple[Annotated[int, Field(ge=0)], ...] = Field(
         default=(), max_length=100, description="server ids of members; default: all of them"
     )
-    only_outdated: bool = Field(default=False, description="only those whose pod template has changed since they started")
+    only_outdated: bool = Field(
+        default=False, description="only those whose pod template or TLS files have changed since they started"
+    )
 
     _server_ids = field_validator("server_ids")(_distinct)
 

@@ -93,6 +93,8 @@ class KafkaPod(Model):
     """It is a KRaft controller, by its label; a combined node is a broker too."""
     secrets: tuple[SecretMount, ...] = ()
     """The Secrets that Kafka's container has in its file system."""
+    quorum_tls: str | None = None
+    """`QUORUM_TLS` of ZooKeeper's container (`models.ensemble.QuorumTls`), which it was started with; None: it has none."""
 
 
 class BrokerPod(KafkaPod):
@@ -176,6 +178,8 @@ class StatefulSet(Model):
     """What the readiness probe of Kafka's container asks by HTTP: `8099/readyz` is the agent. None: it asks something else."""
     marks_pods: bool = True
     """Its template has those of our labels that it has itself; pods without them are found by nobody."""
+    quorum_tls: str | None = None
+    """`QUORUM_TLS` of ZooKeeper's container, which new pods are started with."""
 
     @property
     def end(self) -> int:

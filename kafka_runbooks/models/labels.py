@@ -59,6 +59,8 @@ COMPONENT = "app.kubernetes.io/component"
 """Label on StatefulSet and pods of a ZooKeeper ensemble, whose value is `ZOOKEEPER`."""
 ZOOKEEPER = "zookeeper"
 """Also the container in which a member runs."""
+QUORUM_TLS = "QUORUM_TLS"
+"""Environment variable of that container, by which its start script sets how members connect to each other."""
 
 DEFINITIONS = f"{DOMAIN}/definitions"
 """Label on ConfigMaps: of what their data's values are definitions; `topics`."""

@@ -16,9 +16,11 @@ from activities.certificate_watch import _Look
 from kafka_runbooks.clients.certificates import pem
 from kafka_runbooks.clients.clusters import CertificateClients, ClusterClients
 from kafka_runbooks.clients.security.settings import Security
+from kafka_runbooks.clients.zookeeper.settings import ZookeeperSettings
 from kafka_runbooks.models.certificate_ends import CertificateEnd
 from kafka_runbooks.models.certificates import ClientSecret
 from tests.fakes.certificates import FakeHandshakes, FakeSecrets, Tls
+from tests.fakes.ensemble import WorldEnsemble
 from tests.fakes.kafka import FakeKafka
 from tests.fakes.kubernetes import FakeKubernetes
 from tests.fakes.world import World
@@ -27,7 +29,7 @@ from tests.fakes.world import World
 class Site:
     """Three brokers and a controller with certificates of 30 days."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, in_zookeeper_mode: bool = False) -> None:
         self.world = World(maps=("events",), controllers=1, advance_at_look=False)
         self.tls = self.world.tls = Tls(self.world, folder)
         security = Security(
@@ -36,10 +38,16 @@ class Site:
             certificate_file=folder / "tls.crt",
             key_file=folder / "tls.key",
         )
+        # The same file, by another name.
+        (folder / "zookeeper.crt").symlink_to(folder / "tls.crt")
+        tls = {"certificate_file": folder / "zookeeper.crt", "key_file": folder / "tls.key"}
+        zookeeper = ZookeeperSettings.model_validate({"hosts": "none:2281", "tls": tls}) if in_zookeeper_mode else None
         self.clients = cast(
             ClusterClients,
             SimpleNamespace(
-                kafka=FakeKafka(self.world), kubernetes=FakeKubernetes(self.world), settings=SimpleNamespace(security=security)
+                kafka=FakeKafka(self.world),
+                kubernetes=FakeKubernetes(self.world),
+                settings=SimpleNamespace(security=security, zookeeper=zookeeper),
             ),
         )
         agent = ClientSecret(name="agent", secret="agent-tls")
@@ -65,6 +73,25 @@ def test_nodes_and_our_own_clients_are_seen(site: Site) -> None:
     assert one.where == "listener INTERNAL" and one.subject == site.tls.certificate(1001).subject
     assert one.not_after == site.tls.certificate(1001).not_after
     assert found["agent"][0].where == "Secret agent-tls"
+
+
+def test_members_of_an_ensemble_are_told_by_what_their_agents_recorded(tmp_path: Path) -> None:
+    """One was started with what its file had before."""
+    site = Site(tmp_path, in_zookeeper_mode=True)
+    site.world.ensemble = WorldEnsemble(site.world)
+    now = site.world.now
+    before, after = (now - timedelta(days=29), now + timedelta(days=1)), (now, now + timedelta(days=30))
+    site.world.ensemble.lasts = {"first": before, "renewed": after}
+    site.world.ensemble.certificate = "renewed"
+    for one, certificate in zip(site.world.ensemble.members.values(), ("renewed", "first", None), strict=True):
+        one.certificate = certificate
+    found, unseen = site.look()
+    assert unseen == [] and "member zookeeper-2" not in found
+    assert [Path(one.where.split()[1]).name for one in found["worker"]] == ["tls.crt", "zookeeper.crt"]
+    assert [(one.where, one.not_after) for one in found["member zookeeper-0"]] == [("its file", after[1])]
+    in_file, started = found["member zookeeper-1"]
+    assert (in_file.where, started.where, started.not_after) == ("its file", "started with", before[1])
+    assert started.needs_restart and started.rotated_as is None and in_file.rotated_as is None
 
 
 def test_a_node_that_is_down_is_named_and_hides_no_other(site: Site) -> None:

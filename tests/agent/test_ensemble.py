@@ -150,6 +150,6 @@ def test_another_server_s_disk_is_refused_and_left_as_it_is(tmp_path: Path) -> N
 def test_the_list_of_members(tmp_path: Path) -> None:
     write_servers(tmp_path / "servers.cfg", {"zookeeper-0": 1, "zookeeper-1": 7}, "kafka")
     assert (tmp_path / "servers.cfg").read_text() == (
-        "server.1=zookeeper-0.zookeeper.kafka.svc.cluster.local:2888:3888;2181\n"
-        "server.7=zookeeper-1.zookeeper.kafka.svc.cluster.local:2888:3888;2181\n"
+        "server.1=zookeeper-0.zookeeper.kafka.svc.cluster.local:2888:3888\n"
+        "server.7=zookeeper-1.zookeeper.kafka.svc.cluster.local:2888:3888\n"
     )

@@ -44,7 +44,11 @@ def kubectl() -> Path:
 
 @cache
 def made(overlay: str) -> tuple[dict[str, Any], ...]:
-    command = [str(kubectl()), "kustomize", str(KUBERNETES / overlay)]
+    return built(KUBERNETES / overlay)
+
+
+def built(folder: Path) -> tuple[dict[str, Any], ...]:
+    command = [str(kubectl()), "kustomize", str(folder)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
     assert "deprecated" not in done.stderr, done.stderr
@@ -221,6 +225,12 @@ def test_a_member_is_started_by_what_it_is_asked_by_and_knows_how_many_there_are
     properties = loads(config["zoo.cfg"])
     assert MemberSettings.model_fields["data_folder"].default == Path(properties["dataDir"])
     assert set(properties["4lw.commands.whitelist"].split(",")) >= set(member_readiness.WORDS)
+    assert properties["secureClientPort"] == str(member_readiness.SECURE_PORT)
+    mounted = {one["mountPath"] for one in zookeeper["volumeMounts"]}
+    files = [Path(value) for key, value in properties.items() if key.endswith("Store.location")]
+    assert len(files) == 4 and {one.parent for one in files} == {MemberSettings.model_fields["tls_folder"].default}
+    assert {str(one.parent) for one in files} <= mounted
+    assert str(MemberSettings.model_fields["started_tls_files"].default) in config["start.sh"]
     assert str(MemberSettings.model_fields["servers_file"].default) in config["start.sh"]
 
 
@@ -237,8 +247,15 @@ def test_zookeeper_mode_is_the_example_without_controllers_and_with_an_ensemble_
     assert not {"process.roles", "controller.quorum.voters"} & broker.keys()
     assert broker["authorizer.class.name"] == "kafka.security.authorizer.AclAuthorizer"
     assert broker["broker.id.generation.enable"] == "false", "else Kafka refuses the example's IDs, which are above 1000"
+    assert broker["zookeeper.ssl.client.enable"] == broker["zookeeper.set.acl"] == "true"
+    for one in of_kind("kafka-zookeeper", "StatefulSet"):
+        for container in one["spec"]["template"]["spec"]["containers"]:
+            if container["name"] == labels.KAFKA_CONTAINER:
+                mounted = {one["mountPath"] for one in container["volumeMounts"]}
+                stores = (broker["zookeeper.ssl.keystore.location"], broker["zookeeper.ssl.truststore.location"])
+                assert {str(Path(one).parent) for one in stores} <= mounted
     (ensemble,) = (one for one in of_kind("kafka-zookeeper", "StatefulSet") if one["metadata"]["name"] == "zookeeper")
-    host = "{}.zookeeper.kafka.svc.cluster.local:2181"
+    host = "{}.zookeeper.kafka.svc.cluster.local:2281"
     addresses = [host.format(f"zookeeper-{ordinal}") for ordinal in range(ensemble["spec"]["replicas"])]
     assert broker["zookeeper.connect"].split(",") == addresses
     images = {
@@ -248,6 +265,33 @@ def test_zookeeper_mode_is_the_example_without_controllers_and_with_an_ensemble_
         if container["name"] in ("kafka", "zookeeper")
     }
     assert images == {"apache/kafka:3.9.2"}
+
+
+@pytest.mark.server
+@pytest.mark.parametrize(
+    ("component", "quorum_tls", "ports"),
+    [
+        (None, "required", {"client": 2281}),
+        ("accept-tls", "accepted", {"client": 2281, "plain": 2181}),
+        ("speak-tls", "spoken", {"client": 2281, "plain": 2181}),
+    ],
+)
+def test_each_step_to_tls_is_a_template_of_its_own_and_the_last_has_no_plain_port(
+    tmp_path: Path, component: str | None, quorum_tls: str, ports: dict[str, int]
+) -> None:
+    made_of = {"resources": ["zookeeper"], "components": [f"zookeeper/from-plain/{component}"] if component else []}
+    (tmp_path / "kustomization.yaml").write_text(yaml.safe_dump(made_of))
+    shutil.copytree(KUBERNETES / "zookeeper", tmp_path / "zookeeper")
+    documents = built(tmp_path)
+    (found,) = (one for one in documents if one["kind"] == "StatefulSet")
+    container = next(one for one in found["spec"]["template"]["spec"]["containers"] if one["name"] == labels.ZOOKEEPER)
+    assert {one["name"]: one.get("value") for one in container["env"]}[labels.QUORUM_TLS] == quorum_tls
+    quorum = {"quorum": 2888, "election": 3888}
+    assert {one["name"]: one["containerPort"] for one in container["ports"]} == ports | quorum
+    (policy,) = (one for one in documents if one["kind"] == "NetworkPolicy")
+    assert {one["port"] for one in policy["spec"]["ingress"][0]["ports"]} == set(ports)
+    (config,) = (one["data"] for one in documents if one["kind"] == "ConfigMap" and one["metadata"]["name"] == "zookeeper-config")
+    assert f"{quorum_tls})" in config["start.sh"]
 
 
 DOCKERFILES = sorted((ROOT / "deploy" / "images").glob("*.Dockerfile"))

@@ -13,14 +13,18 @@ from kubernetes.client import ApiClient, Configuration
 
 from kafka_runbooks.clients.kubernetes import KubernetesApi, connection
 from kafka_runbooks.models import labels
-from kafka_runbooks.models.certificates import ClientHandshake
+from kafka_runbooks.models.certificates import ClientHandshake, TlsFiles
 from kafka_runbooks.models.kubernetes import BrokerPod, DisruptionBudget, FileChanges, SecretMount
 
 STARTED = "2026-01-01T00:00:05Z"
 KINDS = {"pods": ("PodList", "v1"), "statefulsets": ("StatefulSetList", "apps/v1"), "nodes": ("NodeList", "v1")}
 KINDS["poddisruptionbudgets"] = ("PodDisruptionBudgetList", "policy/v1")
 RUNNING = {"running": {"startedAt": STARTED}}
-REGISTER = {"kafka-events-0.file": FileChanges(pod_uid="u", started_at=datetime(2026, 1, 1, tzinfo=UTC)).model_dump_json()}
+REGISTER = {
+    "kafka-events-0.file": FileChanges(pod_uid="u", started_at=datetime(2026, 1, 1, tzinfo=UTC)).model_dump_json(),
+    "kafka-events-0.tls": TlsFiles(pod_uid="broker's").model_dump_json(),
+}
+SERVER_IDS = {f"{pod}.tls": TlsFiles(pod_uid="member's").model_dump_json() for pod in ("zookeeper-0", "kafka-events-0")}
 
 
 def matches(found: dict[str, str], selector: str) -> bool:
@@ -56,7 +60,8 @@ class Lists:
                     items = [one for one in lists.items[name] if matches(one["metadata"].get("labels", {}), selector)]
                     found = {"kind": kind, "apiVersion": version, "metadata": {}, "items": items}
                 else:
-                    found = {"kind": "ConfigMap", "apiVersion": "v1", "metadata": {"name": name}, "data": REGISTER}
+                    data = SERVER_IDS if name.startswith("zookeeper-ids-") else REGISTER
+                    found = {"kind": "ConfigMap", "apiVersion": "v1", "metadata": {"name": name}, "data": data}
                 body = json.dumps(found).encode()
                 if name == "log":
                     lists.asked_log, body = self.path, lists.log.encode()
@@ -209,6 +214,28 @@ def test_a_zookeeper_ensemble_is_told_by_its_label_and_runs_in_its_own_container
     assert first.started_at == datetime(2026, 1, 1, 0, 0, 5, tzinfo=UTC) and first.stuck == "agent: ErrImagePull"
     assert second.started_at is None and second.stuck is None
     assert [pod.name for pod in kubernetes.broker_pods()] == ["kafka-events-0"] and kubernetes.controller_pods() == ()
+
+
+def test_how_members_connect_is_what_the_pod_was_made_with_and_what_the_template_says_now(
+    lists: Lists, kubernetes: KubernetesApi
+) -> None:
+    marks = {"app.kubernetes.io/component": "zookeeper"}
+    lists.stateful_set("zookeeper", marks)
+    lists.pod("zookeeper-0", marks, {"agent": RUNNING, "zookeeper": RUNNING})
+    lists.pod("zookeeper-1", marks, {"zookeeper": RUNNING})
+
+    def environment(step: str) -> dict[str, Any]:
+        return {"name": "zookeeper", "env": [{"name": "HEAP", "value": "1g"}, {"name": "QUORUM_TLS", "value": step}]}
+
+    lists.items["pods"][0]["spec"]["containers"][1] = environment("accepted")
+    lists.items["statefulsets"][0]["spec"]["template"] = {"spec": {"containers": [environment("spoken")]}}
+    assert [one.quorum_tls for one in kubernetes.ensemble_pods()] == ["accepted", None]
+    assert [one.quorum_tls for one in kubernetes.ensemble_sets()] == ["spoken"]
+
+
+def test_a_member_tells_of_itself_and_never_in_a_broker_s_place(kubernetes: KubernetesApi) -> None:
+    found = {name: one.pod_uid for name, one in kubernetes.tls_files().items()}
+    assert found == {"zookeeper-0": "member's", "kafka-events-0": "broker's"}
 
 
 def test_budgets_taints_and_changes_of_files(lists: Lists, kubernetes: KubernetesApi) -> None:

@@ -8,7 +8,10 @@ It is as slow to come back as the real one where a runbook depends upon it:
 - without a quorum of voters that are up there is no leader, and nobody serves; those that followed a leader that went look for
   another one, for `election_steps`, and the one with the newest transaction leads;
 - a look commits a transaction, which a follower in `lagging` never applies;
-- a process that is killed answers nobody, in a pod that is as it was; one in `hanging` too.
+- a process that is killed answers nobody, in a pod that is as it was; one in `hanging` too;
+- a member connects to the others as `QUORUM_TLS` said when its pod was made, and one that doesn't take the leader's connections,
+  or whose connections the leader doesn't take, doesn't serve;
+- it has the certificate that was in its Secret when it started.
 """
 
 from collections.abc import Collection
@@ -18,6 +21,7 @@ from typing import TYPE_CHECKING
 
 from kafka_runbooks.clients.errors import Unreachable
 from kafka_runbooks.clients.protocols import ZooKeeper
+from kafka_runbooks.models.certificates import TlsFiles
 from kafka_runbooks.models.cluster import TopicPartition
 from kafka_runbooks.models.ensemble import (
     BrokerSession,
@@ -33,6 +37,9 @@ if TYPE_CHECKING:
     from tests.fakes.world import World
 
 SET = "zookeeper"
+APART = {frozenset(pair) for pair in ((None, "spoken"), (None, "required"), ("accepted", "required"))}
+"""Which values of `QUORUM_TLS` can't talk to each other, as `tests/clients/test_zookeeper_tls.py` shows of real members."""
+TLS_FILE = "/etc/zookeeper-tls/tls-combined.pem"
 
 
 @dataclass
@@ -53,6 +60,9 @@ class Member:
     is_wiped: bool = False
     zxid: int = 1
     ready_steps: int = 0
+    quorum_tls: str | None = None
+    certificate: str | None = None
+    """What it was started with; None: no TLS."""
 
 
 class WorldEnsemble:
@@ -71,6 +81,12 @@ class WorldEnsemble:
         self.hanging: set[int] = set()
         self.lagging: set[int] = set()
         self.zxid = 1
+        self.quorum_tls: str | None = None
+        """Of the template."""
+        self.certificate: str | None = None
+        """In the members' Secret."""
+        self.lasts: dict[str, tuple[datetime, datetime]] = {}
+        """Certificate -> from when to when it is valid."""
         self.members = {
             number: Member(
                 number,
@@ -126,7 +142,7 @@ class WorldEnsemble:
                 up = [one for one in self.members.values() if self.is_up(one) and not one.is_observer and not one.is_wiped]
                 self.leader = max(up, key=lambda one: (one.zxid, one.server_id)).server_id
         for member in self.members.values():
-            if self.is_up(member) and self.leader and member.syncs_in > 0 and member.server_id != self.leader:
+            if self._reaches_leader(member) and member.syncs_in > 0 and member.server_id != self.leader:
                 member.syncs_in -= 1
                 if member.syncs_in == 0:
                     member.zxid, member.is_wiped = self.zxid, False
@@ -144,11 +160,13 @@ class WorldEnsemble:
     def _has_quorum(self) -> bool:
         voters = [one for one in self.members.values() if not one.is_observer]
         # ZOOKEEPER-261: a member without its data has no vote.
-        return 2 * sum(1 for one in voters if self.is_up(one) and not one.is_wiped) > len(voters)
+        up = [one for one in voters if self.is_up(one) and not one.is_wiped]
+        return any(2 * sum(1 for one in up if talk(one, other)) > len(voters) for other in up)
 
     def _make_anew(self, member: Member) -> None:
         member.uid, member.revision = self.world.new_uid(), self.world.revision(SET)
         member.is_terminating, member.ends_in, member.started_at = False, None, None
+        member.quorum_tls, member.certificate = self.quorum_tls, self.certificate
         self.killed.discard(member.server_id)
         self._start(member)
         member.started_at = None
@@ -169,9 +187,28 @@ class WorldEnsemble:
         runs = member.started_at is not None and member.starts_in == 0
         return runs and member.server_id not in self.killed | self.hanging
 
+    def _reaches_leader(self, member: Member) -> bool:
+        leader = self.members.get(self.leader)
+        return leader is not None and self.is_up(member) and talk(member, leader)
+
+    def tls_files(self) -> dict[str, TlsFiles]:
+        """What the members' agents record."""
+        return {
+            one.pod: TlsFiles(
+                pod_uid=one.uid,
+                sha256={TLS_FILE: self.certificate},
+                started_with={TLS_FILE: one.certificate},
+                started_at=one.started_at,
+                lasts=self.lasts.get(self.certificate),
+                started_lasts=self.lasts.get(one.certificate),
+            )
+            for one in self.members.values()
+            if self.certificate is not None and one.certificate is not None and one.started_at is not None
+        }
+
     def mode(self, member: Member) -> Mode:
         """Of one that is up."""
-        if not self.is_up(member) or not self.leader:
+        if not self._reaches_leader(member):
             return Mode.NOT_SERVING
         if member.server_id == self.leader:
             return Mode.LEADER
@@ -202,6 +239,10 @@ class WorldEnsemble:
             if self.serves(member) and member.server_id not in self.lagging:
                 member.zxid = self.zxid
         return True
+
+
+def talk(one: Member, other: Member) -> bool:
+    return frozenset((one.quorum_tls, other.quorum_tls)) not in APART
 
 
 class FakeZooKeeper:

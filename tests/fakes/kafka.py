@@ -32,6 +32,8 @@ from kafka_runbooks.models.topics import TopicConfigs, ValidatedConfigs
 from tests.fakes.certificates import Tls
 from tests.fakes.world import World, WorldPod
 
+ZOOKEEPER_TLS = "zookeeper.ssl.client.enable"
+"""Only brokers in ZooKeeper mode know it."""
 DEFAULTS: dict[str, str | None] = {
     "advertised.listeners": None,
     "background.threads": "10",
@@ -48,6 +50,7 @@ DEFAULTS: dict[str, str | None] = {
     "ssl.allow.dn.changes": "false",
     "ssl.allow.san.changes": "false",
     "ssl.keystore.password": None,
+    ZOOKEEPER_TLS: "false",
 }
 """The configurations that brokers of the world know, and Kafka's default of each."""
 SENSITIVE = {"ssl.keystore.password"}
@@ -340,7 +343,8 @@ class FakeKafka:
         self, broker_ids: Iterable[int], names: Collection[str] | None = None
     ) -> dict[int, dict[str, BrokerConfig]]:
         self._ask()
-        wanted = sorted(DEFAULTS if names is None else DEFAULTS.keys() & set(names))
+        known = DEFAULTS.keys() - (set() if self.world.ensemble is not None else {ZOOKEEPER_TLS})
+        wanted = sorted(known if names is None else known & set(names))
         return {
             broker_id: {name: self._config(broker_id, name) for name in wanted}
             for broker_id in broker_ids

@@ -72,6 +72,7 @@ class FakeKubernetes:
                 is_terminating=one.is_terminating,
                 revision=one.revision,
                 started_at=None if one.server_id in found.killed else one.started_at,
+                quorum_tls=one.quorum_tls,
                 stuck=f"zookeeper: {found.why_stuck(one)}" if one.started_at is None and found.why_stuck(one) else None,
             )
             for one in (() if found is None else found.members.values())
@@ -90,6 +91,7 @@ class FakeKubernetes:
                 update_revision=self.world.revision(SET),
                 update_strategy=self.world.update_strategies.get(SET, "OnDelete"),
                 has_brokers=False,
+                quorum_tls=self.world.ensemble.quorum_tls,
             ),
         )
 
@@ -183,11 +185,12 @@ class FakeKubernetes:
     def tls_files(self) -> dict[str, TlsFiles]:
         self._ask()
         tls = self.world.tls
+        of_members = {} if self.world.ensemble is None else self.world.ensemble.tls_files()
         if tls is None:
-            return {}
+            return of_members
         telling = [pod for pod in tls.pods if pod.name not in tls.no_agent and pod.started_at is not None]
         tls.records |= {pod.name: tls.record_of(pod) for pod in telling}
-        return dict(tls.records)
+        return of_members | tls.records
 
     def client_handshakes(self, pod: str) -> tuple[ClientHandshake, ...] | None:
         self._ask()

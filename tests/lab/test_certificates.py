@@ -6,7 +6,7 @@ import json
 import subprocess
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -44,9 +44,9 @@ REFUSED = HANDSHAKES.replace("getpeercert(binary_form=True)", "recv(1)")
 """With TLS 1.3 a refusal shows at the first read."""
 
 
-def served(lab: Lab) -> dict[str, str]:
+def served(lab: Lab, pods: Mapping[str, Sequence[int]] = PODS) -> dict[str, str]:
     """The SHA-256 of the certificate that each listener presents."""
-    found: dict[str, str] = json.loads(runs.kafka(lab, HANDSHAKES, json.dumps(PODS)))
+    found: dict[str, str] = json.loads(runs.kafka(lab, HANDSHAKES, json.dumps(pods)))
     return found
 
 

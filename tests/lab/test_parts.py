@@ -169,6 +169,19 @@ def test_every_pod_has_its_own_files_and_every_client_its_certificate(folder: Pa
     assert str(connection.java_file()) in kafka_tools.argv("topics", ["--list"])
 
 
+def test_an_ensemble_has_an_authority_of_its_own_and_its_certificate_the_name_of_each_member(folder: Path) -> None:
+    others = credentials.make(plaintext=False)
+    secrets = {secret["metadata"]["name"]: secret["stringData"] for secret in credentials.of_ensemble()}
+    members = secrets["zookeeper-tls"]
+    subject, names = names_of(members["tls.crt"].encode())
+    assert subject == "CN=zookeeper" and names == [f"zookeeper-{n}.zookeeper.kafka.svc.cluster.local" for n in range(3)]
+    assert members["tls-combined.pem"] == members["tls.key"] + members["tls.crt"]
+    assert "PRIVATE KEY" in secrets["kafka-zookeeper-tls"]["tls-combined.pem"]
+    assert members["ca.crt"] not in {value for secret in others for value in secret["stringData"].values()}
+    context = ssl.create_default_context(cafile=connection.ENSEMBLE_CA_FILE)
+    context.load_cert_chain(connection.certificate_file(connection.ENSEMBLE))
+
+
 def test_without_tls_clients_have_none(folder: Path) -> None:
     credentials.make(plaintext=True)
     assert connection.librdkafka() == {"bootstrap.servers": connection.BOOTSTRAP}

@@ -6,8 +6,10 @@ import signal
 import sys
 import time
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 
 import pytest
+from kafka_runbooks_lab import connection
 from kafka_runbooks_lab.errors import Unsupported
 from kafka_runbooks_lab.lab import Lab
 from kafka_runbooks_lab.workloads import Flavour
@@ -18,6 +20,8 @@ from tests.lab.conftest import KEEP, cannot, say
 from tests.lab.host import Host
 from tests.lab.runs import ask, checked_traffic, eventually, fresh, holds, intact, leftovers, place_of, watched
 from tests.lab.test_agent import ask as ask_agent
+from tests.lab.test_agent import python
+from tests.lab.test_certificates import again, rotate, secret, served
 from tests.lab.test_rolling_restart import BROKERS, changed, topic, uids, waits
 
 __all__ = ["topic"]
@@ -47,20 +51,41 @@ def lab(host_before: Host | None) -> Iterator[Lab]:
             lab.down()
 
 
+BY_TLS = """
+import hashlib, json, socket, ssl, sys
+context = ssl.create_default_context(cafile=sys.argv[2])
+if sys.argv[3]: context.load_cert_chain(sys.argv[3])
+def link():
+    return context.wrap_socket(socket.create_connection((sys.argv[1], 2281), 2), server_hostname=sys.argv[1])
+"""
+
+
+def by_tls(lab: Lab, pod: str, code: str, *, certificate: bool = True) -> str:
+    """What Python printed that has `link()` to a member."""
+    own = str(connection.certificate_file(connection.ENSEMBLE)) if certificate else ""
+    host = f"{pod}.zookeeper.kafka.svc.cluster.local"
+    done = lab.exec([sys.executable, "-c", BY_TLS + code, host, str(connection.ENSEMBLE_CA_FILE), own], timeout=30)
+    assert done.returncode == 0, done.stderr
+    return str(done.stdout)
+
+
 def said(lab: Lab, pod: str) -> dict[str, str]:
     """A member's answer to `srvr`, line by line; nothing where it has none."""
     code = """
-import socket, sys
 try:
-    with socket.create_connection((sys.argv[1], 2181), 2) as link:
-        link.sendall(b"srvr")
-        while part := link.recv(65536): sys.stdout.write(part.decode())
+    with link() as member:
+        member.sendall(b"srvr")
+        while part := member.recv(65536): sys.stdout.write(part.decode())
 except OSError: pass
 """
-    done = lab.exec([sys.executable, "-c", code, f"{pod}.zookeeper.kafka.svc.cluster.local"], timeout=30)
-    assert done.returncode == 0, done.stderr
-    pairs = (line.partition(": ") for line in done.stdout.splitlines())
+    pairs = (line.partition(": ") for line in by_tls(lab, pod, code).splitlines())
     return {name: value for name, separator, value in pairs if separator}
+
+
+def presented(lab: Lab) -> set[str]:
+    """The SHA-256 of the certificates that members present."""
+    code = "with link() as member: print(hashlib.sha256(member.getpeercert(binary_form=True)).hexdigest())"
+    return {by_tls(lab, pod, code).strip() for pod in MEMBERS}
 
 
 def modes(lab: Lab) -> dict[str, str | None]:
@@ -116,6 +141,107 @@ def test_a_leader_that_loses_power_is_replaced_and_comes_back_as_itself(lab: Lab
     status, body = ask_agent(lab, old, "readyz")
     assert status == 200 and "it is follower" in body
     runs.delete_topics(lab, f"{topic}.meanwhile")
+
+
+def test_members_take_nobody_without_a_certificate_and_what_brokers_made_nobody_else_changes(lab: Lab) -> None:
+    code = """
+plain = []
+for port in (2181, 2281):
+    try:
+        with socket.create_connection((sys.argv[1], port), 2) as member:
+            member.sendall(b"srvr")
+            plain.append(member.recv(64).decode(errors="replace"))
+    except OSError as error: plain.append(type(error).__name__)
+try:
+    with link() as member:
+        member.sendall(b"srvr")
+        print(json.dumps([plain, member.recv(64).decode()]))
+except OSError as error: print(json.dumps([plain, "refused"]))
+"""
+    (closed, by_plain_text), without = json.loads(by_tls(lab, MEMBERS[0], code, certificate=False))
+    assert closed == "ConnectionRefusedError" and "Zookeeper" not in by_plain_text and without in ("refused", "")
+    acls = python(
+        lab,
+        f"""
+from kazoo.client import KazooClient
+own = {str(connection.certificate_file(connection.ENSEMBLE))!r}
+hosts = "{MEMBERS[0]}.zookeeper.kafka.svc.cluster.local:2281"
+client = KazooClient(hosts, use_ssl=True, ca={str(connection.ENSEMBLE_CA_FILE)!r}, certfile=own, keyfile=own)
+client.start(20)
+for path in ("/controller", "/brokers/ids/1001", "/brokers/topics", "/config/topics"):
+    print(path, *sorted(f"{{one.id.scheme}}:{{one.id.id}}:{{one.perms}}" for one in client.get_acls(path)[0]))
+client.stop()
+""",
+    )
+    for line in acls.splitlines():
+        assert line.split()[1:] == ["world:anyone:1", "x509:CN=kafka-broker:31"], acls
+
+
+# tests/workflows/test_restart_ensemble.py; tests/clients/test_zookeeper_tls.py goes to TLS from plain text
+@pytest.mark.soak
+def test_members_renewed_certificates_come_into_force_by_a_roll(lab: Lab, topic: str) -> None:
+    eventually("whole", 90, lambda: whole(lab))
+    before, made, old = presented(lab), made_at(lab), secret(lab, "zookeeper-tls")
+    ends = datetime.now(UTC) + timedelta(days=2)
+    both = again(secret(lab, "zookeeper-ca"), old["tls.crt"], ends)
+    start = both.index("-----BEGIN CERTIFICATE")
+    renewed = {"tls-combined.pem": both, "tls.crt": both[start:], "tls.key": both[:start]}
+    lab.kubectl("-n", "kafka", "patch", "secret", "zookeeper-tls", "-p", json.dumps({"stringData": renewed}))
+
+    def told() -> bool:
+        data = json.loads(lab.kubectl("-n", "kafka", "get", "configmap", "zookeeper-ids-lab", "-o", "json"))["data"]
+        records = [json.loads(data[f"{pod}.tls"]) for pod in MEMBERS]
+        return all(record["sha256"] != record["started_with"] for record in records)
+
+    eventually("files have come, and agents tell it", 180, told)
+    assert presented(lab) == before, "until it restarts"
+    last, run = leader(lab), fresh()
+    with checked_traffic(lab, f"{topic}.traffic") as traffic:
+        runs.start(run, ask(reason="test", only_outdated=True), "RestartEnsemble")
+        holds(runs.outcome(run, seconds=500))
+    intact(traffic)
+    after = made_at(lab)
+    assert all(after[pod] > made[pod] for pod in MEMBERS) and max(after, key=lambda pod: after[pod]) == last, after
+    assert len(presented(lab)) == 1 and not presented(lab) & before and whole(lab)
+    second = fresh()
+    runs.start(second, ask(reason="test", only_outdated=True), "RestartEnsemble")
+    assert runs.outcome(second)["outcome"] == "nothing to do"
+
+
+# test_certificates.py: test_every_certificate_is_renewed_...
+@pytest.mark.soak
+def test_brokers_certificates_are_renewed_and_nothing_restarts(lab: Lab, topic: str) -> None:
+    listeners = dict.fromkeys(BROKERS, (9092, 9091))
+    run, pods, before = fresh(), uids(lab), served(lab, listeners)
+    with checked_traffic(lab, f"{topic}.traffic") as traffic, watched(lab) as seen:
+        rotate(run, mode="renew")
+        holds(runs.outcome(run, seconds=400))
+    intact(traffic)
+    after = served(lab, listeners)
+    assert len(after) == 12 and not set(after.values()) & set(before.values()) and seen["below"] == []
+    assert uids(lab) == pods and leftovers(lab) == {}
+
+
+# test_upgrade.py
+@pytest.mark.soak
+def test_a_changed_template_is_rolled_out_behind_a_canary_and_there_is_nothing_to_finalise(lab: Lab, topic: str) -> None:
+    change = {"spec": {"template": {"metadata": {"annotations": {"example.com/change": fresh()}}}}}
+    lab.kubectl("-n", "kafka", "patch", "statefulset", "kafka-events", "-p", json.dumps(change))
+    refused, run, before = fresh(), fresh(), uids(lab)
+    runs.start(refused, ask(reason="test"), "Upgrade")
+    assert [reason["name"] for reason in runs.outcome(refused)["reasons"]] == ["no-metadata-version"]
+    canary = {"canary_node_id": 1002, "canary_soak_seconds": 40, "tolerated_slowdown": 100}
+    with checked_traffic(lab, f"{topic}.traffic") as traffic, watched(lab) as seen:
+        runs.start(run, ask(reason="test", finalise_features=False, **canary | {"wait_for_approval": True}), "Upgrade")
+        waits(run, "the plan waits", 240)
+        runs.update(run, "approve")
+        waits(run, "is as good as its peers", 600)
+        assert changed(lab, before) == {"kafka-events-1"}
+        runs.update(run, "approve")
+        holds(runs.outcome(run, seconds=600))
+    intact(traffic)
+    assert changed(lab, before) == {"kafka-events-0", "kafka-events-1", "kafka-events-2"} and seen["below"] == []
+    assert leftovers(lab) == {}
 
 
 # Above, with its disk; tests/agent/test_ensemble.py

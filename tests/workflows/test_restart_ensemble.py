@@ -109,6 +109,91 @@ async def test_only_some_and_only_what_is_outdated(runbooks: Bench, world: World
     assert watch.order == [2, 1, 2, 4, 3]
 
 
+async def test_a_renewed_certificate_comes_into_force_by_a_restart_of_those_that_lack_it(
+    runbooks: Bench, ensemble: WorldEnsemble, watch: Watch
+) -> None:
+    ensemble.certificate = "first"
+    is_done(await (await roll(runbooks)).result())
+    assert (await (await roll(runbooks, only_outdated=True)).result()).outcome is Outcome.NOTHING_TO_DO
+    ensemble.certificate = "renewed"
+    is_done(await (await roll(runbooks, server_ids=[2])).result())
+    handle = await roll(runbooks, only_outdated=True, wait_for_approval=True)
+    status = await until(handle, lambda status: status.phase == "gate" and status.waiting is not None)
+    assert status.plan is not None
+    members = [line.text for line in status.plan.lines if line.label == "member"]
+    assert [text.split(": ")[1] for text in members] == ["its TLS files have changed since it started"] * 3
+    await handle.execute_update(RestartEnsemble.approve, ME)
+    is_done(await handle.result())
+    assert watch.order[-3:] == [4, 1, 3] and {one.certificate for one in ensemble.members.values()} == {"renewed"}
+
+
+def change_step(world: World, ensemble: WorldEnsemble, quorum_tls: str) -> None:
+    ensemble.quorum_tls = quorum_tls
+    world.change_template("zookeeper")
+
+
+async def test_an_ensemble_goes_to_tls_step_by_step_and_never_loses_its_quorum(
+    runbooks: Bench, world: World, ensemble: WorldEnsemble, watch: Watch
+) -> None:
+    for pod in world.pods.values():
+        pod.file["zookeeper.ssl.client.enable"] = "true"
+    for step in ("accepted", "spoken", "required"):
+        change_step(world, ensemble, step)
+        is_done(await (await roll(runbooks, only_outdated=True)).result())
+        assert {one.quorum_tls for one in ensemble.members.values()} == {step}
+    assert watch.most_away == 1 and len(watch.order) == 12
+
+
+async def test_a_step_that_would_split_the_ensemble_is_refused_by_name(
+    runbooks: Bench, world: World, ensemble: WorldEnsemble, watch: Watch
+) -> None:
+    change_step(world, ensemble, "spoken")
+    refused = await failure(await roll(runbooks, only_outdated=True))
+    assert {reason.name for reason in refused.reasons} == {f"quorum-tls:{server_id}" for server_id in (1, 2, 3, 4)}
+    assert "set QUORUM_TLS to accepted" in refused.reasons[0].remedy and watch.order == []
+
+
+async def test_a_member_that_took_a_step_too_many_comes_back_first(
+    runbooks: Bench, world: World, ensemble: WorldEnsemble, watch: Watch
+) -> None:
+    """It was evicted after the template had skipped a step, and is away; the others are a quorum."""
+    change_step(world, ensemble, "accepted")
+    is_done(await (await roll(runbooks)).result())
+    change_step(world, ensemble, "required")
+    ensemble.delete_pod("zookeeper-1", force=False)
+    world.advance(20)
+    assert ensemble.away() == {2}
+    change_step(world, ensemble, "accepted")
+    is_done(await (await roll(runbooks)).result())
+    assert watch.order[-4:] == [2, 4, 1, 3]
+
+
+async def test_a_template_that_skips_a_step_meanwhile_stops_the_roll(
+    runbooks: Bench, world: World, ensemble: WorldEnsemble, watch: Watch
+) -> None:
+    change_step(world, ensemble, "accepted")
+    handle = await roll(runbooks, wait_for_approval=True)
+    await until(handle, lambda status: status.phase == "gate" and status.waiting is not None)
+    change_step(world, ensemble, "required")
+    await handle.execute_update(RestartEnsemble.approve, ME)
+    status = await until(handle, lambda status: any("QUORUM_TLS=required" in why for why in _whys(status)), 30)
+    assert status.waiting is not None and "set QUORUM_TLS to accepted" in status.waiting.unblocks and watch.order == []
+    change_step(world, ensemble, "accepted")
+    is_done(await handle.result())
+    assert watch.order == [4, 1, 2, 3]
+
+
+async def test_the_plain_port_stays_while_a_broker_uses_it(runbooks: Bench, world: World, ensemble: WorldEnsemble) -> None:
+    for one in ensemble.members.values():
+        one.quorum_tls = "spoken"
+    change_step(world, ensemble, "required")
+    for pod in world.pods.values():
+        pod.file["zookeeper.ssl.client.enable"] = str(pod.broker_id != 1002).lower()
+    refused = await failure(await roll(runbooks))
+    assert [reason.name for reason in refused.reasons] == ["plain-client:1002"]
+    assert "rolling-restart" in refused.reasons[0].remedy
+
+
 async def test_the_leader_changes_meanwhile_and_goes_last(runbooks: Bench, ensemble: WorldEnsemble, watch: Watch) -> None:
     handle = await roll(runbooks, server_ids=[1, 2, 3])
     await until(handle, lambda _: len(watch.order) == 1)

@@ -12,6 +12,9 @@ from kafka_runbooks_lab import paths
 BOOTSTRAP = "kafka-bootstrap.kafka.svc.cluster.local:9092"
 FOLDER = paths.STATE / "kafka"
 CA_FILE = FOLDER / "ca.pem"
+ENSEMBLE_CA_FILE = FOLDER / "zookeeper-ca.pem"
+"""Of a ZooKeeper ensemble's own authority; `certificate_file(ENSEMBLE)` is a client's of it."""
+ENSEMBLE = "zookeeper"
 ADMIN, TRAFFIC = "kafka-admin", "kafka-traffic"
 """Principals, which are the common names of their certificates."""
 

@@ -1,6 +1,7 @@
 """Who has which certificate in the lab: Secrets for pods, files for clients outside of them.
 
-`kafka-ca` is the authority itself, as cert-manager keeps one; whoever issues certificates later takes it from there.
+`kafka-ca` is the authority itself, as cert-manager keeps one; whoever issues certificates later takes it from there. A ZooKeeper
+ensemble has an authority of its own, `zookeeper-ca`.
 """
 
 from typing import Any
@@ -12,6 +13,7 @@ _BROKER_SETS = ("kafka-events", "kafka-checks")
 _CONTROLLERS = "kafka-controller"
 _PODS_WITH_CERTIFICATE = 9
 """Of each StatefulSet: more than there are, so that a pod that is added by scaling finds its files."""
+MEMBERS = tuple(f"zookeeper-{number}.zookeeper.kafka.svc.cluster.local" for number in range(3))
 _BOOTSTRAP_NAME = connection.BOOTSTRAP.rpartition(":")[0]
 
 
@@ -25,6 +27,22 @@ def make(*, plaintext: bool) -> list[dict[str, Any]]:
     secrets.append(_of_client(authority, "kafka", "kafka-agent-tls", authority.leaf("kafka-agent")))
     secrets.append(_of_client(authority, "kafka-runbooks", "kafka-runbooks-tls", authority.leaf("kafka-runbooks")))
     secrets.append(_of_client(authority, "kafka", "kafka-ca", Leaf(authority.certificate, authority.key)))
+    return secrets
+
+
+def of_ensemble() -> list[dict[str, Any]]:
+    """The authority of a ZooKeeper ensemble with everybody's certificates: likewise."""
+    authority = Authority("the lab's ensemble")
+    connection.certificate_file(connection.ENSEMBLE).write_text(authority.leaf(connection.ENSEMBLE).both)
+    connection.ENSEMBLE_CA_FILE.write_text(authority.certificate)
+    secrets = [
+        _of_client(authority, "kafka", "zookeeper-tls", members := authority.leaf("zookeeper", *MEMBERS)),
+        _of_client(authority, "kafka", "kafka-zookeeper-tls", brokers := authority.leaf("kafka-broker")),
+        _of_client(authority, "kafka-runbooks", "kafka-runbooks-zookeeper-tls", authority.leaf("kafka-runbooks")),
+        _of_client(authority, "kafka", "zookeeper-ca", Leaf(authority.certificate, authority.key)),
+    ]
+    for secret, leaf in zip(secrets, (members, brokers), strict=False):
+        secret["stringData"]["tls-combined.pem"] = leaf.both  # What Java reads.
     return secrets
 
 

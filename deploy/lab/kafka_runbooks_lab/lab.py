@@ -287,7 +287,10 @@ class Lab:
     def _apply(self, built: builds.Built, fleet: list[Node], overlay: Path, plaintext: bool) -> None:
         manifests = workloads.fill_in(self.kubectl("kustomize", str(overlay)), built)
         volumes = [workloads.volume(node) for node in fleet if workloads.has_volume(node)]
-        text = workloads.joined(manifests, credentials.make(plaintext=plaintext), volumes)
+        secrets = credentials.make(plaintext=plaintext)
+        if overlay == workloads.ZOOKEEPER_OVERLAY:
+            secrets += credentials.of_ensemble()
+        text = workloads.joined(manifests, secrets, volumes)
         self.kubectl("apply", "--server-side", "--force-conflicts", "-f", "-", input=text)
 
     def _set_acls(self) -> None:

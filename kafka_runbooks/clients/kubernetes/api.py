@@ -117,7 +117,8 @@ class KubernetesApi:
         return register.file_changes(self._register())
 
     def tls_files(self) -> dict[str, TlsFiles]:
-        return register.tls_files(self._register())
+        of_members = self._data_of(labels.SERVER_IDS_CONFIG_MAP_PREFIX + self._cluster)
+        return register.tls_files({**of_members, **self._register()})
 
     def sync_files(self, pod: str, uid: str) -> None:
         wanted_at = datetime.now(UTC).isoformat(timespec="milliseconds")
@@ -149,7 +150,10 @@ class KubernetesApi:
         return tuple(objects.disruption_budget(item) for item in sorted(found.items, key=lambda item: str(item.metadata.name)))
 
     def _register(self) -> Mapping[str, str]:
-        name = register.name_of(self._cluster)
+        return self._data_of(register.name_of(self._cluster))
+
+    def _data_of(self, name: str) -> Mapping[str, str]:
+        """What a ConfigMap holds; nothing if there is none."""
         found = None
         with mapped(f"ConfigMap {name}", missing_ok=True):
             found = self._core.read_namespaced_config_map(name, self._namespace, _request_timeout=TIMEOUT_SECONDS)

@@ -102,6 +102,7 @@ def _kafka_pod(pod: Any, container: str = labels.KAFKA_CONTAINER) -> dict[str, A
         "restarts": kafka.restart_count if kafka is not None else 0,
         "stuck": _why_stuck(status),
         "secrets": _secrets(spec, container),
+        "quorum_tls": _quorum_tls(spec),
         "is_controller": (meta.labels or {}).get(labels.ROLES) in (labels.CONTROLLER, labels.BROKER_AND_CONTROLLER),
     }
 
@@ -120,6 +121,13 @@ def _secrets(spec: Any, container: str) -> tuple[SecretMount, ...]:
         for mount in (kafka.volume_mounts or [] if kafka is not None else [])
         if mount.name in sources
     )
+
+
+def _quorum_tls(spec: Any) -> str | None:
+    """How a member connects to the others, of a V1PodSpec."""
+    member = next((one for one in spec.containers if one.name == labels.ZOOKEEPER), None)
+    values = [one.value for one in (member.env or [] if member is not None else []) if one.name == labels.QUORUM_TLS]
+    return values[-1] if values else None
 
 
 def node(found: Any) -> Node:
@@ -186,6 +194,7 @@ def stateful_set(found: Any) -> StatefulSet:
         has_brokers=labels.MAP in own,
         readiness=_readiness(spec.template),
         marks_pods=own.items() <= _marks(None if spec.template is None else spec.template.metadata).items(),
+        quorum_tls=_quorum_tls(spec.template.spec) if spec.template is not None and spec.template.spec is not None else None,
     )
 
 

@@ -1,7 +1,8 @@
 """The register of an ensemble's server IDs: annotations of one ConfigMap, which outlive pods, nodes and disks.
 
 The agents beside the members write it. Under `server-id.kafka-runbooks.io/<pod>` it has the pod's ID, and under
-`empty-disk.kafka-runbooks.io/<pod>` that the pod may begin with an empty disk, once.
+`empty-disk.kafka-runbooks.io/<pod>` that the pod may begin with an empty disk, once. Its data tell what the pods' TLS files hold,
+as the register of brokers does (`register`).
 """
 
 import json
@@ -28,9 +29,14 @@ class ServerIds(NamedTuple):
 
 
 class ServerIdRegister:
-    """The register of one ensemble."""
+    """The register of one ensemble.
 
-    def __init__(self, namespace: str, cluster: str, connection: Connection | None = None) -> None:
+    Args:
+        pod_uid: of the pod beside whose member this runs; one that only gives IDs needs none.
+    """
+
+    def __init__(self, namespace: str, cluster: str, connection: Connection | None = None, *, pod_uid: str = "") -> None:
+        self._pod_uid = pod_uid
         self._namespace = namespace
         self._name = labels.SERVER_IDS_CONFIG_MAP_PREFIX + cluster
         self._connection = connection or Connection()
@@ -68,6 +74,16 @@ class ServerIdRegister:
     def begun(self, pod: str) -> None:
         """The pod has begun: from now on an empty disk is a lost one. Only the pod itself writes this."""
         self._annotate({labels.EMPTY_DISK + pod: None}, {})
+
+    def pod_uid(self) -> str:
+        """This pod's; its own rights don't let it ask."""
+        return self._pod_uid
+
+    def add_entries(self, cluster: str, entries: Mapping[str, str], version: str | None) -> None:
+        """Add or change what pods tell of themselves, each under its own name; see `AgentKubernetes.add_entries`."""
+        with mapped(f"ConfigMap {self._name}"):
+            body = {"metadata": {} if version is None else {"resourceVersion": version}, "data": dict(entries)}
+            self._core.patch_namespaced_config_map(self._name, self._namespace, body, **_RAW)
 
     def _annotate(self, annotations: Mapping[str, str | None], condition: Mapping[str, str]) -> None:
         with mapped(f"ConfigMap {self._name}"):

@@ -1,5 +1,6 @@
 """The register of server IDs on a real API server, with the rights that members are deployed with."""
 
+import json
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -48,6 +49,16 @@ def test_the_permission_to_begin_empty_is_gone_once_a_pod_has_begun(api_server: 
     register.begun("zookeeper-1")
     found = register.read()
     assert found.may_be_empty == {"zookeeper-0", "zookeeper-2"} and found.ids["zookeeper-1"] == 2
+
+
+def test_what_members_tell_of_their_files_leaves_their_ids_and_each_other_s_entries(api_server: LocalKubernetes) -> None:
+    first, second = registers(api_server, 2)
+    claim_server_ids(first, PODS)
+    first.add_entries("lab", {"zookeeper-0.tls": "{}"}, None)
+    second.add_entries("lab", {"zookeeper-1.tls": "{}"}, None)
+    api_server.kubectl("apply", "-f", str(MANIFESTS / "zookeeper/access.yaml"))
+    data = api_server.kubectl("-n", "kafka", "get", "configmap", NAME, "-o", "jsonpath={.data}")
+    assert json.loads(data) == {"zookeeper-0.tls": "{}", "zookeeper-1.tls": "{}"} and len(first.read().ids) == 3
 
 
 def test_an_id_that_is_no_number_and_a_register_that_is_not_there_are_refused_by_name(api_server: LocalKubernetes) -> None:
