@@ -9,7 +9,7 @@ import socket
 import ssl
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any, NamedTuple
@@ -46,6 +46,8 @@ class Znode(NamedTuple):
     session_id: int
     """0 for a znode that outlives its session."""
     created_zxid: int
+    version: int
+    """How often it has been written: whoever changes it says which version he has read."""
 
 
 class Connection:
@@ -179,10 +181,27 @@ class Session:
             for one in asked:
                 try:
                     data, stat = one.get(timeout=REQUEST_SECONDS)
-                    found.append(Znode(data, stat.ephemeralOwner, stat.czxid))
+                    found.append(Znode(data, stat.ephemeralOwner, stat.czxid, stat.version))
                 except NoNodeError:
                     found.append(None)
         return found
+
+    def change(self, *, write: Mapping[str, tuple[bytes, int]], delete: Mapping[str, int]) -> None:
+        """Write and delete znodes, all of them or none, each in the version that was read.
+
+        Raises:
+            Unreachable: one has been changed since; read again.
+        """
+        transaction = self._client.transaction()
+        for path, (data, version) in write.items():
+            transaction.set_data(path, data, version)
+        for path, version in delete.items():
+            transaction.delete(path, version)
+        results = transaction.commit_async().get(timeout=REQUEST_SECONDS)
+        if failed := [one for one in results if isinstance(one, Exception)]:
+            if any(isinstance(one, NoAuthError) for one in failed):
+                raise NoAuthError
+            raise Unreachable(f"{', '.join([*write, *delete])} changed meanwhile")
 
     def children(self, path: str) -> list[str]:
         """The names below a znode; none if there is no such znode."""
