@@ -1,4 +1,4 @@
-"""Migrating a cluster from ZooKeeper to KRaft (KIP-866), leg by leg: what is seen, the plan of a leg, and what only waits or acts.
+"""Migrating a cluster from ZooKeeper to KRaft (KIP-866), leg by leg: what is seen, a leg's plan, and what only waits or acts.
 
 Restarts are those of every roll (`activities/restarts.py`), with plans of this runbook. Manifests are the operator's: a leg waits
 until it sees them in brokers' files and pods' templates, and goes on.

@@ -61,7 +61,7 @@ def fresh_snapshot(kafka: Kafka, zookeeper: ZooKeeper | None) -> ClusterSnapshot
 
 
 def newest(kafka: Kafka, zookeeper: ZooKeeper | None) -> tuple[MetadataQuorum | None, ClusterSnapshot]:
-    """For what can be undone: the quorum, and the cluster as a broker knows it, or as the controller has recorded it in ZooKeeper.
+    """For what can be undone: the quorum, and the cluster as a broker knows it, or as its controller's records in ZooKeeper say.
 
     During a migration to KRaft only brokers that are in that mode know the quorum; before the first of them is, nobody does.
 

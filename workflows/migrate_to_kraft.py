@@ -2,8 +2,8 @@
 
 Each leg is a plan of its own, with a gate that says what to apply: the run waits until it sees that, restarts the nodes that the
 leg is about, and follows the leg to its end. Which leg is next is asked of the cluster, never remembered, so a run that was
-rejected at a gate, aborted or lost is continued by another one, in either direction. The last leg has no way back, and always waits
-at its gate.
+rejected at a gate, aborted or lost is continued by another one, in either direction. The last leg has no way back, and always
+waits at its gate.
 """
 
 from temporalio import workflow

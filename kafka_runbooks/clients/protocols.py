@@ -299,7 +299,7 @@ class ZooKeeper(Protocol):
         """What is there of a migration to KRaft."""
 
     def give_back_control(self, least_epoch: int) -> None:
-        """Have a broker elected as the controller instead of a KRaft controller, and forget the migration. At once, or not at all.
+        """Have a broker elected as the controller instead of a KRaft controller, and forget the migration; both, or none.
 
         Where no KRaft controller is registered, only `/migration` is removed.
 

@@ -90,7 +90,7 @@ def is_migrating(sessions: BrokerSessions) -> bool:
     return sessions.controller_id is not None and sessions.controller_id not in sessions.by_id
 
 
-MIGRATING = "a migration to KRaft is under way; or it has ended, and clusters.yaml still names the ensemble that the cluster no longer uses"
+MIGRATING = "a migration to KRaft is under way; or it has ended, and clusters.yaml still names the ensemble"
 
 
 def migrating(cluster: str) -> Reason:
@@ -98,7 +98,7 @@ def migrating(cluster: str) -> Reason:
     return Reason(
         name="migration-to-kraft",
         message=f"{cluster}: {MIGRATING}",
-        remedy=f"kafka-runbooks start migrate-to-kraft, to the end; then take zookeeper out of clusters.{cluster} in clusters.yaml",
+        remedy=f"go on with migrate-to-kraft, to the end; then take zookeeper out of clusters.{cluster} in clusters.yaml",
     )
 
 

@@ -2,8 +2,8 @@
 
 The way is that of Kafka's documentation (3.9, "ZooKeeper to KRaft Migration"), and the way back that of its table "Reverting to
 ZooKeeper mode during the migration", with two additions. `/migration` always goes: a new quorum that finds it takes the copy for
-made, and writes its own empty metadata over ZooKeeper's (`KRaftMigrationDriver`, `BecomeZkControllerEvent`). And the epoch of the next controller
-must be above any that is recorded with a partition, or that controller elects no leader (KAFKA-20488).
+made, and writes its own empty metadata over ZooKeeper's (`KRaftMigrationDriver`, `BecomeZkControllerEvent`). And the next
+controller's epoch must not be below one that is recorded with a partition, or it elects no leader for that (KAFKA-20488).
 """
 
 from collections.abc import Iterator
@@ -101,8 +101,8 @@ def lines_to_apply(leg: Leg, cluster_id: str | None) -> tuple[str, ...]:
             "authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer instead of AclAuthorizer",
         ),
         Leg.FINISH: (
-            f"in each controller's file: no {MIGRATES}, no {CONNECT}; and a change of their pod template (an annotation will do), "
-            "by which it is seen",
+            f"in each controller's file: no {MIGRATES}, no {CONNECT}; and a change of their pod template, by which it is seen "
+            "(an annotation will do)",
         ),
         Leg.BACK_TO_ZOOKEEPER_MODE: (
             f"in each broker's file: no {ROLES}; {CONNECT} as before, {MIGRATES}=true still, {restored}",
@@ -196,7 +196,7 @@ def reasons_not_to_begin(seen: MigrationSeen, *, back: bool) -> list[Reason]:
         reasons.append(
             Reason(
                 name="migration-may-end",
-                message=f"controllers {listed(ending)} have no {MIGRATES} any more: the first of them that is elected ends the migration",
+                message=f"controllers {listed(ending)} have no {MIGRATES}: the first of them that is elected ends the migration",
                 remedy=f"give them {MIGRATES}=true and {CONNECT} again, and restart them, or go on to the end",
             )
         )

@@ -68,7 +68,8 @@ class LocalMigration(LocalZookeeperKafka):
             migration = (
                 f"{MIGRATES}zookeeper.connect=127.0.0.1:{self.zookeeper.port}{CHROOT}\n" if self.controllers_migrate else ""
             )
-            return f"process.roles=controller\nnode.id={node_id}\n{quorum}{sessions}{migration}inter.broker.listener.name=PLAINTEXT\n"
+            own = f"process.roles=controller\nnode.id={node_id}\ninter.broker.listener.name=PLAINTEXT\n"
+            return own + quorum + sessions + migration
         match self.modes[node_id]:
             case BrokerMode.ZOOKEEPER:
                 return super()._mode(node_id, role)
