@@ -44,9 +44,10 @@ def next_leg(seen: MigrationSeen, *, back: bool) -> Leg | None:
 
 def _next_forward(seen: MigrationSeen) -> Leg | None:
     modes = set(seen.modes.values())
+    if modes != {BrokerMode.KRAFT} and list(why_no_quorum(seen)):
+        return Leg.CONTROLLERS
     if BrokerMode.ZOOKEEPER in modes:
-        # With controllers that are no quorum, brokers with the migration's settings would wait for them.
-        return Leg.DUAL_WRITE if not list(why_no_quorum(seen)) else Leg.CONTROLLERS
+        return Leg.DUAL_WRITE
     if BrokerMode.MIGRATING in modes:
         return Leg.DUAL_WRITE if list(why_not_written_twice(seen)) and BrokerMode.KRAFT not in modes else Leg.KRAFT
     return None if seen.is_finished else Leg.FINISH
@@ -198,6 +199,15 @@ def reasons_not_to_begin(seen: MigrationSeen, *, back: bool) -> list[Reason]:
                 name="migration-may-end",
                 message=f"controllers {listed(ending)} have no {MIGRATES}: the first of them that is elected ends the migration",
                 remedy=f"give them {MIGRATES}=true and {CONNECT} again, and restart them, or go on to the end",
+            )
+        )
+    if seen.znodes.kraft_controls and not seen.controller_pods and (not back or BrokerMode.KRAFT in seen.modes.values()):
+        reasons.append(
+            Reason(
+                name="controllers-are-gone",
+                message=f"KRaft controller {seen.znodes.controller_id} has control, and no controller is there",
+                remedy="bring the controllers back on the disks that they had: on others they would write empty metadata over "
+                "ZooKeeper's; or, with every broker in ZooKeeper mode, kafka-runbooks start migrate-to-kraft --back",
             )
         )
     former = seen.znodes.copied_offset is not None and not seen.znodes.kraft_controls

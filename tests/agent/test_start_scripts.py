@@ -68,7 +68,7 @@ def test_in_zookeeper_mode_the_broker_formats_its_disk_itself_and_logs_as_the_ma
 
     format_, start = commands(tmp_path / "kraft")
     assert "StorageTool format" in format_ and "-Dlog4j2.configurationFile=" in start
-    mode = KAFKA.parent / "kafka-zookeeper" / "mode"
+    mode = KAFKA.parent / "kafka-zookeeper" / "brokers"
     (only,) = commands(tmp_path / "zookeeper", CONFIG=str(mode), KAFKA_LOG4J_OPTS="-Dlog4j.configuration=file:x")
     assert "kafka.Kafka" in only and "-Dlog4j.configuration=file:x" in only and "log4j2" not in only
 

@@ -13,7 +13,7 @@ from tests.clients.local_kafka import CLUSTER_ID, JMX_RULES, RACKS, ROOT, free_p
 from tests.clients.local_zookeeper_kafka import CHROOT, LocalZookeeperKafka
 
 STANDARD_AUTHORIZER = "org.apache.kafka.metadata.authorizer.StandardAuthorizer"
-CONTROLLER_RULES = ROOT / "deploy" / "kubernetes" / "kafka-zookeeper" / "migration" / "jmx-controller.yaml"
+CONTROLLER_RULES = ROOT / "deploy" / "kubernetes" / "kafka-zookeeper" / "migration" / "1-controllers" / "jmx-controller.yaml"
 MIGRATES = "zookeeper.metadata.migration.enable=true\n"
 
 

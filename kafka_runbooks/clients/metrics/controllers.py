@@ -1,7 +1,8 @@
 """What KRaft controllers say of themselves by the JMX exporter in their pods, during a migration from ZooKeeper.
 
 Brokers in ZooKeeper mode know nothing of the quorum, and the controllers themselves answer only whom ACLs allow, which they have
-after the copy. The names are those of `deploy/kubernetes/kafka-zookeeper/migration/jmx-controller.yaml`.
+after the copy. The names are those of `jmx-controller.yaml` in
+`deploy/kubernetes/kafka-zookeeper/migration/1-controllers`.
 """
 
 from collections.abc import Iterable
