@@ -56,7 +56,6 @@ class MigrateToKraft(RestartRunbook):
         plan: PlanSummary | None = await self.prepare(token)
         assert plan is not None
         while True:
-            await self._confirm_last(plan)
             plan, as_planned = await self.carry_out(token, plan)
             self._legs.append(plan.title)
             following, end = await self._ask(token, None)
@@ -65,14 +64,17 @@ class MigrateToKraft(RestartRunbook):
                 return await self.finish(token, plan, f"{end}; {'; '.join(self._legs)}", copied_bytes=0, as_planned=as_planned)
             plan = following
 
-    async def _confirm_last(self, plan: PlanSummary) -> None:
+    async def _confirm(self, plan: PlanSummary) -> None:
         """Without approvals too, a person decides on what can't be undone."""
-        if StepName.FINISH_MIGRATION in plan.steps and not self._waits_for_approval:
-            with self.timed(StepName.APPROVAL, phase="gate"):
-                await self.gate(self.question(plan))
+        with self.timed(StepName.APPROVAL, phase="gate"):
+            await self.gate(self.question(plan))
+        self.begin_steps()
 
     async def take_steps(self, request: StepRequest) -> None:
-        steps = self._plan.steps if self._plan is not None else ()
+        assert self._plan is not None
+        steps = self._plan.steps
+        if StepName.FINISH_MIGRATION in steps and not self._waits_for_approval:
+            await self._confirm(self._plan)
         await self.pause_point()
         self._undone = self.undone()
         with self.timed(StepName.AWAIT_MANIFESTS):

@@ -1,7 +1,7 @@
 """What stands in the way of a cluster's migration from ZooKeeper to KRaft (KIP-866), in the order of its steps.
 
 Kafka 4 has no ZooKeeper, so the way there leads over 3.9. Most of these rules are Kafka's own (`KafkaConfig.validateValues` of
-3.9), by which a broker refuses to start; here they are asked before. The migration itself is the operator's.
+3.9), by which a broker refuses to start; here they are asked before. The migration itself: `kraft_migration_legs`.
 """
 
 import re

@@ -131,6 +131,15 @@ def why_no_quorum(seen: MigrationSeen) -> Iterator[str]:
         yield f"controllers {_ids(behind)} have not caught up"
 
 
+def why_another_state(seen: MigrationSeen) -> str | None:
+    """Why controllers can't begin with a migration: they were not deployed for one, or have a log of an earlier one."""
+    if seen.znodes.kraft_controls or seen.state in (None, ZkMigrationState.PRE_MIGRATION):
+        return None
+    if seen.state is ZkMigrationState.NONE:
+        return f"the controllers were first started without {MIGRATES}=true: they would migrate nothing"
+    return f"the controllers' disks have a log of an earlier migration (state {seen.state.name})"
+
+
 def why_not_written_twice(seen: MigrationSeen) -> Iterator[str]:
     """What is missing until everything is copied, and each change is written to ZooKeeper too."""
     yield from why_no_quorum(seen)
@@ -150,7 +159,7 @@ def why_not_there(leg: Leg, seen: MigrationSeen) -> list[str]:
     if leg in BRINGS and (others := [one for one, mode in sorted(seen.modes.items()) if not _has_come(leg, mode)]):
         found.append(f"brokers {listed(others)} are not in {BRINGS[leg].mode}")
     if leg is Leg.CONTROLLERS:
-        found += why_no_quorum(seen)
+        found += why_no_quorum(seen) if (wrong := why_another_state(seen)) is None else [wrong]
     if leg in (Leg.DUAL_WRITE, Leg.KRAFT, Leg.BACK_TO_ZOOKEEPER_MODE):
         found += why_not_written_twice(seen)
     if leg is Leg.FINISH and not seen.is_finished:
@@ -210,6 +219,9 @@ def reasons_not_to_begin(seen: MigrationSeen, *, back: bool) -> list[Reason]:
                 "ZooKeeper's; or, with every broker in ZooKeeper mode, kafka-runbooks start migrate-to-kraft --back",
             )
         )
+    if not back and (wrong := why_another_state(seen)) is not None:
+        remedy = f"delete their StatefulSet and claims, and deploy them with {MIGRATES}=true on empty disks"
+        reasons.append(Reason(name="unfit-controllers", message=wrong, remedy=remedy))
     former = seen.znodes.copied_offset is not None and not seen.znodes.kraft_controls
     if not back and former:
         reasons.append(

@@ -265,6 +265,17 @@ def test_an_earlier_copy_and_silent_brokers_are_reasons_not_to_begin() -> None:
     assert "brokers 1004 don't answer" in why_not_there(Leg.DUAL_WRITE, silent)
 
 
+@pytest.mark.parametrize(
+    ("state", "why"),
+    [(ZkMigrationState.NONE, "without zookeeper.metadata"), (ZkMigrationState.MIGRATION, "a log of an earlier migration")],
+)
+def test_controllers_that_can_not_begin_are_refused(state: ZkMigrationState, why: str) -> None:
+    seen = states(state=dict.fromkeys(CONTROLLERS, state))
+    (reason,) = reasons_not_to_begin(seen, back=False)
+    assert reason.name == "unfit-controllers" and why in reason.message and why in why_not_there(Leg.CONTROLLERS, seen)[0]
+    assert reasons_not_to_begin(seen, back=True) == []
+
+
 def test_controllers_that_are_gone_while_they_have_control() -> None:
     cluster = Cluster()
     for leg in FORWARD[:2]:
