@@ -78,15 +78,16 @@ class KraftMigrationActivities(Steps):
             reasons = kraft_migration_legs.reasons_not_to_begin(seen, back=request.back)
             if leg in (Leg.CONTROLLERS, Leg.DUAL_WRITE):
                 reasons += _not_ready(clients, snapshot, seen)
-            observation = observe(clients, found.shutting_down)
             targets = [
                 RestartTarget(node=one.node, pod=one.pod.name, pod_uid=one.pod.uid, why=leg)
                 for node_id, one in sorted(found.nodes.items())
                 if node_id in to_restart(leg, seen)
             ]
-            rounds, blocked = verified_rounds(observation, targets, request)
-            reasons += [*against_sets(targets, found), *stuck_pods(targets, found), *blocked]
-            plan = _freeze(request, leg, observation.snapshot, targets, rounds)
+            rounds = RestartRounds(rounds=())
+            if targets:  # Others come while no controller answers, too.
+                rounds, blocked = verified_rounds(observe(clients, found.shutting_down), targets, request)
+                reasons += [*against_sets(targets, found), *stuck_pods(targets, found), *blocked]
+            plan = _freeze(request, leg, snapshot, targets, rounds)
             return offered(clients, asked, plan, _summarise(plan, rounds, seen), reasons, found.notes)
 
     @step
