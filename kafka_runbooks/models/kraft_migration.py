@@ -41,8 +41,8 @@ class ControllerState(Model):
     epoch: int
     lag_seconds: float
     """Since the newest record that it has applied was written; of the leader 0."""
-    state: ZkMigrationState
-    """As far as it has applied the log; a controller that isn't active doesn't tell it."""
+    state: ZkMigrationState | None
+    """As far as it has applied the log; None: it has applied none yet."""
     waiting_brokers: int = 0
     """Brokers in ZooKeeper mode that have registered with the controllers, by the active one's count."""
 

@@ -27,7 +27,8 @@ HIGH_EPOCH = 50
 def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalMigration]:
     with running(LocalMigration(tmp_path_factory.mktemp("kafka"), controllers=(3001, 3002), exporter=True)) as cluster:
         topic = NewTopic("a", num_partitions=3, replica_assignment=[[*BROKERS[n:], *BROKERS[:n]] for n in range(3)])
-        AdminClient({"bootstrap.servers": cluster.bootstrap_servers}).create_topics([topic])["a"].result(30)
+        admin = AdminClient({"bootstrap.servers": cluster.bootstrap_servers})
+        admin.create_topics([topic])["a"].result(30)
         yield cluster
 
 

@@ -21,6 +21,7 @@ def test_whom_it_follows_and_how_far_it_is() -> None:
     )
     assert not state(3002, TEXT).is_active and state(3001, TEXT).is_active
     assert state(3002, TEXT.replace("3001.0", "-1.0")).leader_id is None
+    assert state(3002, TEXT.replace("state 2.0", "state -1.0")).state is None, "of one that has just started"
 
 
 def test_rules_that_lack_an_mbean_are_an_error_that_names_it() -> None:

@@ -121,7 +121,8 @@ def acls(lab: Lab) -> str:
     code = """
 from confluent_kafka.admin import *
 kinds = ResourceType.ANY, None, ResourcePatternType.ANY, None, None, AclOperation.ANY, AclPermissionType.ANY
-print("\\n".join(sorted(map(str, AdminClient(librdkafka()).describe_acls(AclBindingFilter(*kinds)).result(30)))))
+admin = AdminClient(librdkafka())
+print("\\n".join(sorted(map(str, admin.describe_acls(AclBindingFilter(*kinds)).result(30)))))
 """
     return kafka(lab, code)
 

@@ -17,6 +17,7 @@ import pytest_asyncio
 from confluent_kafka import Consumer, Producer
 from confluent_kafka.admin import (
     AclBinding,
+    AclBindingFilter,
     AclOperation,
     AclPermissionType,
     AdminClient,
@@ -210,12 +211,11 @@ def traffic(kafka: LocalMigration) -> Iterator[None]:
 
 
 def keeps_acls(kafka: LocalMigration) -> bool:
-    from confluent_kafka.admin import AclBindingFilter
-
     everything = AclBindingFilter(
         ResourceType.ANY, None, ResourcePatternType.ANY, None, None, AclOperation.ANY, AclPermissionType.ANY
     )
-    return ACL in AdminClient({"bootstrap.servers": kafka.bootstrap_servers}).describe_acls(everything).result(30)
+    client = AdminClient({"bootstrap.servers": kafka.bootstrap_servers})
+    return ACL in client.describe_acls(everything).result(30)
 
 
 async def start(real: Bench, **fields: object) -> Any:

@@ -50,12 +50,12 @@ def state(node_id: int, exposition: str) -> ControllerState:
     found = {name: value for name, _, value in samples(exposition, (*NEEDED, WAITING))}
     if missing := [name for name in NEEDED if name not in found]:
         raise ValueError(f"no {', '.join(missing)}: do the exporter's rules name these MBeans?")
-    leader = int(found[LEADER])
+    leader, migration = int(found[LEADER]), int(found[STATE])
     return ControllerState(
         node_id=node_id,
         leader_id=None if leader < 0 else leader,
         epoch=int(found[EPOCH]),
         lag_seconds=max(0.0, found[LAG_MS]) / 1000,
-        state=ZkMigrationState(int(found[STATE])),
+        state=None if migration < 0 else ZkMigrationState(migration),
         waiting_brokers=int(found.get(WAITING, 0)),
     )
