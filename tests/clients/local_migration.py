@@ -4,6 +4,9 @@
 `restart(broker, mode)` brings a broker into another mode.
 """
 
+import contextlib
+import socket
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -55,6 +58,16 @@ class LocalMigration(LocalZookeeperKafka):
         self.modes[broker_id] = mode
         self.start_broker(broker_id)
         self.wait_for_brokers(len(self.racks))
+        self._until_it_listens(broker_id)  # One registers before it takes connections.
+
+    def _until_it_listens(self, broker_id: int, timeout_s: float = 60) -> None:
+        deadline = time.monotonic() + timeout_s
+        while True:
+            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self.ports[broker_id]), 2):
+                return
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"broker {broker_id} doesn't listen after {timeout_s} s")
+            time.sleep(0.2)
 
     def _mode(self, node_id: int, role: str) -> str:
         voters = ",".join(f"{one}@127.0.0.1:{port}" for one, port in self.controller_ports.items())
