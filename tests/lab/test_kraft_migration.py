@@ -97,11 +97,6 @@ def asks(run: str, begins: str, seconds: float = 300) -> str:
     return str(status["waiting"]["reason"])
 
 
-def approve(run: str) -> None:
-    done = runbook("approve", run, "--reason", "applied")
-    assert done.returncode == 0, done.stdout + done.stderr
-
-
 def start(lab: Lab, **fields: Any) -> str:
     run = fresh()
     runs.start(run, ask(reason="test", **fields), "MigrateToKraft")
@@ -137,8 +132,7 @@ def test_back_from_the_middle_of_the_third_leg(lab: Lab, topic: str, tmp_path: P
         assert all(second[pod] != before[pod] for pod in BROKERS)
         apply(lab, "kraft", tmp_path / "overlay")
         eventually("the third leg has begun", 240, lambda: any(uids(lab).get(pod) != second[pod] for pod in BROKERS))
-        done = runbook("abort", run, "--reason", "back")
-        assert done.returncode == 0, done.stdout + done.stderr
+        runs.update(run, "abort")
         assert runs.outcome(run, 300)["outcome"] == "aborted"
         run = start(lab, back=True)
         waits(run, f"{ROLES} in its file is as it was started with", 300)
@@ -159,18 +153,18 @@ def test_to_the_end(lab: Lab, topic: str, tmp_path: Path) -> None:
     with checked_traffic(lab, f"{topic}.traffic") as traffic, watched(lab) as seen:
         run = start(lab, wait_for_approval=True)
         assert "StatefulSet of three KRaft controllers" in asks(run, "leg 1 of 4")
-        approve(run)
+        runs.update(run, "approve")
         waits(run, "no pod of a controller")
         apply(lab, "controllers", tmp_path / "overlay")
         asks(run, "leg 2 of 4")
-        approve(run)
+        runs.update(run, "approve")
         apply(lab, "brokers", tmp_path / "overlay")
         asks(run, "leg 3 of 4", 500)
-        approve(run)
+        runs.update(run, "approve")
         apply(lab, "kraft", tmp_path / "overlay")
         assert "there is no way back to ZooKeeper after this" in asks(run, "leg 4 of 4", 500)
         before = uids(lab)
-        approve(run)
+        runs.update(run, "approve")
         apply(lab, "end", tmp_path / "overlay")
         holds(runs.outcome(run, 500))
     intact(traffic)

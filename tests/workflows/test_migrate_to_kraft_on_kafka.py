@@ -36,6 +36,7 @@ from kafka_runbooks.models.kraft_migration import BrokerMode
 from kafka_runbooks.models.kubernetes import ControllerPod, FileChanges, StatefulSet
 from kafka_runbooks.models.operator import Abort, Approval
 from kafka_runbooks.models.results import Outcome, RunbookResult
+from kafka_runbooks.models.status import Status
 from tests.clients.local_kafka import running
 from tests.clients.local_migration import LocalMigration
 from tests.fakes.kubernetes import FakeKubernetes
@@ -222,9 +223,16 @@ async def start(real: Bench, **fields: object) -> Any:
     return await real.start_runbook("MigrateToKraft", **{"reason": "to KRaft", "wait_for_approval": False, **fields})
 
 
+async def until_it(handle: Any, holds: Callable[[Status], bool], seconds: float) -> Status:
+    """A status for which it holds; a run that has failed says why."""
+    status = await until(handle, lambda one: holds(one) or one.phase in ("failed", "refused"), seconds)
+    assert holds(status), (await failure(handle)).summary
+    return status
+
+
 async def asks(handle: Any, begins: str, seconds: float = 120) -> str:
     """What is asked at a gate."""
-    status = await until(
+    status = await until_it(
         handle,
         lambda one: one.phase == "gate" and one.waiting is not None and one.waiting.needs_person and begins in one.waiting.reason,
         seconds,
@@ -235,7 +243,7 @@ async def asks(handle: Any, begins: str, seconds: float = 120) -> str:
 
 async def waits(handle: Any, why: str, seconds: float = 120) -> str:
     """Return once it waits for this; what unblocks it."""
-    status = await until(handle, lambda one: one.waiting is not None and why in one.waiting.reason, seconds)
+    status = await until_it(handle, lambda one: one.waiting is not None and why in one.waiting.reason, seconds)
     assert status.waiting is not None
     return status.waiting.unblocks
 
