@@ -46,7 +46,7 @@ from tests.workflows.conftest import record
 from tests.workflows.test_moves import failure, until
 from workflows.migrate_to_kraft import MigrateToKraft
 
-pytestmark = [pytest.mark.timeout(600), pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")]
+pytestmark = [pytest.mark.timeout(1200), pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")]
 
 RACKS = {1001: "zone-a", 1002: "zone-b", 1003: "zone-c"}
 MIGRATES, ROLES = "zookeeper.metadata.migration.enable", "process.roles"
@@ -230,7 +230,7 @@ async def until_it(handle: Any, holds: Callable[[Status], bool], seconds: float)
     return status
 
 
-async def asks(handle: Any, begins: str, seconds: float = 120) -> str:
+async def asks(handle: Any, begins: str, seconds: float = 300) -> str:
     """What is asked at a gate."""
     status = await until_it(
         handle,
@@ -241,7 +241,7 @@ async def asks(handle: Any, begins: str, seconds: float = 120) -> str:
     return status.waiting.reason
 
 
-async def waits(handle: Any, why: str, seconds: float = 120) -> str:
+async def waits(handle: Any, why: str, seconds: float = 300) -> str:
     """Return once it waits for this; what unblocks it."""
     status = await until_it(handle, lambda one: one.waiting is not None and why in one.waiting.reason, seconds)
     assert status.waiting is not None
@@ -318,7 +318,7 @@ async def test_back_from_the_middle_of_the_third_leg(real: Bench, kafka: LocalMi
                 await act(lambda node_id=node_id: kafka.restart_controller(node_id))  # type: ignore[misc]
                 await act(lambda: time.sleep(4))
         manifests.mode = BrokerMode.KRAFT
-        await until(handle, lambda _: BrokerMode.KRAFT in kafka.modes.values(), 120)
+        await until(handle, lambda _: BrokerMode.KRAFT in kafka.modes.values(), 300)
         await handle.execute_update(MigrateToKraft.abort, Abort(by="alice", reason="back"))
         assert (await failure(handle)).outcome is Outcome.ABORTED
         upgrade = await failure(await real.start_runbook("Upgrade", reason="a new image", wait_for_approval=False))
