@@ -13,6 +13,7 @@ from activities.drains import DrainActivities
 from activities.ensemble import EnsembleActivities
 from activities.exit_contract import ExitContractActivities
 from activities.health import HealthActivities
+from activities.kraft_migration import KraftMigrationActivities
 from activities.leaders import LeaderActivities
 from activities.move_plans import MovePlanActivities
 from activities.moves import MoveActivities
@@ -44,6 +45,7 @@ ACTIVITIES: tuple[type[Steps], ...] = (
     EnsembleActivities,
     ExitContractActivities,
     HealthActivities,
+    KraftMigrationActivities,
     LeaderActivities,
     MoveActivities,
     MovePlanActivities,

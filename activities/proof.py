@@ -6,6 +6,7 @@ copies last. In ZooKeeper mode the sessions take the quorum's place, and the con
 """
 
 from collections.abc import Collection
+from dataclasses import replace
 
 from activities.errors import NotProven
 from kafka_runbooks.clients.clusters import ClusterClients
@@ -22,7 +23,14 @@ def reasons_against(clients: ClusterClients, cluster: str) -> tuple[Reason, ...]
     """Why a runbook that lets disks go can't prove anything here; asked before it starts."""
     if clients.zookeeper is None and clients.kafka.metadata_quorum() is None:
         return (freshness.without_ensemble(cluster),)
-    return ()
+    return under_migration(clients, cluster)
+
+
+def under_migration(clients: ClusterClients, cluster: str) -> tuple[Reason, ...]:
+    """Why what must not happen during a migration to KRaft can't begin: it is under way, or clusters.yaml has it so."""
+    if clients.zookeeper is None or not freshness.is_migrating(clients.zookeeper.sessions()):
+        return ()
+    return (freshness.migrating(cluster),)
 
 
 def fresh_snapshot(kafka: Kafka, zookeeper: ZooKeeper | None) -> ClusterSnapshot:
@@ -34,11 +42,14 @@ def fresh_snapshot(kafka: Kafka, zookeeper: ZooKeeper | None) -> ClusterSnapshot
 
     Raises:
         NotProven: the controllers don't answer, or the broker that answered doesn't follow them; in ZooKeeper mode, the ensemble
-            doesn't answer, or no controller is settled.
+            doesn't answer, or no controller is settled; or the cluster is on its way from there to KRaft.
     """
     before = _quorum(kafka)
     if before is None:
         return _recorded(kafka, zookeeper)
+    if zookeeper is not None:
+        # Brokers in KRaft mode follow the quorum; of those that aren't there yet it knows too little.
+        raise NotProven(freshness.MIGRATING)
     snapshot = kafka.snapshot()
     asked = () if snapshot.answered_by is None else (snapshot.answered_by,)
     for quorum in (before, _quorum(kafka)):
@@ -49,15 +60,24 @@ def fresh_snapshot(kafka: Kafka, zookeeper: ZooKeeper | None) -> ClusterSnapshot
     return snapshot
 
 
-def newest_snapshot(kafka: Kafka, zookeeper: ZooKeeper | None) -> ClusterSnapshot:
-    """For what can be undone: what the controller has recorded in ZooKeeper, where that is the cluster's; else a broker's word.
+def newest(kafka: Kafka, zookeeper: ZooKeeper | None) -> tuple[MetadataQuorum | None, ClusterSnapshot]:
+    """For what can be undone: the quorum, and the cluster as a broker knows it, or as its controller's records in ZooKeeper say.
+
+    During a migration to KRaft only brokers that are in that mode know the quorum; before the first of them is, nobody does.
 
     Raises:
         NotProven: in ZooKeeper mode, no controller is settled.
     """
-    if zookeeper is None or kafka.metadata_quorum() is not None or freshness.is_migrating(zookeeper.sessions()):
-        return kafka.snapshot()
-    return _recorded(kafka, zookeeper)
+    quorum = kafka.metadata_quorum()
+    if quorum is not None or zookeeper is None:
+        return quorum, kafka.snapshot()
+    sessions = zookeeper.sessions()
+    if not freshness.is_migrating(sessions):
+        return None, _recorded(kafka, zookeeper)
+    in_kraft_mode = kafka.snapshot(()).live_broker_ids - sessions.by_id.keys()
+    quorum = kafka.metadata_quorum(in_kraft_mode) if in_kraft_mode else None
+    # Whom brokers call the controller is any of them.
+    return quorum, replace(kafka.snapshot(), controller_id=None)
 
 
 def copies_without_proof(

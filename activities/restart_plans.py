@@ -110,9 +110,9 @@ def observe(clients: ClusterClients, shutting_down: Sequence[KafkaNode] | None =
     began = time.monotonic()
     if shutting_down is None:
         shutting_down = Found(clients).shutting_down
-    quorum = clients.kafka.metadata_quorum()
     # Without a quorum nobody knows which brokers are cut off, and whose metadata are old.
-    snapshot, reassignments = proof.newest_snapshot(clients.kafka, clients.zookeeper), clients.kafka.reassignments()
+    quorum, snapshot = proof.newest(clients.kafka, clients.zookeeper)
+    reassignments = clients.kafka.reassignments()
     age_seconds = time.monotonic() - began
     return RestartObservation(snapshot, quorum, reassignments, age_seconds, shutting_down=shutting_down)
 

@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 
+from activities import proof
 from activities.restart_plans import (
     ROUND_STEPS,
     Found,
@@ -56,7 +57,9 @@ class UpgradePlanActivities(Steps):
             ]
             unreadable = _unreadable(request, features, snapshot)
             is_behind = request.finalise_features and bool(to_finalise(features))
-            if reasons := [*no_pods(request.cluster, found), *_bad_canary(request, found, observation.active_controller)]:
+            reasons = [*no_pods(request.cluster, found), *_bad_canary(request, found, observation.active_controller)]
+            # Kafka's documentation: no other release and no other metadata.version while it lasts.
+            if reasons := [*reasons, *proof.under_migration(clients, request.cluster)]:
                 return Survey(reasons=tuple(reasons))
             if not targets and not is_behind and not unreadable:
                 return Survey(nothing_to_do=f"every pod is of the newest template; {_finalised(features)}", notes=found.notes)

@@ -71,6 +71,9 @@ RUNBOOKS: dict[str, Runbook] = {
     "Upgrade": Runbook(
         "inputs.UpgradeInput", "upgrades.UpgradePlan", "Roll out a new pod template, a canary first, then finalise features."
     ),
+    "MigrateToKraft": Runbook(
+        "inputs.MigrateToKraftInput", "kraft_migration.MigrationPlan", "Migrate from ZooKeeper to KRaft leg by leg, or back."
+    ),
     "RotateCertificates": Runbook(
         "inputs.RotateCertificatesInput",
         "rotation_plan.RotationPlan",

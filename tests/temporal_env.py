@@ -23,7 +23,7 @@ from kafka_runbooks import search_attributes
 from kafka_runbooks.catalogue import RUNBOOKS
 from kafka_runbooks.clients.clusters import CertificateClients, ClusterClients, ClusterSettings, TopicsSettings
 from kafka_runbooks.clients.errors import UnknownCluster
-from kafka_runbooks.clients.protocols import Kafka, Kubernetes, ZooKeeper
+from kafka_runbooks.clients.protocols import ControllerMetrics, Kafka, Kubernetes, ZooKeeper
 from kafka_runbooks.clients.security.settings import Security
 from kafka_runbooks.clients.webhook import Webhook
 from kafka_runbooks.models.inputs import ReplaceBrokerInput
@@ -81,6 +81,10 @@ class WorldClusters:
     def look_through(self, kubernetes: Kubernetes) -> None:
         """Put another view of the world's Kubernetes in the place of the usual one."""
         self._clients = replace(self._clients, kubernetes=kubernetes)
+
+    def migrate(self, controllers: ControllerMetrics) -> None:
+        """KRaft controllers tell what they are at."""
+        self._clients = replace(self._clients, controllers=controllers)
 
     def want_second_person(self) -> None:
         """As `two_person: true` in the cluster's entry does."""

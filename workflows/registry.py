@@ -11,6 +11,7 @@ from workflows.doctor import Doctor
 from workflows.drain import Drain
 from workflows.evacuate_leaders import EvacuateLeaders
 from workflows.health_check import HealthCheck
+from workflows.migrate_to_kraft import MigrateToKraft
 from workflows.notify import Notify
 from workflows.permit import ClusterPermit
 from workflows.preview import Preview
@@ -35,6 +36,7 @@ WORKFLOWS: tuple[type, ...] = (
     Drain,
     EvacuateLeaders,
     HealthCheck,
+    MigrateToKraft,
     Notify,
     Preview,
     Rebalance,

@@ -21,6 +21,7 @@ EXAMPLES: Mapping[str, Mapping[str, Any]] = {
     "EvacuateLeaders": {"brokers": [1002]},
     "RollingRestart": {"reason": "CHG-12"},
     "RestartEnsemble": {"reason": "CHG-12"},
+    "MigrateToKraft": {"reason": "CHG-12"},
     "Upgrade": {"reason": "CHG-12"},
     "RotateCertificates": {"reason": "end in May", "mode": "renew"},
     "Drain": {"reason": "CHG-12", "nodes": ["kafka-7"]},

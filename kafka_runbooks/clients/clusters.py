@@ -30,7 +30,7 @@ from kafka_runbooks.clients.metrics.settings import (
     PrometheusSource,
     ZookeeperSource,
 )
-from kafka_runbooks.clients.protocols import BrokerMetrics, Kafka, Kubernetes, ZooKeeper
+from kafka_runbooks.clients.protocols import BrokerMetrics, ControllerMetrics, Kafka, Kubernetes, ZooKeeper
 from kafka_runbooks.clients.security.settings import Security, read_yaml
 from kafka_runbooks.clients.snapshots import Snapshots
 from kafka_runbooks.clients.zookeeper.settings import ZookeeperSettings
@@ -115,6 +115,8 @@ class ClusterClients:
     """None where the cluster's entry has none."""
     zookeeper: ZooKeeper | None = None
     """None where the cluster's entry has none: it runs in KRaft mode."""
+    controllers: ControllerMetrics | None = None
+    """What KRaft controllers tell during a migration; None where there is no ensemble to migrate from."""
     snapshots: Snapshots = field(init=False)
     """What is known of the cluster, for all its runs."""
 
@@ -186,6 +188,7 @@ def open_clients(name: str, settings: ClusterSettings) -> ClusterClients:
         settings=settings,
         certificates=open_certificates(settings, connection),
         zookeeper=open_zookeeper(settings),
+        controllers=open_controllers(settings),
     )
 
 
@@ -196,6 +199,15 @@ def open_zookeeper(settings: ClusterSettings) -> ZooKeeper | None:
     from kafka_runbooks.clients.zookeeper.client import ZooKeeperClient
 
     return ZooKeeperClient(settings.zookeeper)
+
+
+def open_controllers(settings: ClusterSettings) -> ControllerMetrics | None:
+    """Make the client of controllers that migrate a cluster. Its library is imported here, only where it is used."""
+    if settings.zookeeper is None:
+        return None
+    from kafka_runbooks.clients.metrics.controllers import ExporterControllers
+
+    return ExporterControllers(settings.metrics_port)
 
 
 def open_certificates(settings: ClusterSettings, connection: "Connection") -> CertificateClients | None:

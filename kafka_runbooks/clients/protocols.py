@@ -23,6 +23,7 @@ from kafka_runbooks.models.cluster import (
 )
 from kafka_runbooks.models.ensemble import BrokerSessions, Ensemble, PartitionState
 from kafka_runbooks.models.features import BrokerFeatures
+from kafka_runbooks.models.kraft_migration import ControllerState, MigrationZnodes
 from kafka_runbooks.models.kubernetes import (
     ApiServer,
     BrokerPod,
@@ -62,8 +63,11 @@ class Kafka(Protocol):
             minimum_in_sync_seconds: how old what is known of `min.insync.replicas` may be.
         """
 
-    def metadata_quorum(self) -> MetadataQuorum | None:
+    def metadata_quorum(self, asked: Collection[int] = ()) -> MetadataQuorum | None:
         """The KRaft quorum, answered by its leader through any broker; None in ZooKeeper mode.
+
+        Args:
+            asked: the brokers in KRaft mode, where others aren't yet: only they know the quorum.
 
         Raises:
             Unreachable: no broker reaches a leader, so nothing that brokers say is known to be new.
@@ -114,6 +118,13 @@ class Kafka(Protocol):
         """Configurations of each broker as it has them itself: those of these names that it knows, or all.
 
         All are asked at once. One that doesn't answer is left out: so this also tells who answers.
+        """
+
+    def controller_configs(self, node_ids: Iterable[int], names: Collection[str]) -> dict[int, dict[str, BrokerConfig]]:
+        """The same of controllers, each asked itself, where brokers know the quorum. One that doesn't answer is left out.
+
+        Raises:
+            Refused: the account may not ask.
         """
 
     def set_broker_configs(self, broker_id: int | None, values: Mapping[str, str | None]) -> dict[str, str]:
@@ -284,6 +295,24 @@ class ZooKeeper(Protocol):
     def sessions(self) -> BrokerSessions:
         """The brokers that have a session, and the controller."""
 
+    def migration(self) -> MigrationZnodes:
+        """What is there of a migration to KRaft."""
+
+    def may_give_back_control(self) -> bool:
+        """Whether the znodes' ACLs allow `give_back_control`; changes nothing."""
+
+    def give_back_control(self, least_epoch: int) -> None:
+        """Have a broker elected as the controller instead of a KRaft controller, and forget the migration; both, or none.
+
+        Where no KRaft controller is registered, only `/migration` is removed.
+
+        Args:
+            least_epoch: that `/controller_epoch` has to have: no partition may be recorded with a newer one.
+
+        Raises:
+            Unreachable: a controller has registered meanwhile.
+        """
+
     def partition_states(self, topics: Collection[str] | None = None) -> dict[TopicPartition, PartitionState]:
         """The controller's own record of these topics' partitions; one that doesn't exist is left out.
 
@@ -435,4 +464,12 @@ class BrokerMetrics(Protocol):
             Unreachable: a server in between doesn't answer, or its answer can't be read.
             Refused: it rejects the query or the credentials.
         """
+        ...
+
+
+class ControllerMetrics(Protocol):
+    """KRaft controllers' own measurements, while they migrate a cluster."""
+
+    def states(self, pods: Iterable[ControllerPod]) -> dict[str, ControllerState | str]:
+        """Pod -> what its controller says of itself, or why it can't be asked."""
         ...

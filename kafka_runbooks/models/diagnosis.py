@@ -25,7 +25,7 @@ class Check(Model):
     remedy: Line | None = None
     """The line that mends it: a command, or what to write where."""
     hinders: Literal["runbooks", "migration"] = "runbooks"
-    """What can't be done until it is mended; `migration`: to KRaft, which no runbook waits for."""
+    """What can't be done until it is mended; `migration`: to KRaft."""
 
 
 class Diagnosis(Model):

@@ -412,6 +412,21 @@ class RestartEnsembleInput(PlannedInput):
         return _shown(self.server_ids)
 
 
+class MigrateToKraftInput(RestartInput):
+    """Migrate a cluster of Kafka 3.9 from ZooKeeper to KRaft, or back, as long as the migration hasn't ended.
+
+    Manifests are applied by whoever deploys the cluster. Each leg of the way says at its gate what to apply, waits until it sees
+    that, and restarts what has to. Where the migration is, is told by the cluster: a new run goes on from there.
+    """
+
+    back: bool = Field(default=False, description="back to ZooKeeper mode, from wherever the migration is")
+
+    @property
+    def target(self) -> str:
+        """The way."""
+        return "zookeeper" if self.back else "kraft"
+
+
 class UpgradeInput(RestartInput):
     """Roll out a changed pod template (another image of Kafka, above all), with a canary first and the features at the end.
 

@@ -43,6 +43,11 @@ class StepName(StrEnum):
     READ_FEATURES = "read the features"
     FINALISE = "finalise features"
 
+    AWAIT_MANIFESTS = "wait for the manifests"
+    GIVE_BACK = "give control back to a broker"
+    FOLLOW_LEG = "follow the migration"
+    FINISH_MIGRATION = "follow the end of the migration"
+
     CHOOSE_CHANGE = "choose the next change"
     WRITE_FILES = "write the Secrets"
     FOLLOW_FILES = "follow the files"

@@ -90,6 +90,18 @@ def is_migrating(sessions: BrokerSessions) -> bool:
     return sessions.controller_id is not None and sessions.controller_id not in sessions.by_id
 
 
+MIGRATING = "a migration to KRaft is under way; or it has ended, and clusters.yaml still names the ensemble"
+
+
+def migrating(cluster: str) -> Reason:
+    """What has to wait until a migration to KRaft has ended."""
+    return Reason(
+        name="migration-to-kraft",
+        message=f"{cluster}: {MIGRATING}",
+        remedy=f"go on with migrate-to-kraft, to the end; then take zookeeper out of clusters.{cluster} in clusters.yaml",
+    )
+
+
 def as_recorded(
     snapshot: ClusterSnapshot, states: PartitionStates, before: BrokerSessions, after: BrokerSessions
 ) -> ClusterSnapshot:

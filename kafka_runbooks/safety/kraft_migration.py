@@ -1,7 +1,7 @@
 """What stands in the way of a cluster's migration from ZooKeeper to KRaft (KIP-866), in the order of its steps.
 
 Kafka 4 has no ZooKeeper, so the way there leads over 3.9. Most of these rules are Kafka's own (`KafkaConfig.validateValues` of
-3.9), by which a broker refuses to start; here they are asked before. The migration itself is the operator's.
+3.9), by which a broker refuses to start; here they are asked before. The migration itself: `kraft_migration_legs`.
 """
 
 import re
@@ -52,7 +52,20 @@ _NUMBERS = re.compile(r"(\d+)\.(\d+)")
 def check(found: Setup) -> tuple[Check, ...]:
     """Each step's conditions: one entry for each that isn't so, with what makes it so, or one that all is well."""
     checks: list[Check] = []
-    for what, faults in (
+    for what, faults in _conditions(found):
+        against = [Check(about=ABOUT, what=what, fault=fault, remedy=remedy, hinders="migration") for fault, remedy in faults]
+        checks += against or [Check(about=ABOUT, what=what, hinders="migration")]
+    return tuple(checks)
+
+
+def hindrances(found: Setup) -> list[tuple[str, str]]:
+    """Each fault that the migration doesn't mend itself, with its remedy: its own settings and `StandardAuthorizer` it brings."""
+    steps = (_releases, _protocol, _message_format, _missing_in_kraft, _ids, _controllers, _unknown_authorizer)
+    return [fault for faults in steps for fault in faults(found)]
+
+
+def _conditions(found: Setup) -> tuple[tuple[str, Faults], ...]:
+    return (
         (f"step 1: every broker runs Kafka {BRIDGE}, the last with ZooKeeper", _releases(found)),
         (f"step 1: {PROTOCOL} is {BRIDGE}", _protocol(found)),
         (f"step 1: no {MESSAGE_FORMAT} is set", _message_format(found)),
@@ -61,10 +74,7 @@ def check(found: Setup) -> tuple[Check, ...]:
         (f"step 2: the controllers' node ids are no broker's; free are {_free(found)}", _controllers(found)),
         (f"step 2: the authorizer works without ZooKeeper: {STANDARD_AUTHORIZER}, or none", _authorizer(found)),
         (f"step 3: every broker has {MIGRATES}=true, or none yet", _migrating(found)),
-    ):
-        against = [Check(about=ABOUT, what=what, fault=fault, remedy=remedy, hinders="migration") for fault, remedy in faults]
-        checks += against or [Check(about=ABOUT, what=what, hinders="migration")]
-    return tuple(checks)
+    )
 
 
 def _releases(found: Setup) -> Faults:
@@ -146,18 +156,23 @@ def _controllers(found: Setup) -> Faults:
 
 def _authorizer(found: Setup) -> Faults:
     """ACLs are migrated; the class that keeps them in ZooKeeper goes with the step into KRaft mode."""
-    for value, brokers in _by_value(found, AUTHORIZER, lambda value: value not in ("", STANDARD_AUTHORIZER)).items():
-        if value == ACL_AUTHORIZER:
-            yield (
-                f"{AUTHORIZER} of brokers {listed(brokers)} is {value}, which keeps ACLs in ZooKeeper",
-                f"{AUTHORIZER}={STANDARD_AUTHORIZER} and the same super.users on the controllers from their first start, and on "
-                "brokers with the restart into KRaft mode (step 4), not before: the ACLs are copied",
-            )
-        else:
-            yield (
-                f"{AUTHORIZER} of brokers {listed(brokers)} is {value}: Kafka migrates AclAuthorizer's ACLs only",
-                f"ask whoever made it whether it runs in KRaft mode, else move to {STANDARD_AUTHORIZER} first",
-            )
+    for value, brokers in _by_value(found, AUTHORIZER, lambda value: value == ACL_AUTHORIZER).items():
+        yield (
+            f"{AUTHORIZER} of brokers {listed(brokers)} is {value}, which keeps ACLs in ZooKeeper",
+            f"{AUTHORIZER}={STANDARD_AUTHORIZER} and the same super.users on the controllers from their first start, and on "
+            "brokers with the restart into KRaft mode (step 4), not before: the ACLs are copied",
+        )
+    yield from _unknown_authorizer(found)
+
+
+def _unknown_authorizer(found: Setup) -> Faults:
+    for value, brokers in _by_value(
+        found, AUTHORIZER, lambda value: value not in ("", ACL_AUTHORIZER, STANDARD_AUTHORIZER)
+    ).items():
+        yield (
+            f"{AUTHORIZER} of brokers {listed(brokers)} is {value}: Kafka migrates AclAuthorizer's ACLs only",
+            f"ask whoever made it whether it runs in KRaft mode, else move to {STANDARD_AUTHORIZER} first",
+        )
 
 
 def _migrating(found: Setup) -> Faults:

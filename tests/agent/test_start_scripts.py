@@ -68,9 +68,21 @@ def test_in_zookeeper_mode_the_broker_formats_its_disk_itself_and_logs_as_the_ma
 
     format_, start = commands(tmp_path / "kraft")
     assert "StorageTool format" in format_ and "-Dlog4j2.configurationFile=" in start
-    mode = KAFKA.parent / "kafka-zookeeper" / "mode"
+    mode = KAFKA.parent / "kafka-zookeeper" / "brokers"
     (only,) = commands(tmp_path / "zookeeper", CONFIG=str(mode), KAFKA_LOG4J_OPTS="-Dlog4j.configuration=file:x")
     assert "kafka.Kafka" in only and "-Dlog4j.configuration=file:x" in only and "log4j2" not in only
+
+
+def test_a_controller_of_a_migration_logs_as_kafka_3_does_and_has_an_exporter(tmp_path: Path) -> None:
+    leg = KAFKA.parent / "kafka-zookeeper" / "migration" / "1-controllers"
+    more = {"KAFKA_LOG4J_OPTS": "-Dlog4j.configuration=file:x", "KAFKA_OPTS": "-javaagent:y"}
+    started = run(
+        "start-controller.sh", tmp_path, POD_NAME="kafka-controller-1", FIRST_CONTROLLER_ID="1", CONFIG=str(leg), **more
+    )
+    assert started["zookeeper.metadata.migration.enable"] == "true" and started["node.id"] == "2"
+    format_, start = (tmp_path / "java.log").read_text().splitlines()
+    assert "StorageTool format" in format_ and "-javaagent" not in format_
+    assert "-javaagent:y" in start and "-Dlog4j.configuration=file:x" in start and "log4j2" not in start
 
 
 def test_the_certificates_that_a_broker_is_started_with_are_kept_without_the_key(tmp_path: Path) -> None:

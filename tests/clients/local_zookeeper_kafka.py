@@ -17,7 +17,7 @@ from kazoo.client import KazooClient
 
 from tests.clients import debian
 from tests.clients.local_kafka import RACKS, ROOT, LocalKafka, running
-from tests.clients.local_zookeeper import LocalZookeeper
+from tests.clients.local_zookeeper import WORDS, LocalZookeeper
 from tests.clients.security.certificates import written
 
 CHROOT = "/kafka"
@@ -113,7 +113,7 @@ class LocalZookeeperKafka(LocalKafka):
     def __init__(self, folder: Path, racks: Mapping[int, str] = RACKS, *, java_options: Sequence[str] = (), **more: Any) -> None:
         logging = written(folder / "log4j.properties", LOGGING)
         super().__init__(folder, racks, java_options=[*java_options, f"-Dlog4j.configuration=file:{logging}"], **more)
-        self.zookeeper = LocalZookeeper(folder / "zookeeper", libraries=self.libraries)
+        self.zookeeper = LocalZookeeper(folder / "zookeeper", WORDS, libraries=self.libraries)
         self.lines = {broker_id: Line(self.zookeeper.port) for broker_id in racks}
         self.znodes = KazooClient(hosts=self.hosts)
 

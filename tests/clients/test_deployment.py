@@ -1,11 +1,13 @@
 """What is deployed, as kustomize makes it: every overlay builds, names what exists, and gives nobody more than he needs."""
 
+import json
 import os
 import shutil
 import subprocess
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
@@ -292,6 +294,79 @@ def test_each_step_to_tls_is_a_template_of_its_own_and_the_last_has_no_plain_por
     assert {one["port"] for one in policy["spec"]["ingress"][0]["ports"]} == set(ports)
     (config,) = (one["data"] for one in documents if one["kind"] == "ConfigMap" and one["metadata"]["name"] == "zookeeper-config")
     assert f"{quorum_tls})" in config["start.sh"]
+
+
+MIGRATION = {
+    1: ("1-controllers",),
+    2: ("1-controllers", "2-brokers"),
+    3: ("1-controllers", "3-kraft"),
+    4: ("1-controllers", "3-kraft", "4-end"),
+}
+
+
+@cache
+def of_leg(leg: int) -> tuple[dict[str, Any], ...]:
+    """What is applied for a leg of the way to KRaft, as the components' comments say."""
+    with TemporaryDirectory() as folder:
+        root = os.path.relpath(KUBERNETES, Path(folder).resolve())
+        mode = f"{root}/kafka-zookeeper"
+        kustomization = {
+            "sortOptions": {"order": "legacy"},
+            "resources": [f"{root}/kafka", f"{root}/zookeeper"],
+            "components": [f"{mode}/brokers", *(f"{mode}/migration/{one}" for one in MIGRATION[leg])],
+        }
+        (Path(folder) / "kustomization.yaml").write_text(yaml.safe_dump(kustomization))
+        done = subprocess.run([str(kubectl()), "kustomize", folder], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    return tuple(yaml.safe_load_all(done.stdout))
+
+
+def files_of(leg: int) -> tuple[dict[str, str], dict[str, str]]:
+    """A broker's and a controller's properties."""
+    (config,) = (one["data"] for one in of_leg(leg) if one["metadata"]["name"] == "kafka-config")
+    return tuple(loads(config["security.properties"] + config[f"{role}.properties"]) for role in ("broker", "controller"))  # type: ignore[return-value]
+
+
+def changes(before: dict[str, str], after: dict[str, str]) -> tuple[set[str], set[str]]:
+    """Keys that are gone, and keys that are new or have another value."""
+    return before.keys() - after.keys(), {key for key, value in after.items() if before.get(key) != value}
+
+
+@pytest.mark.server
+def test_each_leg_of_a_migration_changes_what_kafka_documents_and_nothing_else() -> None:
+    migrates, protocol = "zookeeper.metadata.migration.enable", "inter.broker.protocol.version"
+    quorum = {"controller.quorum.voters", "controller.listener.names"}
+    (zookeeper_mode,) = (
+        one["data"] for one in of_kind("kafka-zookeeper", "ConfigMap") if one["metadata"]["name"] == "kafka-config"
+    )
+    plain = loads(zookeeper_mode["security.properties"] + zookeeper_mode["broker.properties"])
+    brokers, controllers = zip(*(files_of(leg) for leg in MIGRATION), strict=True)
+    assert changes(plain, brokers[0]) == (set(), set())
+    assert changes(brokers[0], brokers[1]) == (set(), {migrates, protocol, *quorum}) and brokers[1][protocol] == "3.9"
+    of_zookeeper = {key for key in plain if key.startswith("zookeeper.")}
+    gone = {migrates, *of_zookeeper, protocol, "broker.id.generation.enable"}
+    assert changes(brokers[1], brokers[2]) == (gone, {"process.roles", "authorizer.class.name"})
+    assert changes(brokers[2], brokers[3]) == (set(), set())
+    assert controllers[0] == controllers[1] == controllers[2]
+    assert {key: controllers[0][key] for key in of_zookeeper} == {key: plain[key] for key in of_zookeeper}
+    assert controllers[0][migrates] == "true"
+    assert changes(controllers[2], controllers[3]) == ({migrates, *of_zookeeper, "inter.broker.listener.name"}, set())
+    (kraft,) = (one["data"] for one in of_kind("kafka", "ConfigMap") if one["metadata"]["name"] == "kafka-config")
+    assert brokers[3] == loads(kraft["security.properties"] + kraft["broker.properties"])
+
+
+@pytest.mark.server
+def test_what_a_leg_changes_is_seen_by_the_pods_templates_where_no_agent_tells_it() -> None:
+    def template(leg: int, name: str) -> dict[str, Any]:
+        (found,) = (one for one in of_leg(leg) if one["kind"] == "StatefulSet" and one["metadata"]["name"] == name)
+        return dict(found["spec"]["template"])
+
+    assert template(1, "kafka-controller") == template(3, "kafka-controller") != template(4, "kafka-controller")
+    assert len({json.dumps(template(leg, "kafka-events")) for leg in MIGRATION}) == 1, "brokers' agents tell by their files"
+    (policy,) = (one for one in of_leg(1) if one["kind"] == "NetworkPolicy" and one["metadata"]["name"] == "zookeeper")
+    assert "controller" in json.dumps(policy["spec"]["ingress"][0]) and "controller" not in json.dumps(
+        policy["spec"]["ingress"][1]
+    )
 
 
 DOCKERFILES = sorted((ROOT / "deploy" / "images").glob("*.Dockerfile"))

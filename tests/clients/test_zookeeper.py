@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from kazoo.client import KazooClient
 from kazoo.exceptions import KazooException
-from kazoo.security import make_digest_acl
+from kazoo.security import make_acl, make_digest_acl
 
 from kafka_runbooks.clients.errors import Refused, Unreachable
 from kafka_runbooks.clients.zookeeper.client import ZooKeeperClient
@@ -302,6 +302,18 @@ def test_a_znode_of_somebody_else_is_refused_unless_digest_says_who_asks(
             client.sessions()
         right = {"username": "kafka", "password_file": written(tmp_path / "right", "secret\n")}
         assert opened(zookeeper.hosts, digest=right).sessions().controller_id == 1001
+        owner.create(
+            "/controller_epoch", b"1", acl=[make_digest_acl("kafka", "secret", all=True), make_acl("world", "anyone", read=True)]
+        )
+        assert not client.may_give_back_control() and opened(zookeeper.hosts, digest=right).may_give_back_control()
+        owner.set_acls("/controller_epoch", [make_acl("world", "anyone", all=True)])
+        assert client.may_give_back_control()
+        root, _ = owner.get_acls("/")
+        owner.set_acls("/", [make_digest_acl("kafka", "secret", all=True), make_acl("world", "anyone", read=True)])
+        assert not client.may_give_back_control(), "whoever deletes a znode needs the right to its parent"
+        owner.set_acls("/", root)
+        assert owner.get("/controller")[0] == b'{"brokerid": 1001}' and owner.get("/controller_epoch")[0] == b"1"
+        owner.delete("/controller_epoch")
         wrong = {"username": "kafka", "password_file": written(tmp_path / "wrong", "guess")}
         with pytest.raises(Refused, match=r"user kafka: check its password and the znodes' ACLs"):
             opened(zookeeper.hosts, digest=wrong).sessions()

@@ -32,6 +32,7 @@ from kafka_runbooks.models.ensemble import (
     PartitionState,
     Server,
 )
+from kafka_runbooks.models.kraft_migration import MigrationZnodes
 
 if TYPE_CHECKING:
     from tests.fakes.world import World
@@ -299,6 +300,18 @@ class FakeZooKeeper:
             controller_id=min(live, default=None),
             controller_epoch=self.world.controller_epoch,
         )
+
+    def migration(self) -> MigrationZnodes:
+        """There is none."""
+        sessions = self.sessions()
+        return MigrationZnodes(controller_id=sessions.controller_id, controller_epoch=sessions.controller_epoch)
+
+    def may_give_back_control(self) -> bool:
+        self._ask()
+        return True
+
+    def give_back_control(self, least_epoch: int) -> None:
+        self._ask()
 
     def partition_states(self, topics: Collection[str] | None = None) -> dict[TopicPartition, PartitionState]:
         self._ask()

@@ -142,7 +142,7 @@ class FakeKafka:
             topic_ids=dict(world.topic_ids),
         )
 
-    def metadata_quorum(self) -> MetadataQuorum | None:
+    def metadata_quorum(self, asked: Collection[int] = ()) -> MetadataQuorum | None:
         self._ask()
         if not self.world.has_quorum:
             raise Unreachable("no controller leads the quorum")
@@ -350,6 +350,10 @@ class FakeKafka:
             for broker_id in broker_ids
             if self.world.answers(broker_id)
         }
+
+    def controller_configs(self, node_ids: Iterable[int], names: Collection[str]) -> dict[int, dict[str, BrokerConfig]]:
+        self._ask()
+        return {}
 
     def _config(self, broker_id: int, name: str) -> BrokerConfig:
         pod = self.world.pod_of(broker_id)

@@ -22,7 +22,7 @@ KEEP = os.environ.get("KAFKA_RUNBOOKS_LAB_KEEP") == "1"
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """The lab's own tests first, which have the time to build it; those that take it down last, and those of another flavour."""
-    turns = {"test_lab.py": -1, "test_lab_down.py": 1, "test_zookeeper.py": 2}
+    turns = {"test_lab.py": -1, "test_lab_down.py": 1, "test_zookeeper.py": 2, "test_kraft_migration.py": 3}
     items.sort(key=lambda item: turns.get(item.path.name, 0))
 
 

@@ -54,14 +54,20 @@ async def runbooks(server: WorkflowEnvironment, world: World, request: pytest.Fi
     """With `RECORD_HISTORIES=1` the histories of what a test started are written for `test_replay.py`."""
     async with bench(server, world) as ready:
         yield ready
-        if os.environ.get("RECORD_HISTORIES") == "1":
-            name = re.sub(r"[^a-z0-9_]+", "-", request.node.name.lower()).strip("-")
-            for number, handle in enumerate(ready.started):
-                history = await handle.fetch_history()
-                runbook = history.events[0].workflow_execution_started_event_attributes.workflow_type.name
-                folder = HISTORIES / command_name(runbook)
-                folder.mkdir(parents=True, exist_ok=True)
-                (folder / f"{name}.{number}.json.gz").write_bytes(gzip.compress(portable(history.to_json()).encode(), mtime=0))
+        await record(ready, request.node.name)
+
+
+async def record(ready: Bench, test: str) -> None:
+    """With `RECORD_HISTORIES=1`, write what a test has started."""
+    if os.environ.get("RECORD_HISTORIES") != "1":
+        return
+    name = re.sub(r"[^a-z0-9_]+", "-", test.lower()).strip("-")
+    for number, handle in enumerate(ready.started):
+        history = await handle.fetch_history()
+        runbook = history.events[0].workflow_execution_started_event_attributes.workflow_type.name
+        folder = HISTORIES / command_name(runbook)
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / f"{name}.{number}.json.gz").write_bytes(gzip.compress(portable(history.to_json()).encode(), mtime=0))
 
 
 def portable(history: str) -> str:

@@ -97,8 +97,8 @@ class KafkaAdmin:
         self._known_minimum.update(known)
         return {topic: one.value for topic, one in known.items()}
 
-    def metadata_quorum(self) -> MetadataQuorum | None:
-        return self._kafka_python.metadata_quorum()
+    def metadata_quorum(self, asked: Collection[int] = ()) -> MetadataQuorum | None:
+        return self._kafka_python.metadata_quorum(asked)
 
     def replica_sizes(self, broker_ids: Iterable[int]) -> ReplicaSizes:
         return self._sizes(dict.fromkeys(sorted(set(broker_ids))))
@@ -165,6 +165,9 @@ class KafkaAdmin:
     ) -> dict[int, dict[str, BrokerConfig]]:
         found = self._configs.of_brokers(broker_ids, names)
         return {broker_id: configs for broker_id, configs in found.items() if isinstance(configs, dict)}
+
+    def controller_configs(self, node_ids: Iterable[int], names: Collection[str]) -> dict[int, dict[str, BrokerConfig]]:
+        return self._stores.of_controllers(node_ids, names)
 
     def set_broker_configs(self, broker_id: int | None, values: Mapping[str, str | None]) -> dict[str, str]:
         if not values:

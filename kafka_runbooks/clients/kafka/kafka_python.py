@@ -160,13 +160,16 @@ class KafkaPythonAdmin:
             return ()
         return answers.fenced_brokers(answer)
 
-    def metadata_quorum(self) -> MetadataQuorum | None:
+    def metadata_quorum(self, asked: Collection[int] = ()) -> MetadataQuorum | None:
         """The KRaft quorum; None in ZooKeeper mode.
+
+        Args:
+            asked: brokers that are asked; default: any.
 
         Raises:
             Unreachable: no broker that was asked reaches a leader of the quorum.
         """
-        answer = self._describe_quorum()
+        answer = self._describe_quorum(asked)
         return None if answer is None else answers.quorum(answer)
 
     def controller_addresses(self) -> dict[int, tuple[str, str, int]]:
@@ -174,7 +177,7 @@ class KafkaPythonAdmin:
         answer = self._describe_quorum()
         return {} if answer is None else answers.controller_addresses(answer)
 
-    def _describe_quorum(self) -> Any:
+    def _describe_quorum(self, asked: Collection[int] = ()) -> Any:
         topic = DescribeQuorumRequest.TopicData
         try:
             answer, _ = self.ask_any(
@@ -185,6 +188,7 @@ class KafkaPythonAdmin:
                 CONTROLLER_SECONDS,
                 answers.quorum_error,
                 passes=IncompatibleBrokerVersion,
+                among=asked,
             )
         except IncompatibleBrokerVersion:
             return None
@@ -409,6 +413,7 @@ class KafkaPythonAdmin:
         timeout_seconds: float = ANSWER_SECONDS,
         error_of: Callable[[Any], int] = lambda answer: int(getattr(answer, "error_code", 0) or 0),
         passes: type[KafkaError] | tuple[type[KafkaError], ...] = (),
+        among: Collection[int] = (),
     ) -> tuple[Any, int]:
         """The answer of whichever broker answers, and which one it was.
 
@@ -418,8 +423,9 @@ class KafkaPythonAdmin:
             timeout_seconds: for each broker.
             error_of: the error code of a whole answer.
             passes: errors that the caller tells apart.
+            among: brokers that may be asked; default: every one.
         """
-        brokers = self._in_turn()
+        brokers = self._in_turn(among)
         while True:
             broker_id = brokers.pop(0)
             try:
@@ -495,10 +501,10 @@ class KafkaPythonAdmin:
         except ClientError as error:
             return error
 
-    def _in_turn(self) -> list[int]:
+    def _in_turn(self, among: Collection[int]) -> list[int]:
         """Some brokers in random order, so that none is asked always; those that were silent lately come last."""
         now = time.monotonic()
-        brokers = sorted(self.known_broker_ids())
+        brokers = sorted(self.known_broker_ids().intersection(among) if among else self.known_broker_ids())
         random.shuffle(brokers)
         brokers.sort(key=lambda broker: now - self._silent_since.get(broker, -SILENCE_SECONDS) < SILENCE_SECONDS)
         if not brokers:

@@ -68,6 +68,11 @@ class NodeStores:
             for node_id in sorted(answered)
         }
 
+    def of_controllers(self, node_ids: Iterable[int], names: Collection[str]) -> dict[int, dict[str, BrokerConfig]]:
+        """`protocols.Kafka.controller_configs`."""
+        controllers = self._controllers(frozenset(node_ids))
+        return self._configs(dict.fromkeys(controllers, names), controllers)
+
     def refused(self, node_id: int, listeners: Collection[str]) -> str | None:
         """`protocols.Kafka.refused_stores`."""
         found = self._keystores(node_id, listeners)

@@ -14,7 +14,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from kafka_runbooks.clients.errors import Unreachable
 from kafka_runbooks.clients.metrics.report import Sample, Samples, report
-from kafka_runbooks.models.kubernetes import BrokerPod
+from kafka_runbooks.models.kubernetes import BrokerPod, KafkaPod
 from kafka_runbooks.models.recovery import BrokerProgress, BrokerState, RecoveryReport
 from kafka_runbooks.models.traffic import Figure, TrafficReport
 
@@ -87,24 +87,26 @@ class ExporterMetrics:
         # Pods are not reached through a proxy named in the environment.
         client = httpx.Client(timeout=TIMEOUT_SECONDS, trust_env=False)
         with client, ThreadPoolExecutor(max(1, min(16, len(by_id)))) as threads:
-            answers = threads.map(lambda pod: self._scrape(client, pod, read), by_id.values())
+            answers = threads.map(lambda pod: scrape(client, pod, self._port, read), by_id.values())
             return dict(zip(by_id, answers, strict=True))
 
-    def _scrape(self, client: httpx.Client, pod: BrokerPod, read: Callable[[str], T]) -> T | str:
-        if pod.pod_ip is None:
-            return f"pod {pod.name} has no address yet, so its metrics exporter can't be scraped"
-        host = f"[{pod.pod_ip}]" if ":" in pod.pod_ip else pod.pod_ip
-        address = f"http://{host}:{self._port}/metrics"
-        try:
-            answer = client.get(address)
-            answer.raise_for_status()
-            return read(answer.text)
-        except httpx.HTTPStatusError as error:
-            return f"metrics exporter {address} answers {error.response.status_code}"
-        except httpx.HTTPError as error:
-            return f"metrics exporter {address} doesn't answer: {error or type(error).__name__}"
-        except ValueError as error:
-            return f"metrics exporter {address} answers something else than metrics: {error}"
+
+def scrape(client: httpx.Client, pod: KafkaPod, port: int, read: Callable[[str], T]) -> T | str:
+    """What is read from the text of a pod's exporter, or why it can't be had."""
+    if pod.pod_ip is None:
+        return f"pod {pod.name} has no address yet, so its metrics exporter can't be scraped"
+    host = f"[{pod.pod_ip}]" if ":" in pod.pod_ip else pod.pod_ip
+    address = f"http://{host}:{port}/metrics"
+    try:
+        answer = client.get(address)
+        answer.raise_for_status()
+        return read(answer.text)
+    except httpx.HTTPStatusError as error:
+        return f"metrics exporter {address} answers {error.response.status_code}"
+    except httpx.HTTPError as error:
+        return f"metrics exporter {address} doesn't answer: {error or type(error).__name__}"
+    except ValueError as error:
+        return f"metrics exporter {address} answers something else than metrics: {error}"
 
 
 def figures(exposition: str) -> dict[Figure, float]:
@@ -115,7 +117,7 @@ def figures(exposition: str) -> dict[Figure, float]:
     """
     found: dict[Figure, float] = {}
     labelled: dict[Figure, list[float]] = {}
-    for name, labels, value in _samples(exposition, _NAMES):
+    for name, labels, value in samples(exposition, _NAMES):
         if name == SCRAPE_ERROR and value != 0:
             raise ValueError(f"{SCRAPE_ERROR} is {value:g}: not all MBeans could be read")
         for figure, (metric, wanted) in _SERIES.items():
@@ -141,7 +143,7 @@ def progress(exposition: str) -> BrokerProgress:
         ValueError: it isn't in Prometheus' text format, or has no state: its rules are older than these metrics.
     """
     found: dict[str, float] = {}
-    for name, _, value in _samples(exposition, (STATE, REMAINING_LOGS, REMAINING_SEGMENTS)):
+    for name, _, value in samples(exposition, (STATE, REMAINING_LOGS, REMAINING_SEGMENTS)):
         found[name] = found.get(name, 0) + value
     if STATE not in found:
         raise ValueError(f"no {STATE}: do the exporter's rules name the MBean?")
@@ -163,7 +165,7 @@ _NAMES = {metric.partition("{")[0] for metric in (*METRICS.values(), *TOTALS.val
 _SERIES = {figure: _parsed(selector) for figure, selector in {**METRICS, **TOTALS}.items()}
 
 
-def _samples(exposition: str, metrics: Iterable[str]) -> Iterator[tuple[str, dict[str, str], float]]:
+def samples(exposition: str, metrics: Iterable[str]) -> Iterator[tuple[str, dict[str, str], float]]:
     """Only the lines of these metrics are parsed: an exporter without a filter has tens of thousands."""
     lines = [line for line in exposition.splitlines() if line.startswith(tuple(metrics))]
     for family in text_string_to_metric_families("\n".join(lines) + "\n"):

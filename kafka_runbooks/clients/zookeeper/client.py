@@ -10,7 +10,9 @@ from kafka_runbooks.clients.zookeeper.connection import Connection
 from kafka_runbooks.clients.zookeeper.settings import ZookeeperSettings
 from kafka_runbooks.models.cluster import TopicPartition
 from kafka_runbooks.models.ensemble import BrokerSessions, Ensemble, EnsembleMember, PartitionState, Server
+from kafka_runbooks.models.kraft_migration import MigrationZnodes
 
+CONTROLLER, EPOCH, MIGRATION = "/controller", "/controller_epoch", "/migration"
 WORDS = ("srvr", "conf", "mntr")
 CATCH_UP_SECONDS = 2.0
 """How long members are asked again that lack the look's own transaction, which a follower applies some ms after the leader."""
@@ -55,7 +57,7 @@ class ZooKeeperClient:
             session.sync()
             ids = [int(name) for name in session.children("/brokers/ids")]
             registrations = session.nodes([f"/brokers/ids/{broker_id}" for broker_id in ids])
-            controller, epoch = session.read_all(["/controller", "/controller_epoch"])
+            controller, epoch = session.read_all([CONTROLLER, EPOCH])
         with records.readable():
             return BrokerSessions(
                 brokers=tuple(
@@ -66,6 +68,40 @@ class ZooKeeperClient:
                 controller_id=None if controller is None else records.controller_id(controller),
                 controller_epoch=None if epoch is None else int(epoch),
             )
+
+    def migration(self) -> MigrationZnodes:
+        with self._connection.session() as session:
+            session.sync()
+            controller, epoch, migration = session.read_all([CONTROLLER, EPOCH, MIGRATION])
+        with records.readable():
+            return MigrationZnodes(
+                controller_id=None if controller is None else records.controller_id(controller),
+                kraft_epoch=None if controller is None else records.kraft_epoch(controller),
+                controller_epoch=None if epoch is None else int(epoch),
+                is_begun=migration is not None,
+                # Empty where Kafka's tool for ACLs of znodes made it (KAFKA-19480).
+                copied_offset=None if not migration else records.copied_offset(migration),
+            )
+
+    def may_give_back_control(self) -> bool:
+        with self._connection.session() as session:
+            return session.may_change(EPOCH) and session.may_change(CONTROLLER, delete=True)
+
+    def give_back_control(self, least_epoch: int) -> None:
+        with self._connection.session() as session:
+            session.sync()
+            controller, epoch, migration = session.nodes([CONTROLLER, EPOCH, MIGRATION])
+            write: dict[str, tuple[bytes, int]] = {}
+            delete: dict[str, int] = {}
+            with records.readable():
+                if controller is not None and records.kraft_epoch(controller.data) is not None:
+                    delete[CONTROLLER] = controller.version
+                    if epoch is not None and int(epoch.data) < least_epoch:
+                        write[EPOCH] = (str(least_epoch).encode(), epoch.version)
+            if migration is not None:
+                delete[MIGRATION] = migration.version
+            if delete:
+                session.change(write=write, delete=delete)
 
     def partition_states(self, topics: Collection[str] | None = None) -> dict[TopicPartition, PartitionState]:
         with self._connection.session() as session, records.readable():

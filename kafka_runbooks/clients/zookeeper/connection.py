@@ -9,13 +9,14 @@ import socket
 import ssl
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any
 
 from kazoo.client import KazooClient
 from kazoo.exceptions import (
+    BadVersionError,
     KazooException,
     NoAuthError,
     NoNodeError,
@@ -37,6 +38,8 @@ MEMBER_SECONDS = 2.0
 REQUEST_SECONDS = 10.0
 AT_ONCE = 2000
 """Znodes in one request, which may have a megabyte (`jute.maxbuffer`)."""
+NEVER = 2**31 - 1
+"""A version that no znode has."""
 MOST_BYTES = 1 << 20
 _SHORTEST_SECONDS = 0.01
 _LOST_SECONDS = 0.5
@@ -179,6 +182,34 @@ class Session:
             asked.append(self._client.handler.async_result())
             self._client._call(MultiRead(rooted[start : start + AT_ONCE]), asked[-1])
         return [znode for one in asked for znode in one.get(timeout=REQUEST_SECONDS)]
+
+    def change(self, *, write: Mapping[str, tuple[bytes, int]], delete: Mapping[str, int]) -> None:
+        """Write and delete znodes, all of them or none, each in the version that was read.
+
+        Raises:
+            Unreachable: one has been changed since; read again.
+        """
+        transaction = self._client.transaction()
+        for path, (data, version) in write.items():
+            transaction.set_data(path, data, version)
+        for path, version in delete.items():
+            transaction.delete(path, version)
+        results = transaction.commit_async().get(timeout=REQUEST_SECONDS)
+        if failed := [one for one in results if isinstance(one, Exception)]:
+            if any(isinstance(one, NoAuthError) for one in failed):
+                raise NoAuthError
+            raise Unreachable(f"{', '.join([*write, *delete])} changed meanwhile")
+
+    def may_change(self, path: str, *, delete: bool = False) -> bool:
+        """Whether ACLs allow to write a znode, or to delete it: ZooKeeper asks them before the version, which is impossible."""
+        act = self._client.delete_async(path, NEVER) if delete else self._client.set_async(path, b"", NEVER)
+        try:
+            act.get(timeout=REQUEST_SECONDS)
+        except NoAuthError:
+            return False
+        except (BadVersionError, NoNodeError):
+            return True
+        raise AssertionError(f"{path} had version {NEVER}")
 
     def children(self, path: str) -> list[str]:
         """The names below a znode; none if there is no such znode."""

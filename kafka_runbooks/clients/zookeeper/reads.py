@@ -21,6 +21,8 @@ class Znode(NamedTuple):
     session_id: int
     """0 for a znode that outlives its session."""
     created_zxid: int
+    version: int
+    """How often it has been written: whoever changes it says which version he has read."""
 
 
 class MultiRead:
@@ -64,6 +66,6 @@ def _znodes(answer: bytes, offset: int) -> Iterator[Znode | None]:
             yield None
             continue
         length = max(0, number)  # -1 for a znode without data
-        created_zxid, *_, session_id, _, _, _ = _STAT.unpack_from(answer, offset + length)
-        yield Znode(answer[offset : offset + length], session_id, created_zxid)
+        created_zxid, _, _, _, version, _, _, session_id, *_ = _STAT.unpack_from(answer, offset + length)
+        yield Znode(answer[offset : offset + length], session_id, created_zxid, version)
         offset += length + _STAT.size

@@ -35,6 +35,18 @@ def controller_id(data: bytes) -> int:
     return int(json.loads(data)["brokerid"])
 
 
+def kraft_epoch(data: bytes) -> int | None:
+    """Of `/controller`: the KRaft quorum's epoch when its leader registered; None: a broker in ZooKeeper mode has."""
+    epoch = int(json.loads(data).get("kraftControllerEpoch", -1))
+    return None if epoch < 0 else epoch
+
+
+def copied_offset(data: bytes) -> int | None:
+    """Of `/migration` (`MigrationZNode`), as `ZkMigrationLeadershipState.initialZkMigrationComplete` reads it; None: not yet."""
+    offset = int(json.loads(data)["kraft_metadata_offset"])
+    return offset if offset > 0 else None
+
+
 def replicas(data: bytes) -> dict[int, tuple[int, ...]]:
     """Partition -> replicas, of `/brokers/topics/<topic>` (`TopicZNode`)."""
     return {int(number): tuple(found) for number, found in json.loads(data)["partitions"].items()}
