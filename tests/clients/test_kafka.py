@@ -6,6 +6,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import pytest
 from confluent_kafka import KafkaError, KafkaException, Producer
@@ -139,8 +140,12 @@ def test_a_reassignment_under_a_throttle_is_listed_cancelled_and_finished(admin:
 
 
 def test_a_broker_that_hangs_is_named_in_time_and_others_go_on(admin: KafkaAdmin, kafka: LocalKafka) -> None:
-    kafka.processes[1003].send_signal(signal.SIGSTOP)
-    try:
+    others_go_on(admin, kafka, hung=1003)
+
+
+def others_go_on(admin: KafkaAdmin, kafka: LocalKafka, *, hung: int) -> None:
+    one, other = sorted({1001, 1002, 1003} - {hung})
+    with hanging(admin, kafka, hung):
         started = time.monotonic()
         admin.snapshot()
         admin.reassignments()
@@ -149,18 +154,25 @@ def test_a_broker_that_hangs_is_named_in_time_and_others_go_on(admin: KafkaAdmin
         found = []
         asking = threading.Thread(target=lambda: found.append(admin.replica_sizes([1001, 1002, 1003])))
         asking.start()
-        admin.throttle_rates([1001])
+        admin.throttle_rates([one])
         assert time.monotonic() - started < 5
         asking.join()
-        assert found[0].unanswered_broker_ids == (1003,)
+        assert found[0].unanswered_broker_ids == (hung,)
         assert time.monotonic() - started < 6
         with pytest.raises(Unreachable):
-            admin.throttle_rates([1003])
-        hung_first = KafkaAdmin(",".join(f"127.0.0.1:{kafka.ports[broker]}" for broker in (1003, 1002)))
-        assert hung_first.replica_sizes([1001]).unanswered_broker_ids == ()
+            admin.throttle_rates([hung])
+        hung_first = KafkaAdmin(",".join(f"127.0.0.1:{kafka.ports[broker]}" for broker in (hung, other)))
+        assert hung_first.replica_sizes([one]).unanswered_broker_ids == ()
         hung_first.close()
+
+
+@contextmanager
+def hanging(admin: KafkaAdmin, kafka: LocalKafka, broker_id: int) -> Iterator[None]:
+    kafka.processes[broker_id].send_signal(signal.SIGSTOP)
+    try:
+        yield
     finally:
-        kafka.processes[1003].send_signal(signal.SIGCONT)
+        kafka.processes[broker_id].send_signal(signal.SIGCONT)
         until(lambda: all(len(one.in_sync) == len(one.replicas) for one in admin.snapshot().partitions))
 
 

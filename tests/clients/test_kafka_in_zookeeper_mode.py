@@ -3,9 +3,12 @@
 In this mode a broker doesn't pass on what only the controller can do, there is no quorum, and nobody is registered that is down.
 """
 
+import json
+import time
 from collections.abc import Iterator
 
 import pytest
+from kazoo.exceptions import NoNodeError
 
 from kafka_runbooks.clients.errors import Refused, Unreachable
 from kafka_runbooks.clients.kafka import KafkaAdmin
@@ -17,7 +20,8 @@ from tests.clients.local_zookeeper_kafka import LocalZookeeperKafka, kafka
 from tests.clients.test_kafka import (
     FIRST,
     admin,
-    test_a_broker_that_hangs_is_named_in_time_and_others_go_on,
+    hanging,
+    others_go_on,
     test_a_reassignment_under_a_throttle_is_listed_cancelled_and_finished,
     test_a_snapshot_has_racks_partitions_and_minimum_in_sync,
     test_a_topic_made_again_under_its_name_has_another_id,
@@ -39,7 +43,6 @@ from tests.clients.test_kafka_topics import (
 __all__ = [
     "admin",
     "kafka",
-    "test_a_broker_that_hangs_is_named_in_time_and_others_go_on",
     "test_a_reassignment_under_a_throttle_is_listed_cancelled_and_finished",
     "test_a_snapshot_has_racks_partitions_and_minimum_in_sync",
     "test_a_topic_made_again_under_its_name_has_another_id",
@@ -81,6 +84,35 @@ def test_whoever_is_asked_the_controller_does_it(asked: KafkaAdmin, request: pyt
     assert asked.elect_preferred_leaders([partition.name for partition in asked.snapshot([topic]).partitions]) == {}
     assert asked.delete_topics({topic: asked.snapshot().topic_ids[topic]}) == {}
     until(lambda: topic not in asked.snapshot().topic_ids)
+
+
+def test_a_broker_that_hangs_is_named_in_time_and_others_go_on(admin: KafkaAdmin, kafka: LocalZookeeperKafka) -> None:
+    others_go_on(admin, kafka, hung=next(broker_id for broker_id in RACKS if broker_id != controller(kafka)))
+
+
+def test_a_controller_that_hangs_is_named_or_its_successor_answers(admin: KafkaAdmin, kafka: LocalZookeeperKafka) -> None:
+    """Nobody else knows what it does, until its session has ended."""
+    hung = controller(kafka)
+    assert hung is not None
+    with hanging(admin, kafka, hung):
+        assert hung in admin.snapshot().live_broker_ids
+        try:
+            assert admin.reassignments() == ()
+        except Unreachable as error:
+            assert "list reassignments" in str(error)
+        until(lambda: controller(kafka) not in (hung, None))
+        started = time.monotonic()
+        assert admin.reassignments() == ()
+        assert time.monotonic() - started < 8, "one look"
+    until(lambda: hung in admin.snapshot().live_broker_ids)
+
+
+def controller(kafka: LocalZookeeperKafka) -> int | None:
+    try:
+        data, _ = kafka.znodes.get("/controller")
+    except NoNodeError:
+        return None
+    return int(json.loads(data)["brokerid"])
 
 
 def test_there_is_no_quorum_and_nobody_changes_voters(admin: KafkaAdmin) -> None:

@@ -28,7 +28,7 @@ def test_the_configuration_names_servers_in_all_its_forms() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "why"), [(b"server.1=a:1:2\ngroup.1=1\nweight.1=2", "groups or weights"), (None, "3.5 or newer")]
+    ("text", "why"), [(b"server.1=a:1:2\ngroup.1=1\nweight.1=2", "groups or weights"), (None, "3.6 or newer")]
 )
 def test_a_quorum_that_we_cannot_count_is_refused(text: bytes | None, why: str) -> None:
     with pytest.raises(Refused, match=why):

@@ -339,10 +339,10 @@ print(json.dumps(found))
 
 
 @contextmanager
-def checked_traffic(lab: Lab, topic: str) -> Iterator[dict[str, Any]]:
+def checked_traffic(lab: Lab, topic: str, per_second: int = 200) -> Iterator[dict[str, Any]]:
     """Traffic while the block runs; the dictionary is filled at its end."""
     script = str(Path(__file__).with_name("traffic.py"))
-    process = lab.popen([sys.executable, script, topic, "200"], stdout=subprocess.PIPE, stdin=subprocess.DEVNULL)
+    process = lab.popen([sys.executable, script, topic, str(per_second)], stdout=subprocess.PIPE, stdin=subprocess.DEVNULL)
     report: dict[str, Any] = {}
     try:
         time.sleep(WARM_UP_SECONDS)

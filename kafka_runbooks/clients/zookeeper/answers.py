@@ -51,7 +51,7 @@ def servers(configuration: bytes | None) -> tuple[Server, ...]:
         Refused: it isn't one that we can count a quorum of.
     """
     if configuration is None:
-        raise Refused("the ensemble has no znode /zookeeper/config: ZooKeeper 3.5 or newer is needed")
+        raise Refused("the ensemble has no znode /zookeeper/config: ZooKeeper 3.6 or newer is needed")
     lines = configuration.decode().splitlines()
     if any(line.startswith(("group.", "weight.")) for line in lines):
         raise Refused("the ensemble has groups or weights (a hierarchical quorum), which aren't supported")

@@ -12,15 +12,22 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from typing import Any, NamedTuple
+from typing import Any
 
 from kazoo.client import KazooClient
-from kazoo.exceptions import KazooException, NoAuthError, NoNodeError, SessionClosedRequireSaslError
+from kazoo.exceptions import (
+    KazooException,
+    NoAuthError,
+    NoNodeError,
+    SessionClosedRequireSaslError,
+    UnimplementedError,
+)
 from kazoo.handlers.threading import KazooTimeoutError, SequentialThreadingHandler
 from kazoo.protocol.states import KeeperState
 
 from kafka_runbooks.clients.errors import ClientError, Refused, Unreachable
 from kafka_runbooks.clients.security import files
+from kafka_runbooks.clients.zookeeper.reads import MultiRead, Znode
 from kafka_runbooks.clients.zookeeper.settings import ZookeeperSettings, split
 
 SESSION_SECONDS = 5.0
@@ -29,7 +36,7 @@ MEMBER_SECONDS = 2.0
 """For a member's answer to one four-letter word."""
 REQUEST_SECONDS = 10.0
 AT_ONCE = 2000
-"""Requests under way on a session."""
+"""Znodes in one request, which may have a megabyte (`jute.maxbuffer`)."""
 MOST_BYTES = 1 << 20
 _SHORTEST_SECONDS = 0.01
 _LOST_SECONDS = 0.5
@@ -37,17 +44,6 @@ _LOST_SECONDS = 0.5
 _LOGGER = logging.getLogger("kafka_runbooks.kazoo")
 _LOGGER.setLevel(logging.CRITICAL)
 """kazoo would log each refused connection; the error raised here reports it once."""
-
-
-class Znode(NamedTuple):
-    """What a znode holds, and who made it."""
-
-    data: bytes
-    session_id: int
-    """0 for a znode that outlives its session."""
-    created_zxid: int
-    version: int
-    """How often it has been written: whoever changes it says which version he has read."""
 
 
 class Connection:
@@ -108,6 +104,8 @@ class Connection:
         except KazooTimeoutError as error:
             raise Unreachable(f"{name} doesn't answer in {REQUEST_SECONDS:g} s") from error
         except KazooException as error:
+            if isinstance(error, UnimplementedError):
+                raise Refused(f"{name}: ZooKeeper 3.6 or newer is needed") from error
             if isinstance(error, NoAuthError) or handler.was_refused():
                 raise Refused(f"{name} doesn't allow it: {error!r}{self._who()}") from error
             raise Unreachable(f"{name}: {error!r}") from error
@@ -175,16 +173,12 @@ class Session:
 
     def nodes(self, paths: Sequence[str]) -> list[Znode | None]:
         """The znodes, in order; None where there is none."""
-        found: list[Znode | None] = []
-        for start in range(0, len(paths), AT_ONCE):
-            asked = [self._client.get_async(path) for path in paths[start : start + AT_ONCE]]
-            for one in asked:
-                try:
-                    data, stat = one.get(timeout=REQUEST_SECONDS)
-                    found.append(Znode(data, stat.ephemeralOwner, stat.czxid, stat.version))
-                except NoNodeError:
-                    found.append(None)
-        return found
+        rooted = [self._client.chroot + path for path in paths]
+        asked = []
+        for start in range(0, len(rooted), AT_ONCE):
+            asked.append(self._client.handler.async_result())
+            self._client._call(MultiRead(rooted[start : start + AT_ONCE]), asked[-1])
+        return [znode for one in asked for znode in one.get(timeout=REQUEST_SECONDS)]
 
     def change(self, *, write: Mapping[str, tuple[bytes, int]], delete: Mapping[str, int]) -> None:
         """Write and delete znodes, all of them or none, each in the version that was read.

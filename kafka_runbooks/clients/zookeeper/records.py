@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from kafka_runbooks.clients.errors import Unreachable
-from kafka_runbooks.clients.zookeeper.connection import Znode
+from kafka_runbooks.clients.zookeeper.reads import Znode
 from kafka_runbooks.models.ensemble import BrokerSession, PartitionState
 
 
