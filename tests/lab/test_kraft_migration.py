@@ -73,7 +73,7 @@ def apply(lab: Lab, leg: str, folder: Path) -> None:
 
     kustomization["resources"] = [relative(ZOOKEEPER_OVERLAY / one) for one in kustomization["resources"]]
     migration = ZOOKEEPER_OVERLAY.parents[1] / "kubernetes" / "kafka-zookeeper" / "migration"
-    kustomization["components"] = [relative(migration / one) for one in LEGS[leg]]
+    kustomization["components"] = [relative(migration / one) for one in ("../worker", *LEGS[leg])]
     own = {"name": "kafka-config", "namespace": "kafka", "behavior": "merge", "literals": [f"cluster-id={cluster_id(lab)}"]}
     kustomization["configMapGenerator"].append(own)
     (folder / "kustomization.yaml").write_text(yaml.safe_dump(kustomization))
