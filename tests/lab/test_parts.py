@@ -134,6 +134,7 @@ def folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     monkeypatch.setattr(packages, "java_home", lambda: Path("/java"))
     monkeypatch.setattr(connection, "FOLDER", tmp_path / "kafka")
     monkeypatch.setattr(connection, "CA_FILE", tmp_path / "kafka" / "ca.pem")
+    monkeypatch.setattr(connection, "ENSEMBLE_CA_FILE", tmp_path / "kafka" / "zookeeper-ca.pem")
     return tmp_path / "kafka"
 
 
