@@ -41,7 +41,7 @@ BROKERS = {
 PAUSE_SECONDS = 30.0
 IDLE_SECONDS = 40.0
 RECORDS_PER_SECOND = 50
-"""Of the checked traffic: at 200 it alone takes one of two cores from the brokers that start."""
+"""Of the checked traffic: what brokers do for it is taken from those that start on the same two cores."""
 
 
 def measure(lab: Lab) -> dict[str, Any]:
