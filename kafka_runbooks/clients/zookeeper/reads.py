@@ -1,6 +1,6 @@
 """Many znodes by one request, which kazoo lacks: `multiRead` of ZooKeeper 3.6 (ZOOKEEPER-1407).
 
-A look at the records of a large cluster must not be too old to decide on; `benchmarks.ensemble` has the figures.
+A look at the records of a large cluster must not be too old to decide on; `benchmarks.ensemble` measures it.
 """
 
 import struct
