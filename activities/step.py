@@ -35,8 +35,8 @@ SIGNAL = "report_progress"
 SIGNAL_TIMEOUT = timedelta(seconds=5)
 HEARTBEAT_SECONDS = 2.0
 POLL_SECONDS = 2.0
-SHORT_POLL_SECONDS = 1.0
-"""For what takes a moment: an election, the last checks."""
+SHORT_POLL_SECONDS = 0.5
+"""For what takes a moment: an election, the last checks, the stages of a restart."""
 LONGEST_PAUSE_SECONDS = 15.0
 KEPT_SLOT_SECONDS = 4.0
 """How long the first attempt of a step that waits keeps its slot: most waits are over by then."""
@@ -193,9 +193,12 @@ class Reporter:
         if (datetime.now(UTC) - since).total_seconds() >= FAILURE_SECONDS:
             self._signal(self._progress)
 
-    def seconds_to_next_look(self) -> float:
-        """For a wait: soon after each change, and the longer nothing changes the more rarely."""
-        return max(POLL_SECONDS, min(self.unchanged_seconds() / 10, LONGEST_PAUSE_SECONDS))
+    def seconds_to_next_look(self, look_seconds: float) -> float:
+        """For a wait: soon after each change, and the longer nothing changes the more rarely.
+
+        What is waited for is so noticed late by a tenth of the time that it took. Looks take at most a third of the time.
+        """
+        return max(SHORT_POLL_SECONDS, min(max(self.unchanged_seconds() / 10, 2 * look_seconds), LONGEST_PAUSE_SECONDS))
 
     def why(self) -> str:
         """What is waited for, in one line."""
@@ -254,8 +257,9 @@ def poll(observe: Callable[[], T | None], *, soon: bool = False) -> T:
     A look that fails is a look that failed: it is reported as the reason to wait, and the next one follows. What the attempt has
     in memory (pace, rates, since when a broker is down) outlives it. A refusal ends the step.
 
-    The pause grows with the duration of an observation, so polling a large cluster takes at most a fifth of the time. It is
-    limited to `LONGEST_PAUSE_SECONDS`: an observation is also slow if a broker has just died, and then the next one is urgent.
+    The pause grows with the duration of an observation, so polling a large cluster takes at most a fifth of the time, or half of
+    it where it is over in a moment. It is limited to `LONGEST_PAUSE_SECONDS`: an observation is also slow if a broker has just
+    died, and then the next one is urgent.
 
     Args:
         observe: called once per poll.
@@ -271,8 +275,9 @@ def poll(observe: Callable[[], T | None], *, soon: bool = False) -> T:
             found = _look(observe)
             if found is not None:
                 return found
-            shortest = SHORT_POLL_SECONDS if soon else POLL_SECONDS
-            _pause(max(shortest, min(4 * (time.monotonic() - began), LONGEST_PAUSE_SECONDS)))
+            took = time.monotonic() - began
+            pause = max(SHORT_POLL_SECONDS, took) if soon else max(POLL_SECONDS, 4 * took)
+            _pause(min(pause, LONGEST_PAUSE_SECONDS))
 
 
 def wait(observe: Callable[[], T | None]) -> T:
@@ -289,13 +294,14 @@ def wait(observe: Callable[[], T | None]) -> T:
     with heartbeating():
         kept_until = time.monotonic() + (KEPT_SLOT_SECONDS if activity.info().attempt == 1 else 0)
         while True:
+            began, reporter = time.monotonic(), Reporter.current()
             found = _look(observe)
             if found is not None:
                 return found
+            pause = reporter.seconds_to_next_look(time.monotonic() - began)
             if time.monotonic() >= kept_until:
-                reporter = Reporter.current()
-                raise NotYet(reporter.why(), reporter.seconds_to_next_look())
-            _pause(POLL_SECONDS)
+                raise NotYet(reporter.why(), pause)
+            _pause(pause)
 
 
 def _look(observe: Callable[[], T | None]) -> T | None:

@@ -192,7 +192,7 @@ def _until_done(
         elif time.monotonic() - since > PATIENCE_SECONDS:
             why = [f"{name}: {refused.get(name, 'Kafka has accepted it, and shows no change')}" for name in names]
             raise TopicsRefused(f"{len(names)} of {len(wanted)} topics are refused: {'; '.join(why[:SHOWN])}")
-        # Thousands of topics take seconds to make and to be heard of, and `poll` would pause for four times as long.
+        # Thousands of topics take seconds to make and to be heard of, and `poll` would pause for as long again.
         heard_by = time.monotonic() + HEARD_WITHIN_SECONDS
         while not set(names) <= refused.keys() and time.monotonic() < heard_by:
             time.sleep(HEARD_SECONDS)

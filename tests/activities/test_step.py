@@ -79,6 +79,7 @@ class Runs:
 @pytest.fixture
 def runs(monkeypatch: pytest.MonkeyPatch) -> Runs:
     monkeypatch.setattr(steps, "POLL_SECONDS", 0.0)
+    monkeypatch.setattr(steps, "SHORT_POLL_SECONDS", 0.0)
     monkeypatch.setattr(steps, "KEPT_SLOT_SECONDS", 0.0)
     monkeypatch.setattr(steps, "FAILURE_SECONDS", 0.0)
     return Runs()
@@ -177,11 +178,14 @@ def test_a_wait_ends_its_attempt_without_a_failure_and_goes_on_in_the_next(runs:
 
 
 def test_a_wait_looks_ever_more_rarely(runs: Runs) -> None:
-    def delay(waited: timedelta) -> float:
+    """Soon after a change: a restart's stages last some seconds each. And not at once where a look itself takes long."""
+
+    def delay(waited: timedelta, look_seconds: float = 0.0) -> float:
         ago = datetime.now(UTC) - waited
         runs.details = (Progress(waiting=Waiting(reason="no node", since=ago, unblocks="add one"), changed_at=ago),)
 
         def look() -> None:
+            time.sleep(look_seconds)
             reporter = Reporter.current()
             reporter.report(Progress(waiting=reporter.waiting("no node", "add one")))
 
@@ -191,6 +195,7 @@ def test_a_wait_looks_ever_more_rarely(runs: Runs) -> None:
         return raised.value.next_retry_delay.total_seconds()
 
     assert 0 <= delay(timedelta(seconds=1)) < 0.5 < delay(timedelta(seconds=60)) < 7 < delay(timedelta(days=3)) <= 15
+    assert delay(timedelta(seconds=1)) < 0.4 <= delay(timedelta(seconds=1), look_seconds=0.2)
 
 
 def test_heartbeats_of_another_version_are_no_obstacle(runs: Runs) -> None:

@@ -17,8 +17,6 @@ from typing import Any
 from kafka_runbooks_lab import kafka_tools
 from kafka_runbooks_lab.lab import Lab
 
-from tests.lab.traffic import WARM_UP_SECONDS
-
 ADDRESS = "127.0.0.1:7233"
 CONNECT = "from kafka_runbooks_lab.connection import kafka_python, librdkafka\n"
 
@@ -340,12 +338,12 @@ print(json.dumps(found))
 
 @contextmanager
 def checked_traffic(lab: Lab, topic: str, per_second: int = 200) -> Iterator[dict[str, Any]]:
-    """Traffic while the block runs; the dictionary is filled at its end."""
+    """Traffic while the block runs, which begins once records are acknowledged; the dictionary is filled at its end."""
     script = str(Path(__file__).with_name("traffic.py"))
     process = lab.popen([sys.executable, script, topic, str(per_second)], stdout=subprocess.PIPE, stdin=subprocess.DEVNULL)
     report: dict[str, Any] = {}
     try:
-        time.sleep(WARM_UP_SECONDS)
+        assert process.stdout is not None and process.stdout.readline() == "ready\n", "traffic has ended before its first records"
         yield report
         process.send_signal(signal.SIGTERM)
         out, _ = process.communicate(timeout=200)

@@ -278,6 +278,9 @@ class _Watch:
             self._last = status
         if status.get("phase") == "gate" and status.get("waiting"):
             self._answer(status)
+        if "is yours" in ((status.get("waiting") or {}).get("reason") or ""):
+            say("    the drained node is handed back")
+            runs.try_update(self._run, "uncordon")
         return False
 
     def _answer(self, status: dict[str, Any]) -> None:

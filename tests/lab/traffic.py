@@ -1,6 +1,6 @@
 """Checked traffic, run inside the lab: an acks=all producer until SIGTERM, then every acknowledged record is looked for.
 
-Usage: python traffic.py TOPIC RECORDS_PER_SECOND. Prints one JSON line at its end.
+Usage: python traffic.py TOPIC RECORDS_PER_SECOND. Prints "ready" once what it produced first is acknowledged, and JSON at its end.
 """
 
 import json
@@ -15,7 +15,8 @@ from kafka_runbooks_lab.connection import TRAFFIC, librdkafka
 
 TIMEOUT_SECONDS = 60.0
 WARM_UP_SECONDS = 3.0
-"""Whose latencies don't count: connections and a producer id are had in it. `runs.checked_traffic` waits that long."""
+"""Latencies count once what was produced in so long is acknowledged: connections and a producer id are had by then, which takes
+longer where a broker has just been restarted."""
 
 
 def main(topic: str, per_second: int) -> None:
@@ -24,15 +25,19 @@ def main(topic: str, per_second: int) -> None:
     acknowledged: set[int] = set()
     errors: list[str] = []
     latencies_ms: list[float] = []
-    counts_from = time.monotonic() + WARM_UP_SECONDS
+    first = set(range(int(WARM_UP_SECONDS * per_second)))
+    is_warm = False
 
     def delivered(sequence: int, began: float) -> Any:
+        counts = is_warm
+
         def note(error: Any, message: Any) -> None:
+            first.discard(sequence)
             if error is not None:
                 errors.append(str(error))
             else:
                 acknowledged.add(sequence)
-                if began > counts_from:
+                if counts:
                     latencies_ms.append(1000 * (time.monotonic() - began))
 
         return note
@@ -53,6 +58,9 @@ def main(topic: str, per_second: int) -> None:
         # `poll` returns with the first record that is acknowledged, which would make the rate whatever the brokers can take.
         while not stopping and (ahead := began + sequence / per_second - time.monotonic()) > 0:
             producer.poll(ahead)
+            if not first and not is_warm:
+                is_warm = True
+                print("ready", flush=True)
     producer.flush(TIMEOUT_SECONDS)
     seen = consume(topic)
     latencies_ms.sort()

@@ -11,13 +11,12 @@ from kafka_runbooks_lab.lab import Lab
 from tests.lab import runs
 from tests.lab.chaos import observe
 from tests.lab.chaos.faults import Faults, has_no_home, pod_of
-from tests.lab.chaos.schedule import Round
+from tests.lab.chaos.schedule import CHECKS, EVENTS, Round
 from tests.lab.runs import ANY_DISK, ask, eventually, fresh, place_of
 
 LEVEL = {"level": "replica count", "target_spread": 1, **ANY_DISK}
 """By count: the brokers of the lab share one disk, whose use is the same for all of them."""
 SLOW = {"throttle": {"mode": "fixed", "rate_bytes_per_s": 100_000}, "limits": {"moves_in_per_broker": 1}}
-EVENTS = {1001, 1002, 1003}
 WHOLE_SECONDS = 300.0
 
 
@@ -168,6 +167,23 @@ def _leftovers(lab: Lab, drawn: Round, faults: Faults) -> Iterator[list[Start]]:
     yield [Start("ClearLeftovers", {})]
 
 
+@contextmanager
+def _rolled(lab: Lab, drawn: Round, faults: Faults) -> Iterator[list[Start]]:
+    """In rounds of a zone: what hits a broker meanwhile may hit one that goes down, or one that the round counts on."""
+    yield [Start("RollingRestart", {"node_ids": [*EVENTS, *CHECKS], "reason": "chaos"})]
+
+
+@contextmanager
+def _drained(lab: Lab, drawn: Round, faults: Faults) -> Iterator[list[Start]]:
+    """Its node is handed back as soon as it is a person's."""
+    yield [Start("Drain", {"nodes": [place_of(lab, 1001)[1]], "reason": "chaos"})]
+
+
+@contextmanager
+def _renewed(lab: Lab, drawn: Round, faults: Faults) -> Iterator[list[Start]]:
+    yield [Start("RotateCertificates", {"mode": "renew", "reason": "chaos"})]
+
+
 SCENARIOS: dict[str, Callable[[Lab, Round, Faults], Any]] = {
     "lost": _lost,
     "restarted": _restarted,
@@ -180,6 +196,9 @@ SCENARIOS: dict[str, Callable[[Lab, Round, Faults], Any]] = {
     "recovery": _recovery,
     "leftovers": _leftovers,
     "same name": _same_name,
+    "rolled": _rolled,
+    "drained": _drained,
+    "renewed": _renewed,
 }
 
 

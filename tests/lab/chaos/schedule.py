@@ -24,6 +24,9 @@ SCENARIOS = (
     "recovery",
     "leftovers",
     "same name",
+    "rolled",
+    "drained",
+    "renewed",
 )
 """What `scenarios.py` readies a cluster for, each once before any comes again."""
 
