@@ -2,11 +2,13 @@
 
 The controller refuses a partition whose preferred leader is down or not in sync. That is no reason to give up on the others, nor
 to fail: it is waited for as long as anything else moves and a while longer, and what is refused for good then fails the exit
-contract by name.
+contract by name. No broker leads before its followers find it (`safety.addresses`).
 """
 
 import math
 import time
+from collections.abc import Collection, Sequence
+from datetime import UTC, datetime
 from itertools import count
 
 from activities import plan_store
@@ -15,7 +17,8 @@ from activities.step import Reporter, Steps, poll, step
 from kafka_runbooks.models.cluster import Partition, TopicPartition
 from kafka_runbooks.models.messages import StepRequest
 from kafka_runbooks.models.status import Progress
-from kafka_runbooks.safety.availability import not_led_by_preferred
+from kafka_runbooks.safety.addresses import not_found_yet
+from kafka_runbooks.safety.availability import listed, not_led_by_preferred
 
 FIRST_ELECTED, GROWTH, MOST_ELECTED = 4, 8, 500
 """Leaderships returned in the first batch, how much larger each next one is, and the maximum: clients have no connection to the
@@ -24,6 +27,7 @@ HEARD_SECONDS = 0.2
 """After its answer the controller's decision reaches the brokers."""
 ELECTION_PATIENCE_SECONDS = 120.0
 """How long nothing has been elected before the rest is left as it is."""
+FORGOTTEN = "caches forget it (`address_cache_seconds` of the cluster's entry)"
 
 
 class LeaderActivities(Steps):
@@ -58,26 +62,34 @@ class LeaderActivities(Steps):
             left = not_led_by_preferred(snapshot, planned)
             return left, len(planned) - len(left)
 
+        def report(left: Sequence[Partition], led: int, why: str, until: str, refused: Collection[TopicPartition] = ()) -> None:
+            reason = f"{len(left)} partitions are not led by their preferred leader. {why}".strip()
+            waiting = reporter.waiting(reason, until, tuple(str(name) for name in sorted(refused)[:20]))
+            reporter.report(Progress(done_partitions=led, total_partitions=led + len(left), waiting=waiting))
+
         def observe() -> int | None:
             nonlocal moved_at, fewest
             left, led = look()
-            if len(left) < fewest:
+            if not left:
+                return led
+            lost = not_found_yet(clients.kubernetes.broker_pods(), clients.settings.address_cache_seconds, datetime.now(UTC))
+            able = [partition for partition in left if partition.replicas[0] not in lost]
+            if len(left) < fewest or len(able) < len(left):
                 moved_at, fewest = time.monotonic(), len(left)
-            if not left or time.monotonic() - moved_at > ELECTION_PATIENCE_SECONDS:
+            if time.monotonic() - moved_at > ELECTION_PATIENCE_SECONDS:
                 return led
             fence.check()
+            if not able:
+                brokers = listed(sorted({partition.replicas[0] for partition in left}))
+                report(left, led, f"Followers may still connect to the former address of broker {brokers}", FORGOTTEN)
+                return None
             # Those that were refused come after those that weren't asked for yet.
-            left.sort(key=lambda partition: (asked.get(partition.name, 0), partition.name))
-            batch = [partition.name for partition in left[: min(MOST_ELECTED, FIRST_ELECTED * GROWTH ** min(next(polls), 3))]]
+            able.sort(key=lambda partition: (asked.get(partition.name, 0), partition.name))
+            batch = [partition.name for partition in able[: min(MOST_ELECTED, FIRST_ELECTED * GROWTH ** min(next(polls), 3))]]
             asked.update({name: asked.get(name, 0) + 1 for name in batch})
             refused = clients.kafka.elect_preferred_leaders(batch)
             why = "; ".join(f"{name}: {reason}" for name, reason in list(refused.items())[:3])
-            waiting = reporter.waiting(
-                f"{len(left)} partitions are not led by their preferred leader. {why}".strip(),
-                "the controller elects them",
-                tuple(str(name) for name in sorted(refused)[:20]),
-            )
-            reporter.report(Progress(done_partitions=led, total_partitions=led + len(left), waiting=waiting))
+            report(left, led, why, "the controller elects them", refused)
             if refused or len(batch) < len(left):
                 return None
             time.sleep(HEARD_SECONDS)

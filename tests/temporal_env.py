@@ -91,6 +91,11 @@ class WorldClusters:
         settings = self._clients.settings.model_copy(update={"two_person": True})
         self._clients = replace(self._clients, settings=settings)
 
+    def keep_addresses(self, seconds: float) -> None:
+        """As `address_cache_seconds` in the cluster's entry does."""
+        settings = self._clients.settings.model_copy(update={"address_cache_seconds": seconds})
+        self._clients = replace(self._clients, settings=settings)
+
     def allow_deletion(self) -> None:
         """As `topics: {may_delete: true}` in the cluster's entry does."""
         settings = self._clients.settings.model_copy(update={"topics": TopicsSettings(may_delete=True)})

@@ -62,6 +62,8 @@ class ClusterSettings(BaseModel):
     """Network capacity by instance type of the nodes."""
     metrics_port: int = Field(default=9404, ge=1, le=65535)
     """The port of each broker's JMX exporter."""
+    address_cache_seconds: float = Field(default=30, ge=0, le=600)
+    """For how long others may connect to a restarted node's former address: Java's default, `networkaddress.cache.ttl`."""
     two_person: bool = False
     """A plan needs the approval of somebody else than the requester; a run that wouldn't wait for one is refused."""
     metrics: MetricsSource = Field(default_factory=ExporterSource)

@@ -1,6 +1,7 @@
 """Preferred leaders: what the controller refuses for good holds up nothing else, and is left to the exit contract to name."""
 
 from collections.abc import Callable, Iterable
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from temporalio.testing import ActivityEnvironment
@@ -109,3 +110,26 @@ def test_what_is_refused_for_good_is_left_after_a_bounded_time(site: Site) -> No
     assert site.elect() == 0 == site.led
     assert site.now < 10 * leaders.ELECTION_PATIENCE_SECONDS
     assert FakeKafka(site.world).snapshot().live_broker_ids >= {1001}
+
+
+def test_a_broker_leads_once_its_followers_find_it_and_holds_up_no_other(site: Site) -> None:
+    """Its pod is new: they may know its former address only. Waiting for that takes nothing from the patience."""
+    for partition in list(site.world.partitions.values())[::2]:
+        partition.replicas, partition.leader = [1003, 1001, 1002], 1002
+    site.clusters.keep_addresses(2)
+    pod = next(pod for pod in site.world.pods.values() if pod.broker_id == 1001)
+    pod.started_at = began = datetime.now(UTC)
+    led, before = list[tuple[datetime, set[int]]](), site.world.after_act
+
+    def note(act: str) -> None:
+        leaders_now = {partition.leader for partition in site.world.partitions.values()}
+        led.append((datetime.now(UTC), {broker for broker in leaders_now if broker is not None}))
+        if before is not None:
+            before(act)
+
+    site.world.after_act = note
+    assert site.elect() == 30
+    (first,) = [at for at, brokers in led if 1001 in brokers][:1]
+    assert timedelta(seconds=2) <= first - began < timedelta(seconds=20)
+    assert 1003 in led[0][1] and led[0][0] - began < timedelta(seconds=2)
+    assert site.now > leaders.ELECTION_PATIENCE_SECONDS

@@ -1,6 +1,6 @@
 """Checked traffic, run inside the lab: an acks=all producer until SIGTERM, then every acknowledged record is looked for.
 
-Usage: python traffic.py TOPIC RECORDS_PER_SECOND. Prints "ready" once what it produced first is acknowledged, and JSON at its end.
+Usage: python traffic.py TOPIC RECORDS_PER_SECOND. Prints "ready" once its first records are acknowledged, and JSON at its end.
 """
 
 import json

@@ -2,10 +2,13 @@
 
 import asyncio
 from datetime import timedelta
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from activities import leaders
+from activities import restarts as restarts_of_nodes
 from kafka_runbooks.models.cluster import TopicPartition
 from kafka_runbooks.models.operator import Abort, Approval, OperatorAction
 from kafka_runbooks.models.results import Outcome, RunbookResult
@@ -83,6 +86,31 @@ async def test_everything_restarts_controllers_first_the_active_one_last_of_them
     assert below == []
     # Brokers of one rack share no partition: the two maps' restart together.
     assert "9 nodes in 6 rounds" in result.summary
+
+
+async def test_no_controller_stops_before_others_find_the_one_that_has_restarted(
+    runbooks: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It may become the active one, and brokers' heartbeats would be sent to the address that it had."""
+    world, cache_seconds = runbooks.world, 60.0
+    runbooks.clusters.keep_addresses(cache_seconds)
+    monkeypatch.setattr(restarts_of_nodes, "datetime", SimpleNamespace(now=lambda _: world.now))
+    monkeypatch.setattr(leaders, "datetime", SimpleNamespace(now=lambda _: world.now))
+    order, too_early, note = restarts(world), list[str](), world.after_act
+
+    def look(act: str) -> None:
+        assert note is not None
+        known = len(order)
+        note(act)
+        for node_id in order[known:]:
+            others = [pod for pod in world.controllers.values() if pod.broker_id != node_id and pod.broker_id in order]
+            for pod in others:
+                if pod.started_at is None or world.now - pod.started_at < timedelta(seconds=cache_seconds):
+                    too_early.append(f"{node_id} after {pod.broker_id}")
+
+    world.after_act = look
+    is_done(await (await roll(runbooks, node_ids=[*CONTROLLERS, 1001])).result())
+    assert too_early == [] and set(order) == {*CONTROLLERS, 1001}
 
 
 async def test_the_plan_tells_rounds_and_their_bound_and_waits_for_approval(runbooks: Bench) -> None:

@@ -21,7 +21,8 @@ done
   echo "ssl.truststore.location=/etc/kafka-tls/$POD_NAME.ca.pem"
   [ ! -f "$here/override.properties" ] || cat "$here/override.properties"
 } > /tmp/server.properties
-options="${KAFKA_LOG4J_OPTS:--Dlog4j2.configurationFile=$here/log4j2.yaml} ${KAFKA_JVM_PERFORMANCE_OPTS:-}"
+# runbooks: other nodes' addresses are soon forgotten, for a restarted one has another.
+options="-Djava.security.properties=$here/java.security ${KAFKA_LOG4J_OPTS:--Dlog4j2.configurationFile=$here/log4j2.yaml} ${KAFKA_JVM_PERFORMANCE_OPTS:-}"
 if [ ! -f /data/kafka/meta.properties ] && grep -q '^process.roles=' /tmp/server.properties; then
   # An empty disk: a first start, or a replaced one, whose data is re-replicated from the other brokers. In ZooKeeper mode the broker
   # formats it itself.

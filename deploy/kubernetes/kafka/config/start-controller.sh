@@ -15,7 +15,8 @@ done
   echo "ssl.truststore.location=/etc/kafka-tls/$POD_NAME.ca.pem"
   [ ! -f "$here/override.properties" ] || cat "$here/override.properties"
 } > /tmp/server.properties
-options="${KAFKA_LOG4J_OPTS:--Dlog4j2.configurationFile=$here/log4j2.yaml} ${KAFKA_JVM_PERFORMANCE_OPTS:-}"
+# runbooks: other nodes' addresses are soon forgotten, for a restarted one has another.
+options="-Djava.security.properties=$here/java.security ${KAFKA_LOG4J_OPTS:--Dlog4j2.configurationFile=$here/log4j2.yaml} ${KAFKA_JVM_PERFORMANCE_OPTS:-}"
 if [ ! -f /data/kafka/meta.properties ]; then
   $java $options -Xmx128m -cp '/opt/kafka/libs/*' kafka.tools.StorageTool format --ignore-formatted \
     -t "$(cat "$here/cluster-id")" -c /tmp/server.properties
