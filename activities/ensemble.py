@@ -12,6 +12,7 @@ from functools import cached_property
 
 from activities import plan_store
 from activities.errors import PlanDrift
+from activities.leaders import FORGOTTEN
 from activities.permits import Fence
 from activities.restart_plans import ROUND_STEPS, not_on_delete, offered, stuck_with_newest
 from activities.restarts import REPAIR, STALLED_SECONDS, Stage
@@ -29,6 +30,7 @@ from kafka_runbooks.models.status import Progress
 from kafka_runbooks.models.steps import StepName
 from kafka_runbooks.models.wording import duration
 from kafka_runbooks.safety import quorum_tls
+from kafka_runbooks.safety.addresses import may_be_missed
 from kafka_runbooks.safety.ensemble import in_order, not_in_sync, reasons_not_to_go_down
 
 CLIENT_TLS = "zookeeper.ssl.client.enable"
@@ -144,6 +146,7 @@ class Members:
         self.pods: Mapping[str, KafkaPod] = {pod.name: pod for pod in clients.kubernetes.ensemble_pods()}
         self.sets = {one.name: one for one in clients.kubernetes.ensemble_sets()}
         self._kubernetes = clients.kubernetes
+        self._address_cache_seconds = clients.settings.address_cache_seconds
         self._age_seconds = time.monotonic() - began
 
     def member_of(self, pod: str) -> EnsembleMember | None:
@@ -227,7 +230,11 @@ class Members:
             return Stage(why, f"its myid is {server_id} again")
         if (away := not_in_sync(self.ensemble).get(server_id)) is not None:
             return Stage(away, f"member {server_id} has everything that was committed")
-        return None if pod.is_ready else Stage(f"pod {pod.name} is not Ready yet", f"pod {pod.name} is Ready")
+        if not pod.is_ready:
+            return Stage(f"pod {pod.name} is not Ready yet", f"pod {pod.name} is Ready")
+        if may_be_missed(pod, self._address_cache_seconds, datetime.now(UTC)):  # it may lead once the next one has stopped
+            return Stage(f"others may still connect to the former address of member {server_id}", FORGOTTEN)
+        return None
 
 
 def _no_zookeeper(cluster: str) -> Reason:

@@ -17,7 +17,7 @@ from activities.step import Reporter, Steps, poll, step
 from kafka_runbooks.models.cluster import Partition, TopicPartition
 from kafka_runbooks.models.messages import StepRequest
 from kafka_runbooks.models.status import Progress
-from kafka_runbooks.safety.addresses import not_found_yet
+from kafka_runbooks.safety.addresses import may_be_missed
 from kafka_runbooks.safety.availability import listed, not_led_by_preferred
 
 FIRST_ELECTED, GROWTH, MOST_ELECTED = 4, 8, 500
@@ -72,8 +72,9 @@ class LeaderActivities(Steps):
             left, led = look()
             if not left:
                 return led
-            lost = not_found_yet(clients.kubernetes.broker_pods(), clients.settings.address_cache_seconds, datetime.now(UTC))
-            able = [partition for partition in left if partition.replicas[0] not in lost]
+            kept, now = clients.settings.address_cache_seconds, datetime.now(UTC)
+            missed = {pod.broker_id for pod in clients.kubernetes.broker_pods() if may_be_missed(pod, kept, now)}
+            able = [partition for partition in left if partition.replicas[0] not in missed]
             if len(left) < fewest or len(able) < len(left):
                 moved_at, fewest = time.monotonic(), len(left)
             if time.monotonic() - moved_at > ELECTION_PATIENCE_SECONDS:

@@ -16,7 +16,7 @@ from activities.step import Reporter, Steps, heartbeating, step, wait
 from kafka_runbooks.clients.clusters import ClusterClients
 from kafka_runbooks.clients.errors import ClientError
 from kafka_runbooks.clients.protocols import Kubernetes
-from kafka_runbooks.models.kubernetes import BrokerPod, ControllerPod, KafkaPod
+from kafka_runbooks.models.kubernetes import BrokerPod, KafkaPod
 from kafka_runbooks.models.messages import Round, StepRequest
 from kafka_runbooks.models.plans import PlanReference
 from kafka_runbooks.models.recovery import BrokerState
@@ -25,7 +25,7 @@ from kafka_runbooks.models.restarts import RestartObservation
 from kafka_runbooks.models.results import Reason
 from kafka_runbooks.models.status import Progress
 from kafka_runbooks.models.wording import duration
-from kafka_runbooks.safety.addresses import not_found_yet
+from kafka_runbooks.safety.addresses import may_be_missed
 from kafka_runbooks.safety.availability import out_of_sync
 from kafka_runbooks.safety.restarts import reasons_not_to_restart
 from kafka_runbooks.safety.voters import has_caught_up
@@ -240,8 +240,7 @@ class Nodes:
     def __init__(self, clients: ClusterClients) -> None:
         self._clients = clients
         kubernetes = clients.kubernetes
-        pods: list[BrokerPod | ControllerPod] = [*kubernetes.broker_pods(), *kubernetes.controller_pods()]
-        self.pods: Mapping[str, BrokerPod | ControllerPod] = {pod.name: pod for pod in pods}
+        self.pods: Mapping[str, KafkaPod] = {pod.name: pod for pod in (*kubernetes.broker_pods(), *kubernetes.controller_pods())}
         self._revisions = {found.name: found.update_revision for found in kubernetes.stateful_sets()}
 
     def is_new(self, target: RestartTarget) -> bool:
@@ -284,13 +283,10 @@ class Nodes:
             return Stage(f"controller {node.id} catches up with the metadata log", f"controller {node.id} has caught up")
         if not pod.is_ready:
             return Stage(f"pod {pod.name} is not Ready yet", f"pod {pod.name} is Ready")
-        if node.is_controller and node.id in self._not_found_yet():
+        # The next one to stop may make this one active. Brokers lead again later: `activities.leaders`.
+        if node.is_controller and may_be_missed(pod, self._clients.settings.address_cache_seconds, datetime.now(UTC)):
             return Stage(f"others may still connect to the former address of controller {node.id}", FORGOTTEN)
         return None
-
-    def _not_found_yet(self) -> Mapping[int, datetime]:
-        """Of controllers: the next one to stop may make this one active. (Brokers lead again later: `activities.leaders`.)"""
-        return not_found_yet(self.pods.values(), self._clients.settings.address_cache_seconds, datetime.now(UTC))
 
     def _not_serving(self, pod: KafkaPod, broker_id: int, observation: RestartObservation) -> Stage | None:
         if broker_id not in observation.snapshot.live_broker_ids:

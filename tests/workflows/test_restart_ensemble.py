@@ -2,10 +2,13 @@
 
 import asyncio
 from collections.abc import Callable
+from datetime import timedelta
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from activities import ensemble as ensemble_steps
 from kafka_runbooks.clients.errors import Unreachable
 from kafka_runbooks.models.operator import Abort, OperatorAction
 from kafka_runbooks.models.results import Outcome, RunbookResult
@@ -336,3 +339,25 @@ class TestKraft:
     async def test_in_kraft_mode_it_is_refused_by_name(self, runbooks: Bench) -> None:
         refused = await failure(await roll(runbooks))
         assert [reason.name for reason in refused.reasons] == ["no-zookeeper"] and "rolling-restart" in refused.reasons[0].remedy
+
+
+async def test_no_member_stops_before_others_find_the_one_that_has_restarted(
+    runbooks: Bench, ensemble: WorldEnsemble, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It may lead once the next one has stopped, and the others would connect to the address that it had."""
+    world, cache_seconds = runbooks.world, 30.0
+    runbooks.clusters.keep_addresses(cache_seconds)
+    monkeypatch.setattr(ensemble_steps, "datetime", SimpleNamespace(now=lambda _: world.now))
+    delete_pod, too_early, order = ensemble.delete_pod, list[str](), list[int]()
+
+    def deleted(pod: str, *, force: bool) -> None:
+        for one in ensemble.members.values():
+            found_from = None if one.started_at is None else one.started_at + timedelta(seconds=cache_seconds)
+            if one.server_id in order and (found_from is None or world.now < found_from):
+                too_early.append(f"{pod} after {one.pod}")
+        order.append(ensemble.of_pod(pod).server_id)
+        delete_pod(pod, force=force)
+
+    monkeypatch.setattr(ensemble, "delete_pod", deleted)
+    is_done(await (await roll(runbooks)).result())
+    assert too_early == [] and len(order) == 4
