@@ -2,8 +2,8 @@
 
     uv run python -m benchmarks.rolling_restart --json
 
-It brings the lab up if it isn't, and takes about ten minutes. The runbook rolls three times, since how long a JVM takes to start on
-two cores differs by half. Printed are, as medians of the three:
+It brings the lab up if it isn't, and takes about ten minutes. Of three rolls, since how long a JVM takes to start on two cores
+differs by half, medians are printed:
 
 - `makespan_ratio`: the runbook's time, from its first deletion to its last broker's being in sync and leading again, over the sum
   of the brokers' own restart times (of each, while the runbook runs: from its pod's deletion to the new one's being Ready, which
