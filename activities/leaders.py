@@ -7,7 +7,8 @@ contract by name. No broker leads before its followers find it (`safety.addresse
 
 import math
 import time
-from collections.abc import Collection, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterable, Sequence
 from datetime import UTC, datetime
 from itertools import count
 
@@ -21,8 +22,9 @@ from kafka_runbooks.safety.addresses import may_be_missed
 from kafka_runbooks.safety.availability import listed, not_led_by_preferred
 
 FIRST_ELECTED, GROWTH, MOST_ELECTED = 4, 8, 500
-"""Leaderships returned in the first batch, how much larger each next one is, and the maximum: clients have no connection to the
-broker yet, and it may never have served a produce request. The second that this takes then affects a few partitions, not all."""
+"""Leaderships that a broker gets in the first batch, how many times more in each next one, and the most of a batch: clients have no
+connection to the broker yet, and it may never have served a produce request. The second that this takes then affects a few
+partitions, not all."""
 HEARD_SECONDS = 0.2
 """After its answer the controller's decision reaches the brokers."""
 ELECTION_PATIENCE_SECONDS = 120.0
@@ -86,7 +88,7 @@ class LeaderActivities(Steps):
                 return None
             # Those that were refused come after those that weren't asked for yet.
             able.sort(key=lambda partition: (asked.get(partition.name, 0), partition.name))
-            batch = [partition.name for partition in able[: min(MOST_ELECTED, FIRST_ELECTED * GROWTH ** min(next(polls), 3))]]
+            batch = _batch(able, FIRST_ELECTED * GROWTH ** min(next(polls), 3))
             asked.update({name: asked.get(name, 0) + 1 for name in batch})
             refused = clients.kafka.elect_preferred_leaders(batch)
             why = "; ".join(f"{name}: {reason}" for name, reason in list(refused.items())[:3])
@@ -98,3 +100,14 @@ class LeaderActivities(Steps):
             return None if left else led
 
         return poll(observe, soon=True)
+
+
+def _batch(partitions: Iterable[Partition], each: int) -> list[TopicPartition]:
+    """The first ones, at most `each` of a preferred leader and `MOST_ELECTED` in all."""
+    taken, batch = Counter[int](), list[TopicPartition]()
+    for partition in partitions:
+        leader = partition.replicas[0]
+        if taken[leader] < each and len(batch) < MOST_ELECTED:
+            taken[leader] += 1
+            batch.append(partition.name)
+    return batch

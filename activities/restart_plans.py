@@ -132,13 +132,13 @@ class Found:
 
     def __init__(self, clients: ClusterClients) -> None:
         kubernetes = clients.kubernetes
-        pods: list[BrokerPod | ControllerPod] = [*kubernetes.broker_pods(), *kubernetes.controller_pods()]
+        self.pods: list[BrokerPod | ControllerPod] = [*kubernetes.broker_pods(), *kubernetes.controller_pods()]
         self.sets: dict[str, StatefulSet] = {one.name: one for one in kubernetes.stateful_sets()}
         self.machines: dict[str, Node] = {node.name: node for node in kubernetes.nodes()}
         zones, changes = {node.name: node.zone for node in self.machines.values()}, kubernetes.file_changes()
         self.nodes: dict[int, FoundNode] = {}
         self.notes: tuple[str, ...] = ()
-        for pod in pods:
+        for pod in self.pods:
             node_id = pod.node_id
             if node_id is None:
                 self.notes += (f"pod {pod.name} doesn't tell its node id and is left alone",)

@@ -11,7 +11,7 @@ from activities import plan_store
 from activities.errors import ConfigRefused, PlanDrift, PlanGone
 from activities.leaders import FORGOTTEN
 from activities.permits import Fence
-from activities.restart_plans import observe
+from activities.restart_plans import Found, observe
 from activities.step import Reporter, Steps, heartbeating, step, wait
 from kafka_runbooks.clients.clusters import ClusterClients
 from kafka_runbooks.clients.errors import ClientError
@@ -67,7 +67,8 @@ class RestartActivities(Steps):
         plan = load_restarts(clients.kubernetes, request.plan)
 
         def look() -> Round | None:
-            nodes, observation = Nodes(clients), observe(clients)
+            found = Found(clients)
+            nodes, observation = Nodes(clients, found), observe(clients, found.shutting_down)
             undone = [target for target in plan.targets if not nodes.is_new(target)]
             left = [target for target in undone if not request.broker_ids or target.node.id in request.broker_ids]
             done = len(plan.targets) - len(undone)
@@ -102,15 +103,15 @@ class RestartActivities(Steps):
             plan = load_restarts(clients.kubernetes, request.plan)
             going: list[RestartTarget] = []
             for target in _of(plan, request.broker_ids):
-                nodes = Nodes(clients)
+                found = Found(clients)
+                nodes = Nodes(clients, found)
                 if not nodes.is_new(target) and not nodes.is_gone(target):
                     if nodes.changed_template(plan) is not None:
                         break
                     together = [one.node for one in (*going, target)]
                     later = [one.node for one in plan.targets if one.node not in together and not nodes.is_new(one)]
-                    if reasons_not_to_restart(
-                        observe(clients), together, plan.limits, later=later, acknowledged_risks=request.acknowledged_risks
-                    ):
+                    observation, acknowledged = observe(clients, found.shutting_down), request.acknowledged_risks
+                    if reasons_not_to_restart(observation, together, plan.limits, later=later, acknowledged_risks=acknowledged):
                         continue
                     fence.check()
                     clients.kubernetes.delete_pod(target.pod, target.pod_uid, force=False)
@@ -235,13 +236,19 @@ class Stage(NamedTuple):
 
 
 class Nodes:
-    """The pods of brokers and controllers as they are now, asked once a look."""
+    """The pods of brokers and controllers as they are now, asked once a look.
 
-    def __init__(self, clients: ClusterClients) -> None:
+    Args:
+        found: what the look has asked for already.
+    """
+
+    def __init__(self, clients: ClusterClients, found: Found | None = None) -> None:
         self._clients = clients
         kubernetes = clients.kubernetes
-        self.pods: Mapping[str, KafkaPod] = {pod.name: pod for pod in (*kubernetes.broker_pods(), *kubernetes.controller_pods())}
-        self._revisions = {found.name: found.update_revision for found in kubernetes.stateful_sets()}
+        pods = (*kubernetes.broker_pods(), *kubernetes.controller_pods()) if found is None else found.pods
+        sets = kubernetes.stateful_sets() if found is None else found.sets.values()
+        self.pods: Mapping[str, KafkaPod] = {pod.name: pod for pod in pods}
+        self._revisions = {one.name: one.update_revision for one in sets}
 
     def is_new(self, target: RestartTarget) -> bool:
         """Whether another pod has taken the place of the plan's."""

@@ -1,7 +1,9 @@
 """Preferred leaders: what the controller refuses for good holds up nothing else, and is left to the exit contract to name."""
 
+from collections import Counter
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime, timedelta
+from itertools import cycle
 
 import pytest
 from temporalio.testing import ActivityEnvironment
@@ -90,6 +92,22 @@ def test_a_few_first_and_no_pause_after_the_last(site: Site, monkeypatch: pytest
     monkeypatch.setattr(step, "_pause", pauses.append)
     assert site.elect() == 30 == site.led
     assert batches == [4, 26] and len(pauses) == 1
+
+
+def test_each_of_several_brokers_gets_a_few_first(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As many as it would alone: a round of many brokers takes no longer than one of few."""
+    for partition, broker in zip(site.world.partitions.values(), cycle((1001, 1003)), strict=False):
+        partition.replicas, partition.leader = [broker, 1002, 1001 if broker == 1003 else 1003], 1002
+    batches, elect = list[Counter[int]](), FakeKafka.elect_preferred_leaders
+
+    def elected(kafka: FakeKafka, partitions: Iterable[TopicPartition]) -> dict[TopicPartition, str]:
+        wanted = list(partitions)
+        batches.append(Counter(site.world.partitions[name].replicas[0] for name in wanted))
+        return elect(kafka, wanted)
+
+    monkeypatch.setattr(FakeKafka, "elect_preferred_leaders", elected)
+    assert site.elect() == 30
+    assert batches == [{1001: 4, 1003: 4}, {1001: 11, 1003: 11}]
 
 
 def test_patience_counts_from_the_last_election_and_not_from_the_start(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
