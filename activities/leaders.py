@@ -22,9 +22,9 @@ from kafka_runbooks.safety.addresses import may_be_missed
 from kafka_runbooks.safety.availability import listed, not_led_by_preferred
 
 FIRST_ELECTED, GROWTH, MOST_ELECTED = 4, 8, 500
-"""Leaderships that a broker gets in the first batch, how many times more in each next one, and the most of a batch: clients have no
-connection to the broker yet, and it may never have served a produce request. The second that this takes then affects a few
-partitions, not all."""
+"""Leaderships that a broker gets in the first batch, how many times more in each next one, and the most of a batch: clients have
+no connection to it yet, and it may never have served a produce request. The second that this takes then affects a few partitions,
+not all."""
 HEARD_SECONDS = 0.2
 """After its answer the controller's decision reaches the brokers."""
 ELECTION_PATIENCE_SECONDS = 120.0
