@@ -196,9 +196,9 @@ class Reporter:
     def seconds_to_next_look(self, look_seconds: float) -> float:
         """For a wait: soon after each change, and the longer nothing changes the more rarely.
 
-        What is waited for is so noticed late by a tenth of the time that it took. Looks take at most a third of the time.
+        What is waited for is so noticed late by a tenth of the time that it took. Looks take at most half of the time.
         """
-        return max(SHORT_POLL_SECONDS, min(max(self.unchanged_seconds() / 10, 2 * look_seconds), LONGEST_PAUSE_SECONDS))
+        return max(SHORT_POLL_SECONDS, min(max(self.unchanged_seconds() / 10, look_seconds), LONGEST_PAUSE_SECONDS))
 
     def why(self) -> str:
         """What is waited for, in one line."""

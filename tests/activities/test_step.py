@@ -195,7 +195,7 @@ def test_a_wait_looks_ever_more_rarely(runs: Runs) -> None:
         return raised.value.next_retry_delay.total_seconds()
 
     assert 0 <= delay(timedelta(seconds=1)) < 0.5 < delay(timedelta(seconds=60)) < 7 < delay(timedelta(days=3)) <= 15
-    assert delay(timedelta(seconds=1)) < 0.4 <= delay(timedelta(seconds=1), look_seconds=0.2)
+    assert delay(timedelta(seconds=1)) < 0.4 <= delay(timedelta(seconds=1), look_seconds=0.4)
 
 
 def test_heartbeats_of_another_version_are_no_obstacle(runs: Runs) -> None:
