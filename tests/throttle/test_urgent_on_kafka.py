@@ -12,6 +12,7 @@ from tests.throttle.two_lost import MEGABYTE, REST, URGENT, TwoLost, started
 EVERY_LEADER = {f"{number}:1001" for number in range(6)}
 
 
+@pytest.mark.server
 def test_two_of_three_brokers_are_lost_and_what_refuses_writes_comes_first(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
