@@ -63,6 +63,30 @@ def test_a_drain_of_somebody_else_is_refused_until_it_is_let_through(lab: Lab, t
 
 
 @pytest.mark.soak
+def test_a_drain_of_somebody_else_during_a_roll_is_let_through_after_it(lab: Lab, topic: str, tmp_path: Path) -> None:
+    pod, node, _ = runs.place_of(lab, 1001)
+    log, roll, let_through = tmp_path / "drain.log", fresh(), fresh()
+    with checked_traffic(lab, f"{topic}.traffic") as traffic, watched(lab) as seen, log.open("w") as output:
+        runs.start(roll, ask(reason="test", node_ids=[1002, 1003]), "RollingRestart")
+        until_status(roll, lambda status: status["step"] == "follow the restart")
+        drain = lab.popen(lab.kubectl_argv("drain", node, *DRAIN), stdout=output, stderr=subprocess.STDOUT)
+        try:
+            eventually("the refusal", 60, lambda: "disruption budget" in log.read_text())
+            runs.start(let_through, ask(reason="a drain", announced=True, when_busy="wait"), "Drain")
+            holds(runs.outcome(roll))
+            holds(runs.outcome(let_through))
+            assert drain.wait(60) == 0, log.read_text()
+            assert kafka_pods_on(lab, node) == [] and is_cordoned(lab, node)
+        finally:
+            drain.kill()
+            lab.kubectl("uncordon", node)
+        lab.wait_ready()
+    intact(traffic)
+    assert seen["below"] == [] and seen["samples"] > 20, seen
+    assert kafka_pods_on(lab, node) == [pod] and leftovers(lab) == {}
+
+
+@pytest.mark.soak
 def test_a_node_is_emptied_rebooted_and_handed_back(lab: Lab, topic: str) -> None:
     pod, node, _ = runs.place_of(lab, 1001)
     run = fresh()
